@@ -1,0 +1,31 @@
+// The addon's exports and its one kind of error.
+#include "addon.h"
+
+#include <uv.h>
+
+void throwErrno(Napi::Env env, int error, const char* syscall) {
+  char name[64];
+  char text[128];
+  // libuv's names and texts, because Node's own errors carry them and callers compare codes.
+  uv_err_name_r(uv_translate_sys_error(error), name, sizeof name);
+  uv_strerror_r(uv_translate_sys_error(error), text, sizeof text);
+
+  Napi::Error thrown = Napi::Error::New(env, std::string(name) + ": " + text + ", " + syscall);
+  thrown.Set("code", Napi::String::New(env, name));
+  thrown.Set("errno", Napi::Number::New(env, -error));
+  thrown.Set("syscall", Napi::String::New(env, syscall));
+  throw thrown;
+}
+
+static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports.Set("getLimit", Napi::Function::New(env, getLimit, "getLimit"));
+  exports.Set("setLimit", Napi::Function::New(env, setLimit, "setLimit"));
+  exports.Set("preallocate", Napi::Function::New(env, preallocate, "preallocate"));
+  exports.Set("count", Napi::Function::New(env, count, "count"));
+  exports.Set("list", Napi::Function::New(env, list, "list"));
+  exports.Set("describe", Napi::Function::New(env, describe, "describe"));
+  exports.Set("readDirectory", Napi::Function::New(env, readDirectory, "readDirectory"));
+  return exports;
+}
+
+NODE_API_MODULE(spacedrive, init)

@@ -1,0 +1,18 @@
+// What the addon exports, one function per syscall or pair of syscalls. No policy and no state: JavaScript decides, C++ acts,
+// and every thread may load it.
+#pragma once
+#include <napi.h>
+
+/** Throws in Node's own shape: `ENOENT: no such file or directory, scandir` with code, errno (negative) and syscall. */
+[[noreturn]] void throwErrno(Napi::Env env, int error, const char* syscall);
+
+// descriptors.cc
+Napi::Value getLimit(const Napi::CallbackInfo& call);
+void setLimit(const Napi::CallbackInfo& call);
+Napi::Value preallocate(const Napi::CallbackInfo& call);
+Napi::Value count(const Napi::CallbackInfo& call);
+Napi::Value list(const Napi::CallbackInfo& call);
+Napi::Value describe(const Napi::CallbackInfo& call);
+
+// scan.cc
+Napi::Value readDirectory(const Napi::CallbackInfo& call);

@@ -1,0 +1,230 @@
+// The process's descriptors: their limit, the kernel's table of them, how many there are, and what each one is.
+// Everything here works when not one descriptor is left, except `preallocate`, which is for boot.
+#include "addon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#ifdef __APPLE__
+#include <libproc.h>
+#include <sys/param.h>
+#include <sys/sysctl.h>
+#endif
+
+namespace {
+
+constexpr double kUnlimited = 9007199254740991.0;  // Number.MAX_SAFE_INTEGER
+constexpr int kProbeChunk = 1024;
+constexpr rlim_t kProbeMax = 1 << 20;
+
+rlimit readLimit(Napi::Env env) {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) throwErrno(env, errno, "getrlimit");
+#ifdef __APPLE__
+  // The hard limit reads as infinite there, but the kernel refuses anything above this.
+  int perProcess = 0;
+  size_t length = sizeof perProcess;
+  if (sysctlbyname("kern.maxfilesperproc", &perProcess, &length, nullptr, 0) == 0 && perProcess > 0) {
+    limit.rlim_max = std::min(limit.rlim_max, static_cast<rlim_t>(perProcess));
+  }
+#endif
+  return limit;
+}
+
+double toNumber(rlim_t value) {
+  return value == RLIM_INFINITY || static_cast<double>(value) > kUnlimited ? kUnlimited : static_cast<double>(value);
+}
+
+#ifdef __APPLE__
+
+std::vector<int32_t> openDescriptors() {
+  std::vector<proc_fdinfo> found;
+  int bytes = proc_pidinfo(getpid(), PROC_PIDLISTFDS, 0, nullptr, 0);
+  // The answer to a null buffer has some room to spare; when threads open more meanwhile, the answer fills the buffer: ask again.
+  while (bytes > 0) {
+    found.resize(static_cast<size_t>(bytes) / sizeof(proc_fdinfo) + 32);
+    int capacity = static_cast<int>(found.size() * sizeof(proc_fdinfo));
+    bytes = proc_pidinfo(getpid(), PROC_PIDLISTFDS, 0, found.data(), capacity);
+    if (bytes < capacity) break;
+    bytes = capacity * 2;
+  }
+  std::vector<int32_t> numbers;
+  for (size_t i = 0; i < static_cast<size_t>(std::max(bytes, 0)) / sizeof(proc_fdinfo); i++) numbers.push_back(found[i].proc_fd);
+  std::sort(numbers.begin(), numbers.end());
+  return numbers;
+}
+
+size_t countDescriptors() { return openDescriptors().size(); }
+
+std::string targetOf(int fd) {
+  char path[MAXPATHLEN];
+  return fcntl(fd, F_GETPATH, path) == 0 ? std::string(path) : std::string();
+}
+
+#else
+
+/** Linux 6.2 and newer count for us, without a descriptor; 0 means that this kernel does not. */
+size_t countByKernel() {
+  struct stat status;
+  return stat("/proc/self/fd", &status) == 0 && status.st_size > 0 ? static_cast<size_t>(status.st_size) : 0;
+}
+
+/**
+ * Asks about every number. One poll() answers for a thousand numbers at 10 to 20 ns each, where fcntl() costs a syscall apiece;
+ * it refuses more numbers than the soft limit, hence the chunk. Numbers above the limit exist (inherited, or the limit was
+ * lowered), so the search ends when as many were found as the kernel counts, and only else at the hard limit.
+ */
+std::vector<int32_t> openDescriptors() {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  const int chunk = static_cast<int>(std::clamp<rlim_t>(limit.rlim_cur, 1, kProbeChunk));
+  const int end = static_cast<int>(std::clamp<rlim_t>(limit.rlim_max, 65536, kProbeMax));
+
+  std::vector<int32_t> numbers;
+  std::vector<pollfd> asked(static_cast<size_t>(chunk));
+  for (int first = 0; first < end; first += chunk) {
+    for (int i = 0; i < chunk; i++) asked[static_cast<size_t>(i)] = {first + i, 0, 0};
+    while (poll(asked.data(), static_cast<nfds_t>(chunk), 0) < 0 && errno == EINTR) {
+    }
+    for (const pollfd& one : asked) {
+      if (!(one.revents & POLLNVAL)) numbers.push_back(one.fd);
+    }
+    const size_t expected = countByKernel();
+    if (expected > 0 && numbers.size() >= expected) break;
+  }
+  return numbers;
+}
+
+size_t countDescriptors() {
+  const size_t counted = countByKernel();
+  return counted > 0 ? counted : openDescriptors().size();
+}
+
+std::string targetOf(int fd) {
+  char link[64];
+  char path[4097];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  const ssize_t length = readlink(link, path, sizeof path);
+  return length > 0 ? std::string(path, static_cast<size_t>(length)) : std::string();
+}
+
+#endif
+
+const char* kindOf(mode_t mode) {
+  if (S_ISREG(mode)) return "file";
+  if (S_ISDIR(mode)) return "directory";
+  if (S_ISSOCK(mode)) return "socket";
+  if (S_ISFIFO(mode)) return "pipe";
+  return "other";
+}
+
+int portOf(const sockaddr_storage& address) {
+  if (address.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
+  if (address.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
+  return -1;
+}
+
+const char* familyOf(const sockaddr_storage& address) {
+  if (address.ss_family == AF_INET) return "ipv4";
+  if (address.ss_family == AF_INET6) return "ipv6";
+  if (address.ss_family == AF_UNIX) return "unix";
+  return nullptr;
+}
+
+void describeSocket(Napi::Env env, int fd, Napi::Object& described) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof address;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) return;
+  const char* family = familyOf(address);
+  if (family == nullptr) return;
+  described.Set("family", Napi::String::New(env, family));
+  if (address.ss_family == AF_UNIX) {
+    const auto& local = reinterpret_cast<const sockaddr_un&>(address);
+    const size_t room = length > offsetof(sockaddr_un, sun_path) ? length - offsetof(sockaddr_un, sun_path) : 0;
+    const size_t used = strnlen(local.sun_path, room);
+    if (used > 0) described.Set("target", Napi::String::New(env, local.sun_path, used));
+    return;
+  }
+  described.Set("localPort", Napi::Number::New(env, portOf(address)));
+  length = sizeof address;
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0) {
+    described.Set("remotePort", Napi::Number::New(env, portOf(address)));
+  }
+}
+
+}  // namespace
+
+Napi::Value getLimit(const Napi::CallbackInfo& call) {
+  const rlimit limit = readLimit(call.Env());
+  Napi::Object result = Napi::Object::New(call.Env());
+  result.Set("soft", Napi::Number::New(call.Env(), toNumber(limit.rlim_cur)));
+  result.Set("hard", Napi::Number::New(call.Env(), toNumber(limit.rlim_max)));
+  return result;
+}
+
+/** Sets the soft limit; the hard one is written back as it was read, for lowering it cannot be undone. */
+void setLimit(const Napi::CallbackInfo& call) {
+  Napi::Env env = call.Env();
+  const double wanted = call[0].As<Napi::Number>().DoubleValue();
+  if (!(wanted >= 0)) throwErrno(env, EINVAL, "setrlimit");
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) throwErrno(env, errno, "getrlimit");
+  limit.rlim_cur = wanted >= kUnlimited ? RLIM_INFINITY : static_cast<rlim_t>(wanted);
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) throwErrno(env, errno, "setrlimit");
+}
+
+/**
+ * Grows the kernel's table of descriptors to `top` at once. Left alone it doubles at 256, 512, 1024 and so on, and each time
+ * stalls the thread that opens for 5 to 16 ms once there are several threads. False where the number is taken or out of reach.
+ */
+Napi::Value preallocate(const Napi::CallbackInfo& call) {
+  const int top = call[0].As<Napi::Number>().Int32Value();
+  // A file of our own: duplicating and closing somebody's database would drop the locks that this process holds on it.
+  const int source = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (source < 0) return Napi::Boolean::New(call.Env(), false);
+  // F_DUPFD takes the lowest free number from there on, where dup2 would close what another thread has just put there.
+  const int highest = fcntl(source, F_DUPFD_CLOEXEC, top - 1);
+  if (highest >= 0) close(highest);
+  close(source);
+  return Napi::Boolean::New(call.Env(), highest == top - 1);
+}
+
+Napi::Value count(const Napi::CallbackInfo& call) {
+  return Napi::Number::New(call.Env(), static_cast<double>(countDescriptors()));
+}
+
+/** Ascending. A snapshot: other threads go on opening and closing. */
+Napi::Value list(const Napi::CallbackInfo& call) {
+  const std::vector<int32_t> numbers = openDescriptors();
+  Napi::Int32Array result = Napi::Int32Array::New(call.Env(), numbers.size());
+  std::copy(numbers.begin(), numbers.end(), result.Data());
+  return result;
+}
+
+/** Null where the number is not open. */
+Napi::Value describe(const Napi::CallbackInfo& call) {
+  Napi::Env env = call.Env();
+  const int fd = call[0].As<Napi::Number>().Int32Value();
+  struct stat status;
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fstat(fd, &status) != 0) return env.Null();
+
+  Napi::Object described = Napi::Object::New(env);
+  described.Set("kind", Napi::String::New(env, kindOf(status.st_mode)));
+  described.Set("target", Napi::String::New(env, targetOf(fd)));
+  described.Set("readOnly", Napi::Boolean::New(env, (flags & O_ACCMODE) == O_RDONLY));
+  if (S_ISSOCK(status.st_mode)) describeSocket(env, fd, described);
+  return described;
+}

@@ -1,0 +1,109 @@
+// Every bound of the daemon, with its unit and the reason for its value. Relations between bounds are asserted below.
+import assert from 'node:assert'
+
+export const LIMITS = {
+  /** The soft limit is never raised past this: allocators that size tables by it have died of 1e9. */
+  softMax: 1_048_576,
+  /** The launcher refuses to start under this hard limit: Node holds about 20, each thread 5, and a library needs 3. */
+  hardFloor: 48,
+  /** The kernel's table of descriptors is grown this far at boot (512 KiB), in one go of about 8 ms instead of a stall per doubling. */
+  tablePreallocatedMax: 65_536,
+  /** Under this many descriptors a warning is logged at boot. */
+  softWarn: 10_000,
+  /** What the warning recommends. */
+  softRecommended: 65_536,
+
+  /** Body of POST /rpc and a WebSocket message: 10,000 paths fit, a memory bomb does not. */
+  bodyBytesMax: 1 << 20,
+  /** Requests in one JSON-RPC batch. */
+  batchRequestsMax: 100,
+  /** A request unanswered for this long gets TIMEOUT; uWebSockets alone would hold it for ever. */
+  responseMs: 30_000,
+  /** Requests of one client that may wait for an answer on one WebSocket. */
+  feedInFlightMax: 256,
+  /** Unsent bytes on one WebSocket before its events are dropped; a gap in `seq` tells. */
+  feedBufferedBytesMax: 1 << 20,
+  /** Subscriptions on one WebSocket. */
+  feedSubscriptionsMax: 32,
+  /** A WebSocket that is silent, pings included, for this long is closed. */
+  feedIdleMs: 120_000,
+  /** Unread bytes on one WebSocket, answers included, before it is closed: its client has stopped reading. */
+  feedUnreadBytesMax: 16 << 20,
+  /** The peer of a WebSocket being closed has this long to close its side. */
+  feedCloseMs: 1_000,
+  /** An HTTP connection kept alive without a request: uSockets closes at about this, the node front does the same. */
+  httpIdleMs: 10_000,
+
+  /** Node front: the headers of a request must be whole within this; uSockets drops at about the same. */
+  httpHeadersMs: 12_000,
+  /** Node front: a whole request, body included. */
+  httpRequestMs: 30_000,
+  /** Node front: headers of one request that are read. */
+  httpHeadersMax: 100,
+  /** Steps of the one clock that watches response deadlines: TIMEOUT comes at most this late. */
+  deadlineStepMs: 250,
+  /** Answers longer than this are written as the client reads them, instead of being copied whole into the socket's buffer. */
+  answerCopyBytesMax: 64 << 10,
+
+  /** Requests one shard may have in flight; more get SHARD_BUSY at once. */
+  shardInFlightMax: 10_000,
+  /** How long a library open may wait for descriptors before BUDGET_EXHAUSTED. */
+  libraryLeaseWaitMs: 5_000,
+  /** Connections of one library: one writer and up to four readers. */
+  poolConnectionsMax: 5,
+  /** A further connection of a pool that was not used for this long is closed. */
+  poolReaderIdleMs: 10_000,
+  /** A library that was not used for this long is closed. */
+  libraryIdleMs: 300_000,
+  /** SQLite waits this long for a lock that another process holds. */
+  busyMs: 2_000,
+
+  /** Rows applied in one transaction: about 10 ms, during which requests of the shard wait. */
+  batchEntriesMax: 2_000,
+  /** Batches a walk may be ahead of the shard that applies them. */
+  walkAheadBatchesMax: 4,
+  /** Jobs of one shard that run at a time; the others wait in line, in the database. */
+  jobsRunningMax: 2,
+  /** Finished jobs a library remembers. */
+  jobsKeptMax: 200,
+  /** Failures (unreadable directories, …) a job keeps in words; beyond it only counts. */
+  jobFailuresKeptMax: 100,
+  /** Progress of one job is published at most once in this time. */
+  jobProgressMs: 250,
+
+  /** Rows of one page: default and most. */
+  pageDefault: 100,
+  pageMax: 1_000,
+  /** Characters of a search query. */
+  queryCharsMax: 1_000,
+  /** Characters of a library's or location's name. */
+  nameCharsMax: 200,
+
+  /** Draining: in-flight answers, then jobs, then libraries; after this the rest is cut off. */
+  drainMs: 10_000,
+  /** A crashed shard is replaced after this, doubled at each crash within a minute. */
+  shardRestartMs: 100,
+  shardRestartMsMax: 10_000,
+
+  /** The log file is renamed aside at this size; one older file is kept. */
+  logBytesMax: 16 << 20,
+
+  /** Shards one may ask for: each is a thread of about 9 MB and 4 to 5 descriptors. */
+  shardsMax: 64,
+  /** The CLI waits this long for a daemon it detaches: a large catalog on a cold disk still makes it. */
+  cliStartMs: 30_000,
+  /** The CLI waits this long for a stopped daemon to be gone: the drain and some more. */
+  cliStopMs: 12_000,
+  /** Progress is printed once in this time where it is not shown on a terminal. */
+  cliProgressLineMs: 3_000,
+  /** Lines of the log that `spacedrive logs` shows unless told otherwise, and most. */
+  cliLogLines: 50,
+  cliLogLinesMax: 100_000,
+} as const
+
+assert(LIMITS.pageDefault <= LIMITS.pageMax)
+assert(LIMITS.libraryLeaseWaitMs < LIMITS.responseMs)
+assert(LIMITS.drainMs < LIMITS.responseMs)
+assert(LIMITS.drainMs < LIMITS.cliStopMs)
+assert(LIMITS.feedBufferedBytesMax < LIMITS.feedUnreadBytesMax)
+assert(LIMITS.softWarn < LIMITS.softRecommended && LIMITS.softRecommended < LIMITS.softMax)

@@ -1,0 +1,129 @@
+// JSON-RPC 2.0 to the letter: text in, checked requests out; replies in, text out.
+import { statusOf, toWire, SpacedriveError, type WireError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import type { Request, Reply, Event } from './messages.js'
+import { isOperation, PARAMS } from './operations.js'
+
+export type Id = string | number | null
+
+/** One element of a message: a request to run, or the error that answers it. `id` is undefined for a notification. */
+export interface Call {
+  readonly id: Id | undefined
+  readonly request?: Request
+  readonly error?: RpcError
+}
+
+interface RpcError {
+  readonly code: number
+  readonly message: string
+  readonly data?: unknown
+}
+
+export interface Decoded {
+  readonly calls: readonly Call[]
+  readonly batch: boolean
+}
+
+/** Reads one message. Never throws: what is wrong becomes the error of the call it is wrong with. */
+export function decode(text: string): Decoded {
+  let message: unknown
+  try {
+    message = JSON.parse(text)
+  } catch (error) {
+    return { calls: [bad(null, -32700, `not JSON: ${(error as Error).message}`)], batch: false }
+  }
+  if (!Array.isArray(message)) return { calls: [decodeOne(message)], batch: false }
+  if (message.length === 0) return { calls: [bad(null, -32600, 'an empty batch')], batch: false }
+  if (message.length > LIMITS.batchRequestsMax) {
+    const error = new SpacedriveError('REQUEST_TOO_LARGE', `a batch may hold ${LIMITS.batchRequestsMax} requests`)
+    return { calls: [{ id: null, error: rpcError(toWire(error)) }], batch: false }
+  }
+  return { calls: message.map(decodeOne), batch: true }
+}
+
+function decodeOne(message: unknown): Call {
+  if (typeof message !== 'object' || message === null || Array.isArray(message)) {
+    return bad(null, -32600, 'a request is an object')
+  }
+  const { jsonrpc, id, method, params } = message as Record<string, unknown>
+  if (id !== undefined && id !== null && typeof id !== 'string' && typeof id !== 'number') {
+    return bad(null, -32600, 'id must be a string, a number or null')
+  }
+  if (jsonrpc !== '2.0') return bad(id ?? null, -32600, 'jsonrpc must be "2.0"')
+  if (typeof method !== 'string') return bad(id ?? null, -32600, 'method must be a string')
+  if (!isOperation(method)) return bad(id, -32601, `unknown method ${JSON.stringify(method.slice(0, 100))}`)
+  const checked = PARAMS[method].safeParse(params ?? {})
+  if (checked.success) return { id, request: { operation: method, params: checked.data } }
+  const issue = checked.error.issues[0]
+  const where = issue?.path.length ? `${issue.path.join('.')}: ` : ''
+  return bad(id, -32602, `${where}${issue?.message ?? 'wrong parameters'}`)
+}
+
+function bad(id: Id | undefined, code: number, message: string): Call {
+  return { id, error: { code, message, data: { hint: badHint(code), retryable: false } } }
+}
+
+function badHint(code: number): string {
+  if (code === -32601) return 'The methods are listed in docs/protocol.md.'
+  if (code === -32602) return 'Check the parameters against docs/protocol.md.'
+  return 'Send one JSON-RPC 2.0 request, or an array of them.'
+}
+
+function rpcError(wire: WireError): RpcError {
+  const { code, message, hint, retryable, retryAfterMs } = wire
+  return {
+    code: -32000,
+    message,
+    data: { code, hint, retryable, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
+  }
+}
+
+/** The text that answers one call. The result is spliced in as it came, never parsed again. */
+export function encodeReply(id: Id, reply: Reply): string {
+  return reply.ok
+    ? `{"jsonrpc":"2.0","id":${encodeId(id)},"result":${reply.json}}`
+    : encodeError(id, rpcError(reply.error))
+}
+
+export function encodeError(id: Id, error: RpcError): string {
+  return JSON.stringify({ jsonrpc: '2.0', id, error })
+}
+
+function encodeId(id: Id): string {
+  return typeof id === 'number' ? String(id) : JSON.stringify(id)
+}
+
+export function encodeEvent(subscription: string, seq: number, event: Event): string {
+  return JSON.stringify({ jsonrpc: '2.0', method: 'event', params: { subscription, seq, event } })
+}
+
+/** A refusal outside JSON-RPC: the body of an HTTP error. */
+export function encodeRefusal(wire: WireError): { status: number; body: string } {
+  return { status: statusOf(wire.code), body: JSON.stringify(wire) }
+}
+
+/**
+ * Answers a whole message: runs its calls and hands back the text once the last has answered,
+ * or null when the message held only notifications.
+ */
+export function answerMessage(
+  decoded: Decoded,
+  run: (request: Request, answer: (reply: Reply) => void) => void,
+  done: (text: string | null) => void,
+): void {
+  const texts: (string | null)[] = new Array<string | null>(decoded.calls.length).fill(null)
+  let waiting = decoded.calls.length
+  const settle = (index: number, text: string | null) => {
+    texts[index] = text
+    waiting -= 1
+    if (waiting > 0) return
+    const answers = texts.filter((each) => each !== null)
+    if (!decoded.batch) done(answers[0] ?? null)
+    else done(answers.length === 0 ? null : `[${answers.join(',')}]`)
+  }
+  decoded.calls.forEach((call, index) => {
+    const { id, request, error } = call
+    if (error) settle(index, id === undefined ? null : encodeError(id, error))
+    else if (request) run(request, (reply) => settle(index, id === undefined ? null : encodeReply(id, reply)))
+  })
+}

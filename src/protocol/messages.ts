@@ -1,0 +1,150 @@
+// The plain data that crosses a thread or a socket. Nothing else does.
+import type { WireError } from '../base/errors.js'
+import type { ENTRY_KINDS, EVENT_TYPES, OperationName } from './operations.js'
+
+/** One operation asked for, its parameters already checked. */
+export interface Request {
+  readonly operation: OperationName
+  readonly params: Readonly<Record<string, unknown>>
+}
+
+/** `json` is the result, serialised where it was made so that no thread copies it as objects. */
+export type Reply = { readonly ok: true; readonly json: string } | { readonly ok: false; readonly error: WireError }
+
+/** Calls `answer` exactly once, perhaps before it returns. */
+export type Dispatch = (request: Request, answer: (reply: Reply) => void) => void
+
+export type EventType = (typeof EVENT_TYPES)[number]
+export type EntryKind = (typeof ENTRY_KINDS)[number]
+
+/** Something that happened, published after the commit it reports. */
+export interface Event {
+  readonly type: EventType
+  readonly library?: string
+  readonly at: string
+  readonly [key: string]: unknown
+}
+
+export interface FileItem {
+  id: string
+  library: string
+  location: string
+  /** Absolute. */
+  path: string
+  name: string
+  /** Base64 of the true name where it is not valid UTF-8. */
+  nameBytes?: string
+  kind: EntryKind
+  size: number
+  modifiedAt: string
+  inode: number | string
+}
+
+export type JobState = 'queued' | 'running' | 'paused' | 'done' | 'failed' | 'cancelled'
+
+export interface JobItem {
+  id: string
+  library: string
+  kind: 'index'
+  state: JobState
+  /** `fraction` (0 to 1) is an estimate while the total is unknown. */
+  progress: { done: number; total?: number; unit: 'entries'; fraction?: number }
+  failures: { path: string; code: string; message: string }[]
+  failureCount: number
+  location?: string
+  createdAt: string
+  startedAt?: string
+  finishedAt?: string
+  error?: WireError
+}
+
+export interface LibraryItem {
+  id: string
+  name: string
+  path: string
+  open: boolean
+  /** Why it cannot be opened, where that is known. */
+  problem?: WireError
+}
+
+export interface LibraryInfo extends LibraryItem {
+  entries: number
+  files: number
+  directories: number
+  bytes: number
+  databaseBytes: number
+  locations: LocationItem[]
+}
+
+export interface LocationItem {
+  id: string
+  library: string
+  name: string
+  path: string
+  mode: 'shallow'
+  addedAt: string
+  scannedAt?: string
+}
+
+export const CLASSES = ['control', 'clients', 'libraries', 'jobs', 'watches'] as const
+export type DescriptorClass = (typeof CLASSES)[number]
+export type Level = 'normal' | 'elevated' | 'high' | 'critical'
+
+export interface ClassUse {
+  used: number
+  floor: number
+  ceiling: number
+  peak: number
+  refused: number
+  waited: number
+}
+
+export interface LimitUse {
+  softAtStart: number
+  soft: number
+  hard: number
+}
+
+export interface Status {
+  pid: number
+  version: string
+  uptimeMs: number
+  state: 'starting' | 'serving' | 'draining'
+  front: 'uws' | 'node' | 'none'
+  /** Whether the native addon is loaded; without it limits cannot be raised and holders are named less exactly. */
+  native: boolean
+  http: string | null
+  socket: string | null
+  limit: LimitUse
+  descriptors: {
+    open: number
+    base: number
+    budget: number
+    reserve: number
+    unaccounted: number
+    level: Level
+    classes: Record<DescriptorClass, ClassUse>
+  }
+  connections: { current: number; max: number; peak: number; accepted: number; refused: number }
+  libraries: { known: number; open: number; connections: number }
+  shards: { id: number; libraries: number; inFlight: number; queued: number; restarts: number }[]
+  jobs: { running: number; queued: number }
+}
+
+/** Who holds one descriptor. */
+export interface Holder {
+  fd: number
+  class: DescriptorClass | 'base' | 'reserve'
+  holder: string
+  detail: string
+  ageMs: number
+}
+
+export interface Descriptors {
+  limit: LimitUse
+  open: number
+  highest: number
+  classes: Record<DescriptorClass, ClassUse>
+  holders: Holder[]
+  unaccounted: { fd: number; target: string }[]
+}

@@ -1,0 +1,109 @@
+// Every operation a client can ask for: its parameters, where it runs, and what it may cost.
+// The one table from which validation, dispatch and documentation come.
+import { z } from 'zod'
+import { LIMITS } from '../base/limits.js'
+
+const id = z.string().min(1).max(100)
+const name = z.string().trim().min(1).max(LIMITS.nameCharsMax)
+const path = z.string().min(1).max(4096)
+const limit = z.int().min(1).max(LIMITS.pageMax)
+const cursor = z.string().min(1).max(2_000)
+const none = z.strictObject({})
+const library = z.strictObject({ library: id })
+const location = z.strictObject({ library: id, location: id })
+const job = z.strictObject({ library: id, job: id })
+
+export const ENTRY_KINDS = ['file', 'directory', 'symlink', 'other'] as const
+export const EVENT_TYPES = [
+  'library.created',
+  'library.opened',
+  'library.renamed',
+  'library.closed',
+  'library.deleted',
+  'location.added',
+  'location.removed',
+  'location.changed',
+  'entries.changed',
+  'job.changed',
+  'descriptors.level',
+] as const
+
+const filters = z.strictObject({
+  kind: z.enum(ENTRY_KINDS).optional(),
+  location: id.optional(),
+})
+
+export const PARAMS = {
+  'core.ping': none,
+  'core.status': none,
+  'core.descriptors': none,
+  'core.shutdown': none,
+  'libraries.create': z.strictObject({ name }),
+  'libraries.list': none,
+  'libraries.info': library,
+  'libraries.rename': z.strictObject({ library: id, name }),
+  'libraries.open': library,
+  'libraries.close': library,
+  /** Without `data` the folder is moved to DATA_DIR/deleted; with it the index is deleted. The indexed files stay in both cases. */
+  'libraries.delete': z.strictObject({ library: id, data: z.boolean().optional() }),
+  'locations.add': z.strictObject({ library: id, path, name: name.optional(), mode: z.enum(['shallow']).optional() }),
+  'locations.list': library,
+  'locations.remove': location,
+  'locations.rescan': location,
+  'locations.update': z.strictObject({ library: id, location: id, name }),
+  'files.list': z
+    .strictObject({
+      library: id,
+      path: path.optional(),
+      parent: id.optional(),
+      sort: z.enum(['name', 'size', 'modified']).optional(),
+      limit: limit.optional(),
+      cursor: cursor.optional(),
+    })
+    .refine((value) => (value.path === undefined) !== (value.parent === undefined), 'give either path or parent'),
+  'files.get': z
+    .strictObject({ library: id, id: id.optional(), path: path.optional() })
+    .refine((value) => (value.id === undefined) !== (value.path === undefined), 'give either id or path'),
+  'search.files': z.strictObject({
+    library: id,
+    query: z.string().max(LIMITS.queryCharsMax),
+    filters: filters.optional(),
+    sort: z.enum(['relevance']).optional(),
+    limit: limit.optional(),
+    cursor: cursor.optional(),
+  }),
+  'jobs.list': z.strictObject({ library: id, limit: limit.optional(), cursor: cursor.optional() }),
+  'jobs.info': job,
+  'jobs.pause': job,
+  'jobs.resume': job,
+  'jobs.cancel': job,
+  'events.subscribe': z.strictObject({
+    types: z.array(z.enum(EVENT_TYPES)).max(50).optional(),
+    library: id.optional(),
+  }),
+  'events.unsubscribe': z.strictObject({ subscription: id }),
+} as const satisfies Record<string, z.ZodType>
+
+export type OperationName = keyof typeof PARAMS
+export type ParamsOf<Name extends OperationName> = z.infer<(typeof PARAMS)[Name]>
+
+/**
+ * Where an operation runs: `main` answers on the main thread, `feed` needs a WebSocket,
+ * `place` runs on the shard its new library is placed on, `library` on the shard that owns `params.library`.
+ */
+export type RunsOn = 'main' | 'feed' | 'place' | 'library'
+
+export function runsOn(operation: OperationName): RunsOn {
+  if (operation.startsWith('core.') || operation === 'libraries.list') return 'main'
+  if (operation.startsWith('events.')) return 'feed'
+  return operation === 'libraries.create' ? 'place' : 'library'
+}
+
+/** Operations that a connection on a control slot may still ask for when every client slot is taken. */
+export function isControl(operation: OperationName): boolean {
+  return operation.startsWith('core.')
+}
+
+export function isOperation(name: unknown): name is OperationName {
+  return typeof name === 'string' && Object.hasOwn(PARAMS, name)
+}
