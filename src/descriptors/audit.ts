@@ -1,0 +1,143 @@
+// Holds the ledger against the kernel: how many descriptors are open, who holds each, and which nobody accounts for.
+import { readdirSync, readlinkSync } from 'node:fs'
+import type { DescriptorClass, Descriptors, Holder, Level } from '../protocol/messages.js'
+import type { HeldLease, Ledger } from './ledger.js'
+import { loadNative, type DescriptorDescription } from './native.js'
+import { countOpen } from './rlimit.js'
+
+/** Levels by share of the budget in use: entered at the first number, left ten points below it. */
+const ENTERED_AT: readonly [Level, number][] = [
+  ['critical', 0.95],
+  ['high', 0.85],
+  ['elevated', 0.7],
+]
+const HYSTERESIS = 0.1
+
+/** What only the front knows: on which port and socket clients arrive, and when each did. */
+export interface Doors {
+  readonly port: number | null
+  readonly socket: string | null
+  readonly peers: readonly { remotePort: number | null; since: number | null; kind: string }[]
+}
+
+export interface Named {
+  readonly leases: readonly HeldLease[]
+  readonly reserve: readonly number[]
+  readonly doors: Doors
+}
+
+export class Audit {
+  readonly #ledger: Ledger
+  readonly #startedAt = performance.now()
+  /** Descriptors of the process itself, by number, with their targets as they were when it had settled. */
+  readonly #base = new Map<number, string>()
+  #healing: { epoch: number; drift: number } | null = null
+
+  constructor(ledger: Ledger) {
+    this.#ledger = ledger
+  }
+
+  /** Open descriptors that neither base, reserve nor a lease explains. */
+  unaccounted(): number {
+    const { base, reserve, used } = this.#ledger.totals()
+    return Math.max(0, countOpen() - base - reserve - used)
+  }
+
+  /** Looks again; needs no descriptor. Returns the level when it changed. */
+  check(): Level | null {
+    this.#healing = this.#ledger.heal(this.#healing)
+    const { budget, used } = this.#ledger.totals()
+    const before = this.#ledger.level
+    const level = levelOf(used / budget, before)
+    this.#ledger.level = level
+    return level === before ? null : level
+  }
+
+  /** What is open now and no lease, client or reserve explains belongs to the process itself from now on. */
+  settle(named: Named): void {
+    for (const { fd, described } of openDescriptors()) {
+      if (described && !attribute(fd, described, named)) this.#base.set(fd, described.target)
+    }
+  }
+
+  describe(named: Named): Omit<Descriptors, 'limit' | 'classes'> {
+    const holders: Holder[] = []
+    const unaccounted: { fd: number; target: string }[] = []
+    let highest = 0
+    const all = openDescriptors()
+    for (const { fd, described } of all) {
+      highest = Math.max(highest, fd)
+      const target = described?.target ?? ''
+      const holder = described && (attribute(fd, described, named) ?? this.#baseHolder(fd, described))
+      if (holder) holders.push({ fd, ...holder })
+      else unaccounted.push({ fd, target })
+    }
+    return { open: all.length, highest, holders, unaccounted: unaccounted.filter(({ target }) => target !== '') }
+  }
+
+  #baseHolder(fd: number, { target }: DescriptorDescription): Omit<Holder, 'fd'> | null {
+    if (this.#base.get(fd) !== target) return null
+    return { class: 'base', holder: 'process', detail: target, ageMs: Math.round(performance.now() - this.#startedAt) }
+  }
+}
+
+function levelOf(share: number, before: Level): Level {
+  for (const [level, at] of ENTERED_AT) {
+    if (share >= at || (before === level && share >= at - HYSTERESIS)) return level
+  }
+  return 'normal'
+}
+
+function attribute(fd: number, described: DescriptorDescription, named: Named): Omit<Holder, 'fd'> | null {
+  if (named.reserve.includes(fd)) return { class: 'reserve', holder: 'reserve', detail: described.target, ageMs: 0 }
+  return ofLease(described, named.leases) ?? ofClient(described, named.doors)
+}
+
+function ofLease({ target, kind }: DescriptorDescription, leases: readonly HeldLease[]): Omit<Holder, 'fd'> | null {
+  const lease = leases.find(({ path }) => path !== undefined && (target === path || target.startsWith(`${path}/`)))
+  if (lease) return { class: lease.class, holder: lease.holder, detail: target, ageMs: lease.ageMs }
+  const thread = leases.find(({ path }) => path === undefined)
+  if (!thread || kind === 'file') return null
+  const isThreads = kind === 'directory' || /^(anon_inode|pipe):|^\/dev\/null$/.test(target)
+  return isThreads ? { class: thread.class, holder: thread.holder, detail: target, ageMs: thread.ageMs } : null
+}
+
+function ofClient(described: DescriptorDescription, { port, socket, peers }: Doors): Omit<Holder, 'fd'> | null {
+  const { kind, family, localPort, remotePort, target } = described
+  if (kind !== 'socket') return null
+  const client = (detail: string, since: number | null) => ({
+    class: 'clients' as DescriptorClass,
+    holder: 'client',
+    detail,
+    ageMs: since === null ? 0 : Date.now() - since,
+  })
+  if (family === 'unix') return socket !== null && target === socket ? client('unix socket', null) : null
+  if (localPort !== port || !remotePort) return null
+  const peer = peers.find((each) => each.remotePort === remotePort)
+  return client(`port ${remotePort}${peer ? ` ${peer.kind}` : ''}`, peer?.since ?? null)
+}
+
+function openDescriptors(): { fd: number; described: DescriptorDescription | null }[] {
+  const native = loadNative()
+  if (native) return [...native.list()].map((fd) => ({ fd, described: native.describe(fd) }))
+  const directory = process.platform === 'linux' ? '/proc/self/fd' : '/dev/fd'
+  return readdirSync(directory).flatMap((name) => {
+    const target = linkTarget(`${directory}/${name}`)
+    return target === null ? [] : [{ fd: Number(name), described: { kind: kindOf(target), target, readOnly: false } }]
+  })
+}
+
+/** Null for the descriptor that listed the directory: it is closed by now. */
+function linkTarget(path: string): string | null {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return null
+  }
+}
+
+function kindOf(target: string): DescriptorDescription['kind'] {
+  if (target.startsWith('socket:')) return 'socket'
+  if (target.startsWith('pipe:')) return 'pipe'
+  return target.startsWith('/') ? 'file' : 'other'
+}

@@ -1,0 +1,74 @@
+// Finds the native addon and names what it offers. Everything works without it, some of it slower or less exactly.
+import { createRequire } from 'node:module'
+
+export interface DescriptorDescription {
+  readonly kind: 'file' | 'directory' | 'socket' | 'pipe' | 'other'
+  /** A path, or what the kernel calls it (`socket:[1234]`); a unix socket's own path where it has one. */
+  readonly target: string
+  readonly readOnly: boolean
+  readonly family?: 'ipv4' | 'ipv6' | 'unix'
+  readonly localPort?: number
+  readonly remotePort?: number
+}
+
+/** Columns of one directory, in the order in which the disk lists them; `.` and `..` are left out. */
+export interface NativeListing {
+  /** Each name's bytes, then a NUL. */
+  readonly names: Buffer
+  /** 0 file, 1 directory, 2 symlink, 3 other; 0x40 added where metadata could not be read, 0x80 where the child is on another device. */
+  readonly kinds: Uint8Array
+  readonly sizes: Float64Array
+  /** Microseconds since 1970, rounded down. */
+  readonly mtimes: Float64Array
+  readonly inodes: BigUint64Array
+  readonly device: bigint
+}
+
+/** Failures of the system carry `code`, `errno` and `syscall` like Node's, and no path. */
+export interface Native {
+  /** Infinity is Number.MAX_SAFE_INTEGER. */
+  getLimit(): { soft: number; hard: number }
+  setLimit(soft: number): void
+  /** True when the kernel's table now reaches up to `top`; takes two free descriptors for a moment. */
+  preallocate(top: number): boolean
+  /** Needs no free descriptor, nor do `list` and `describe`. */
+  count(): number
+  list(): Int32Array
+  /** Null where that number is not open. */
+  describe(fd: number): DescriptorDescription | null
+  /** Holds one descriptor, none afterwards. A symlink is not followed: ENOTDIR. Children that vanish meanwhile are left out. */
+  readDirectory(path: Buffer): NativeListing
+}
+
+const ADDON = '../../../build/Release/spacedrive.node'
+
+let found: { native: Native | null; problem: string | null } | undefined
+
+/** The addon, or null: see `nativeProblem`. The first call of a thread loads it and needs a descriptor; later ones do not. */
+export function loadNative(): Native | null {
+  found ??= find()
+  return found.native
+}
+
+/** Why there is no addon, in one sentence; null where there is one. */
+export function nativeProblem(): string | null {
+  found ??= find()
+  return found.problem
+}
+
+function find(): { native: Native | null; problem: string | null } {
+  if (process.env['SPACEDRIVE_NATIVE'] === 'off')
+    return { native: null, problem: 'switched off by SPACEDRIVE_NATIVE=off' }
+  try {
+    return { native: createRequire(import.meta.url)(ADDON) as Native, problem: null }
+  } catch (error) {
+    return { native: null, problem: problemOf(error) }
+  }
+}
+
+function problemOf(error: unknown): string {
+  const code = (error as { code?: unknown } | null)?.code
+  if (code === 'MODULE_NOT_FOUND') return 'not built; `npm rebuild spacedrive` builds it and says what is missing'
+  const message = error instanceof Error ? error.message : String(error)
+  return `cannot be loaded: ${message.split('\n', 1)[0]}`
+}

@@ -1,0 +1,26 @@
+// Descriptors that are really held, so that they are there when nothing else is: let go to get out of trouble, then taken back.
+import { closeSync, openSync } from 'node:fs'
+
+export class Reserve {
+  readonly #held: number[] = []
+  #target = 0
+
+  /** Opens what is missing; what cannot be opened now is tried at the next call. */
+  fill(count = this.#target): void {
+    this.#target = count
+    try {
+      while (this.#held.length < count) this.#held.push(openSync('/dev/null', 'r'))
+    } catch {
+      // Exhausted: the reserve is as full as it can be.
+    }
+    while (this.#held.length > count) closeSync(this.#held.pop()!)
+  }
+
+  get held(): readonly number[] {
+    return this.#held
+  }
+
+  close(): void {
+    this.fill(0)
+  }
+}

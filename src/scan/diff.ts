@@ -1,0 +1,64 @@
+// Compares what an index knows of one directory with what the disk holds. Pure: reads nothing, writes nothing.
+import { KIND } from './read.js'
+
+export interface Known {
+  readonly id: number
+  readonly name: string
+  readonly kind: number
+  readonly size: number
+  readonly mtime: number
+  readonly inode: number | string
+}
+
+/** A child as a walk found it; `size`, `mtime` and `inode` mean nothing where `unread`. */
+export interface Found {
+  readonly name: string
+  readonly kind: number
+  readonly size: number
+  readonly mtime: number
+  readonly inode: number | bigint
+  readonly unread: boolean
+  readonly foreign: boolean
+}
+
+export interface Difference {
+  readonly added: Found[]
+  readonly changed: { readonly id: number; readonly found: Found; readonly before: Known }[]
+  /** The same name, but one of the two is a directory: another thing altogether. */
+  readonly replaced: { readonly id: number; readonly found: Found }[]
+  readonly missing: Known[]
+  /** Ids of the directories that are where they were, by name. */
+  readonly directories: Map<string, number>
+}
+
+export function diff(before: readonly Known[], after: readonly Found[]): Difference {
+  const left = new Map(before.map((known) => [known.name, known]))
+  const result: Difference = { added: [], changed: [], replaced: [], missing: [], directories: new Map() }
+  for (const found of after) {
+    const known = left.get(found.name)
+    left.delete(found.name)
+    if (!known) result.added.push(found)
+    else if ((known.kind === KIND.directory) !== (found.kind === KIND.directory)) {
+      result.replaced.push({ id: known.id, found })
+    } else {
+      if (found.kind === KIND.directory) result.directories.set(found.name, known.id)
+      if (!found.unread && differs(known, found)) result.changed.push({ id: known.id, found, before: known })
+    }
+  }
+  result.missing.push(...left.values())
+  return result
+}
+
+function differs(known: Known, found: Found): boolean {
+  return (
+    known.kind !== found.kind ||
+    known.size !== found.size ||
+    known.mtime !== found.mtime ||
+    known.inode !== inodeKey(found.inode)
+  )
+}
+
+/** An inode as the index gives it back: a number while that is exact, else the signed 64-bit number as text. */
+export function inodeKey(inode: number | bigint): number | string {
+  return typeof inode === 'number' ? inode : BigInt.asIntN(64, inode).toString()
+}

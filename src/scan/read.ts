@@ -1,0 +1,74 @@
+// Reads one directory with the metadata of its children: one call of the native addon, else Node's own functions.
+import { lstatSync, readdirSync } from 'node:fs'
+import type { BigIntStats } from 'node:fs'
+import { errnoOf } from '../base/errors.js'
+
+/** The children of one directory, column by column, so that they cross threads without being copied. */
+export interface Listing {
+  /** Each name's bytes, then a NUL. */
+  readonly names: Uint8Array
+  /** 0 file, 1 directory, 2 symlink, 3 other; `UNREAD` added where metadata could not be read, `FOREIGN` where the child is on another device. */
+  readonly kinds: Uint8Array
+  readonly sizes: Float64Array
+  /** Microseconds since 1970. */
+  readonly mtimes: Float64Array
+  readonly inodes: BigUint64Array
+}
+
+export const KIND = { file: 0, directory: 1, symlink: 2, other: 3 } as const
+export const KIND_MASK = 0x3f
+export const UNREAD = 0x40
+export const FOREIGN = 0x80
+
+export type ReadDirectory = (path: Buffer) => Listing
+
+/**
+ * Holds one descriptor, and none afterwards. Children that vanish meanwhile are left out.
+ *
+ * @throws the system's error, with `code`
+ */
+export const readDirectoryPlain: ReadDirectory = (path) => {
+  const device = lstatSync(path, { bigint: true }).dev
+  const found: { name: Buffer; stat: BigIntStats | null }[] = []
+  for (const name of readdirSync(path, { encoding: 'buffer' })) {
+    const stat = statChild(Buffer.concat([path, SLASH, name]))
+    if (stat !== 'gone') found.push({ name, stat })
+  }
+  const listing = {
+    names: Buffer.concat(found.flatMap(({ name }) => [name, NUL])),
+    kinds: new Uint8Array(found.length),
+    sizes: new Float64Array(found.length),
+    mtimes: new Float64Array(found.length),
+    inodes: new BigUint64Array(found.length),
+  }
+  found.forEach(({ stat }, at) => {
+    listing.kinds[at] = stat === null ? KIND.other | UNREAD : kindOf(stat) | (stat.dev === device ? 0 : FOREIGN)
+    if (stat === null) return
+    listing.sizes[at] = Number(stat.size)
+    listing.mtimes[at] = Number(stat.mtimeNs / 1000n)
+    listing.inodes[at] = stat.ino
+  })
+  return listing
+}
+
+const SLASH = Buffer.from('/')
+const NUL = Buffer.from([0])
+
+function statChild(path: Buffer): BigIntStats | null | 'gone' {
+  try {
+    return lstatSync(path, { bigint: true })
+  } catch (error) {
+    const errno = errnoOf(error)
+    return errno === 'ENOENT' || errno === 'ENOTDIR' ? 'gone' : null
+  }
+}
+
+export function kindOf(stat: {
+  isFile(): boolean
+  isDirectory(): boolean
+  isSymbolicLink(): boolean
+}): (typeof KIND)[keyof typeof KIND] {
+  if (stat.isFile()) return KIND.file
+  if (stat.isDirectory()) return KIND.directory
+  return stat.isSymbolicLink() ? KIND.symlink : KIND.other
+}

@@ -1,0 +1,237 @@
+// Walks a tree in one fixed order and yields what it finds in batches; writes nothing.
+//
+// The order is depth first, a directory before what it contains, siblings by name. It is the same at every run, so that
+// a walk can go on after the last place that was stored: everything before that place is stored too.
+import { errnoOf } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import { decodeNames, encodeName } from './names.js'
+import { FOREIGN, KIND, KIND_MASK, type Listing, type ReadDirectory } from './read.js'
+
+/** A place in a walk: this directory is complete, or complete up to and including the child `name`. */
+export interface Place {
+  readonly directory: string
+  readonly name?: string
+}
+
+/** A run of children of one directory within a batch. */
+export interface Run {
+  /** Relative to the root, `/`-separated, '' for the root itself; names as in scan/names. */
+  readonly directory: string
+  readonly count: number
+  /** False when more runs of the same directory follow. */
+  readonly last: boolean
+  /** Set, with a count of 0, when the directory could not be read: nothing may be concluded about its children. */
+  readonly error?: { readonly code: string; readonly message: string }
+}
+
+export interface Batch extends Listing {
+  readonly runs: readonly Run[]
+  /** Estimated share of the tree that is done, 0 to 1. */
+  readonly fraction: number
+}
+
+export interface WalkOptions {
+  readonly root: Buffer
+  /** Absolute paths not listed. */
+  readonly leftOut: readonly string[]
+  readonly after?: Place | undefined
+  readonly read: ReadDirectory
+}
+
+interface Pending {
+  readonly path: string
+  /** What this directory and everything below it counts for in the estimate of progress. */
+  readonly weight: number
+}
+
+export function* walk(options: WalkOptions): Generator<Batch> {
+  const out = new Collector()
+  const stack: Pending[] = [{ path: '', weight: 1 }]
+  const resumeAt = options.after?.directory.split('/') ?? []
+  let resuming = options.after !== undefined
+  for (let next = stack.pop(); next; next = stack.pop()) {
+    const { path, weight } = next
+    const place = resuming ? relation(path, options.after!.directory) : 'after'
+    if (place === 'after') resuming = false
+    const listing = readOrTell(options, path, out)
+    if (!listing) {
+      out.fraction += weight
+      if (out.full) yield out.take()
+      continue
+    }
+    const names = decodeNames(listing.names)
+    const keep = keptOf(options, path, names)
+    if (place === 'after') yield* emit(out, path, listing, names, keep)
+    else if (place === 'same' && options.after!.name !== undefined) {
+      yield* emit(out, path, listing, names, keep, options.after!.name)
+    }
+    const below = subdirectories(listing, names, keep)
+    const share = weight / (below.length + 1)
+    out.fraction += share
+    // An ancestor of the place where a walk goes on: its earlier subdirectories are stored already.
+    const from = place === 'before' ? (resumeAt[path === '' ? 0 : path.split('/').length] ?? '') : ''
+    for (const name of below.reverse()) {
+      if (name >= from) stack.push({ path: path === '' ? name : `${path}/${name}`, weight: share })
+      else out.fraction += share
+    }
+  }
+  if (!out.empty) yield out.take()
+}
+
+/** Where `path` stands to the place at which a walk goes on: an ancestor of it ('before'), the 'same', or 'after' it. */
+function relation(path: string, directory: string): 'before' | 'same' | 'after' {
+  if (path === directory) return 'same'
+  return path === '' || directory.startsWith(`${path}/`) ? 'before' : 'after'
+}
+
+function readOrTell({ root, read }: WalkOptions, path: string, out: Collector): Listing | null {
+  try {
+    return read(path === '' ? root : Buffer.concat([root, SLASH, encodeName(path)]))
+  } catch (error) {
+    const code = errnoOf(error) ?? 'EIO'
+    out.add({ directory: path, count: 0, last: true, error: { code, message: (error as Error).message } })
+    return null
+  }
+}
+
+const SLASH = Buffer.from('/')
+
+/** Which children are listed at all; null stands for all of them, the usual case. */
+function keptOf(
+  { root, leftOut }: WalkOptions,
+  path: string,
+  names: readonly string[],
+): ((name: string) => boolean) | null {
+  if (leftOut.length === 0) return null
+  const base = root.toString() === '/' ? '' : root.toString()
+  const here = path === '' ? base : `${base}/${path}`
+  const hidden = leftOut.filter((each) => each.startsWith(`${here}/`) && !each.slice(here.length + 1).includes('/'))
+  const out = new Set(hidden.map((each) => each.slice(here.length + 1)))
+  return out.size > 0 && names.some((name) => out.has(name)) ? (name) => !out.has(name) : null
+}
+
+function subdirectories(
+  { kinds }: Listing,
+  names: readonly string[],
+  keep: ((name: string) => boolean) | null,
+): string[] {
+  const found: string[] = []
+  for (let at = 0; at < kinds.length; at++) {
+    const kind = kinds[at]!
+    if ((kind & KIND_MASK) === KIND.directory && !(kind & FOREIGN) && (!keep || keep(names[at]!)))
+      found.push(names[at]!)
+  }
+  return found.sort(byUnit)
+}
+
+function byUnit(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+/** A small directory goes out whole; a large one in slices by name, each of which is a place to go on from. */
+function* emit(
+  out: Collector,
+  directory: string,
+  listing: Listing,
+  names: readonly string[],
+  keep: ((name: string) => boolean) | null,
+  after?: string,
+): Generator<Batch> {
+  const count = names.length
+  if (!keep && after === undefined && count <= LIMITS.batchEntriesMax) {
+    out.add({ directory, count, last: true }, listing)
+  } else {
+    const order = names
+      .map((_, at) => at)
+      .filter((at) => (!keep || keep(names[at]!)) && (after === undefined || names[at]! > after))
+    order.sort((a, b) => byUnit(names[a]!, names[b]!))
+    let from = 0
+    do {
+      const slice = order.slice(from, from + LIMITS.batchEntriesMax)
+      from += slice.length
+      out.add({ directory, count: slice.length, last: from >= order.length }, pick(listing, names, slice))
+      if (out.full) yield out.take()
+    } while (from < order.length)
+  }
+  if (out.full) yield out.take()
+}
+
+function pick(listing: Listing, names: readonly string[], order: readonly number[]): Listing {
+  return {
+    names: Buffer.concat(order.flatMap((at) => [encodeName(names[at]!), NUL])),
+    kinds: Uint8Array.from(order, (at) => listing.kinds[at]!),
+    sizes: Float64Array.from(order, (at) => listing.sizes[at]!),
+    mtimes: Float64Array.from(order, (at) => listing.mtimes[at]!),
+    inodes: BigUint64Array.from(order, (at) => listing.inodes[at]!),
+  }
+}
+
+const NUL = Buffer.from([0])
+
+/** Gathers listings until a batch is worth sending. */
+class Collector {
+  fraction = 0
+  #runs: Run[] = []
+  #listings: Listing[] = []
+  #count = 0
+
+  add(run: Run, listing?: Listing): void {
+    this.#runs.push(run)
+    if (listing) this.#listings.push(listing)
+    // A run costs something even when it is empty: a tree of empty directories must not become one batch.
+    this.#count += run.count + 1
+  }
+
+  get full(): boolean {
+    return this.#count >= LIMITS.batchEntriesMax
+  }
+
+  get empty(): boolean {
+    return this.#runs.length === 0
+  }
+
+  take(): Batch {
+    const batch = {
+      runs: this.#runs,
+      fraction: Math.min(1, this.fraction),
+      names: join(
+        Uint8Array,
+        this.#listings.map((each) => each.names),
+      ),
+      kinds: join(
+        Uint8Array,
+        this.#listings.map((each) => each.kinds),
+      ),
+      sizes: join(
+        Float64Array,
+        this.#listings.map((each) => each.sizes),
+      ),
+      mtimes: join(
+        Float64Array,
+        this.#listings.map((each) => each.mtimes),
+      ),
+      inodes: join(
+        BigUint64Array,
+        this.#listings.map((each) => each.inodes),
+      ),
+    }
+    this.#runs = []
+    this.#listings = []
+    this.#count = 0
+    return batch
+  }
+}
+
+/** Always copies, into memory of its own that may be transferred to another thread. */
+function join<T extends Uint8Array | Float64Array | BigUint64Array>(
+  type: new (length: number) => T,
+  parts: readonly T[],
+): T {
+  const whole = new type(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    whole.set(part as never, at)
+    at += part.length
+  }
+  return whole
+}
