@@ -1,0 +1,112 @@
+// The job that makes the index of a location equal to the disk: the same for a first scan, a rescan, and one that goes
+// on after a crash.
+import { lstatSync } from 'node:fs'
+import { fromSystem, SpacedriveError } from '../base/errors.js'
+import type { Applied } from '../library/apply.js'
+import type { Library } from '../library/library.js'
+import type { Location } from '../library/locations.js'
+import type { JobRow } from '../library/jobs.js'
+import { encodeName, printable } from '../scan/names.js'
+import type { Batch, Place, WalkOptions } from '../scan/walk.js'
+
+/** A walk in another thread, batch by batch; it reads ahead by a few. */
+export type Walker = (options: Omit<WalkOptions, 'read'>, signal: AbortSignal) => AsyncIterable<Batch>
+
+export interface IndexSetup {
+  readonly library: Library
+  readonly job: JobRow
+  readonly walk: Walker
+  readonly leftOut: readonly string[]
+  readonly signal: AbortSignal
+  /** After each commit. */
+  readonly committed: (applied: Applied, location: Location) => void
+  /** Lets waiting requests of this thread go first. */
+  readonly breathe: () => Promise<void>
+}
+
+/** Where an interrupted job goes on; `fresh` tells that the scan began on an empty location. */
+interface Checkpoint {
+  readonly fresh: boolean
+  readonly place: Place | null
+  readonly walked: boolean
+}
+
+/**
+ * Runs to the end, or until the signal; then what is committed stays, and the same job can go on later.
+ *
+ * @throws PATH_REFUSED when the location itself cannot be read: nothing is concluded from that
+ */
+export async function indexLocation(setup: IndexSetup): Promise<void> {
+  const { library, job, walk, leftOut, signal, committed, breathe } = setup
+  const location = library.locations.get(job.location!)
+  const start = readCheckpoint(job, library, location)
+  const applier = library.applier(location, start.fresh)
+  readRoot(library, location, applier)
+  if (!start.walked) {
+    let done = job.done
+    const options = { root: encodeName(location.path), leftOut, after: start.place ?? undefined }
+    for await (const batch of walk(options, signal)) {
+      refuseUnreadableRoot(batch, location)
+      const applied = library.commit(() =>
+        applier.apply(batch, (sofar, place) => {
+          done += sofar.entries
+          const checkpoint = place && JSON.stringify({ fresh: start.fresh, place, walked: false } satisfies Checkpoint)
+          const { fraction } = batch
+          library.jobs.writeProgress(job.id, { checkpoint, done, fraction, failures: sofar.failures })
+        }),
+      )
+      committed(applied, location)
+      await breathe()
+      if (signal.aborted) return
+    }
+    const walked = JSON.stringify({ fresh: start.fresh, place: null, walked: true } satisfies Checkpoint)
+    library.jobs.writeProgress(job.id, { checkpoint: walked, done, fraction: 1, failures: [] })
+  }
+  for (;;) {
+    const applied = library.commit(() => applier.finishSlice())
+    if (!applied) break
+    committed(applied, location)
+    await breathe()
+    if (signal.aborted) return
+  }
+  library.locations.markScanned(location)
+  library.settle()
+}
+
+function readCheckpoint(job: JobRow, library: Library, location: Location): Checkpoint {
+  if (job.checkpoint !== null) return JSON.parse(job.checkpoint) as Checkpoint
+  library.forgetMissing(location)
+  return {
+    fresh: location.scannedAt === null && library.locations.entriesOf(location) === 1,
+    place: null,
+    walked: false,
+  }
+}
+
+function readRoot(library: Library, location: Location, applier: ReturnType<Library['applier']>): void {
+  try {
+    const stat = lstatSync(encodeName(location.path), { bigint: true })
+    if (!stat.isDirectory())
+      throw new SpacedriveError('PATH_REFUSED', `${printable(location.path)} is no directory any more`)
+    library.write(() =>
+      applier.updateRoot({ size: Number(stat.size), mtime: Number(stat.mtimeNs / 1000n), inode: stat.ino }),
+    )
+  } catch (error) {
+    throw unreadable(location, error)
+  }
+}
+
+function refuseUnreadableRoot(batch: Batch, location: Location): void {
+  const root = batch.runs.find((run) => run.directory === '' && run.error)
+  if (root?.error) throw unreadable(location, Object.assign(new Error(root.error.message), { code: root.error.code }))
+}
+
+/** The index stays as it is: an unmounted disk is not an empty one. */
+function unreadable(location: Location, error: unknown): SpacedriveError {
+  const known = fromSystem(error)
+  if (known.code !== 'INTERNAL') return known
+  return new SpacedriveError('PATH_REFUSED', `${printable(location.path)} cannot be read: ${known.message}`, {
+    cause: error,
+    hint: 'Mount or restore the directory and rescan; its index is kept as it was.',
+  })
+}

@@ -1,0 +1,247 @@
+// Runs the jobs of one thread: a few at a time, the others wait in their libraries' databases.
+import { SpacedriveError, toWire } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import type { Applied } from '../library/apply.js'
+import type { Library } from '../library/library.js'
+import type { Location } from '../library/locations.js'
+import type { Pool } from '../library/pool.js'
+import type { Event, JobItem } from '../protocol/messages.js'
+import { printable } from '../scan/names.js'
+import { indexLocation, type Walker } from './index-location.js'
+
+export interface RunnerSetup {
+  readonly pool: Pool
+  readonly walk: Walker
+  readonly leftOut: readonly string[]
+  readonly publish: (event: Omit<Event, 'at'>) => void
+  readonly log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
+  readonly breathe: () => Promise<void>
+}
+
+interface Waiting {
+  readonly library: string
+  readonly job: string
+}
+
+interface Running extends Waiting {
+  readonly abort: AbortController
+  /** Resolves when the run has ended, whatever its end. */
+  ended: Promise<void>
+}
+
+/** What a stop asked for; without a reason a job keeps its state and goes on after the next start. */
+type StopReason = 'paused' | 'cancelled'
+
+export class Runner {
+  readonly #setup: RunnerSetup
+  readonly #waiting: Waiting[] = []
+  readonly #running = new Map<string, Running>()
+  #stopped = false
+
+  constructor(setup: RunnerSetup) {
+    this.#setup = setup
+  }
+
+  get counts(): { running: number; queued: number } {
+    return { running: this.#running.size, queued: this.#waiting.length }
+  }
+
+  /** Takes up the jobs a library has left; those that wait or run already are left alone. */
+  takeUp(library: Library): void {
+    for (const { id } of library.jobs.unfinished()) {
+      const here = this.#running.has(id) || this.#waiting.some((each) => each.job === id)
+      if (!here) this.#waiting.push({ library: library.id, job: id })
+    }
+    this.#mark(library)
+    this.#startNext()
+  }
+
+  /** @throws JOB_STATE when the job has ended, or is in that state already */
+  async stop(library: Library, job: string, reason: StopReason): Promise<JobItem> {
+    const { state } = library.jobs.get(job)
+    const allowed = state === 'queued' || state === 'running' || (state === 'paused' && reason === 'cancelled')
+    if (!allowed) throw new SpacedriveError('JOB_STATE', `the job is ${state}`)
+    const at = this.#waiting.findIndex((each) => each.job === job)
+    if (at >= 0) this.#waiting.splice(at, 1)
+    const running = this.#running.get(job)
+    running?.abort.abort(reason)
+    await running?.ended
+    // It may have come to its end before it saw the signal.
+    const now = library.jobs.get(job).state
+    if (now === 'queued' || now === 'running' || now === 'paused') library.jobs.setState(job, reason)
+    this.#mark(library)
+    return this.#tell(library, job)
+  }
+
+  resume(library: Library, job: string): JobItem {
+    const { state } = library.jobs.get(job)
+    if (state !== 'paused') throw new SpacedriveError('JOB_STATE', `the job is ${state}, only a paused one can go on`)
+    library.jobs.setState(job, 'queued')
+    this.takeUp(library)
+    return this.#tell(library, job)
+  }
+
+  /** Stops what runs on a location and waits for it, so that the location can go. */
+  async stopOf(library: Library, location: string): Promise<void> {
+    const active = library.jobs.activeOf(location)
+    if (active) await this.stop(library, active.id, 'cancelled')
+  }
+
+  /** Everything stops at its last checkpoint and goes on after the next start. */
+  async stopAll(): Promise<void> {
+    this.#stopped = true
+    this.#waiting.length = 0
+    const running = [...this.#running.values()]
+    for (const { abort } of running) abort.abort()
+    await Promise.all(running.map(({ ended }) => ended))
+  }
+
+  #startNext(): void {
+    while (!this.#stopped && this.#running.size < LIMITS.jobsRunningMax && this.#waiting.length > 0) {
+      const next = this.#waiting.shift()!
+      const running: Running = { ...next, abort: new AbortController(), ended: Promise.resolve() }
+      this.#running.set(next.job, running)
+      running.ended = this.#run(running).finally(() => {
+        this.#running.delete(next.job)
+        this.#startNext()
+      })
+    }
+  }
+
+  async #run(running: Running): Promise<void> {
+    const { pool, log } = this.#setup
+    const { signal } = running.abort
+    try {
+      await pool.hold(running.library, (library) => this.#runIn(library, running))
+    } catch (error) {
+      const wire = toWire(error)
+      log('warn', `job ${running.job} could not be begun: ${wire.message}`, { code: wire.code })
+      // A job never fails for lack of descriptors: it waits in line and is tried again.
+      if (wire.retryable && !signal.aborted) this.#again(running)
+    }
+  }
+
+  async #runIn(library: Library, { job, abort: { signal } }: Running): Promise<void> {
+    const { log } = this.#setup
+    const told = new Throttled(LIMITS.jobProgressMs, () => this.#tell(library, job))
+    const changes = new Changes(LIMITS.jobProgressMs, (event) => this.#setup.publish({ ...event, library: library.id }))
+    try {
+      library.jobs.setState(job, 'running')
+      this.#tell(library, job)
+      await indexLocation({
+        library,
+        job: library.jobs.get(job),
+        walk: this.#setup.walk,
+        leftOut: this.#setup.leftOut,
+        signal,
+        committed: (applied, location) => {
+          changes.add(applied, location)
+          told.soon()
+        },
+        breathe: this.#setup.breathe,
+      })
+      if (!signal.aborted) library.jobs.setState(job, 'done')
+    } catch (error) {
+      const wire = toWire(error)
+      log('warn', `job ${job} of library "${library.name}": ${wire.message}`, { code: wire.code })
+      if (signal.aborted) return
+      if (wire.code === 'BUDGET_EXHAUSTED' || wire.code === 'SHARD_LOST') {
+        library.jobs.setState(job, 'queued')
+        this.#again({ library: library.id, job })
+      } else library.jobs.setState(job, 'failed', wire)
+    } finally {
+      told.stop()
+      changes.flush()
+      this.#mark(library)
+      this.#tell(library, job)
+    }
+  }
+
+  #again(waiting: Waiting): void {
+    setTimeout(() => {
+      if (this.#stopped || this.#running.has(waiting.job)) return
+      this.#waiting.push({ library: waiting.library, job: waiting.job })
+      this.#startNext()
+    }, AGAIN_MS).unref()
+  }
+
+  #mark(library: Library): void {
+    library.markUnfinished(library.jobs.unfinished().length > 0)
+  }
+
+  #tell(library: Library, job: string): JobItem {
+    const item = library.jobs.item(library.jobs.get(job))
+    this.#setup.publish({ type: 'job.changed', library: library.id, job: item })
+    return item
+  }
+}
+
+const AGAIN_MS = 1000
+
+/** Calls at once, then at most once in a time. */
+class Throttled {
+  readonly #ms: number
+  readonly #call: () => void
+  #timer: NodeJS.Timeout | undefined
+  #last = 0
+
+  constructor(ms: number, call: () => void) {
+    this.#ms = ms
+    this.#call = call
+  }
+
+  soon(): void {
+    if (this.#timer) return
+    const wait = Math.max(0, this.#last + this.#ms - performance.now())
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      this.#last = performance.now()
+      this.#call()
+    }, wait)
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+}
+
+/** Sums up what commits changed into few events. */
+class Changes {
+  readonly #throttled: Throttled
+  readonly #publish: (event: Omit<Event, 'at' | 'library'>) => void
+  #sum: {
+    location: Location
+    added: number
+    changed: number
+    moved: number
+    removed: number
+    directories: string[]
+  } | null = null
+
+  constructor(ms: number, publish: (event: Omit<Event, 'at' | 'library'>) => void) {
+    this.#publish = publish
+    this.#throttled = new Throttled(ms, () => this.flush())
+  }
+
+  add({ added, changed, moved, removed, directories }: Applied, location: Location): void {
+    if (added + changed + moved + removed === 0) return
+    this.#sum ??= { location, added: 0, changed: 0, moved: 0, removed: 0, directories: [] }
+    this.#sum.added += added
+    this.#sum.changed += changed
+    this.#sum.moved += moved
+    this.#sum.removed += removed
+    for (const each of directories.slice(0, 20 - this.#sum.directories.length)) {
+      this.#sum.directories.push(printable(each === '' ? location.path : `${location.path}/${each}`))
+    }
+    this.#throttled.soon()
+  }
+
+  flush(): void {
+    this.#throttled.stop()
+    if (!this.#sum) return
+    const { location, ...counts } = this.#sum
+    this.#sum = null
+    this.#publish({ type: 'entries.changed', location: location.uid, ...counts })
+  }
+}

@@ -1,0 +1,326 @@
+// Writes what a walk found: one transaction a batch, the checkpoint that covers it inside. Replaying a batch changes nothing.
+//
+// What a directory no longer holds is only marked missing; at the end of the scan it is deleted, unless it turned up
+// elsewhere under the same inode. A directory that could not be read changes nothing: its children stay as they are.
+import { lstatSync } from 'node:fs'
+import { errnoOf } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import { diff, inodeKey, type Difference, type Found, type Known } from '../scan/diff.js'
+import { decodeNames, encodeName } from '../scan/names.js'
+import { FOREIGN, KIND, KIND_MASK, kindOf, UNREAD } from '../scan/read.js'
+import type { Batch, Place, Run } from '../scan/walk.js'
+import type { Connection } from './connection.js'
+import { ENTRY_COLUMNS, type Entries, type Entry } from './entries.js'
+import type { Counts, Location, Locations } from './locations.js'
+import { nameFrom, type Names } from './names.js'
+
+/** What one batch changed. `directories` are relative paths, a few of those touched. */
+export interface Applied {
+  entries: number
+  added: number
+  changed: number
+  moved: number
+  removed: number
+  directories: string[]
+  failures: { path: string; code: string; message: string }[]
+}
+
+export interface Stores {
+  readonly connection: Connection
+  readonly names: Names
+  readonly entries: Entries
+  readonly locations: Locations
+}
+
+const TOUCHED_TOLD_MAX = 20
+
+export class Applier {
+  readonly #stores: Stores
+  readonly #location: Location
+  /** A first scan: the location has no entries but what this scan writes, so there is nothing to compare with. */
+  readonly #fresh: boolean
+  readonly #statements
+  /** Ids of directories that the walk will come to. */
+  readonly #directories = new Map<string, number>()
+  /** A directory that arrives in several runs is compared when the last is here. */
+  #gathered: Found[] = []
+  #next: number
+  #counts: Counts = noCounts()
+
+  constructor(stores: Stores, location: Location, fresh: boolean) {
+    this.#stores = stores
+    this.#location = location
+    this.#fresh = fresh
+    this.#statements = prepare(stores.connection)
+    this.#next =
+      stores.connection.prepare<[], number>(`SELECT value FROM meta WHERE key = 'nextEntry'`).pluck().get() ?? 1
+  }
+
+  /**
+   * @param checkpoint is called inside the transaction with the place this batch reaches, null when it ends inside a
+   *   directory that only counts as a whole
+   * @throws DISK_FULL and whatever SQLite has; nothing of the batch is kept, and the applier must not be used again
+   */
+  apply(batch: Batch, checkpoint: (applied: Applied, place: Place | null) => void): Applied {
+    const applied = nothingApplied()
+    this.#transaction(() => {
+      const all = decodeNames(batch.names)
+      let at = 0
+      for (const run of batch.runs) {
+        if (run.error) applied.failures.push({ path: run.directory, ...run.error })
+        else if (this.#fresh) this.#insertRun(batch, run, all, at, applied)
+        else this.#compareRun(batch, run, all, at, applied)
+        at += run.count
+      }
+      applied.entries = at
+      checkpoint(applied, this.#placeAfter(batch, all))
+    })
+    if (applied.moved > 0 || applied.removed > 0) this.#stores.entries.forgetPaths()
+    if (this.#stores.names.wantsSeal) this.#stores.names.seal()
+    return applied
+  }
+
+  /**
+   * Deletes what stayed missing, in slices, each a transaction; call until it returns null.
+   * What is there again at this moment stays.
+   */
+  finishSlice(): Applied | null {
+    const applied = nothingApplied()
+    const slice = this.#statements.missing.all(this.#location.id, 100)
+    if (slice.length === 0) return null
+    this.#transaction(() => {
+      for (const id of slice) {
+        const entry = this.#stores.entries.byId(id)
+        const left = LIMITS.batchEntriesMax - applied.removed
+        if (left <= 0) return
+        if (!entry || this.#isThere(entry) || this.#removeTree(id, left, applied)) this.#statements.found.run(id)
+      }
+    })
+    this.#stores.entries.forgetPaths()
+    return applied
+  }
+
+  /** Writes the root's own metadata; the root is an entry like any other. */
+  updateRoot(stat: { size: number; mtime: number; inode: number | bigint }): void {
+    const root = this.#stores.entries.rootOf(this.#location)!
+    this.#statements.update.run(KIND.directory, stat.size, stat.mtime, bindInode(stat.inode), root)
+  }
+
+  #transaction(work: () => void): void {
+    const { connection, names, locations } = this.#stores
+    try {
+      connection.transaction(() => {
+        work()
+        names.flush()
+        this.#statements.next.run(this.#next)
+        locations.addCounts(this.#location.id, this.#counts)
+      })()
+    } catch (error) {
+      names.forget()
+      throw error
+    } finally {
+      this.#counts = noCounts()
+    }
+  }
+
+  #insertRun(batch: Batch, run: Run, names: readonly string[], from: number, applied: Applied): void {
+    const parent = this.#directoryId(run.directory)
+    if (parent === undefined) return
+    for (let at = from; at < from + run.count; at++) this.#insert(parent, run.directory, foundAt(batch, names, at))
+    applied.added += run.count
+    if (run.last) this.#directories.delete(run.directory)
+    if (run.count > 0) touch(applied, run.directory)
+  }
+
+  #insert(parent: number, directory: string, found: Found): void {
+    const id = this.#next++
+    const { kind, size, mtime, inode } = found
+    const name = this.#stores.names.idOf(found.name)
+    const { changes } = this.#statements.insert.run(
+      id,
+      parent,
+      name,
+      this.#location.id,
+      kind,
+      size,
+      mtime,
+      bindInode(inode),
+    )
+    // A directory that changes while it is read may name a child twice.
+    if (changes === 0) return
+    this.#count(kind, size, 1)
+    if (kind === KIND.directory && !found.foreign) this.#directories.set(join(directory, found.name), id)
+  }
+
+  #compareRun(batch: Batch, run: Run, names: readonly string[], from: number, applied: Applied): void {
+    for (let at = from; at < from + run.count; at++) this.#gathered.push(foundAt(batch, names, at))
+    if (!run.last) return
+    const found = this.#gathered
+    this.#gathered = []
+    const parent = this.#directoryId(run.directory)
+    if (parent === undefined) return
+    const known = this.#stores.entries.childrenOf(parent).map(toKnown)
+    this.#applyDifference(parent, run.directory, diff(known, found), applied)
+    this.#directories.delete(run.directory)
+  }
+
+  #applyDifference(parent: number, directory: string, difference: Difference, applied: Applied): void {
+    for (const [name, id] of difference.directories) this.#directories.set(join(directory, name), id)
+    for (const known of difference.missing) this.#statements.miss.run(known.id, this.#location.id)
+    for (const { id, found, before } of difference.changed) this.#change(id, found, before)
+    for (const { id } of difference.replaced) this.#removeTree(id, Infinity, applied)
+    const added = [...difference.added, ...difference.replaced.map(({ found }) => found)]
+    for (const found of added) {
+      if (this.#moveHere(parent, directory, found)) applied.moved += 1
+      else {
+        this.#insert(parent, directory, found)
+        applied.added += 1
+      }
+    }
+    applied.changed += difference.changed.length
+    const quiet = added.length === 0 && difference.changed.length === 0 && difference.missing.length === 0
+    if (!quiet) touch(applied, directory)
+  }
+
+  #change(id: number, found: Found, before: Known): void {
+    this.#statements.update.run(found.kind, found.size, found.mtime, bindInode(found.inode), id)
+    this.#count(before.kind, before.size, -1)
+    this.#count(found.kind, found.size, 1)
+  }
+
+  /** An entry keeps its id when it is found under another name: the same inode, and no longer where it was. */
+  #moveHere(parent: number, directory: string, found: Found): boolean {
+    if (found.unread) return false
+    const entry = this.#statements.byInode
+      .all(bindInode(found.inode), this.#location.id, found.kind)
+      .find((each) => this.#isMoved(each, found))
+    if (!entry) return false
+    this.#statements.move.run(parent, this.#stores.names.idOf(found.name), entry.id)
+    this.#change(entry.id, found, toKnown(entry))
+    this.#statements.found.run(entry.id)
+    this.#stores.entries.forgetPaths()
+    if (found.kind === KIND.directory) this.#directories.set(join(directory, found.name), entry.id)
+    return true
+  }
+
+  /** File systems use an inode again at once, so a file must also have kept its size and time, as a rename does. */
+  #isMoved(entry: Entry, found: Found): boolean {
+    if (entry.parent < 0) return false
+    const same = found.kind === KIND.directory || (entry.size === found.size && entry.mtime === found.mtime)
+    return same && (this.#statements.isMissing.get(entry.id) !== undefined || !this.#isThere(entry))
+  }
+
+  /** False only when the disk says that it is gone; an error of any other kind proves nothing. */
+  #isThere(entry: Entry): boolean {
+    const path = this.#stores.entries.pathOf(entry, nameFrom(entry.text))
+    try {
+      const stat = lstatSync(encodeName(path), { bigint: true })
+      return inodeKey(plainInode(stat.ino)) === entry.inode && kindOf(stat) === entry.kind
+    } catch (error) {
+      const errno = errnoOf(error)
+      return errno !== 'ENOENT' && errno !== 'ENOTDIR'
+    }
+  }
+
+  /** Deletes an entry and what is below it, leaves first, at most `most` rows. True when all of it is gone. */
+  #removeTree(id: number, most: number, applied: Applied): boolean {
+    const rows = this.#statements.tree.all(id).slice(0, most === Infinity ? undefined : most)
+    for (const { entry, kind, size } of rows) {
+      this.#statements.delete.run(entry)
+      this.#statements.found.run(entry)
+      this.#count(kind, size, -1)
+    }
+    applied.removed += rows.length
+    return rows.at(-1)?.entry === id || rows.length === 0
+  }
+
+  #directoryId(path: string): number | undefined {
+    return this.#directories.get(path) ?? this.#stores.entries.idAt(this.#location, path)
+  }
+
+  #placeAfter(batch: Batch, names: readonly string[]): Place | null {
+    const run = batch.runs.at(-1)
+    if (!run) return null
+    if (run.last) return { directory: run.directory }
+    // A slice of a large directory: a first scan stored it, a comparison waits for the rest.
+    return this.#fresh ? { directory: run.directory, name: names.at(-1)! } : null
+  }
+
+  #count(kind: number, size: number, sign: 1 | -1): void {
+    if (kind === KIND.file) {
+      this.#counts.files += sign
+      this.#counts.bytes += sign * size
+    } else if (kind === KIND.directory) this.#counts.directories += sign
+    else this.#counts.others += sign
+  }
+}
+
+function prepare(connection: Connection) {
+  return {
+    insert: connection.prepare(
+      'INSERT INTO entry (id, parent, name, location, kind, size, mtime, inode) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
+    ),
+    update: connection.prepare('UPDATE entry SET kind = ?, size = ?, mtime = ?, inode = ? WHERE id = ?'),
+    move: connection.prepare('UPDATE entry SET parent = ?, name = ? WHERE id = ?'),
+    delete: connection.prepare('DELETE FROM entry WHERE id = ?'),
+    byInode: connection.prepare<[number | bigint, number, number], Entry>(
+      `SELECT ${ENTRY_COLUMNS} FROM entry JOIN name ON name.id = entry.name
+       WHERE entry.inode = ? AND entry.location = ? AND entry.kind = ?`,
+    ),
+    tree: connection.prepare<[number], { entry: number; kind: number; size: number }>(
+      `WITH RECURSIVE tree (id, depth) AS (
+         SELECT ?, 0 UNION ALL SELECT entry.id, depth + 1 FROM tree CROSS JOIN entry ON entry.parent = tree.id
+       ) SELECT entry.id AS entry, kind, size FROM tree CROSS JOIN entry ON entry.id = tree.id ORDER BY depth DESC`,
+    ),
+    miss: connection.prepare('INSERT OR IGNORE INTO missing (entry, location) VALUES (?, ?)'),
+    found: connection.prepare('DELETE FROM missing WHERE entry = ?'),
+    isMissing: connection.prepare<[number], number>('SELECT 1 FROM missing WHERE entry = ?').pluck(),
+    missing: connection
+      .prepare<[number, number], number>('SELECT entry FROM missing WHERE location = ? LIMIT ?')
+      .pluck(),
+    next: connection.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('nextEntry', ?)`),
+  }
+}
+
+function foundAt(batch: Batch, names: readonly string[], at: number): Found {
+  const kind = batch.kinds[at]!
+  return {
+    name: names[at]!,
+    kind: kind & KIND_MASK,
+    size: batch.sizes[at]!,
+    mtime: batch.mtimes[at]!,
+    inode: plainInode(batch.inodes[at]!),
+    unread: (kind & UNREAD) !== 0,
+    foreign: (kind & FOREIGN) !== 0,
+  }
+}
+
+/** A number where that is exact: everywhere but on file systems that use the upper bits. */
+function plainInode(inode: bigint): number | bigint {
+  return inode <= Number.MAX_SAFE_INTEGER ? Number(inode) : inode
+}
+
+/** SQLite's integers are signed; an inode past 2^63 is stored as the negative number of the same bits. */
+function bindInode(inode: number | bigint): number | bigint {
+  return typeof inode === 'number' ? inode : BigInt.asIntN(64, inode)
+}
+
+function toKnown({ id, text, kind, size, mtime, inode }: Entry): Known {
+  return { id, name: nameFrom(text), kind, size, mtime, inode }
+}
+
+function join(directory: string, name: string): string {
+  return directory === '' ? name : `${directory}/${name}`
+}
+
+function touch(applied: Applied, directory: string): void {
+  if (applied.directories.length < TOUCHED_TOLD_MAX) applied.directories.push(directory)
+}
+
+function noCounts(): Counts {
+  return { files: 0, directories: 0, others: 0, bytes: 0 }
+}
+
+function nothingApplied(): Applied {
+  return { entries: 0, added: 0, changed: 0, moved: 0, removed: 0, directories: [], failures: [] }
+}

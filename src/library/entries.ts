@@ -1,0 +1,254 @@
+// Reads entries: one by id or path, the children of a directory in pages, and what a client sees of each.
+import { SpacedriveError } from '../base/errors.js'
+import { ENTRY_KINDS } from '../protocol/operations.js'
+import type { FileItem } from '../protocol/messages.js'
+import { encodeName, isPrintable, printable } from '../scan/names.js'
+import type { Connection } from './connection.js'
+import { fold } from './fold.js'
+import type { Location, Locations } from './locations.js'
+import { nameFrom, type Names, type NameText } from './names.js'
+
+export interface Entry {
+  readonly id: number
+  readonly parent: number
+  readonly location: number
+  readonly kind: number
+  readonly size: number
+  /** Microseconds since 1970. */
+  readonly mtime: number
+  /** A string where it is past 2^53. */
+  readonly inode: number | string
+  readonly text: NameText
+}
+
+export type Sort = 'name' | 'size' | 'modified'
+
+interface Child {
+  readonly id: number
+  readonly key: string | number
+  readonly name: string
+}
+
+/** Paths of directories remembered, to spare the walk up to the root. */
+const PATHS_KEPT = 10_000
+/** Sorted directories kept for their next page. */
+const LISTINGS_KEPT = 4
+
+const INODE = `CASE WHEN entry.inode BETWEEN 0 AND 9007199254740991 THEN entry.inode ELSE printf('%d', entry.inode) END`
+export const ENTRY_COLUMNS = `entry.id, entry.parent, entry.location, entry.kind, entry.size, entry.mtime, ${INODE} AS inode, name.text`
+
+export class Entries {
+  readonly #library: string
+  readonly #locations: Locations
+  readonly #names: Names
+  readonly #byId
+  readonly #child
+  readonly #children
+  readonly #paths = new Map<number, string>()
+  readonly #listings = new Map<string, { version: number; children: Child[] }>()
+
+  constructor(library: string, connection: Connection, locations: Locations, names: Names) {
+    this.#library = library
+    this.#locations = locations
+    this.#names = names
+    this.#byId = connection.prepare<[number], Entry>(
+      `SELECT ${ENTRY_COLUMNS} FROM entry JOIN name ON name.id = entry.name WHERE entry.id = ?`,
+    )
+    this.#child = connection
+      .prepare<[number, number], number>('SELECT id FROM entry WHERE parent = ? AND name = ?')
+      .pluck()
+    this.#children = connection.prepare<[number], Entry>(
+      `SELECT ${ENTRY_COLUMNS} FROM entry JOIN name ON name.id = entry.name WHERE entry.parent = ?`,
+    )
+  }
+
+  get(id: string): FileItem {
+    const entry = /^\d{1,15}$/.test(id) ? this.#byId.get(Number(id)) : undefined
+    if (!entry) throw new SpacedriveError('FILE_NOT_FOUND', `no entry ${id} in this library`)
+    return this.item(entry)
+  }
+
+  getByPath(path: string): FileItem {
+    return this.item(this.#entryAt(path))
+  }
+
+  /** Those of the ids that still exist. */
+  items(ids: readonly number[]): FileItem[] {
+    return ids.flatMap((id) => {
+      const entry = this.#byId.get(id)
+      return entry ? [this.item(entry)] : []
+    })
+  }
+
+  item(entry: Entry): FileItem {
+    const name = nameFrom(entry.text)
+    const path = this.pathOf(entry, name)
+    return {
+      id: String(entry.id),
+      library: this.#library,
+      location: this.#locations.byId(entry.location)?.uid ?? '',
+      path: printable(path),
+      name: printable(name),
+      ...(isPrintable(name) ? {} : { nameBytes: encodeName(name).toString('base64') }),
+      kind: ENTRY_KINDS[entry.kind]!,
+      size: entry.size,
+      modifiedAt: new Date(entry.mtime / 1000).toISOString(),
+      inode: typeof entry.inode === 'number' ? entry.inode : unsigned(entry.inode),
+    }
+  }
+
+  /** Absolute, as in scan/names. */
+  pathOf(entry: { readonly parent: number; readonly location: number }, name: string): string {
+    if (entry.parent < 0) return this.#locations.byId(entry.location)?.path ?? ''
+    const directory = this.#directoryPath(entry.parent)
+    return directory === '/' ? `/${name}` : `${directory}/${name}`
+  }
+
+  /** The id of the entry at a path below a location, '' being its root. */
+  idAt(location: Location, relative: string): number | undefined {
+    let id = this.rootOf(location)
+    if (relative === '') return id
+    for (const part of relative.split('/')) {
+      const name = this.#names.find(part)
+      id = id === undefined || name === undefined ? undefined : this.#child.get(id, name)
+      if (id === undefined) return undefined
+    }
+    return id
+  }
+
+  rootOf(location: Location): number | undefined {
+    const name = this.#names.find(rootName(location.path))
+    return name === undefined ? undefined : this.#child.get(-location.id, name)
+  }
+
+  byId(id: number): Entry | undefined {
+    return this.#byId.get(id)
+  }
+
+  childrenOf(id: number): Entry[] {
+    return this.#children.all(id)
+  }
+
+  /** @param version changes whenever entries do */
+  list(
+    directory: { path?: string | undefined; parent?: string | undefined },
+    sort: Sort,
+    limit: number,
+    cursor: string | undefined,
+    version: number,
+  ): { items: FileItem[]; cursor?: string } {
+    const id = this.#directoryId(directory)
+    const children = this.#sorted(id, sort, version)
+    const from = cursor === undefined ? 0 : placeAfter(children, readCursor(cursor))
+    const page = children.slice(from, from + limit)
+    const items = this.items(page.map((child) => child.id))
+    const last = page.at(-1)
+    return last && from + limit < children.length ? { items, cursor: writeCursor(last) } : { items }
+  }
+
+  /** After entries moved or went: paths that were remembered may be wrong. */
+  forgetPaths(): void {
+    this.#paths.clear()
+  }
+
+  #directoryId({ path, parent }: { path?: string | undefined; parent?: string | undefined }): number {
+    const entry =
+      parent === undefined ? this.#entryAt(path!) : this.#byId.get(/^\d{1,15}$/.test(parent) ? Number(parent) : -1)
+    if (!entry) throw new SpacedriveError('FILE_NOT_FOUND', `no entry ${parent} in this library`)
+    return entry.id
+  }
+
+  #entryAt(given: string): Entry {
+    const path = normalize(given)
+    const location = this.#locations.covering(path)
+    const start = location?.path === '/' ? 1 : (location?.path.length ?? 0) + 1
+    const id = location && this.idAt(location, path.slice(start))
+    const entry = id === undefined ? undefined : this.#byId.get(id)
+    if (!entry) throw new SpacedriveError('FILE_NOT_FOUND', `${given} is not in this library's index`)
+    return entry
+  }
+
+  #directoryPath(id: number): string {
+    const known = this.#paths.get(id)
+    if (known !== undefined) return known
+    const entry = this.#byId.get(id)
+    if (!entry) return ''
+    const path = this.pathOf(entry, nameFrom(entry.text))
+    if (this.#paths.size >= PATHS_KEPT) this.#paths.clear()
+    this.#paths.set(id, path)
+    return path
+  }
+
+  #sorted(id: number, sort: Sort, version: number): Child[] {
+    const key = `${id} ${sort}`
+    const known = this.#listings.get(key)
+    this.#listings.delete(key)
+    const children = known?.version === version ? known.children : this.#sort(id, sort)
+    this.#listings.set(key, { version, children })
+    if (this.#listings.size > LISTINGS_KEPT) this.#listings.delete(this.#listings.keys().next().value!)
+    return children
+  }
+
+  #sort(id: number, sort: Sort): Child[] {
+    const keyOf = (entry: Entry, name: string) =>
+      sort === 'name' ? fold(name) : -(sort === 'size' ? entry.size : entry.mtime)
+    return this.#children
+      .all(id)
+      .map((entry) => {
+        const name = nameFrom(entry.text)
+        return { id: entry.id, name, key: keyOf(entry, name) }
+      })
+      .sort(compare)
+  }
+}
+
+/** The name under which the root of a location is kept. */
+export function rootName(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1) || '/'
+}
+
+function compare(a: Child, b: Child): number {
+  if (a.key !== b.key) return a.key < b.key ? -1 : 1
+  if (a.name !== b.name) return a.name < b.name ? -1 : 1
+  return a.id - b.id
+}
+
+function placeAfter(children: readonly Child[], last: Child): number {
+  let low = 0
+  let high = children.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (compare(children[middle]!, last) <= 0) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+function writeCursor({ id, key, name }: Child): string {
+  return Buffer.from(JSON.stringify([key, name, id])).toString('base64url')
+}
+
+function readCursor(cursor: string): Child {
+  try {
+    const [key, name, id] = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[]
+    const keyed = typeof key === 'string' || typeof key === 'number'
+    if (keyed && typeof name === 'string' && typeof id === 'number') return { key, name, id }
+  } catch {
+    // Told below: a cursor that does not parse is as foreign as one of another shape.
+  }
+  throw new SpacedriveError('BAD_REQUEST', 'not a cursor of this listing')
+}
+
+/** Absolute, without `.`, `..` and doubled slashes. */
+function normalize(path: string): string {
+  const parts: string[] = []
+  for (const part of path.split('/')) {
+    if (part === '..') parts.pop()
+    else if (part !== '' && part !== '.') parts.push(part)
+  }
+  return `/${parts.join('/')}`
+}
+
+function unsigned(inode: string): string {
+  return BigInt.asUintN(64, BigInt(inode)).toString()
+}

@@ -1,0 +1,11 @@
+// The form in which names and queries are compared: case and accents do not count.
+import { printable } from '../scan/names.js'
+
+const PLAIN = /^[\x00-\x7f]*$/
+const MARKS = /[\u0300-\u036f]/g
+
+/** "Übersicht.md" and "ubersicht.MD" fold alike; other scripts keep their vowel signs. */
+export function fold(name: string): string {
+  if (PLAIN.test(name)) return name.toLowerCase()
+  return printable(name).toLowerCase().normalize('NFKD').replace(MARKS, '')
+}

@@ -1,0 +1,114 @@
+// The folder of a library on disk: its name, its files, and `library.json`, which says what it is.
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
+import { openConnection } from './connection.js'
+import { migrate } from './schema.js'
+
+export const FOLDER_ENDING = '.sdlibrary'
+const FORMAT = 1
+
+const LIBRARY_JSON = z.object({
+  format: z.int(),
+  id: z.string().min(1).max(100),
+  name: z.string().min(1),
+  createdAt: z.string(),
+})
+export type LibraryJson = z.infer<typeof LIBRARY_JSON>
+
+export function filesOf(folder: string) {
+  return {
+    json: join(folder, 'library.json'),
+    database: join(folder, 'library.db'),
+    lock: join(folder, 'lock'),
+    /** There while jobs wait or run, so that a start finds them without opening every library. */
+    unfinished: join(folder, 'jobs.unfinished'),
+  }
+}
+
+/** @throws LIBRARY_DAMAGED when it is not there or not what it should be; resource errors as what they are */
+export function readLibraryJson(folder: string): LibraryJson {
+  const path = filesOf(folder).json
+  const damaged = (why: string) => new SpacedriveError('LIBRARY_DAMAGED', `${path} ${why}`)
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') throw damaged('is missing')
+    throw fromSystem(error)
+  }
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw damaged('is not JSON')
+  }
+  const checked = LIBRARY_JSON.safeParse(value)
+  if (!checked.success) throw damaged(`is not a library's: ${checked.error.issues[0]?.message}`)
+  if (checked.data.format > FORMAT) {
+    throw new SpacedriveError('LIBRARY_NEWER', `${path} has format ${checked.data.format}, known is ${FORMAT}`)
+  }
+  return checked.data
+}
+
+/** Whole or not at all: written aside, then renamed. */
+export function writeLibraryJson(folder: string, { id, name, createdAt }: Omit<LibraryJson, 'format'>): void {
+  const path = filesOf(folder).json
+  const aside = `${path}.new`
+  const file = openSync(aside, 'w', 0o600)
+  try {
+    writeSync(file, `${JSON.stringify({ format: FORMAT, id, name, createdAt }, null, 2)}\n`)
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+  renameSync(aside, path)
+}
+
+/**
+ * Makes the folder of a new library. It takes its final name when it is complete, so a crash leaves nothing half made.
+ * Needs as many descriptors as an open library.
+ */
+export function createFolder(libraries: string, id: string, name: string): string {
+  const aside = join(libraries, `.new-${id}`)
+  try {
+    mkdirSync(aside, { mode: 0o700, recursive: true })
+    const connection = openConnection(filesOf(aside).database, true)
+    try {
+      migrate(connection, name)
+      connection.prepare(`INSERT INTO meta (key, value) VALUES ('id', ?), ('name', ?)`).run(id, name)
+    } finally {
+      connection.close()
+    }
+    writeLibraryJson(aside, { id, name, createdAt: new Date().toISOString() })
+    const folder = freeFolder(libraries, name)
+    renameSync(aside, folder)
+    return folder
+  } catch (error) {
+    rmSync(aside, { recursive: true, force: true })
+    throw fromSystem(error)
+  }
+}
+
+/** A folder name people recognise: "Photos.sdlibrary", then "Photos 2.sdlibrary". */
+function freeFolder(libraries: string, name: string): string {
+  const plain = name.replace(/[\x00-\x1f/\\:*?"<>|]/g, '_').replace(/^\.+/, '_')
+  let base = plain.normalize('NFC')
+  while (Buffer.byteLength(base) > 100) base = base.slice(0, -1)
+  if (!base.isWellFormed()) base = base.slice(0, -1)
+  for (let number = 1; ; number++) {
+    const folder = join(libraries, `${base}${number === 1 ? '' : ` ${number}`}${FOLDER_ENDING}`)
+    if (!existsSync(folder)) return folder
+  }
+}

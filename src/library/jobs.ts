@@ -1,0 +1,149 @@
+// The jobs of a library as they are stored: what makes background work survive a crash.
+import { uuidv7 } from 'uuidv7'
+import { SpacedriveError, type WireError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import type { JobItem, JobState } from '../protocol/messages.js'
+import { printable } from '../scan/names.js'
+import type { Connection } from './connection.js'
+
+export interface JobRow {
+  readonly number: number
+  readonly id: string
+  readonly kind: 'index'
+  readonly state: JobState
+  readonly location: string | null
+  readonly checkpoint: string | null
+  readonly done: number
+  readonly total: number | null
+  readonly fraction: number | null
+  readonly failure_count: number
+  readonly failures: string
+  readonly created_at: number
+  readonly started_at: number | null
+  readonly finished_at: number | null
+  readonly error: string | null
+}
+
+export interface Progress {
+  readonly checkpoint: string | null
+  readonly done: number
+  readonly fraction: number
+  readonly failures: readonly { path: string; code: string; message: string }[]
+}
+
+export class Jobs {
+  readonly #library: string
+  readonly #connection: Connection
+  readonly #byId
+  readonly #progress
+
+  constructor(library: string, connection: Connection) {
+    this.#library = library
+    this.#connection = connection
+    this.#byId = connection.prepare<[string], JobRow>('SELECT * FROM job WHERE id = ?')
+    this.#progress = connection.prepare(
+      `UPDATE job SET checkpoint = coalesce(?, checkpoint), done = ?, fraction = ?, failure_count = failure_count + ?,
+       failures = CASE WHEN ? = 0 THEN failures ELSE ? END WHERE id = ?`,
+    )
+  }
+
+  enqueue(kind: 'index', location: string, total: number | null): JobRow {
+    const id = uuidv7()
+    this.#connection
+      .prepare('INSERT INTO job (id, kind, state, location, total, created_at) VALUES (?, ?, ?, ?, ?, ?)')
+      .run(id, kind, 'queued', location, total, Date.now())
+    this.#connection
+      .prepare(
+        `DELETE FROM job WHERE state IN ('done', 'failed', 'cancelled')
+         AND number <= (SELECT max(number) FROM job) - ${LIMITS.jobsKeptMax}`,
+      )
+      .run()
+    return this.get(id)
+  }
+
+  get(id: string): JobRow {
+    const row = this.#byId.get(id)
+    if (!row) throw new SpacedriveError('JOB_NOT_FOUND', `no job ${id} in this library`)
+    return row
+  }
+
+  /** Newest first; `before` is the number of the last row of the page before. */
+  list(limit: number, before: number): JobRow[] {
+    return this.#connection
+      .prepare<[number, number], JobRow>('SELECT * FROM job WHERE number < ? ORDER BY number DESC LIMIT ?')
+      .all(before, limit)
+  }
+
+  /** Those that should run or go on, oldest first. */
+  unfinished(): JobRow[] {
+    return this.#connection
+      .prepare<[], JobRow>(`SELECT * FROM job WHERE state IN ('queued', 'running') ORDER BY number`)
+      .all()
+  }
+
+  /** The job that has yet to finish with a location, if there is one. */
+  activeOf(location: string): JobRow | undefined {
+    return this.#connection
+      .prepare<[string], JobRow>(
+        `SELECT * FROM job WHERE location = ? AND state IN ('queued', 'running', 'paused') ORDER BY number LIMIT 1`,
+      )
+      .get(location)
+  }
+
+  /** Within the transaction of the rows it covers. */
+  writeProgress(id: string, { checkpoint, done, fraction, failures }: Progress): void {
+    const kept = failures.length === 0 ? '' : this.#failuresWith(id, failures)
+    this.#progress.run(checkpoint, done, fraction, failures.length, failures.length, kept, id)
+  }
+
+  setState(id: string, state: JobState, error?: WireError): void {
+    const finished = state === 'done' || state === 'failed' || state === 'cancelled'
+    this.#connection
+      .prepare(
+        `UPDATE job SET state = ?, started_at = CASE WHEN ? THEN coalesce(started_at, ?) ELSE started_at END,
+         finished_at = ?, error = ?, fraction = CASE WHEN ? THEN 1 ELSE fraction END,
+         total = CASE WHEN ? THEN done ELSE total END WHERE id = ?`,
+      )
+      .run(
+        state,
+        state === 'running' ? 1 : 0,
+        Date.now(),
+        finished ? Date.now() : null,
+        error ? JSON.stringify(error) : null,
+        state === 'done' ? 1 : 0,
+        state === 'done' ? 1 : 0,
+        id,
+      )
+  }
+
+  item(row: JobRow): JobItem {
+    const time = (at: number) => new Date(at).toISOString()
+    return {
+      id: row.id,
+      library: this.#library,
+      kind: row.kind,
+      state: row.state,
+      progress: {
+        done: row.done,
+        unit: 'entries',
+        ...(row.total === null ? {} : { total: row.total }),
+        ...(row.fraction === null ? {} : { fraction: row.fraction }),
+      },
+      failures: JSON.parse(row.failures) as JobItem['failures'],
+      failureCount: row.failure_count,
+      ...(row.location === null ? {} : { location: row.location }),
+      createdAt: time(row.created_at),
+      ...(row.started_at === null ? {} : { startedAt: time(row.started_at) }),
+      ...(row.finished_at === null ? {} : { finishedAt: time(row.finished_at) }),
+      ...(row.error === null ? {} : { error: JSON.parse(row.error) as WireError }),
+    }
+  }
+
+  #failuresWith(id: string, failures: Progress['failures']): string {
+    const kept = JSON.parse(this.get(id).failures) as JobItem['failures']
+    for (const { path, code, message } of failures.slice(0, LIMITS.jobFailuresKeptMax - kept.length)) {
+      kept.push({ path: printable(path), code, message: printable(message) })
+    }
+    return JSON.stringify(kept)
+  }
+}

@@ -1,0 +1,285 @@
+// One open library: its first connection, which also writes, and what can be asked of it.
+import { existsSync, lstatSync, mkdirSync, rmdirSync, statSync } from 'node:fs'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import type { Lease, Ledger } from '../descriptors/ledger.js'
+import { ENTRY_KINDS } from '../protocol/operations.js'
+import type { FileItem, LibraryInfo } from '../protocol/messages.js'
+import { encodeName } from '../scan/names.js'
+import { KIND } from '../scan/read.js'
+import { Applier } from './apply.js'
+import { openConnection, fromSqlite, type Connection } from './connection.js'
+import { Entries, rootName } from './entries.js'
+import { filesOf, readLibraryJson, writeLibraryJson } from './folder.js'
+import { Jobs } from './jobs.js'
+import { locationItem, Locations, type Location } from './locations.js'
+import { holdLock, type Lock } from './lock.js'
+import { Names } from './names.js'
+import { Readers, type Reader } from './readers.js'
+import { migrate } from './schema.js'
+import { Search, type Filters } from './search.js'
+
+export interface SearchParams {
+  readonly query: string
+  readonly filters?:
+    { readonly kind?: FileItem['kind'] | undefined; readonly location?: string | undefined } | undefined
+  readonly limit?: number | undefined
+  readonly cursor?: string | undefined
+}
+
+export class Library {
+  readonly id: string
+  readonly path: string
+  readonly entries: Entries
+  readonly locations: Locations
+  readonly jobs: Jobs
+  /** Changes with every commit that touches entries. */
+  version = 0
+  /** Work that spans several turns; a library with any is not closed to make room. */
+  pins = 0
+  usedAt = performance.now()
+  #name: string
+  readonly #connection: Connection
+  readonly #names: Names
+  readonly #search: Search
+  readonly #readers: Readers
+  readonly #lock: Lock
+  readonly #lease: Lease
+
+  /**
+   * @param lease of `PRICES.library` descriptors, the library's from now on; returned on close and on failure
+   * @throws LIBRARY_LOCKED, LIBRARY_DAMAGED, LIBRARY_NEWER, READ_ONLY, DISK_FULL, BUDGET_EXHAUSTED
+   */
+  static open(id: string, path: string, ledger: Ledger, lease: Lease): Library {
+    let lock: Lock | null = null
+    let connection: Connection | undefined
+    try {
+      const json = readLibraryJson(path)
+      if (json.id !== id)
+        throw new SpacedriveError('LIBRARY_DAMAGED', `${filesOf(path).json} has another id than ${id}`)
+      lock = holdLock(filesOf(path).lock)
+      if (!lock) throw new SpacedriveError('LIBRARY_LOCKED', `another process has the library "${json.name}" open`)
+      connection = openConnection(filesOf(path).database)
+      migrate(connection, json.name)
+      return new Library(json, path, connection, lock, ledger, lease)
+    } catch (error) {
+      connection?.close()
+      lock?.release()
+      lease.release()
+      throw fromSqlite(error, filesOf(path).database)
+    }
+  }
+
+  private constructor(
+    { id, name }: { id: string; name: string },
+    path: string,
+    connection: Connection,
+    lock: Lock,
+    ledger: Ledger,
+    lease: Lease,
+  ) {
+    this.id = id
+    this.#name = name
+    this.path = path
+    this.#connection = connection
+    this.#lock = lock
+    this.#lease = lease
+    this.#names = new Names(connection)
+    this.locations = new Locations(connection)
+    this.entries = new Entries(id, connection, this.locations, this.#names)
+    this.jobs = new Jobs(id, connection)
+    this.#search = new Search(connection)
+    this.#readers = new Readers(filesOf(path).database, ledger, { holder: `library ${name}`, path })
+  }
+
+  get name(): string {
+    return this.#name
+  }
+
+  get connections(): number {
+    return 1 + this.#readers.count
+  }
+
+  /** Gives readers back that were idle for `ms`. */
+  shrink(ms: number): void {
+    this.#readers.closeIdle(ms)
+  }
+
+  close(): void {
+    this.#readers.close()
+    this.#connection.close()
+    this.#lock.release()
+    this.#readers.release()
+    this.#lease.release()
+  }
+
+  info(): LibraryInfo {
+    const { files, directories, others, bytes } = this.locations.totals()
+    return {
+      id: this.id,
+      name: this.#name,
+      path: this.path,
+      open: true,
+      entries: files + directories + others,
+      files,
+      directories,
+      bytes,
+      databaseBytes: bytesOf(filesOf(this.path).database) + bytesOf(`${filesOf(this.path).database}-wal`),
+      locations: this.locations
+        .all()
+        .filter((each) => !each.removing)
+        .map((each) => locationItem(this.id, each)),
+    }
+  }
+
+  /** @param lease of one descriptor, for the file that is written */
+  rename(name: string, lease: Lease): void {
+    try {
+      const { createdAt } = readLibraryJson(this.path)
+      this.write(() => this.#connection.prepare(`UPDATE meta SET value = ? WHERE key = 'name'`).run(name))
+      writeLibraryJson(this.path, { id: this.id, name, createdAt })
+      this.#name = name
+    } catch (error) {
+      throw fromSystem(error)
+    } finally {
+      lease.release()
+    }
+  }
+
+  /** Adds a directory and its root entry, and the job that will index it. */
+  addLocation(path: string, name: string | undefined): { location: Location; job: string } {
+    const stat = lstatSync(encodeName(path), { bigint: true })
+    return this.write(() => {
+      const location = this.locations.add(name ?? rootName(path), path)
+      const root = this.#names.idOf(rootName(path))
+      this.#names.flush()
+      this.#connection
+        .prepare(
+          `INSERT INTO entry (id, parent, name, location, kind, size, mtime, inode)
+           VALUES ((SELECT coalesce((SELECT value FROM meta WHERE key = 'nextEntry'), 1)), ?, ?, ?, ?, ?, ?, ?)`,
+        )
+        .run(
+          -location.id,
+          root,
+          location.id,
+          KIND.directory,
+          Number(stat.size),
+          Number(stat.mtimeNs / 1000n),
+          BigInt.asIntN(64, stat.ino),
+        )
+      this.#connection
+        .prepare(
+          `INSERT INTO meta (key, value) VALUES ('nextEntry', 2) ON CONFLICT (key) DO UPDATE SET value = value + 1`,
+        )
+        .run()
+      this.locations.addCounts(location.id, { files: 0, directories: 1, others: 0, bytes: 0 })
+      return { location, job: this.jobs.enqueue('index', location.uid, null).id }
+    })
+  }
+
+  applier(location: Location, fresh: boolean): Applier {
+    const { entries, locations } = this
+    return new Applier({ connection: this.#connection, names: this.#names, entries, locations }, location, fresh)
+  }
+
+  /** What a scan that did not end had found missing proves nothing any more. */
+  forgetMissing(location: Location): void {
+    this.#connection.prepare('DELETE FROM missing WHERE location = ?').run(location.id)
+  }
+
+  /** At the end of a scan: the last names get their trigrams, and SQLite looks at its tables again. */
+  settle(): void {
+    this.#names.seal()
+    this.#names.forget()
+    this.#connection.pragma('optimize')
+  }
+
+  /** Deletes the entries of a location that is being removed, at most so many; true when none is left. */
+  removeSlice(location: Location): boolean {
+    return this.write(() => {
+      const { changes } = this.#connection
+        .prepare('DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE location = ? LIMIT ?)')
+        .run(location.id, 4 * LIMITS.batchEntriesMax)
+      if (changes > 0) return false
+      this.forgetMissing(location)
+      this.locations.delete(location)
+      return true
+    })
+  }
+
+  async search({
+    query,
+    filters,
+    limit,
+    cursor,
+  }: SearchParams): Promise<{ total: number; items: FileItem[]; cursor?: string }> {
+    const location = filters?.location === undefined ? undefined : this.locations.get(filters.location).id
+    const wanted: Filters = { kind: filters?.kind && ENTRY_KINDS.indexOf(filters.kind), location }
+    const run = (search: Search) => search.search(query, wanted, limit ?? LIMITS.pageDefault, cursor, this.version)
+    const reader = Search.readsAll(query) ? this.#readers.borrow() : null
+    const page = reader ? await this.#readSlowly(reader, run) : finish(run(this.#search))
+    const { total, ids, cursor: next } = page
+    return { total, items: this.entries.items(ids), ...(next === undefined ? {} : { cursor: next }) }
+  }
+
+  /** In a snapshot of its own, with room for other requests between two steps. */
+  async #readSlowly<T>(reader: Reader, run: (search: Search) => Generator<void, T>): Promise<T> {
+    this.pins += 1
+    try {
+      reader.connection.exec('BEGIN')
+      try {
+        const steps = run(reader.search)
+        let step = steps.next()
+        for (; !step.done; step = steps.next()) await nextTurn()
+        return step.value
+      } finally {
+        reader.connection.exec('COMMIT')
+      }
+    } finally {
+      this.#readers.giveBack(reader)
+      this.pins -= 1
+    }
+  }
+
+  /** One transaction. */
+  write<T>(work: () => T): T {
+    return this.commit(() => this.#connection.transaction(work)())
+  }
+
+  /** Work that brings its own transactions; what was remembered of one that did not commit is forgotten. */
+  commit<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      this.#names.forget()
+      this.locations.forget()
+      throw fromSqlite(error, filesOf(this.path).database)
+    } finally {
+      this.version += 1
+    }
+  }
+
+  /** Leaves word on disk that a start should open this library and go on; a directory, because that needs no descriptor. */
+  markUnfinished(unfinished: boolean): void {
+    const mark = filesOf(this.path).unfinished
+    if (unfinished === existsSync(mark)) return
+    if (unfinished) mkdirSync(mark, { mode: 0o700 })
+    else rmdirSync(mark)
+  }
+}
+
+function finish<T>(steps: Generator<void, T>): T {
+  let step = steps.next()
+  while (!step.done) step = steps.next()
+  return step.value
+}
+
+function bytesOf(path: string): number {
+  try {
+    return statSync(path).size
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return 0
+    throw fromSystem(error)
+  }
+}

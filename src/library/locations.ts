@@ -1,0 +1,168 @@
+// The directory trees of a library that are indexed, and the counts kept of each.
+import { uuidv7 } from 'uuidv7'
+import { SpacedriveError } from '../base/errors.js'
+import type { LocationItem } from '../protocol/messages.js'
+import { decodeName, encodeName, isPrintable, printable } from '../scan/names.js'
+import type { Connection } from './connection.js'
+import type { NameText } from './names.js'
+
+export interface Location {
+  readonly id: number
+  readonly uid: string
+  readonly name: string
+  /** Absolute, as in scan/names. */
+  readonly path: string
+  readonly addedAt: number
+  readonly scannedAt: number | null
+  readonly removing: boolean
+}
+
+/** Changes of the counts, added to a location in the transaction that makes them true. */
+export interface Counts {
+  files: number
+  directories: number
+  others: number
+  bytes: number
+}
+
+interface Row {
+  id: number
+  uid: string
+  name: string
+  path: NameText
+  added_at: number
+  scanned_at: number | null
+  removing: number
+}
+
+export class Locations {
+  readonly #connection: Connection
+  readonly #count
+  #known: Map<number, Location> | null = null
+
+  constructor(connection: Connection) {
+    this.#connection = connection
+    this.#count = connection.prepare<[number, number, number, number, number]>(
+      `UPDATE location SET files = files + ?, directories = directories + ?, others = others + ?, bytes = bytes + ?
+       WHERE id = ?`,
+    )
+  }
+
+  all(): Location[] {
+    return [...this.#load().values()]
+  }
+
+  byId(id: number): Location | undefined {
+    return this.#load().get(id)
+  }
+
+  get(uid: string): Location {
+    const found = this.all().find((location) => location.uid === uid && !location.removing)
+    if (!found) throw new SpacedriveError('LOCATION_NOT_FOUND', `no location ${uid} in this library`)
+    return found
+  }
+
+  /** The location that a path lies in, itself included. */
+  covering(path: string): Location | undefined {
+    return this.all().find((location) => isWithin(path, location.path))
+  }
+
+  /** @throws LOCATION_EXISTS when one of the two would lie in the other */
+  add(name: string, path: string): Location {
+    const other = this.all().find((each) => isWithin(path, each.path) || isWithin(each.path, path))
+    if (other) {
+      const how = other.path === path ? 'is a location already' : 'overlaps the location'
+      const which = other.path === path ? '' : ` ${printable(other.path)}`
+      throw new SpacedriveError('LOCATION_EXISTS', `${printable(path)} ${how}${which}`)
+    }
+    const uid = uuidv7()
+    const stored = isPrintable(path) ? path : encodeName(path)
+    this.#connection
+      .prepare('INSERT INTO location (uid, name, path, mode, added_at) VALUES (?, ?, ?, ?, ?)')
+      .run(uid, name, stored, 'shallow', Date.now())
+    this.forget()
+    return this.get(uid)
+  }
+
+  rename(location: Location, name: string): void {
+    this.#connection.prepare('UPDATE location SET name = ? WHERE id = ?').run(name, location.id)
+    this.forget()
+  }
+
+  markScanned(location: Location): void {
+    this.#connection.prepare('UPDATE location SET scanned_at = ? WHERE id = ?').run(Date.now(), location.id)
+    this.forget()
+  }
+
+  /** From now on it is gone for callers; its entries go in slices, also after a crash. */
+  markRemoving(location: Location): void {
+    this.#connection.prepare('UPDATE location SET removing = 1 WHERE id = ?').run(location.id)
+    this.forget()
+  }
+
+  delete(location: Location): void {
+    this.#connection.prepare('DELETE FROM location WHERE id = ?').run(location.id)
+    this.forget()
+  }
+
+  addCounts(location: number, { files, directories, others, bytes }: Counts): void {
+    this.#count.run(files, directories, others, bytes, location)
+  }
+
+  totals(): Counts {
+    const sum = (column: string) => `coalesce(sum(${column}), 0) AS ${column}`
+    const columns = ['files', 'directories', 'others', 'bytes'].map(sum).join(', ')
+    return this.#connection.prepare<[], Counts>(`SELECT ${columns} FROM location`).get()!
+  }
+
+  entriesOf(location: Location): number {
+    return this.#connection
+      .prepare<[number], number>('SELECT files + directories + others FROM location WHERE id = ?')
+      .pluck()
+      .get(location.id)!
+  }
+
+  /** After a transaction that did not commit, too. */
+  forget(): void {
+    this.#known = null
+  }
+
+  #load(): Map<number, Location> {
+    this.#known ??= new Map(
+      this.#connection
+        .prepare<[], Row>('SELECT id, uid, name, path, added_at, scanned_at, removing FROM location ORDER BY id')
+        .all()
+        .map((row) => [row.id, fromRow(row)]),
+    )
+    return this.#known
+  }
+}
+
+function fromRow(row: Row): Location {
+  return {
+    id: row.id,
+    uid: row.uid,
+    name: row.name,
+    path: typeof row.path === 'string' ? row.path : decodeName(row.path),
+    addedAt: row.added_at,
+    scannedAt: row.scanned_at,
+    removing: row.removing !== 0,
+  }
+}
+
+export function locationItem(library: string, location: Location): LocationItem {
+  return {
+    id: location.uid,
+    library,
+    name: location.name,
+    path: printable(location.path),
+    mode: 'shallow',
+    addedAt: new Date(location.addedAt).toISOString(),
+    ...(location.scannedAt === null ? {} : { scannedAt: new Date(location.scannedAt).toISOString() }),
+  }
+}
+
+/** True for the directory itself and everything below it. */
+export function isWithin(path: string, directory: string): boolean {
+  return path === directory || path.startsWith(directory === '/' ? '/' : `${directory}/`)
+}

@@ -1,0 +1,148 @@
+// The open libraries of one thread, least recently used first: opens what is asked for, closes idle ones to make room.
+import type { Lease, Ledger } from '../descriptors/ledger.js'
+import { PRICES } from '../descriptors/prices.js'
+import { SpacedriveError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import { Library } from './library.js'
+
+export interface PoolObserver {
+  opened(library: Library): void
+  closed(library: Library): void
+}
+
+export class Pool {
+  readonly #ledger: Ledger
+  readonly #observer: PoolObserver
+  /** Where each library of this thread lies, open or not. */
+  readonly #paths = new Map<string, string>()
+  /** In order of use, oldest first. */
+  readonly #open = new Map<string, Library>()
+  readonly #opening = new Map<string, Promise<Library>>()
+  #closing = false
+
+  constructor(ledger: Ledger, observer: PoolObserver) {
+    this.#ledger = ledger
+    this.#observer = observer
+  }
+
+  know(id: string, path: string): void {
+    this.#paths.set(id, path)
+  }
+
+  pathOf(id: string): string {
+    const path = this.#paths.get(id)
+    if (path === undefined) throw new SpacedriveError('LIBRARY_NOT_FOUND', `no library ${id}`)
+    return path
+  }
+
+  /** The library if it is open: the fast way, without a promise. */
+  peek(id: string): Library | undefined {
+    const library = this.#open.get(id)
+    if (!library) return undefined
+    this.#open.delete(id)
+    this.#open.set(id, library)
+    library.usedAt = performance.now()
+    return library
+  }
+
+  /** Opens it if need be; callers that ask at the same time share one open. */
+  get(id: string): Promise<Library> {
+    const library = this.peek(id)
+    if (library) return Promise.resolve(library)
+    let opening = this.#opening.get(id)
+    if (!opening) {
+      opening = this.#openLibrary(id).finally(() => this.#opening.delete(id))
+      this.#opening.set(id, opening)
+    }
+    return opening
+  }
+
+  /** Runs work that spans several turns; the library stays open meanwhile. */
+  async hold<T>(id: string, work: (library: Library) => Promise<T>): Promise<T> {
+    const library = await this.get(id)
+    library.pins += 1
+    try {
+      return await work(library)
+    } finally {
+      library.pins -= 1
+    }
+  }
+
+  /** @returns false when it was not open */
+  close(id: string): boolean {
+    const library = this.#open.get(id)
+    if (!library) return false
+    if (library.pins > 0) {
+      throw new SpacedriveError('JOB_STATE', `library "${library.name}" has work running`, {
+        hint: 'Wait until its jobs are done, or pause them.',
+      })
+    }
+    this.#close(library)
+    return true
+  }
+
+  forget(id: string): void {
+    this.#paths.delete(id)
+  }
+
+  /** Descriptors of another thread's choice are wanted: one idle library gives way. */
+  makeRoom(): boolean {
+    for (const library of this.#open.values()) {
+      if (library.pins > 0) continue
+      this.#close(library)
+      return true
+    }
+    return false
+  }
+
+  /** Closes what was not used for a while; called at intervals. */
+  closeIdle(): void {
+    const now = performance.now()
+    for (const library of [...this.#open.values()]) {
+      library.shrink(LIMITS.poolReaderIdleMs)
+      if (library.pins === 0 && now - library.usedAt > LIMITS.libraryIdleMs) this.#close(library)
+    }
+  }
+
+  /** Closes all, whoever uses them; nothing opens any more. */
+  closeAll(): void {
+    this.#closing = true
+    for (const library of [...this.#open.values()]) this.#close(library)
+  }
+
+  get counts(): { open: number; connections: number } {
+    let connections = 0
+    for (const library of this.#open.values()) connections += library.connections
+    return { open: this.#open.size, connections }
+  }
+
+  /** Buys `count` descriptors of the libraries' class; idle libraries give way, here first, then in other threads. */
+  async lease(count: number, holder: { holder: string; path?: string }): Promise<Lease> {
+    for (;;) {
+      const lease = this.#ledger.tryAcquire('libraries', count, holder, true)
+      if (lease) return lease
+      if (!this.makeRoom()) break
+    }
+    this.#ledger.want()
+    return await this.#ledger.acquire('libraries', count, holder, LIMITS.libraryLeaseWaitMs)
+  }
+
+  async #openLibrary(id: string): Promise<Library> {
+    const path = this.pathOf(id)
+    const lease = await this.lease(PRICES.library, { holder: `library ${id}`, path })
+    if (this.#closing) {
+      lease.release()
+      throw new SpacedriveError('DRAINING', 'the daemon is stopping')
+    }
+    const library = Library.open(id, path, this.#ledger, lease)
+    this.#open.set(id, library)
+    this.#observer.opened(library)
+    return library
+  }
+
+  #close(library: Library): void {
+    this.#open.delete(library.id)
+    library.close()
+    this.#observer.closed(library)
+  }
+}

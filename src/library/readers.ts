@@ -1,0 +1,101 @@
+// The further connections of one library, for reads that take more than one turn of the event loop: each sees the
+// library as it was when the read began, while the first connection goes on writing.
+import { LIMITS } from '../base/limits.js'
+import type { Lease, Ledger, LeaseHolder } from '../descriptors/ledger.js'
+import { PRICES } from '../descriptors/prices.js'
+import { openConnection, type Connection } from './connection.js'
+import { Search } from './search.js'
+
+export interface Reader {
+  readonly connection: Connection
+  readonly search: Search
+}
+
+interface Slot {
+  readonly reader: Reader
+  /** Database and -wal. */
+  readonly leases: Lease[]
+  idleSince: number
+}
+
+const READERS_MAX = LIMITS.poolConnectionsMax - 1
+
+export class Readers {
+  readonly #database: string
+  readonly #ledger: Ledger
+  readonly #holder: LeaseHolder
+  readonly #idle: Slot[] = []
+  readonly #busy = new Map<Reader, Slot>()
+  /** SQLite keeps the descriptor of a closed connection while another one is open, and uses it again. */
+  readonly #parked: Lease[] = []
+
+  constructor(database: string, ledger: Ledger, holder: LeaseHolder) {
+    this.#database = database
+    this.#ledger = ledger
+    this.#holder = holder
+  }
+
+  get count(): number {
+    return this.#idle.length + this.#busy.size
+  }
+
+  /** A reader of one's own until it is given back, or null when there are four already or descriptors are short. */
+  borrow(): Reader | null {
+    const slot = this.#idle.pop() ?? this.#open()
+    if (slot) this.#busy.set(slot.reader, slot)
+    return slot?.reader ?? null
+  }
+
+  giveBack(reader: Reader): void {
+    const slot = this.#busy.get(reader)!
+    this.#busy.delete(reader)
+    slot.idleSince = performance.now()
+    this.#idle.push(slot)
+  }
+
+  /** Closes the readers idle for at least `ms`. */
+  closeIdle(ms: number): void {
+    const now = performance.now()
+    for (const slot of this.#idle.splice(0)) {
+      if (now - slot.idleSince < ms) this.#idle.push(slot)
+      else this.#close(slot)
+    }
+  }
+
+  /** Closes all; the leases are returned by `release`, after the library's last connection is closed. */
+  close(): void {
+    for (const slot of [...this.#idle.splice(0), ...this.#busy.values()]) this.#close(slot)
+    this.#busy.clear()
+  }
+
+  release(): void {
+    for (const lease of this.#parked.splice(0)) lease.release()
+  }
+
+  #open(): Slot | null {
+    if (this.count >= READERS_MAX) return null
+    const parked = this.#parked.pop()
+    const wanted = parked ? PRICES.connection - 1 : PRICES.connection
+    const lease = this.#ledger.tryAcquire('libraries', wanted, this.#holder)
+    if (!lease) {
+      if (parked) this.#parked.push(parked)
+      return null
+    }
+    const leases = parked ? [parked, lease] : [lease]
+    try {
+      const connection = openConnection(this.#database)
+      return { reader: { connection, search: new Search(connection) }, leases, idleSince: performance.now() }
+    } catch (error) {
+      for (const each of leases) each.release()
+      throw error
+    }
+  }
+
+  #close({ reader, leases }: Slot): void {
+    reader.connection.close()
+    const [kept, ...rest] = leases
+    for (const lease of rest) lease.release()
+    kept!.shrink(1)
+    this.#parked.push(kept!)
+  }
+}

@@ -1,0 +1,69 @@
+// The tables of a library, as numbered migrations. A migration that was released is never edited; a new one is added.
+import { SpacedriveError } from '../base/errors.js'
+import type { Connection } from './connection.js'
+
+const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+
+  -- A directory tree that is indexed. The counts are kept in the transaction that changes the entries.
+  CREATE TABLE location (
+    id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, name TEXT NOT NULL, path NOT NULL, mode TEXT NOT NULL,
+    added_at INTEGER NOT NULL, scanned_at INTEGER, removing INTEGER NOT NULL DEFAULT 0,
+    files INTEGER NOT NULL DEFAULT 0, directories INTEGER NOT NULL DEFAULT 0, others INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0
+  );
+
+  -- Each distinct name once, text where it is valid UTF-8, else a blob. Rows are only ever added.
+  CREATE TABLE name (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, text NOT NULL);
+  CREATE INDEX name_hash ON name (hash);
+  -- The folded names of 64 consecutive ids, each ending in NUL: what a search reads.
+  CREATE TABLE fold (block INTEGER PRIMARY KEY, text BLOB NOT NULL);
+  -- Trigrams of the blocks [first, last], 4,096 buckets each.
+  CREATE TABLE segment (id INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL);
+  CREATE TABLE posting (segment INTEGER, bucket INTEGER, lists BLOB NOT NULL, PRIMARY KEY (segment, bucket)) WITHOUT ROWID;
+
+  -- kind: 0 file, 1 directory, 2 symlink, 3 other; mtime in microseconds. The root of a location has parent −location.
+  CREATE TABLE entry (
+    id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name INTEGER NOT NULL, location INTEGER NOT NULL,
+    kind INTEGER NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, inode INTEGER NOT NULL
+  );
+  CREATE UNIQUE INDEX entry_place ON entry (parent, name);
+  CREATE INDEX entry_name ON entry (name);
+  CREATE INDEX entry_inode ON entry (inode);
+
+  -- Entries a scan did not find where they were; at its end they are deleted unless they turned up elsewhere.
+  CREATE TABLE missing (entry INTEGER PRIMARY KEY, location INTEGER NOT NULL);
+
+  CREATE TABLE job (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, state TEXT NOT NULL, location TEXT,
+    checkpoint TEXT, done INTEGER NOT NULL DEFAULT 0, total INTEGER, fraction REAL,
+    failure_count INTEGER NOT NULL DEFAULT 0, failures TEXT NOT NULL DEFAULT '[]',
+    created_at INTEGER NOT NULL, started_at INTEGER, finished_at INTEGER, error TEXT
+  );
+  CREATE INDEX job_state ON job (state);
+  `,
+]
+
+export const SCHEMA_VERSION = MIGRATIONS.length
+
+/**
+ * Brings a database to the current version, each step in a transaction of its own.
+ *
+ * @throws LIBRARY_NEWER, and the database is left as it was
+ */
+export function migrate(connection: Connection, name: string): void {
+  const version = Number(connection.pragma('user_version', { simple: true }))
+  if (version > SCHEMA_VERSION) {
+    throw new SpacedriveError(
+      'LIBRARY_NEWER',
+      `library "${name}" has schema version ${version}, this version of spacedrive knows up to ${SCHEMA_VERSION}`,
+    )
+  }
+  for (let next = version; next < SCHEMA_VERSION; next++) {
+    connection.transaction(() => {
+      connection.exec(MIGRATIONS[next]!)
+      connection.pragma(`user_version = ${next + 1}`)
+    })()
+  }
+}
