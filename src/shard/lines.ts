@@ -1,0 +1,52 @@
+// What goes over the port between the main thread and a shard: everything of one turn in one message.
+import type { WireError } from '../base/errors.js'
+import type { Event } from '../protocol/messages.js'
+import type { MessagePort } from 'node:worker_threads'
+import type { HeldLease } from '../descriptors/ledger.js'
+import type { OperationName } from '../protocol/operations.js'
+
+/** What the main thread itself asks of a shard, beside what clients ask. */
+export type ShardOperation = OperationName | 'shard.takeUp' | 'shard.held' | 'shard.drain' | 'shard.catalog'
+
+/** number, operation, parameters; number, operation, … : flat, because small arrays cost more than their elements. */
+export type Requests = unknown[]
+
+export interface ToShard {
+  readonly requests?: Requests
+  /** Where libraries of this shard lie: id, path; id, path; … */
+  readonly know?: string[]
+}
+
+export interface FromShard {
+  /** number, result as JSON or null, error or null; … */
+  readonly replies?: (number | string | null | WireError)[]
+  readonly events?: Event[]
+  /** level, message, fields; … */
+  readonly logs?: unknown[]
+  readonly walk?: { readonly port: MessagePort; readonly options: WalkRequest }
+}
+
+/** A walk that a shard asks for, run in a task thread that answers on the port. */
+export interface WalkRequest {
+  readonly root: Uint8Array
+  readonly leftOut: readonly string[]
+  readonly after: { readonly directory: string; readonly name?: string } | undefined
+}
+
+export interface ShardSetup {
+  readonly ledger: SharedArrayBuffer
+  readonly thread: number
+  readonly counts: SharedArrayBuffer
+  readonly libraries: string
+  readonly deleted: string
+  readonly leftOut: readonly string[]
+}
+
+export interface TaskSetup {
+  readonly native: boolean
+}
+
+/** Words of the counts each shard keeps for `status`. */
+export const COUNTS = { libraries: 0, connections: 1, running: 2, queued: 3, words: 4 } as const
+
+export type Held = readonly HeldLease[]

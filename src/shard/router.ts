@@ -1,0 +1,349 @@
+// The main thread's side of the shards: which library is where, what is in flight, and what happens when a thread dies.
+import { Piscina } from 'piscina'
+import { fileURLToPath } from 'node:url'
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import { uuidv7 } from 'uuidv7'
+import { fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import type { Ledger } from '../descriptors/ledger.js'
+import type { Cataloged } from '../library/catalog.js'
+import type { Event, LibraryItem, Reply, Request, Status } from '../protocol/messages.js'
+import { runsOn } from '../protocol/operations.js'
+import type { Events } from './events.js'
+import {
+  COUNTS,
+  type FromShard,
+  type Held,
+  type Requests,
+  type ShardOperation,
+  type ShardSetup,
+  type ToShard,
+} from './lines.js'
+import { placeOf } from './place.js'
+import type { Tasks } from './tasks.js'
+
+const ENTRY = fileURLToPath(new URL('../../workers/shard.js', import.meta.url))
+/** Crashes further apart than this do not add up to a longer wait. */
+const CRASH_MEMORY_MS = 60_000
+
+export interface RouterSetup {
+  readonly shards: number
+  readonly ledger: Ledger
+  readonly tasks: Tasks
+  readonly events: Events
+  readonly libraries: string
+  readonly deleted: string
+  readonly leftOut: readonly string[]
+  readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
+  /** A thread was replaced: what the process itself holds has changed. */
+  readonly replaced: () => void
+}
+
+type Answer = (reply: Reply) => void
+
+interface Place {
+  readonly number: number
+  readonly counts: SharedArrayBuffer
+  pool: Piscina | null
+  port: MessagePort | null
+  thread: number
+  /** Requests by number, in the order they came. */
+  readonly inFlight: Map<number, Answer>
+  outgoing: Requests
+  know: string[]
+  restarts: number
+  crashedAt: number
+  waitMs: number
+}
+
+export class Router {
+  readonly #setup: RouterSetup
+  readonly #places: Place[]
+  readonly #catalog = new Map<string, Cataloged & { open: boolean }>()
+  #next = 1
+  #threads = 0
+  #sending = false
+  #closing = false
+
+  constructor(setup: RouterSetup) {
+    this.#setup = setup
+    this.#places = Array.from({ length: setup.shards }, (_, number) => ({
+      number,
+      counts: new SharedArrayBuffer(COUNTS.words * Int32Array.BYTES_PER_ELEMENT),
+      pool: null,
+      port: null,
+      thread: 0,
+      inFlight: new Map(),
+      outgoing: [],
+      know: [],
+      restarts: 0,
+      crashedAt: 0,
+      waitMs: LIMITS.shardRestartMs,
+    }))
+  }
+
+  /** Starts the threads, reads the catalog, and has unfinished jobs taken up. */
+  async open(): Promise<void> {
+    for (const place of this.#places) this.#start(place)
+    const found = await this.#ask<Cataloged[]>(this.#places[0]!, 'shard.catalog', {})
+    for (const each of found) this.#catalog.set(each.id, { ...each, open: false })
+    for (const place of this.#places) this.#tellCatalog(place)
+    this.#takeUpUnfinished(this.#places)
+  }
+
+  request(request: Request, answer: Answer): void {
+    try {
+      this.#route(request, answer)
+    } catch (error) {
+      answer({ ok: false, error: toWire(error) })
+    }
+  }
+
+  list(): LibraryItem[] {
+    return [...this.#catalog.values()].map(({ id, name, path, open, problem }) => ({
+      id,
+      name,
+      path,
+      open,
+      ...(problem ? { problem } : {}),
+    }))
+  }
+
+  counts(): Pick<Status, 'libraries' | 'shards' | 'jobs'> {
+    const words = this.#places.map((place) => new Int32Array(place.counts))
+    const sum = (at: number) => words.reduce((total, each) => total + each[at]!, 0)
+    return {
+      libraries: { known: this.#catalog.size, open: sum(COUNTS.libraries), connections: sum(COUNTS.connections) },
+      shards: this.#places.map(({ number, inFlight, outgoing, restarts }, at) => ({
+        id: number,
+        libraries: words[at]![COUNTS.libraries]!,
+        inFlight: inFlight.size,
+        queued: outgoing.length / 3,
+        restarts,
+      })),
+      jobs: { running: sum(COUNTS.running), queued: sum(COUNTS.queued) },
+    }
+  }
+
+  /** Leases of all shards, by name; a shard that does not answer in time is left out. */
+  async held(waitMs: number): Promise<Held> {
+    const late = new Promise<Held>((resolve) => setTimeout(() => resolve([]), waitMs).unref())
+    const asked = this.#places.map((place) =>
+      Promise.race([this.#ask<Held>(place, 'shard.held', {}).catch(() => []), late]),
+    )
+    return (await Promise.all(asked)).flat()
+  }
+
+  /** Jobs stop at their checkpoints, libraries close, threads end; threads that do not are ended after the deadline. */
+  async close(deadlineMs: number): Promise<void> {
+    this.#closing = true
+    const late = new Promise<void>((resolve) => setTimeout(resolve, deadlineMs).unref())
+    await Promise.all(
+      this.#places.map(async (place) => {
+        await Promise.race([this.#ask(place, 'shard.drain', {}).catch(() => null), late])
+        place.port?.close()
+        await place.pool?.destroy().catch(() => null)
+        this.#setup.ledger.reclaim(place.thread)
+      }),
+    )
+  }
+
+  /** Ends a shard's thread as a crash would. For tests and drills. */
+  async crash(number: number): Promise<void> {
+    await Promise.all(this.#places[number]!.pool?.threads.map((thread) => thread.terminate()) ?? [])
+  }
+
+  #route(request: Request, answer: Answer): void {
+    if (runsOn(request.operation) === 'place') {
+      const id = uuidv7()
+      return this.#enqueue(this.#placeOf(id), request.operation, { ...request.params, id }, answer)
+    }
+    const id = request.params['library'] as string
+    const known = this.#catalog.get(id)
+    if (!known) throw new SpacedriveError('LIBRARY_NOT_FOUND', `no library ${id}`)
+    if (known.problem && request.operation !== 'libraries.open') throw fromWire(known.problem)
+    this.#enqueue(this.#placeOf(id), request.operation, request.params, answer)
+  }
+
+  #placeOf(library: string): Place {
+    return this.#places[placeOf(library, this.#places.length)]!
+  }
+
+  #enqueue(place: Place, operation: ShardOperation, params: unknown, answer: Answer): void {
+    if (!place.port) throw lost(place)
+    if (place.inFlight.size >= LIMITS.shardInFlightMax) {
+      const retry = { retryAfterMs: 1000 }
+      throw new SpacedriveError(
+        'SHARD_BUSY',
+        `shard ${place.number} has ${place.inFlight.size} requests in flight`,
+        retry,
+      )
+    }
+    const number = this.#next++
+    place.inFlight.set(number, answer)
+    place.outgoing.push(number, operation, params)
+    this.#sendSoon()
+  }
+
+  /** Everything that came in this turn goes out in one message a shard. */
+  #sendSoon(): void {
+    if (this.#sending) return
+    this.#sending = true
+    setImmediate(() => {
+      this.#sending = false
+      for (const place of this.#places) this.#send(place)
+    })
+  }
+
+  #send(place: Place): void {
+    if (!place.port || (place.outgoing.length === 0 && place.know.length === 0)) return
+    const message: ToShard = {
+      ...(place.outgoing.length > 0 ? { requests: place.outgoing } : {}),
+      ...(place.know.length > 0 ? { know: place.know } : {}),
+    }
+    place.outgoing = []
+    place.know = []
+    place.port.postMessage(message)
+  }
+
+  #ask<T>(place: Place, operation: ShardOperation, params: unknown): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const answer = (reply: Reply) => (reply.ok ? resolve(JSON.parse(reply.json) as T) : reject(fromWire(reply.error)))
+      this.#enqueue(place, operation, params, answer)
+    })
+  }
+
+  #receive(place: Place, { replies, events, logs, walk }: FromShard): void {
+    for (let at = 0; replies && at < replies.length; at += 3) {
+      const number = replies[at] as number
+      const answer = place.inFlight.get(number)
+      place.inFlight.delete(number)
+      const json = replies[at + 1] as string | null
+      answer?.(json === null ? { ok: false, error: replies[at + 2] as WireError } : { ok: true, json })
+    }
+    for (const event of events ?? []) this.#noticeAndPublish(event)
+    for (let at = 0; logs && at < logs.length; at += 3) {
+      this.#setup.log(logs[at] as 'info', logs[at + 1] as string, logs[at + 2] as Record<string, unknown>)
+    }
+    if (walk) this.#setup.tasks.walk(walk.port, walk.options)
+  }
+
+  #noticeAndPublish(event: Event): void {
+    const known = this.#catalog.get(event.library!)
+    if (event.type === 'library.created') {
+      const { library: id, name, path } = event as unknown as { library: string; name: string; path: string }
+      this.#catalog.set(id, { id, name, path, unfinished: false, open: false })
+    } else if (known && (event.type === 'library.opened' || event.type === 'library.renamed')) {
+      const { problem: _mended, ...rest } = known
+      this.#catalog.set(known.id, { ...rest, name: event['name'] as string, open: true })
+    } else if (known && event.type === 'library.closed') known.open = false
+    else if (known && event.type === 'library.deleted') this.#catalog.delete(known.id)
+    this.#setup.events.publish(event)
+  }
+
+  #start(place: Place): void {
+    this.#threads = (this.#threads % 250) + 1
+    place.thread = this.#threads
+    const { port1, port2 } = new MessageChannel()
+    const workerData: ShardSetup = {
+      ledger: this.#setup.ledger.shared,
+      thread: place.thread,
+      counts: place.counts,
+      libraries: this.#setup.libraries,
+      deleted: this.#setup.deleted,
+      leftOut: this.#setup.leftOut,
+    }
+    const pool = new Piscina({
+      filename: ENTRY,
+      minThreads: 1,
+      maxThreads: 1,
+      idleTimeout: Infinity,
+      maxQueue: 1,
+      // The other modes block the thread's event loop while it waits for a task: timers and ports would stand still.
+      atomics: 'disabled',
+      workerData,
+    })
+    place.pool = pool
+    place.port = port1
+    port1.on('message', (message: FromShard) => this.#receive(place, message))
+    pool.run({ port: port2 }, { transferList: [port2] }).then(
+      () => this.#lose(place, pool, 'ended'),
+      (error: unknown) => this.#lose(place, pool, toWire(error).message),
+    )
+  }
+
+  /** Its callers get a retryable error, its leases come back, and after a while another thread takes its place. */
+  #lose(place: Place, pool: Piscina, why: string): void {
+    if (place.pool !== pool || this.#closing) return
+    this.#setup.log('error', `shard ${place.number} was lost: ${why}`)
+    const { thread } = place
+    place.port?.close()
+    place.port = null
+    place.pool = null
+    place.outgoing = []
+    const callers = [...place.inFlight.values()]
+    place.inFlight.clear()
+    for (const answer of callers) answer({ ok: false, error: toWire(lost(place)) })
+    this.#forgetOpen(place)
+    const now = performance.now()
+    place.waitMs =
+      now - place.crashedAt < CRASH_MEMORY_MS
+        ? Math.min(2 * place.waitMs, LIMITS.shardRestartMsMax)
+        : LIMITS.shardRestartMs
+    place.crashedAt = now
+    pool
+      .destroy()
+      .catch(() => null)
+      .then(() => {
+        const returned = this.#setup.ledger.reclaim(thread)
+        this.#setup.log(
+          'info',
+          `shard ${place.number}: ${returned} descriptors came back, next try in ${place.waitMs} ms`,
+        )
+        setTimeout(() => this.#replace(place), place.waitMs)
+      })
+      .catch((error: unknown) => this.#setup.log('error', `shard ${place.number}: ${toWire(error).message}`))
+  }
+
+  #replace(place: Place): void {
+    if (this.#closing) return
+    place.restarts += 1
+    this.#start(place)
+    this.#tellCatalog(place)
+    this.#takeUpUnfinished([place])
+    this.#setup.replaced()
+  }
+
+  #forgetOpen(place: Place): void {
+    new Int32Array(place.counts).fill(0)
+    for (const each of this.#catalog.values()) {
+      if (each.open && this.#placeOf(each.id) === place) {
+        each.open = false
+        // It may have been in the middle of a job; opening it again takes the job up.
+        this.#catalog.set(each.id, { ...each, unfinished: true })
+      }
+    }
+  }
+
+  #tellCatalog(place: Place): void {
+    for (const { id, path } of this.#catalog.values()) {
+      if (this.#placeOf(id) === place) place.know.push(id, path)
+    }
+    this.#send(place)
+  }
+
+  #takeUpUnfinished(places: readonly Place[]): void {
+    for (const known of this.#catalog.values()) {
+      const place = this.#placeOf(known.id)
+      if (!known.unfinished || known.problem || !places.includes(place)) continue
+      this.#catalog.set(known.id, { ...known, unfinished: false })
+      this.#ask(place, 'shard.takeUp', { library: known.id }).catch((error: unknown) => {
+        this.#setup.log('warn', `library "${known.name}" has jobs to go on with, but: ${toWire(error).message}`)
+      })
+    }
+  }
+}
+
+function lost(place: Place): SpacedriveError {
+  return new SpacedriveError('SHARD_LOST', `shard ${place.number} is being replaced`, { retryAfterMs: place.waitMs })
+}

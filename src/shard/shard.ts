@@ -1,0 +1,333 @@
+// The worker side of a shard: one thread, the libraries placed on it, and what can be asked of them.
+import { accessSync, constants, mkdirSync, realpathSync, renameSync, rmSync, statfsSync, statSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { MessagePort } from 'node:worker_threads'
+import { errnoOf, fromSystem, SpacedriveError, toWire, type WireError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import { Ledger } from '../descriptors/ledger.js'
+import { PRICES } from '../descriptors/prices.js'
+import { Runner } from '../job/runner.js'
+import { readCatalog } from '../library/catalog.js'
+import { createFolder } from '../library/folder.js'
+import type { Library } from '../library/library.js'
+import { isWithin, locationItem, type Location } from '../library/locations.js'
+import { Pool } from '../library/pool.js'
+import type { Event } from '../protocol/messages.js'
+import { runsOn, type OperationName, type ParamsOf } from '../protocol/operations.js'
+import { decodeName, encodeName, printable } from '../scan/names.js'
+import { COUNTS, type FromShard, type ShardOperation, type ShardSetup, type ToShard } from './lines.js'
+import { walkElsewhere } from './walker.js'
+
+type LibraryOperation = Extract<OperationName, `${string}.${string}`>
+type InLibrary = (library: Library, params: never) => unknown
+
+const IDLE_CHECK_MS = 5_000
+/** File systems that only look like files: what is read there never ends or is never the same. */
+const PSEUDO_FILE_SYSTEMS = new Map([
+  [0x9fa0, 'proc'],
+  [0x62656572, 'sysfs'],
+])
+
+export class Shard {
+  readonly #setup: ShardSetup
+  readonly #send: (message: FromShard, transfer?: MessagePort[]) => void
+  readonly #ledger: Ledger
+  readonly #pool: Pool
+  readonly #runner: Runner
+  readonly #counts: Int32Array
+  readonly #ended = new AbortController()
+  readonly #idleCheck: NodeJS.Timeout
+  #replies: (number | string | null | WireError)[] = []
+  #events: Event[] = []
+  #logs: unknown[] = []
+  #flushing = false
+
+  constructor(setup: ShardSetup, send: (message: FromShard, transfer?: MessagePort[]) => void) {
+    this.#setup = setup
+    this.#send = send
+    this.#ledger = new Ledger(setup.ledger, setup.thread)
+    this.#counts = new Int32Array(setup.counts)
+    this.#pool = new Pool(this.#ledger, {
+      opened: (library) => this.#opened(library),
+      closed: (library) => this.#publish({ type: 'library.closed', library: library.id }),
+    })
+    this.#runner = new Runner({
+      pool: this.#pool,
+      walk: walkElsewhere((port, options) => this.#send({ walk: { port, options } }, [port])),
+      leftOut: setup.leftOut,
+      publish: (event) => this.#publish(event),
+      log: (...line) => this.#log(...line),
+      breathe: () => nextTurn(),
+    })
+    void this.#ledger.onWanted(() => this.#pool.makeRoom(), this.#ended.signal)
+    this.#idleCheck = setInterval(() => this.#pool.closeIdle(), IDLE_CHECK_MS)
+  }
+
+  receive({ know, requests }: ToShard): void {
+    for (let at = 0; know && at < know.length; at += 2) this.#pool.know(know[at]!, know[at + 1]!)
+    for (let at = 0; requests && at < requests.length; at += 3) {
+      this.#answer(requests[at] as number, requests[at + 1] as ShardOperation, requests[at + 2])
+    }
+  }
+
+  #answer(number: number, operation: ShardOperation, params: unknown): void {
+    try {
+      const result = this.#run(operation, params)
+      if (!(result instanceof Promise)) return this.#reply(number, result)
+      result.then(
+        (value) => this.#reply(number, value),
+        (error: unknown) => this.#refuse(number, error),
+      )
+    } catch (error) {
+      this.#refuse(number, error)
+    }
+  }
+
+  #run(operation: ShardOperation, params: unknown): unknown {
+    if (isInternal(operation)) return this.#internal[operation](params as never)
+    if (runsOn(operation) === 'place') return this.#create(params as { id: string; name: string })
+    if (operation === 'libraries.close') return this.#close(params as ParamsOf<'libraries.close'>)
+    if (operation === 'libraries.delete') return this.#delete(params as ParamsOf<'libraries.delete'>)
+    const work = IN_LIBRARY[operation] ?? this.#inLibrary[operation]
+    if (!work) throw new SpacedriveError('INTERNAL', `${operation} is no operation of a shard`)
+    const { library: id } = params as { library: string }
+    const library = this.#pool.peek(id)
+    if (library) return work(library, params as never)
+    return this.#pool.get(id).then((opened) => work(opened, params as never))
+  }
+
+  readonly #internal = {
+    'shard.catalog': () => readCatalog(this.#setup.libraries),
+    'shard.held': () => this.#ledger.held(),
+    'shard.takeUp': ({ library }: { library: string }) => this.#pool.get(library).then(() => null),
+    'shard.drain': async () => {
+      this.#ended.abort()
+      clearInterval(this.#idleCheck)
+      await this.#runner.stopAll()
+      this.#pool.closeAll()
+      return null
+    },
+  }
+
+  /** Operations that need more than the library. */
+  readonly #inLibrary: Partial<Record<OperationName, InLibrary>> = {
+    'libraries.rename': async (library: Library, { name }: ParamsOf<'libraries.rename'>) => {
+      library.rename(
+        name,
+        await this.#pool.lease(1, { holder: `renaming library ${library.name}`, path: library.path }),
+      )
+      this.#publish({ type: 'library.renamed', library: library.id, name })
+      return { id: library.id, name, path: library.path }
+    },
+    'locations.add': (library: Library, params: ParamsOf<'locations.add'>) => this.#addLocation(library, params),
+    'locations.remove': async (library: Library, { location: uid }: ParamsOf<'locations.remove'>) => {
+      const location = library.locations.get(uid)
+      await this.#pool.hold(library.id, async () => {
+        await this.#runner.stopOf(library, uid)
+        library.write(() => library.locations.markRemoving(location))
+        await this.#removeSlices(library, location)
+      })
+      return { location: uid }
+    },
+    'locations.rescan': (library: Library, { location: uid }: ParamsOf<'locations.rescan'>) => {
+      const location = library.locations.get(uid)
+      const active = library.jobs.activeOf(uid)
+      if (active?.state === 'queued' && active.checkpoint === null) return { location: uid, job: active.id }
+      if (active) {
+        throw new SpacedriveError('JOB_STATE', `job ${active.id} of this location is ${active.state}`, {
+          hint: active.state === 'paused' ? 'Resume or cancel it first.' : 'Wait until it is done, or cancel it.',
+        })
+      }
+      const job = library.write(() => library.jobs.enqueue('index', uid, library.locations.entriesOf(location)))
+      this.#runner.takeUp(library)
+      return { location: uid, job: job.id }
+    },
+    'locations.update': (library: Library, { location: uid, name }: ParamsOf<'locations.update'>) => {
+      library.write(() => library.locations.rename(library.locations.get(uid), name))
+      this.#publish({ type: 'location.changed', library: library.id, location: uid })
+      return locationItem(library.id, library.locations.get(uid))
+    },
+    'jobs.pause': (library: Library, { job }: ParamsOf<'jobs.pause'>) => this.#runner.stop(library, job, 'paused'),
+    'jobs.cancel': (library: Library, { job }: ParamsOf<'jobs.cancel'>) => this.#runner.stop(library, job, 'cancelled'),
+    'jobs.resume': (library: Library, { job }: ParamsOf<'jobs.resume'>) => this.#runner.resume(library, job),
+  }
+
+  async #create({ id, name }: { id: string; name: string }): Promise<unknown> {
+    const lease = await this.#pool.lease(PRICES.library, {
+      holder: `creating library ${name}`,
+      path: this.#setup.libraries,
+    })
+    try {
+      const path = createFolder(this.#setup.libraries, id, name)
+      this.#pool.know(id, path)
+      this.#publish({ type: 'library.created', library: id, name, path })
+      return { id, name, path }
+    } finally {
+      lease.release()
+    }
+  }
+
+  #close({ library: id }: ParamsOf<'libraries.close'>): unknown {
+    this.#pool.pathOf(id)
+    return { library: id, closed: this.#pool.close(id) }
+  }
+
+  async #delete({ library: id, data }: ParamsOf<'libraries.delete'>): Promise<unknown> {
+    const path = this.#pool.pathOf(id)
+    const library = await this.#pool.get(id)
+    for (const job of library.jobs.unfinished()) await this.#runner.stop(library, job.id, 'cancelled')
+    this.#pool.close(id)
+    using _lease = await this.#pool.lease(1, { holder: `deleting library ${library.name}`, path })
+    const kept = data === true ? null : join(this.#setup.deleted, `${id} ${basename(path)}`)
+    try {
+      if (kept === null) rmSync(path, { recursive: true, force: true })
+      else {
+        mkdirSync(this.#setup.deleted, { recursive: true, mode: 0o700 })
+        renameSync(path, kept)
+      }
+    } catch (error) {
+      throw fromSystem(error)
+    }
+    this.#pool.forget(id)
+    this.#publish({ type: 'library.deleted', library: id })
+    return { library: id, path: kept }
+  }
+
+  #addLocation(library: Library, { path, name }: ParamsOf<'locations.add'>): unknown {
+    const real = this.#locatable(path)
+    const { location, job } = library.addLocation(real, name)
+    this.#publish({ type: 'location.added', library: library.id, location: location.uid, path: printable(real) })
+    this.#runner.takeUp(library)
+    return { location: location.uid, job }
+  }
+
+  /** @throws PATH_REFUSED for anything that is not a directory people keep files in */
+  #locatable(path: string): string {
+    const refuse = (why: string, hint?: string) => {
+      throw new SpacedriveError('PATH_REFUSED', `${printable(path)} ${why}`, hint === undefined ? {} : { hint })
+    }
+    if (!path.startsWith('/')) return refuse('is not an absolute path')
+    if (path.includes('\0')) return refuse('holds a NUL')
+    try {
+      const real = decodeName(realpathSync.native(encodeName(path), { encoding: 'buffer' }))
+      const bytes = encodeName(real)
+      if (!statSync(bytes).isDirectory()) return refuse('is not a directory')
+      accessSync(bytes, constants.R_OK | constants.X_OK)
+      const pseudo = PSEUDO_FILE_SYSTEMS.get(statfsSync(bytes).type)
+      if (pseudo) return refuse(`lies on the pseudo file system ${pseudo}`)
+      const own = this.#setup.leftOut.find((each) => isWithin(real, each))
+      if (own)
+        return refuse(`lies in spacedrive's own directory ${own}`, 'Name a directory outside the data directory.')
+      return real
+    } catch (error) {
+      const reasons: Record<string, string> = {
+        ENOENT: 'does not exist',
+        ENOTDIR: 'is not a directory',
+        EACCES: 'may not be read by this user',
+        EPERM: 'may not be read by this user',
+        ELOOP: 'is a loop of symbolic links',
+        ENAMETOOLONG: 'is too long',
+      }
+      const why = reasons[errnoOf(error) ?? '']
+      if (why) return refuse(why)
+      throw fromSystem(error)
+    }
+  }
+
+  #opened(library: Library): void {
+    this.#publish({ type: 'library.opened', library: library.id, name: library.name })
+    this.#runner.takeUp(library)
+    for (const location of library.locations.all().filter((each) => each.removing)) {
+      this.#pool
+        .hold(library.id, () => this.#removeSlices(library, location))
+        .catch((error: unknown) =>
+          this.#log('warn', `removing a location of "${library.name}": ${toWire(error).message}`),
+        )
+    }
+  }
+
+  async #removeSlices(library: Library, location: Location): Promise<void> {
+    while (!library.removeSlice(location)) await nextTurn()
+    this.#publish({ type: 'location.removed', library: library.id, location: location.uid })
+  }
+
+  #publish(event: Omit<Event, 'at'>): void {
+    this.#events.push({ ...event, at: new Date().toISOString() } as Event)
+    this.#flushSoon()
+  }
+
+  #log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown> = {}): void {
+    this.#logs.push(level, message, fields)
+    this.#flushSoon()
+  }
+
+  #reply(number: number, value: unknown): void {
+    this.#replies.push(number, JSON.stringify(value ?? null), null)
+    this.#flushSoon()
+  }
+
+  #refuse(number: number, error: unknown): void {
+    const wire = toWire(error)
+    if (wire.code === 'INTERNAL')
+      this.#log('error', wire.message, { stack: error instanceof Error ? error.stack : undefined })
+    this.#replies.push(number, null, wire)
+    this.#flushSoon()
+  }
+
+  /** One message for all that this turn brought. */
+  #flushSoon(): void {
+    if (this.#flushing) return
+    this.#flushing = true
+    queueMicrotask(() => {
+      this.#flushing = false
+      const message: FromShard = {
+        ...(this.#replies.length > 0 ? { replies: this.#replies } : {}),
+        ...(this.#events.length > 0 ? { events: this.#events } : {}),
+        ...(this.#logs.length > 0 ? { logs: this.#logs } : {}),
+      }
+      this.#replies = []
+      this.#events = []
+      this.#logs = []
+      this.#count()
+      this.#send(message)
+    })
+  }
+
+  #count(): void {
+    const { open, connections } = this.#pool.counts
+    const { running, queued } = this.#runner.counts
+    this.#counts[COUNTS.libraries] = open
+    this.#counts[COUNTS.connections] = connections
+    this.#counts[COUNTS.running] = running
+    this.#counts[COUNTS.queued] = queued
+  }
+}
+
+/** Operations that need nothing but the library they are asked of. */
+const IN_LIBRARY: Partial<Record<LibraryOperation, InLibrary>> = {
+  'libraries.info': (library: Library) => library.info(),
+  'libraries.open': (library: Library) => ({ id: library.id, name: library.name, path: library.path, open: true }),
+  'locations.list': (library: Library) => library.info().locations,
+  'files.get': (library: Library, { id, path }: ParamsOf<'files.get'>) =>
+    id === undefined ? library.entries.getByPath(path!) : library.entries.get(id),
+  'files.list': (library: Library, { path, parent, sort, limit, cursor }: ParamsOf<'files.list'>) =>
+    library.entries.list({ path, parent }, sort ?? 'name', limit ?? LIMITS.pageDefault, cursor, library.version),
+  'search.files': (library: Library, params: ParamsOf<'search.files'>) => library.search(params),
+  'jobs.list': (library: Library, { limit, cursor }: ParamsOf<'jobs.list'>) => {
+    const most = limit ?? LIMITS.pageDefault
+    const rows = library.jobs.list(most + 1, cursor === undefined ? Number.MAX_SAFE_INTEGER : jobCursor(cursor))
+    const items = rows.slice(0, most).map((row) => library.jobs.item(row))
+    return rows.length > most ? { items, cursor: String(rows[most - 1]!.number) } : { items }
+  },
+  'jobs.info': (library: Library, { job }: ParamsOf<'jobs.info'>) => library.jobs.item(library.jobs.get(job)),
+}
+
+function jobCursor(cursor: string): number {
+  if (!/^\d{1,15}$/.test(cursor)) throw new SpacedriveError('BAD_REQUEST', 'not a cursor of this list')
+  return Number(cursor)
+}
+
+function isInternal(operation: ShardOperation): operation is Extract<ShardOperation, `shard.${string}`> {
+  return operation.startsWith('shard.')
+}

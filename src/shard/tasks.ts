@@ -1,0 +1,121 @@
+// The task threads: each a thread that lives while there is work and a little longer, under a lease for what a thread costs.
+import { Piscina } from 'piscina'
+import type { MessagePort } from 'node:worker_threads'
+import { fileURLToPath } from 'node:url'
+import { toWire } from '../base/errors.js'
+import type { Lease, Ledger } from '../descriptors/ledger.js'
+import { PRICES } from '../descriptors/prices.js'
+import type { TaskSetup, WalkRequest } from './lines.js'
+
+const ENTRY = fileURLToPath(new URL('../../workers/task.js', import.meta.url))
+/** A walk often follows another; after this long without one the thread goes. */
+const IDLE_MS = 3_000
+const LEASE_WAIT_MS = 24 * 3600 * 1000
+
+interface Slot {
+  readonly pool: Piscina
+  readonly lease: Lease
+  idle: NodeJS.Timeout | undefined
+}
+
+export class Tasks {
+  readonly #ledger: Ledger
+  readonly #most: number
+  readonly #setup: TaskSetup
+  readonly #log: (message: string) => void
+  readonly #idle: Slot[] = []
+  readonly #waiting: (() => void)[] = []
+  readonly #slots = new Set<Slot>()
+  #opening = 0
+  #closed = false
+
+  constructor(ledger: Ledger, most: number, setup: TaskSetup, log: (message: string) => void) {
+    this.#ledger = ledger
+    this.#most = most
+    this.#setup = setup
+    this.#log = log
+  }
+
+  /** Waits in line for a thread; if none can be had the port is closed, which the other end takes for a lost thread. */
+  walk(port: MessagePort, options: WalkRequest): void {
+    this.#take()
+      .then(async (slot) => {
+        try {
+          await slot.pool.run({ port, options }, { transferList: [port] })
+          this.#giveBack(slot)
+        } catch (error) {
+          await this.#end(slot)
+          throw error
+        }
+      })
+      .catch((error: unknown) => {
+        this.#log(`a walk could not be run: ${toWire(error).message}`)
+        port.close()
+      })
+      .finally(() => this.#waiting.shift()?.())
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    for (const next of this.#waiting.splice(0)) next()
+    await Promise.all([...this.#slots].map((slot) => this.#end(slot)))
+  }
+
+  get threads(): number {
+    return this.#slots.size
+  }
+
+  async #take(): Promise<Slot> {
+    while (!this.#closed) {
+      const slot = this.#idle.pop()
+      if (slot) {
+        clearTimeout(slot.idle)
+        return slot
+      }
+      if (this.#slots.size + this.#opening < this.#most) return await this.#open()
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    }
+    throw new Error('the task threads are closed')
+  }
+
+  async #open(): Promise<Slot> {
+    this.#opening += 1
+    try {
+      const price = PRICES.taskThread + PRICES.directory
+      const lease = await this.#ledger.acquire('jobs', price, { holder: 'task thread' }, LEASE_WAIT_MS)
+      const pool = new Piscina({
+        filename: ENTRY,
+        minThreads: 1,
+        maxThreads: 1,
+        idleTimeout: Infinity,
+        maxQueue: 1,
+        atomics: 'disabled',
+        workerData: this.#setup,
+      })
+      const slot: Slot = { pool, lease, idle: undefined }
+      this.#slots.add(slot)
+      return slot
+    } finally {
+      this.#opening -= 1
+    }
+  }
+
+  #giveBack(slot: Slot): void {
+    if (this.#closed) return void this.#end(slot)
+    slot.idle = setTimeout(() => {
+      this.#idle.splice(this.#idle.indexOf(slot), 1)
+      void this.#end(slot)
+    }, IDLE_MS)
+    slot.idle.unref()
+    this.#idle.push(slot)
+  }
+
+  async #end(slot: Slot): Promise<void> {
+    clearTimeout(slot.idle)
+    if (!this.#slots.delete(slot)) return
+    await slot.pool
+      .destroy()
+      .catch((error: unknown) => this.#log(`a task thread did not end well: ${toWire(error).message}`))
+    slot.lease.release()
+  }
+}

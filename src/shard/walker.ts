@@ -1,0 +1,96 @@
+// Both ends of a walk that runs in a task thread: batches come one way, permission for the next goes the other.
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import type { Walker } from '../job/index-location.js'
+import type { ReadDirectory } from '../scan/read.js'
+import { walk, type Batch } from '../scan/walk.js'
+import type { WalkRequest } from './lines.js'
+
+type FromTask = { batch: Batch } | { end: true } | { error: WireError }
+
+/** @param begin hands a port and the request to whoever has task threads */
+export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) => void): Walker {
+  return async function* (options, signal) {
+    const { port1, port2 } = new MessageChannel()
+    const arrived: FromTask[] = []
+    let wake = () => {}
+    const arrive = (message: FromTask) => {
+      arrived.push(message)
+      wake()
+    }
+    port1.on('message', arrive)
+    port1.on('close', () => arrive({ error: toWire(new SpacedriveError('SHARD_LOST', 'the walking thread ended')) }))
+    const stop = () => wake()
+    signal.addEventListener('abort', stop)
+    begin(port2, { root: options.root, leftOut: options.leftOut, after: options.after })
+    try {
+      while (!signal.aborted) {
+        const next = arrived.shift()
+        if (!next) await new Promise<void>((resolve) => (wake = resolve))
+        else if ('error' in next) throw fromWire(next.error)
+        else if ('end' in next) return
+        else {
+          yield next.batch
+          port1.postMessage('next')
+        }
+      }
+    } finally {
+      signal.removeEventListener('abort', stop)
+      port1.close()
+    }
+  }
+}
+
+/** The task thread's end: walks until the tree or the other end is through. */
+export async function answerWalk(port: MessagePort, options: WalkRequest, read: ReadDirectory): Promise<void> {
+  let ahead = 0
+  let closed = false
+  let wake = () => {}
+  port.on('message', () => {
+    ahead -= 1
+    wake()
+  })
+  port.on('close', () => {
+    closed = true
+    wake()
+  })
+  try {
+    const { root, leftOut, after } = options
+    for (const batch of walk({ root: Buffer.from(root), leftOut, after, read: patient(read) })) {
+      const { names, kinds, sizes, mtimes, inodes } = batch
+      const buffers = [names, kinds, sizes, mtimes, inodes].map((each) => each.buffer as ArrayBuffer)
+      port.postMessage({ batch } satisfies FromTask, buffers)
+      ahead += 1
+      await nextTurn()
+      while (ahead >= LIMITS.walkAheadBatchesMax && !closed) await new Promise<void>((resolve) => (wake = resolve))
+      if (closed) return
+    }
+    port.postMessage({ end: true } satisfies FromTask)
+  } catch (error) {
+    port.postMessage({ error: toWire(error) } satisfies FromTask)
+  } finally {
+    port.close()
+  }
+}
+
+/** How long a walk waits for a descriptor that somebody outside the ledger took. */
+const PATIENCE_MS = 30_000
+const PAUSE_MS = 20
+
+/** A walk never takes a lack of descriptors for an unreadable directory: it waits, then fails as a whole. */
+function patient(read: ReadDirectory): ReadDirectory {
+  const pause = new Int32Array(new SharedArrayBuffer(4))
+  return (path) => {
+    for (let waited = 0; ; waited += PAUSE_MS) {
+      try {
+        return read(path)
+      } catch (error) {
+        const { code } = toWire(error)
+        if (code !== 'BUDGET_EXHAUSTED' || waited >= PATIENCE_MS) throw error
+        Atomics.wait(pause, 0, 0, PAUSE_MS)
+      }
+    }
+  }
+}

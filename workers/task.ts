@@ -1,0 +1,14 @@
+// Walks one tree for a shard; holds one directory at a time and no library.
+import { Piscina } from 'piscina'
+import type { MessagePort } from 'node:worker_threads'
+import { loadNative } from '../src/descriptors/native.js'
+import { readDirectoryPlain } from '../src/scan/read.js'
+import type { TaskSetup, WalkRequest } from '../src/shard/lines.js'
+import { answerWalk } from '../src/shard/walker.js'
+
+const { native } = Piscina.workerData as TaskSetup
+const read = (native ? loadNative()?.readDirectory : undefined) ?? readDirectoryPlain
+
+export default function run({ port, options }: { port: MessagePort; options: WalkRequest }): Promise<void> {
+  return answerWalk(port, options, read)
+}
