@@ -1,0 +1,86 @@
+// `npm test [-- FILE...]`: sets up what is missing, then lint, format and every test (or the files named). Ends with one line,
+// `N passed, N failed`, in which lint and format count as one test each; exits 0 only when nothing failed.
+import { spawn } from 'node:child_process'
+import { dirname, join, relative, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { setupOrExplain } from './setup.mjs'
+
+const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..')
+/** ava gives up on a test that does nothing for 3 minutes; this is for the case that ava itself hangs. */
+const SILENCE_MS_MAX = 8 * 60_000
+
+const count = { passed: 0, failed: 0 }
+if (await setupOrExplain()) await runAll(process.argv.slice(2))
+else count.failed++
+console.log(`${count.passed} passed, ${count.failed} failed`)
+process.exitCode = count.failed === 0 ? 0 : 1
+
+async function runAll(files) {
+  if (files.length === 0) {
+    await check('lint', 'oxlint/bin/oxlint', [])
+    await check('format', 'prettier/bin/prettier.cjs', ['--check', '--log-level', 'warn', '.'])
+  }
+  await runTests(files.map(compiledOf))
+}
+
+async function check(name, tool, args) {
+  const lines = []
+  const code = await runTool(tool, args, (line) => lines.push(line))
+  if (code === 0) count.passed++
+  else count.failed++
+  console.log(code === 0 ? `  ✔ ${name}` : `${lines.join('\n')}\n  ✘ [fail]: ${name}`)
+}
+
+/**
+ * Counts by ava's own marks, one line per test, and one for each file that crashed, hung or held no test. Its TAP output would be
+ * easier to read for a machine, but that reporter dies of a test that times out or exits (ava 7.0.0).
+ */
+async function runTests(files) {
+  const before = count.failed
+  const code = await runTool('ava/entrypoints/cli.mjs', files, (line) => {
+    if (/^ {2}✔ /.test(line)) count.passed++
+    if (/^ {2}✘ /.test(line)) count.failed++
+    console.log(line)
+  })
+  if (code !== 0 && count.failed === before) count.failed++
+}
+
+/** Test files may be named as they are written or as they are compiled. */
+function compiledOf(file) {
+  const path = relative(ROOT, resolve(process.env.INIT_CWD ?? process.cwd(), file))
+  return path.startsWith('test') ? join('dist', path).replace(/\.ts$/, '.js') : path
+}
+
+/** Resolves to the exit code once every line was given to `print`. */
+function runTool(tool, args, print) {
+  const child = spawn(process.execPath, [join(ROOT, 'node_modules', tool), ...args], {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, TERM: 'dumb', NO_COLOR: '1', FORCE_COLOR: undefined }, // plain marks to count by
+  })
+  const silence = setTimeout(() => {
+    print(`  ✘ ${tool} said nothing for ${SILENCE_MS_MAX / 60_000} minutes and was stopped`)
+    child.kill('SIGKILL')
+  }, SILENCE_MS_MAX)
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on('line', (line) => {
+      silence.refresh()
+      print(line)
+    })
+  }
+  return new Promise((done, failed) => {
+    child.on('error', failed)
+    child.on('exit', (code) => {
+      clearTimeout(silence)
+      const end = () => {
+        child.stdout.destroy()
+        child.stderr.destroy()
+        done(code ?? 1)
+      }
+      // A process that a failed test left behind may hold the pipes open for ever.
+      child.once('close', end)
+      setTimeout(end, 2_000).unref()
+    })
+  })
+}

@@ -1,0 +1,134 @@
+// A line to the running daemon: JSON-RPC over its unix socket, one kept-alive connection.
+import { readFileSync } from 'node:fs'
+import { Agent, request, type IncomingMessage } from 'node:http'
+import { errnoOf, fromWire, SpacedriveError, type WireError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import type { Paths } from '../base/places.js'
+import type { OperationName } from '../protocol/operations.js'
+
+/** What daemon.json says of the daemon that serves a data directory, or served it last. */
+export interface DaemonState {
+  readonly pid: number
+  readonly http: string | null
+  readonly socket: string | null
+  readonly argv: readonly string[]
+  readonly startedAt: string
+}
+
+/** The daemon gives up on an answer after `responseMs`; this only ends a wait for a daemon that hangs. */
+const PATIENCE_MS = LIMITS.responseMs + 5_000
+
+export class Client {
+  readonly socket: string
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  #id = 0
+
+  constructor(socket: string) {
+    this.socket = socket
+  }
+
+  /** @throws what the daemon answered, or NO_DAEMON where nobody does */
+  async call<Result>(operation: OperationName, params: object = {}): Promise<Result> {
+    this.#id += 1
+    const body = JSON.stringify({ jsonrpc: '2.0', id: this.#id, method: operation, params })
+    const { status, text } = await post(this.socket, this.#agent, body)
+    return read<Result>(status, text)
+  }
+
+  close(): void {
+    this.#agent.destroy()
+  }
+}
+
+/** The state file names the socket in use: $XDG_RUNTIME_DIR, of which a long path is made, may differ in this shell. */
+export function socketOf(paths: Paths): string {
+  return readState(paths.state)?.socket ?? paths.socket
+}
+
+export function readState(path: string): DaemonState | null {
+  try {
+    const state = JSON.parse(readFileSync(path, 'utf8')) as DaemonState | null
+    return typeof state?.pid === 'number' ? state : null
+  } catch {
+    // Absent, being replaced, or cut off by a full disk: none of them names a daemon.
+    return null
+  }
+}
+
+interface Answer {
+  readonly status: number
+  readonly text: string
+}
+
+function post(socketPath: string, agent: Agent, body: string): Promise<Answer> {
+  const headers = { host: 'localhost', 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ socketPath, agent, path: '/rpc', method: 'POST', headers }, (incoming) => {
+      textOf(incoming).then((text) => resolve({ status: incoming.statusCode ?? 0, text }), fail)
+    })
+    const fail = (error: unknown) => reject(unreachable(socketPath, error))
+    outgoing.setTimeout(PATIENCE_MS, () => {
+      outgoing.destroy(new SpacedriveError('TIMEOUT', `the daemon did not answer within ${PATIENCE_MS / 1_000} s`))
+    })
+    outgoing.on('error', fail)
+    outgoing.end(body)
+  })
+}
+
+export async function textOf(incoming: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of incoming) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+export function unreachable(socket: string, error: unknown): unknown {
+  switch (errnoOf(error)) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+    case 'ECONNREFUSED':
+      return new SpacedriveError('NO_DAEMON', `no daemon is listening on ${socket}`, { cause: error })
+    case 'ECONNRESET':
+    case 'EPIPE':
+      return new SpacedriveError('NO_DAEMON', 'the daemon went away before it answered', {
+        cause: error,
+        hint: '`spacedrive status` tells whether it runs, `spacedrive logs` what it last said.',
+      })
+    case 'EACCES':
+    case 'EPERM':
+      return new SpacedriveError('UNAUTHORIZED', `this user may not use ${socket}`, {
+        cause: error,
+        hint: 'Run this as the user who started the daemon, or name another --data-dir.',
+      })
+    default:
+      return error
+  }
+}
+
+function read<Result>(status: number, text: string): Result {
+  const message = parsed(text)
+  if (message !== null && 'result' in message) return message.result as Result
+  throw refusalOf(status, message)
+}
+
+export interface RpcFailure {
+  readonly message?: string
+  readonly data?: Partial<WireError>
+}
+
+/** An answer that is no result: a JSON-RPC error, or the refusal that is the body of an HTTP error. */
+export function refusalOf(status: number, message: Record<string, unknown> | null): SpacedriveError {
+  const failure = message?.error as RpcFailure | undefined
+  const wire = failure ? { ...failure.data, message: failure.message } : (message as Partial<WireError> | null)
+  if (wire?.code === undefined)
+    return new SpacedriveError('INTERNAL', `the daemon answered HTTP ${status} and no reason`)
+  return fromWire({ retryable: false, hint: '', ...wire, code: wire.code, message: wire.message ?? 'no reason given' })
+}
+
+export function parsed(text: string): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' ? (value as Record<string, unknown> | null) : null
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,95 @@
+// A daemon of its own: started by a command, outliving it.
+import { spawn, type ChildProcess } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isErrorCode, SpacedriveError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import type { Paths } from '../base/places.js'
+import type { Status } from '../protocol/messages.js'
+import { Client, readState } from './client.js'
+
+/** The line that `start --json` prints. */
+export interface Ready {
+  readonly ready: true
+  readonly pid: number
+  readonly http: string | null
+  readonly socket: string | null
+  readonly limit: Status['limit']
+  readonly connectionsMax: number
+}
+
+const LOOK_MS = 40
+
+/**
+ * Starts a daemon in its own session and waits until it serves.
+ *
+ * @param argv as after `spacedrive`, with `start` in it and no `--detach`
+ * @throws what the daemon failed with, read from its last words
+ */
+export async function startDetached(
+  paths: Paths,
+  argv: readonly string[],
+  cwd: string = process.cwd(),
+): Promise<Ready> {
+  const child = launch(paths, argv, cwd)
+  const ended = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve())
+    child.once('error', () => resolve())
+  })
+  const until = Date.now() + LIMITS.cliStartMs
+  for (;;) {
+    const ready = await readyOf(paths, child.pid)
+    if (ready) {
+      child.unref()
+      return ready
+    }
+    if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) throw lastWords(paths, child)
+    if (Date.now() > until) {
+      child.kill('SIGKILL')
+      throw new SpacedriveError('TIMEOUT', `the daemon was not ready within ${LIMITS.cliStartMs / 1_000} s`, {
+        hint: `${paths.startLog} tells how far it came.`,
+      })
+    }
+    await Promise.race([ended, sleep(LOOK_MS)])
+  }
+}
+
+function launch(paths: Paths, argv: readonly string[], cwd: string): ChildProcess {
+  mkdirSync(dirname(paths.startLog), { recursive: true, mode: 0o700 })
+  const log = openSync(paths.startLog, 'w', 0o600)
+  try {
+    const program = [...process.execArgv, process.argv[1]!, ...argv]
+    return spawn(process.execPath, program, { cwd, detached: true, stdio: ['ignore', log, log] })
+  } finally {
+    closeSync(log)
+  }
+}
+
+/** Asks the daemon itself: that its process runs does not say that it serves. */
+async function readyOf(paths: Paths, pid: number | undefined): Promise<Ready | null> {
+  const state = readState(paths.state)
+  if (state === null || state.pid !== pid) return null
+  const client = new Client(state.socket ?? paths.socket)
+  try {
+    const status = await client.call<Status>('core.status')
+    if (status.pid !== pid || (status.state ?? 'serving') !== 'serving') return null
+    const { http, socket, limit, connections } = status
+    return { ready: true, pid, http, socket, limit, connectionsMax: connections.max }
+  } catch (error) {
+    if (error instanceof SpacedriveError && error.retryable) return null
+    throw error
+  } finally {
+    client.close()
+  }
+}
+
+function lastWords(paths: Paths, child: ChildProcess): SpacedriveError {
+  const text = readFileSync(paths.startLog, 'utf8')
+  const [, code, message] = /^error ([A-Z_]+): (.*)$/m.exec(text) ?? []
+  const hint = /^hint: (.*)$/m.exec(text)?.[1]
+  if (isErrorCode(code)) return new SpacedriveError(code, message ?? '', hint === undefined ? {} : { hint })
+  return new SpacedriveError('INTERNAL', `the daemon ended with ${child.signalCode ?? `exit code ${child.exitCode}`}`, {
+    hint: `${paths.startLog} has its last words.`,
+  })
+}

@@ -1,0 +1,74 @@
+// How a command fails: two lines for the person, one exit code for the script.
+import { CommanderError } from 'commander'
+import { fromSystem, type ErrorCode } from '../base/errors.js'
+import { safe } from './text.js'
+
+export const EXIT = { done: 0, failed: 1, usage: 2, noDaemon: 3, tryAgain: 75, config: 78, interrupted: 130 } as const
+
+/** The same command may succeed later without anybody changing anything. A full disk is not such a case. */
+const TRY_AGAIN: ReadonlySet<ErrorCode> = new Set([
+  'BUDGET_EXHAUSTED',
+  'CONNECTION_LIMIT',
+  'SHARD_BUSY',
+  'SHARD_LOST',
+  'STARTING',
+  'DRAINING',
+  'TIMEOUT',
+] as const)
+
+/** The command line itself is wrong. */
+export class UsageError extends Error {
+  readonly hint: string
+
+  constructor(message: string, hint = '`spacedrive --help` lists the commands.') {
+    super(message)
+    this.hint = hint
+  }
+}
+
+/** Everything is said already; only the exit code is left. */
+export class Exit extends Error {
+  readonly exitCode: number
+
+  constructor(exitCode: number) {
+    super(`exit ${exitCode}`)
+    this.exitCode = exitCode
+  }
+}
+
+export interface Failure {
+  readonly exitCode: number
+  /** For stderr; empty where nothing is left to say. */
+  readonly lines: readonly string[]
+}
+
+export function failureOf(error: unknown): Failure {
+  if (error instanceof Exit) return { exitCode: error.exitCode, lines: [] }
+  if (error instanceof UsageError) return usage(error.message, error.hint)
+  if (error instanceof CommanderError) return ofCommander(error)
+  const known = fromSystem(error)
+  return { exitCode: exitCodeOf(known.code), lines: linesOf(known) }
+}
+
+export function linesOf(error: unknown): string[] {
+  const { code, message, hint } = fromSystem(error)
+  return [`error ${code}: ${safe(message)}`, `hint: ${safe(hint)}`]
+}
+
+function exitCodeOf(code: ErrorCode): number {
+  if (code === 'NO_DAEMON') return EXIT.noDaemon
+  if (code === 'LIMIT_TOO_LOW' || code === 'BAD_CONFIG') return EXIT.config
+  return TRY_AGAIN.has(code) ? EXIT.tryAgain : EXIT.failed
+}
+
+function ofCommander(error: CommanderError): Failure {
+  if (error.exitCode === 0) return { exitCode: EXIT.done, lines: [] }
+  if (error.code === 'commander.help') return usage('a command is missing')
+  const suggestion = /\(Did you mean (.+)\?\)/.exec(error.message)?.[1]
+  const message = (error.message.split('\n')[0] ?? '').replace(/^error: /, '')
+  return suggestion === undefined ? usage(message) : usage(message, `Did you mean \`${suggestion}\`?`)
+}
+
+function usage(message: string, hint = '`spacedrive --help` lists the commands.'): Failure {
+  return { exitCode: EXIT.usage, lines: [`error USAGE: ${safe(message)}`, `hint: ${safe(hint)}`] }
+}

@@ -1,0 +1,112 @@
+// `spacedrive library …`: the libraries of the daemon.
+import type { Command } from 'commander'
+import type { LibraryInfo, LibraryItem } from '../protocol/messages.js'
+import type { OperationName } from '../protocol/operations.js'
+import { chooseLibrary, listLibraries } from './choice.js'
+import type { Desk } from './desk.js'
+import { table } from './table.js'
+import { bytes, grouped, plural, safe } from './text.js'
+
+export function addLibrary(program: Command, desk: Desk): void {
+  const library = program.command('library').description('create, list and look after libraries')
+  library
+    .command('create')
+    .description('create a library')
+    .argument('<NAME>')
+    .action((name: string) => create(desk, name))
+  library
+    .command('list')
+    .description('list the libraries')
+    .action(() => list(desk))
+  library
+    .command('info')
+    .description('what a library holds')
+    .argument('[LIBRARY]', 'name or id')
+    .action((given?: string) => info(desk, given))
+  library
+    .command('rename')
+    .description('give a library another name')
+    .argument('<LIBRARY>', 'name or id')
+    .argument('<NAME>')
+    .action((given: string, name: string) =>
+      change(desk, 'libraries.rename', given, { name }, () => `is now called ${quoted(name)}`),
+    )
+  library
+    .command('open')
+    .description('open a library now instead of at its first use')
+    .argument('<LIBRARY>', 'name or id')
+    .action((given: string) => change(desk, 'libraries.open', given, {}, () => 'is open'))
+  library
+    .command('close')
+    .description('close a library and give its descriptors back')
+    .argument('<LIBRARY>', 'name or id')
+    .action((given: string) => change(desk, 'libraries.close', given, {}, () => 'is closed'))
+  library
+    .command('delete')
+    .description('delete an empty library; the indexed files are never touched')
+    .argument('<LIBRARY>', 'name or id')
+    .option('--data', 'delete it with its locations and index')
+    .action((given: string, { data }: { data?: boolean }) =>
+      change(desk, 'libraries.delete', given, data ? { data } : {}, () => 'is deleted'),
+    )
+}
+
+async function create(desk: Desk, name: string): Promise<void> {
+  const made = await desk.client.call<LibraryItem>('libraries.create', { name })
+  await desk.answer(made, () => [`created ${quoted(made.name)}, id ${made.id}`, safe(made.path)])
+}
+
+async function list(desk: Desk): Promise<void> {
+  const libraries = await listLibraries(desk.client)
+  if (libraries.length === 0 && !desk.json)
+    return desk.note('no library yet; `spacedrive library create NAME` makes one')
+  await desk.answer(libraries, () => libraryLines(libraries, desk.terminal.listColumns))
+}
+
+export function libraryLines(libraries: readonly LibraryItem[], columnsMax: number): string[] {
+  const rows = libraries.map(({ id, name, open, problem }) => [
+    id,
+    open ? 'open' : 'closed',
+    safe(name),
+    problem?.code ?? '',
+  ])
+  return table([{ title: 'id' }, { title: 'state' }, { title: 'name', shrinks: true }, { title: '' }], rows, columnsMax)
+}
+
+async function info(desk: Desk, given?: string): Promise<void> {
+  const { id } = await chooseLibrary(desk.client, given)
+  const found = await desk.client.call<LibraryInfo>('libraries.info', { library: id })
+  await desk.answer(found, () => infoLines(found))
+}
+
+function infoLines(found: LibraryInfo): string[] {
+  const facts: [string, string][] = [
+    ['id', found.id],
+    ['path', found.path],
+    ['state', found.open ? 'open' : 'closed'],
+    [
+      'entries',
+      `${grouped(found.entries)}: ${plural(found.files, 'file')}, ${plural(found.directories, 'directory', 'directories')}`,
+    ],
+    ['content', bytes(found.bytes)],
+    ['database', bytes(found.databaseBytes)],
+    ...found.locations.map((each, index): [string, string] => [index === 0 ? 'locations' : '', each.path]),
+  ]
+  return [safe(found.name), ...facts.map(([name, words]) => `${name.padEnd(11)}${safe(words)}`)]
+}
+
+async function change(
+  desk: Desk,
+  operation: OperationName,
+  given: string,
+  params: object,
+  words: () => string,
+): Promise<void> {
+  const library = await chooseLibrary(desk.client, given)
+  const result = await desk.client.call<unknown>(operation, { library: library.id, ...params })
+  await desk.answer(result, () => [`${quoted(library.name)} ${words()}`])
+}
+
+function quoted(name: string): string {
+  return safe(JSON.stringify(name))
+}

@@ -1,0 +1,186 @@
+// A job as it goes along: a bar on a terminal, a line every few seconds elsewhere.
+import { setTimeout as sleep } from 'node:timers/promises'
+import progress from 'cli-progress'
+import { SpacedriveError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import type { JobItem } from '../protocol/messages.js'
+import type { Asked } from './choice.js'
+import { EXIT, Exit } from './failure.js'
+import type { Terminal } from './terminal.js'
+import { duration, fitted, grouped, plural, safe } from './text.js'
+
+/** The rate is that of this last while: the first seconds of a walk say little about the rest. */
+const RATE_WINDOW_MS = 5_000
+const BAR_STEPS = 1_000
+
+export interface JobRef {
+  readonly library: string
+  readonly job: string
+}
+
+export function isFinished({ state }: JobItem): boolean {
+  return state === 'done' || state === 'failed' || state === 'cancelled'
+}
+
+/**
+ * Follows a job to its end. A daemon that is short of something for a moment is asked again.
+ *
+ * @param pause what to wait for between two looks
+ */
+export async function follow(
+  asked: Asked,
+  ref: JobRef,
+  show: (job: JobItem) => void,
+  pause: () => Promise<unknown> = () => sleep(LIMITS.jobProgressMs),
+): Promise<JobItem> {
+  let answeredAt = Date.now()
+  for (;;) {
+    try {
+      const job = await asked.call<JobItem>('jobs.info', ref)
+      answeredAt = Date.now()
+      show(job)
+      if (isFinished(job)) return job
+    } catch (error) {
+      if (!mayPass(error) || Date.now() - answeredAt > LIMITS.responseMs) throw error
+    }
+    await pause()
+  }
+}
+
+function mayPass(error: unknown): boolean {
+  return error instanceof SpacedriveError && error.retryable && error.code !== 'NO_DAEMON' && error.code !== 'DRAINING'
+}
+
+/** Shows a job until it ends; Ctrl-C leaves the job to itself. */
+export async function watch(
+  terminal: Terminal,
+  asked: Asked,
+  ref: JobRef,
+  label: string,
+  quiet: boolean,
+  pause?: () => Promise<unknown>,
+): Promise<JobItem> {
+  const gauge = openGauge(terminal, label, quiet)
+  let leave: (() => void) | undefined
+  const left = new Promise<never>((_resolve, reject) => {
+    leave = () => {
+      gauge.close()
+      terminal.note(`the job goes on; \`spacedrive job watch ${safe(ref.job)}\` follows it\n`)
+      reject(new Exit(EXIT.interrupted))
+    }
+  })
+  process.once('SIGINT', leave!)
+  try {
+    return await Promise.race([left, follow(asked, ref, (job) => gauge.show(job), pause)])
+  } finally {
+    process.removeListener('SIGINT', leave!)
+    gauge.close()
+  }
+}
+
+/** What became of the job, in one line, and a second where something could not be read. */
+export function summary(job: JobItem, label: string): string[] {
+  const ms = Math.max(1, Date.parse(job.finishedAt ?? '') - Date.parse(job.startedAt ?? job.createdAt))
+  const rate = `${grouped((job.progress.done / ms) * 1_000)} entries/s`
+  const lines = [`${label}: ${plural(job.progress.done, 'entry', 'entries')} in ${duration(ms)} (${rate})`]
+  if (job.failureCount > 0) {
+    lines.push(`${grouped(job.failureCount)} could not be read: \`spacedrive job info ${safe(job.id)}\` names them`)
+  }
+  return lines
+}
+
+/** @throws what the job failed with; a cancelled one counts as failed */
+export function mustBeDone(job: JobItem): void {
+  if (job.state === 'cancelled') throw new SpacedriveError('CANCELLED', 'the job was cancelled')
+  if (job.state !== 'failed') return
+  const { code, message, hint } = job.error ?? { code: 'INTERNAL', message: 'the job failed', hint: undefined }
+  throw new SpacedriveError(code, message, hint === undefined ? {} : { hint })
+}
+
+export interface Gauge {
+  show(job: JobItem): void
+  close(): void
+}
+
+/** @param quiet says nothing unless a person is looking: stderr is no terminal and stdout is for a program */
+export function openGauge(terminal: Terminal, label: string, quiet: boolean): Gauge {
+  if (terminal.stderr.isTTY) return openBar(terminal, label)
+  return quiet ? { show: () => undefined, close: () => undefined } : openLines(terminal, label)
+}
+
+function openBar(terminal: Terminal, label: string): Gauge {
+  const bar = new progress.SingleBar({
+    stream: terminal.stderr as NodeJS.WritableStream,
+    format: '{label} {bar} {percent} {details}',
+    barCompleteChar: '█',
+    barIncompleteChar: '░',
+    barsize: 16,
+    hideCursor: true,
+    clearOnComplete: true,
+    // It would swallow the first Ctrl-C; whoever opened the bar closes it.
+    gracefulExit: false,
+  })
+  const rate = new Rate()
+  const shown = fitted(safe(label), 16)
+  bar.start(BAR_STEPS, 0, { label: shown, percent: '', details: 'starting' })
+  return {
+    show: (job) => {
+      const fraction = fractionOf(job)
+      const percent = fraction === undefined ? '' : `${Math.floor(fraction * 100)}%`
+      bar.update(Math.round((fraction ?? 0) * BAR_STEPS), { label: shown, percent, details: rate.words(job) })
+    },
+    // A second stop would clear the line that others have written on since.
+    close: () => bar.isActive && bar.stop(),
+  }
+}
+
+function openLines(terminal: Terminal, label: string): Gauge {
+  const rate = new Rate()
+  let printedAt = Date.now()
+  return {
+    show: (job) => {
+      const words = rate.words(job)
+      if (Date.now() - printedAt < LIMITS.cliProgressLineMs) return
+      printedAt = Date.now()
+      const fraction = fractionOf(job)
+      const percent = fraction === undefined ? '' : `, ${Math.floor(fraction * 100)} %`
+      terminal.note(`${safe(label)}: ${words}${percent}\n`)
+    },
+    close: () => undefined,
+  }
+}
+
+function fractionOf({ progress: { done, total, fraction } }: JobItem): number | undefined {
+  const known = fraction ?? (total ? done / total : undefined)
+  return known === undefined ? undefined : Math.min(1, Math.max(0, known))
+}
+
+interface Sample {
+  readonly at: number
+  readonly done: number
+  readonly fraction: number | undefined
+}
+
+/** How fast a job goes, and from that how long it still takes. */
+class Rate {
+  #samples: Sample[] = []
+
+  words(job: JobItem): string {
+    const now: Sample = { at: Date.now(), done: job.progress.done, fraction: fractionOf(job) }
+    this.#samples = [...this.#samples.filter(({ at }) => now.at - at <= RATE_WINDOW_MS), now]
+    const first = this.#samples[0]!
+    const words = [plural(now.done, 'entry', 'entries')]
+    if (job.state === 'queued' || job.state === 'paused') return `${words[0]}, ${job.state}`
+    const ms = now.at - first.at
+    if (ms > 0) words.push(`${grouped(((now.done - first.done) / ms) * 1_000)}/s`)
+    const left = leftMs(first, now)
+    if (left !== undefined) words.push(`${duration(Math.max(1_000, left))} left`)
+    return words.join(', ')
+  }
+}
+
+function leftMs(first: Sample, now: Sample): number | undefined {
+  if (first.fraction === undefined || now.fraction === undefined) return undefined
+  const gained = now.fraction - first.fraction
+  return gained > 0 && now.fraction < 1 ? ((1 - now.fraction) / gained) * (now.at - first.at) : undefined
+}

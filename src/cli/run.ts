@@ -1,0 +1,79 @@
+// One command line from its words to its exit code.
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import type { Environment } from '../base/places.js'
+import { Desk } from './desk.js'
+import { addEvents } from './events.js'
+import { failureOf } from './failure.js'
+import { addFds } from './fds.js'
+import { addJob } from './job.js'
+import { addLibrary } from './library.js'
+import { addLocation } from './location.js'
+import { addLogs } from './logs.js'
+import { addLs } from './ls.js'
+import { addRestart } from './restart.js'
+import { addSearch } from './search.js'
+import { addStart } from './start.js'
+import { addStatus } from './status.js'
+import { addStop } from './stop.js'
+import type { Terminal } from './terminal.js'
+
+/** In the order `--help` shows them. */
+const COMMANDS = [
+  addStart,
+  addStop,
+  addRestart,
+  addStatus,
+  addLogs,
+  addEvents,
+  addLibrary,
+  addLocation,
+  addLs,
+  addSearch,
+  addJob,
+  addFds,
+] as const
+
+const EXIT_CODES = `
+Exit codes: 0 done, 1 failed, 2 usage, 3 no daemon is running, 75 try again,
+78 configuration or limit too low.`
+
+/** @param argv the words after `spacedrive` */
+export async function run(argv: readonly string[], terminal: Terminal, env: Environment): Promise<number> {
+  const program = openProgram(terminal)
+  const desk = new Desk(terminal, argv, env, () => program.opts())
+  for (const add of COMMANDS) add(program, desk)
+  try {
+    await program.parseAsync([...argv], { from: 'user' })
+    return 0
+  } catch (error) {
+    const { exitCode, lines } = failureOf(error)
+    for (const line of lines) desk.note(line)
+    return exitCode
+  } finally {
+    desk.close()
+  }
+}
+
+function openProgram(terminal: Terminal): Command {
+  return new Command('spacedrive')
+    .description('A headless daemon that keeps libraries of files, and the commands to use it.')
+    .version(version(), '--version', 'print the version')
+    .option('--data-dir <DIR>', "where the daemon keeps its data ($SPACEDRIVE_DATA_DIR, else the platform's place)")
+    .option('--instance <NAME>', 'one of several daemons of this user')
+    .option('--json', 'print one JSON value on stdout and nothing else there')
+    .addHelpText('after', EXIT_CODES)
+    .configureOutput({
+      writeOut: (text) => void terminal.print(text),
+      // Failures are said once, in the form of every other failure.
+      writeErr: () => undefined,
+      getOutHelpWidth: () => terminal.columns,
+      getOutHasColors: () => false,
+    })
+    .exitOverride()
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}

@@ -1,0 +1,71 @@
+// `spacedrive search`: entries whose name contains a text.
+import { Option, type Command } from 'commander'
+import { LIMITS } from '../base/limits.js'
+import type { FileItem } from '../protocol/messages.js'
+import { chooseLibrary } from './choice.js'
+import type { Desk } from './desk.js'
+import { line, pagesOf, printPages, type Page } from './ls.js'
+import { wholeNumber } from './arguments.js'
+import { grouped } from './text.js'
+
+interface SearchOptions {
+  readonly library?: string
+  readonly limit: number
+  readonly all?: boolean
+  readonly kind?: string
+  readonly location?: string
+}
+
+interface FoundPage extends Page {
+  readonly total: number
+}
+
+export function addSearch(program: Command, desk: Desk): void {
+  program
+    .command('search')
+    .description('find entries by a part of their name; words are joined by a space')
+    .argument('<QUERY...>', 'any text; after -- it may begin with a dash')
+    .option('--library <LIBRARY>', 'name or id of the library')
+    .option('--limit <N>', 'show at most N', wholeNumber(1), LIMITS.pageDefault)
+    .option('--all', 'show every one')
+    .addOption(new Option('--kind <KIND>', 'only this kind').choices(['file', 'directory', 'symlink', 'other']))
+    .option('--location <ID>', 'only below this location')
+    .action((words: string[], options: SearchOptions) => search(desk, words.join(' '), options))
+}
+
+async function search(desk: Desk, query: string, options: SearchOptions): Promise<void> {
+  const { client } = desk
+  const library = await chooseLibrary(client, options.library)
+  const filters = filtersOf(options)
+  const shownMax = options.all ? Number.POSITIVE_INFINITY : options.limit
+  const params = {
+    library: library.id,
+    query,
+    ...(filters ? { filters } : {}),
+    limit: Math.min(shownMax, LIMITS.pageMax),
+  }
+  let total = 0
+  const pages = pagesOf((cursor) => client.call<FoundPage>('search.files', { ...params, ...cursor }))
+  const head = (page: Page) => `{"total":${(total = (page as FoundPage).total)},"items":[`
+  const shown = await printPages(desk, upTo(pages, shownMax), head, (file: FileItem) => line(file, file.path))
+  if (!desk.json) desk.note(footer(shown, total))
+}
+
+function filtersOf({ kind, location }: SearchOptions): { kind?: string; location?: string } | undefined {
+  if (kind === undefined && location === undefined) return undefined
+  return { ...(kind === undefined ? {} : { kind }), ...(location === undefined ? {} : { location }) }
+}
+
+async function* upTo<P extends Page>(pages: AsyncIterable<P>, itemsMax: number): AsyncGenerator<P> {
+  let left = itemsMax
+  for await (const page of pages) {
+    yield page.items.length > left ? { ...page, items: page.items.slice(0, left) } : page
+    left -= page.items.length
+    if (left <= 0) return
+  }
+}
+
+function footer(shown: number, total: number): string {
+  if (shown >= total) return `${grouped(total)} found`
+  return `${grouped(shown)} of ${grouped(total)} found; --all shows every one`
+}

@@ -1,0 +1,190 @@
+// `spacedrive start`: runs the daemon in the foreground, or detached; with --location it indexes as well.
+import { statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { SpacedriveError } from '../base/errors.js'
+import { makeSocketDirectory, type Paths } from '../base/places.js'
+import type { Config } from '../config.js'
+import type { Daemon } from '../daemon.js'
+import { collected } from './arguments.js'
+import type { Asked } from './choice.js'
+import type { Desk } from './desk.js'
+import { startDetached, type Ready } from './detach.js'
+import { linesOf, UsageError } from './failure.js'
+import { safe } from './text.js'
+
+interface StartOptions {
+  readonly location: readonly string[]
+  readonly http?: string
+  readonly maxConnections?: string
+  readonly shards?: string
+  readonly front?: string
+  readonly nofile?: string
+  readonly allowHost: readonly string[]
+  readonly logLevel?: string
+  readonly detach?: boolean
+}
+
+/** Options by the setting they set. */
+const FLAGS = {
+  http: '--http',
+  connectionsMax: '--max-connections',
+  shards: '--shards',
+  front: '--front',
+  nofile: '--nofile',
+  hostsAllowed: '--allow-host',
+  logLevel: '--log-level',
+} as const
+
+export function addStart(program: Command, desk: Desk): void {
+  program
+    .command('start')
+    .description('start the daemon in the foreground; Ctrl-C drains and stops it')
+    .option('--location <PATH>', 'index this directory once it serves (may be repeated)', collected, [])
+    .option(
+      '--http <HOST:PORT>',
+      'where to listen; port 0 picks one, off listens on the unix socket only (default: 127.0.0.1:8080)',
+    )
+    .option('--max-connections <N|auto>', 'most client connections at a time (default: auto)')
+    .option('--shards <N|auto>', 'threads that serve libraries (default: auto)')
+    .option('--front <uws|node|auto>', 'which server faces the clients (default: auto)')
+    .option('--nofile <N>', 'cap on the descriptor limit it raises itself to')
+    .option('--allow-host <HOST>', 'a Host header to accept beside its own address (may be repeated)', collected, [])
+    .option('--log-level <LEVEL>', 'trace, debug, info, warn, error, fatal or silent (default: info)')
+    .option('--detach', 'run in the background; returns once it serves')
+    .action((options: StartOptions) => start(desk, options))
+}
+
+async function start(desk: Desk, options: StartOptions): Promise<void> {
+  const roots = options.location.map(directory)
+  const config = await configOf(desk, options)
+  const { paths } = desk
+  if (makeSocketDirectory(paths))
+    desk.note(`the data directory is too long a path for a socket, which is at ${paths.socket}`)
+  if (!options.detach) return serve(desk, config, roots)
+  const argv = desk.argv.filter((each) => each !== '--detach' && each !== '--json')
+  const ready = await startDetached(paths, argv)
+  await desk.answer(ready, () => readyLines(ready, paths))
+}
+
+/** Looked at before anything starts: a mistyped path should cost nothing. */
+function directory(path: string): string {
+  const root = resolve(path)
+  const found = statSync(root, { throwIfNoEntry: false })
+  if (found?.isDirectory()) return root
+  throw new SpacedriveError('PATH_REFUSED', `${root} ${found ? 'is not a directory' : 'does not exist'}`)
+}
+
+async function configOf(desk: Desk, options: StartOptions): Promise<Config> {
+  const { checkSettings, configure } = await import('../config.js')
+  const given = {
+    http: options.http,
+    connectionsMax: options.maxConnections,
+    shards: options.shards,
+    front: options.front,
+    nofile: options.nofile,
+    hostsAllowed: options.allowHost.length > 0 ? options.allowHost : undefined,
+    logLevel: options.logLevel,
+  }
+  const { dataDir, instance } = desk.globals
+  // Asked for first, so that a wrong --data-dir is a usage error here as everywhere.
+  void desk.paths
+  const flags = asUsage(() => checkSettings(given, (key) => FLAGS[key as keyof typeof FLAGS]))
+  return configure({ dataDir, instance, env: desk.env, flags })
+}
+
+function asUsage<Value>(check: () => Value): Value {
+  try {
+    return check()
+  } catch (error) {
+    if (error instanceof SpacedriveError)
+      throw new UsageError(error.message, '`spacedrive start --help` explains the options.')
+    throw error
+  }
+}
+
+async function serve(desk: Desk, config: Config, roots: readonly string[]): Promise<void> {
+  // All that is needed later is loaded now: a load can fail once descriptors are short.
+  const [{ startDaemon }, { addRoots }] = await Promise.all([import('../daemon.js'), import('./roots.js')])
+  const stop = new Stop(desk)
+  desk.terminal.outlivesReader = true
+  try {
+    const daemon = await startDaemon(config)
+    for (const line of daemon.bootLines) desk.note(line)
+    await desk.answer(daemon.ready, () => readyLines(daemon.ready, desk.paths))
+    stop.arm(daemon)
+    const indexed = addRoots(desk, askedOf(daemon), roots, stop.asked).then(
+      () => roots.length > 0 && !stop.asked.aborted && desk.note(servingLine(daemon.ready)),
+      (error: unknown) => stop.asked.aborted || desk.note(linesOf(error).join('\n')),
+    )
+    await daemon.stopped
+    stop.disarm()
+    await indexed
+  } finally {
+    stop.disarm()
+  }
+}
+
+function askedOf(daemon: Daemon): Asked {
+  return {
+    call: <Result>(...[operation, params]: Parameters<Asked['call']>) =>
+      daemon.call(operation, params ?? {}) as Promise<Result>,
+  }
+}
+
+export function readyLines(ready: Ready, paths: Paths): string[] {
+  return [
+    `spacedrive is ready, pid ${ready.pid}`,
+    `  address  ${ready.http ?? 'off'}`,
+    `  socket   ${safe(ready.socket ?? 'off')}`,
+    `  token    ${safe(paths.token)}`,
+  ]
+}
+
+function servingLine({ http, socket }: Ready): string {
+  return `serving at ${http ?? safe(socket ?? '')}; Ctrl-C stops`
+}
+
+/** Signals of a foreground daemon: the first drains, the second hurries, the third is final. Counts from before the boot on. */
+class Stop {
+  readonly #desk: Desk
+  readonly #asking = new AbortController()
+  readonly #onSignal = () => this.#signal()
+  #count = 0
+  #daemon: Daemon | undefined
+
+  constructor(desk: Desk) {
+    this.#desk = desk
+    process.on('SIGINT', this.#onSignal)
+    process.on('SIGTERM', this.#onSignal)
+  }
+
+  /** Aborted once the daemon is to stop. */
+  get asked(): AbortSignal {
+    return this.#asking.signal
+  }
+
+  arm(daemon: Daemon): void {
+    this.#daemon = daemon
+    if (this.#count > 0) this.#close({})
+  }
+
+  disarm(): void {
+    this.#asking.abort()
+    process.removeListener('SIGINT', this.#onSignal)
+    process.removeListener('SIGTERM', this.#onSignal)
+  }
+
+  #signal(): void {
+    this.#count += 1
+    if (this.#count > 2) process.exit(1)
+    this.#asking.abort()
+    this.#desk.note(this.#count === 1 ? 'draining…' : 'hurrying…')
+    this.#close(this.#count === 1 ? {} : { hurry: true })
+  }
+
+  #close(options: { hurry?: boolean }): void {
+    // What goes wrong on the way down is the daemon's to log; `stopped` tells when it is over.
+    this.#daemon?.close(options).catch((error: unknown) => this.#desk.note(linesOf(error).join('\n')))
+  }
+}

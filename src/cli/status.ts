@@ -1,0 +1,85 @@
+// `spacedrive status`: how the daemon is doing, on one screen.
+import type { Command } from 'commander'
+import { CLASSES, type ClassUse, type DescriptorClass, type Status } from '../protocol/messages.js'
+import type { Desk } from './desk.js'
+import { table, type Column } from './table.js'
+import { duration, fitted, grouped, safe } from './text.js'
+
+const CLASS_COLUMNS: readonly Column[] = [
+  { title: 'class' },
+  ...['used', 'floor', 'ceiling', 'peak', 'refused', 'waited'].map((title) => ({ title, right: true })),
+]
+
+const SHARD_COLUMNS: readonly Column[] = [
+  { title: 'shard' },
+  ...['libraries', 'in flight', 'queued', 'restarts'].map((title) => ({ title, right: true })),
+]
+
+export function addStatus(program: Command, desk: Desk): void {
+  program
+    .command('status')
+    .description('how the daemon is doing: limit, descriptors, connections, shards, jobs')
+    .action(async () => {
+      const status = await desk.client.call<Status>('core.status')
+      await desk.answer(status, () => statusLines(status, desk.terminal.columns))
+    })
+}
+
+export function statusLines(status: Status, columnsMax: number): string[] {
+  const { descriptors, connections, libraries, limit, jobs } = status
+  const facts: [string, string][] = [
+    ['address', status.http === null ? 'off' : `${status.http} (front ${status.front})`],
+    ['socket', status.socket ?? 'off'],
+    ['limit', limitWords(limit)],
+    [
+      'descriptors',
+      `${grouped(descriptors.open)} open, budget ${grouped(descriptors.budget)}, reserve ${descriptors.reserve}`,
+    ],
+    ['pressure', `${descriptors.level}, ${grouped(descriptors.unaccounted)} unaccounted`],
+    [
+      'connections',
+      `${grouped(connections.current)} of ${grouped(connections.max)}, peak ${grouped(connections.peak)}`,
+    ],
+    ['', `${grouped(connections.accepted)} accepted, ${grouped(connections.refused)} refused`],
+    [
+      'libraries',
+      `${grouped(libraries.known)} known, ${grouped(libraries.open)} open, ${grouped(libraries.connections)} connections`,
+    ],
+    ['jobs', `${grouped(jobs.running)} running, ${grouped(jobs.queued)} queued`],
+  ]
+  const title = `spacedrive ${status.version}, pid ${status.pid}, ${status.state ?? 'serving'}, up ${duration(status.uptimeMs)}`
+  return [
+    title,
+    ...facts.map(([name, words]) => fitted(`${name.padEnd(13)}${safe(words)}`, columnsMax)),
+    ...(status.native === false ? ['addon        not loaded: limits cannot be raised'] : []),
+    '',
+    ...classLines(descriptors.classes, columnsMax),
+    '',
+    ...table(SHARD_COLUMNS, status.shards.map(shardRow), columnsMax),
+  ]
+}
+
+export function limitWords({ softAtStart, soft, hard }: Status['limit']): string {
+  return `${grouped(soft)} (${grouped(softAtStart)} at start, hard limit ${grouped(hard)})`
+}
+
+export function classLines(classes: Record<DescriptorClass, ClassUse>, columnsMax: number): string[] {
+  const known = CLASSES.filter((name) => classes[name] !== undefined)
+  return table(
+    CLASS_COLUMNS,
+    known.map((name) => classRow(name, classes[name])),
+    columnsMax,
+  )
+}
+
+function classRow(name: string, use: ClassUse): string[] {
+  return [name, use.used, use.floor, use.ceiling, use.peak, use.refused, use.waited].map(cell)
+}
+
+function shardRow(shard: Status['shards'][number]): string[] {
+  return [shard.id, shard.libraries, shard.inFlight, shard.queued, shard.restarts ?? 0].map(cell)
+}
+
+function cell(value: string | number): string {
+  return typeof value === 'number' ? grouped(value) : value
+}

@@ -1,0 +1,51 @@
+// What a command prints on: answers on stdout, everything said beside them on stderr.
+import { errnoOf } from '../base/errors.js'
+
+export interface Output {
+  write(text: string, written?: (error?: Error | null) => void): boolean
+  readonly isTTY?: boolean
+  readonly columns?: number
+}
+
+const COLUMNS_USUAL = 80
+const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const
+export type Style = keyof typeof STYLES
+
+export class Terminal {
+  readonly stdout: Output
+  readonly stderr: Output
+  /** A foreground daemon goes on when the reader of its output leaves; every other command is over then. */
+  outlivesReader = false
+  readonly #colour: boolean
+
+  constructor(stdout: Output, stderr: Output, env: Readonly<Record<string, string | undefined>> = {}) {
+    this.stdout = stdout
+    this.stderr = stderr
+    this.#colour = stdout.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb'
+  }
+
+  /** Resolves once the reader took it, so that a slow pipe holds a long listing back. A reader that left is no error. */
+  print(text: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.stdout.write(text, (error) => (error && errnoOf(error) !== 'EPIPE' ? reject(error) : resolve()))
+    })
+  }
+
+  note(text: string): void {
+    this.stderr.write(text)
+  }
+
+  /** For tables made to be looked at. */
+  get columns(): number {
+    return (this.stdout.isTTY && this.stdout.columns) || COLUMNS_USUAL
+  }
+
+  /** For listings: nothing is cut where a program reads them. */
+  get listColumns(): number {
+    return this.stdout.isTTY ? this.columns : Number.POSITIVE_INFINITY
+  }
+
+  styled(style: Style, text: string): string {
+    return this.#colour ? `\u001b[${STYLES[style]}m${text}\u001b[0m` : text
+  }
+}

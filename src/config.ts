@@ -1,0 +1,162 @@
+// The daemon's settings: defaults < config.json < environment < flags. Each source is checked once, the result frozen.
+import { readFileSync } from 'node:fs'
+import { z } from 'zod'
+import { errnoOf, SpacedriveError } from './base/errors.js'
+import { LIMITS } from './base/limits.js'
+import { dataDirOf, instanceOf, paths, type Environment, type Place } from './base/places.js'
+
+export { makeSocketDirectory, paths, type Paths } from './base/places.js'
+
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+export interface Config {
+  /** Absolute; the instance's own directory where one is named. */
+  readonly dataDir: string
+  readonly instance: string | null
+  readonly http: Address | null
+  readonly connectionsMax: number | 'auto'
+  readonly shards: number | 'auto'
+  readonly front: 'auto' | 'uws' | 'node'
+  /** Cap on the soft limit the daemon raises itself to; null leaves it to the hard limit. */
+  readonly nofile: number | null
+  readonly hostsAllowed: readonly string[]
+  readonly logLevel: (typeof LOG_LEVELS)[number]
+}
+
+/** What one source says; a key it does not mention is absent. */
+export type Settings = { [Key in keyof Omit<Config, 'dataDir' | 'instance'>]?: Config[Key] | undefined }
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+
+const DEFAULTS = {
+  http: { host: '127.0.0.1', port: 8080 },
+  connectionsMax: 'auto',
+  shards: 'auto',
+  front: 'auto',
+  nofile: null,
+  hostsAllowed: [],
+  logLevel: 'info',
+} as const satisfies Settings
+
+const ENVIRONMENT = {
+  http: 'SPACEDRIVE_HTTP',
+  connectionsMax: 'SPACEDRIVE_MAX_CONNECTIONS',
+  shards: 'SPACEDRIVE_SHARDS',
+  front: 'SPACEDRIVE_FRONT',
+  nofile: 'SPACEDRIVE_NOFILE',
+  hostsAllowed: 'SPACEDRIVE_ALLOW_HOSTS',
+  logLevel: 'SPACEDRIVE_LOG_LEVEL',
+} as const satisfies Record<keyof Settings, string>
+
+const ADDRESS_WORDS = 'expected HOST:PORT, [IPV6]:PORT or off'
+const address = z.strictObject({
+  host: z.string().min(1),
+  port: z.int(ADDRESS_WORDS).min(0, ADDRESS_WORDS).max(65_535, ADDRESS_WORDS),
+})
+const http = z.union(
+  [z.literal(['off', false, null]).transform(() => null), z.string().transform(parseAddress).pipe(address), address],
+  ADDRESS_WORDS,
+)
+
+/** `HOST:PORT`, `[::1]:PORT`, or a bare port on the loopback. What is none of these comes back as undefined. */
+function parseAddress(text: string): Address | undefined {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]:|([^\s:/[\]]+):)?(\d{1,5})$/.exec(text)
+  return match ? { host: match[1] ?? match[2] ?? DEFAULTS.http.host, port: Number(match[3]) } : undefined
+}
+
+function whole(max: number, words: string) {
+  const digits = z.string().regex(/^\d+$/).transform(Number)
+  return z.union([z.number(), digits], words).pipe(z.int(words).min(1, words).max(max, words))
+}
+
+function wholeOrAuto(max: number) {
+  const words = `expected a whole number from 1 to ${max}, or auto`
+  return z.union([z.literal('auto'), whole(max, words)], words)
+}
+
+const HOST_WORDS = 'expected a host, or host:port, as it stands in the Host header'
+const host = z.string(HOST_WORDS).regex(/^[A-Za-z0-9.\-_[\]:]+$/, HOST_WORDS)
+
+const settings = z
+  .strictObject({
+    http,
+    connectionsMax: wholeOrAuto(LIMITS.softMax),
+    shards: wholeOrAuto(LIMITS.shardsMax),
+    front: z.enum(['auto', 'uws', 'node'], 'expected auto, uws or node'),
+    nofile: whole(LIMITS.softMax, `expected a whole number from 1 to ${LIMITS.softMax}`).nullable(),
+    hostsAllowed: z.array(host),
+    logLevel: z.enum(LOG_LEVELS, `expected one of ${LOG_LEVELS.join(', ')}`),
+  })
+  .partial()
+
+/** @throws BAD_CONFIG when a setting is wrong, whichever source it came from */
+export function configure(given: Place & { flags?: Settings; env?: Environment } = {}): Config {
+  const { flags = {}, env = process.env } = given
+  const dataDir = dataDirOf(given, env)
+  const file = readConfigFile(paths(dataDir, env).config)
+  const merged = Object.assign({}, DEFAULTS, defined(file), defined(fromEnvironment(env)), defined(flags))
+  return Object.freeze({
+    dataDir,
+    instance: instanceOf(given, env),
+    ...merged,
+    http: merged.http && Object.freeze({ ...merged.http }),
+    hostsAllowed: Object.freeze([...merged.hostsAllowed]),
+  })
+}
+
+/**
+ * Checks what one source says.
+ *
+ * @param nameOf how that source calls a setting, for the message
+ * @throws BAD_CONFIG naming the first setting that is wrong
+ */
+export function checkSettings(raw: unknown, nameOf: (key: string) => string): Settings {
+  const checked = settings.safeParse(raw)
+  if (checked.success) return checked.data
+  const [issue] = checked.error.issues
+  const key = issue?.code === 'unrecognized_keys' ? issue.keys[0] : issue?.path[0]
+  const words = issue?.code === 'unrecognized_keys' ? 'no such setting' : (issue?.message ?? 'wrong')
+  throw new SpacedriveError(
+    'BAD_CONFIG',
+    key === undefined ? `${nameOf('')}${words}` : `${nameOf(String(key))}: ${words}`,
+  )
+}
+
+function readConfigFile(path: string): Settings {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return {}
+    throw new SpacedriveError('BAD_CONFIG', `${path} cannot be read: ${(error as Error).message}`, { cause: error })
+  }
+  return checkSettings(parseConfigFile(path, text), (key) => `${path}: ${key}`)
+}
+
+function parseConfigFile(path: string, text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new SpacedriveError('BAD_CONFIG', `${path} is not JSON: ${(error as Error).message}`, {
+      cause: error,
+      hint: `Mend it, or move it away to use the defaults. Settings: ${Object.keys(DEFAULTS).join(', ')}.`,
+    })
+  }
+}
+
+function fromEnvironment(env: Environment): Settings {
+  const raw: Record<string, unknown> = {}
+  for (const [key, name] of Object.entries(ENVIRONMENT)) {
+    const value = env[name]
+    if (value === undefined || value === '') continue
+    raw[key] = key === 'hostsAllowed' ? value.split(',').map((each) => each.trim()) : value
+  }
+  return checkSettings(raw, (key) => `$${ENVIRONMENT[key as keyof Settings]}`)
+}
+
+function defined(given: Settings): Settings {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+}

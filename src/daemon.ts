@@ -1,0 +1,438 @@
+// The daemon: everything meets here, is built bottom-up and stopped in reverse.
+import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { errnoOf, fromSystem, fromWire, SpacedriveError, toWire } from './base/errors.js'
+import { LIMITS } from './base/limits.js'
+import { openLog, type LogFile } from './base/log.js'
+import { makeSocketDirectory, paths, type Config, type Paths } from './config.js'
+import { Audit, type Named } from './descriptors/audit.js'
+import { Ledger } from './descriptors/ledger.js'
+import { loadNative, nativeProblem } from './descriptors/native.js'
+import { plan, type Plan } from './descriptors/planner.js'
+import { PRICES } from './descriptors/prices.js'
+import { Reserve } from './descriptors/reserve.js'
+import { countOpen, raiseLimit, readLimit, type RaisedLimit } from './descriptors/rlimit.js'
+import type { Front } from './front/front.js'
+import { openFront } from './front/open.js'
+import { bootLines } from './front/status.js'
+import { holdLock, type Lock } from './library/lock.js'
+import type { Descriptors, Event, LimitUse, Reply, Request, Status } from './protocol/messages.js'
+import { PARAMS, runsOn, type OperationName, type ParamsOf } from './protocol/operations.js'
+import { Events } from './shard/events.js'
+import { Router } from './shard/router.js'
+import { Tasks } from './shard/tasks.js'
+import { describeRules } from './scan/rules.js'
+import { VERSION } from './version.js'
+
+export interface Ready {
+  readonly ready: true
+  readonly pid: number
+  readonly http: string | null
+  readonly socket: string | null
+  readonly limit: LimitUse
+  readonly connectionsMax: number
+}
+
+export interface StartOptions {
+  /** False leaves the limits of the process as they are: for a host that embeds the daemon. */
+  readonly raiseLimit?: boolean
+  /** The daemon's whole share of descriptors; the soft limit if absent. */
+  readonly descriptorsMax?: number
+  /** False when there is no unix socket either. */
+  readonly socket?: boolean
+}
+
+const CHECK_MS = 1_000
+const STATISTICS_MS = 60_000
+const HELD_WAIT_MS = 500
+/** Descriptors a boot takes beside threads and listeners: loop internals that come with the first timer and port. */
+const BOOT_MARGIN = 2
+
+/**
+ * Resolves when the daemon serves.
+ *
+ * @throws LIMIT_TOO_LOW, ALREADY_RUNNING, ADDRESS_IN_USE, BAD_CONFIG, READ_ONLY, DISK_FULL; nothing stays open then
+ */
+export async function startDaemon(config: Config, options: StartOptions = {}): Promise<Daemon> {
+  const daemon = new Daemon(config, options)
+  try {
+    await daemon.start()
+    return daemon
+  } catch (error) {
+    await daemon.close({ hurry: true })
+    throw error
+  }
+}
+
+export class Daemon {
+  /** Resolves after any shutdown, also one that a client asked for. */
+  readonly stopped: Promise<void>
+  readonly #config: Config
+  readonly #options: StartOptions
+  readonly #paths: Paths
+  readonly #startedAt = performance.now()
+  readonly #events = new Events()
+  readonly #reserve = new Reserve()
+  #limit: RaisedLimit = { softAtStart: 0, soft: 0, hard: 0, problem: null }
+  #lines: string[] = []
+  #lock: Lock | undefined
+  #logFile: LogFile | undefined
+  #ledger: Ledger | undefined
+  #audit: Audit | undefined
+  #tasks: Tasks | undefined
+  #router: Router | undefined
+  #front: Front | undefined
+  #timers: NodeJS.Timeout[] = []
+  #state: Status['state'] = 'starting'
+  #closing: Promise<void> | undefined
+  #hurry: () => void = () => {}
+  #resolveStopped: () => void = () => {}
+
+  constructor(config: Config, options: StartOptions) {
+    this.#config = config
+    this.#options = options
+    this.#paths = paths(config.dataDir)
+    this.stopped = new Promise((resolve) => (this.#resolveStopped = resolve))
+  }
+
+  async start(): Promise<void> {
+    this.#limit = this.#raiseLimit()
+    this.#prepareDataDirectory()
+    this.#lock = this.#takeLock()
+    this.#logFile = openLog(this.#paths.logs, this.#config.logLevel)
+    const shards = this.#shardCount()
+    const listeners = (this.#config.http ? 1 : 0) + (this.#options.socket === false ? 0 : 1)
+    const expected = countOpen() + listeners + shards * PRICES.taskThread + BOOT_MARGIN
+    const ledger = (this.#ledger = Ledger.create(this.#plan(expected)))
+    this.#audit = new Audit(ledger)
+    this.#front = await this.#openFront(ledger)
+    this.#reserve.fill(ledger.totals().reserve)
+    await this.#openShards(ledger, shards)
+    const settled = this.#settle(ledger)
+    this.#lines = bootLines(this.#limit, settled, nativeProblem(), this.#frontLine())
+    for (const line of this.#lines) this.#log(line.startsWith('warning') ? 'warn' : 'info', line)
+    this.#watch(ledger)
+    this.#writeState()
+    this.#state = 'serving'
+    if (this.#front) this.#front.state = 'serving'
+    this.#log('info', 'ready', { ...this.ready })
+  }
+
+  get ready(): Ready {
+    const { softAtStart, soft, hard } = this.#limit
+    return {
+      ready: true,
+      pid: process.pid,
+      http: this.#front?.http ?? null,
+      socket: this.#front?.socket ?? null,
+      limit: { softAtStart, soft, hard },
+      connectionsMax: this.#ledger?.use('clients').ceiling ?? 0,
+    }
+  }
+
+  /** Limits, the division of the budget, and warnings, for people. */
+  get bootLines(): readonly string[] {
+    return this.#lines
+  }
+
+  /** What an index leaves out, for people. */
+  get rules(): readonly string[] {
+    return describeRules({ leftOut: [this.#paths.dataDir] })
+  }
+
+  /**
+   * Any operation a client has, without a socket.
+   *
+   * @throws SpacedriveError, BAD_REQUEST for wrong parameters
+   */
+  call<Name extends OperationName>(operation: Name, params: unknown = {}): Promise<unknown> {
+    const checked = PARAMS[operation].safeParse(params)
+    if (!checked.success) {
+      const issue = checked.error.issues[0]
+      return Promise.reject(new SpacedriveError('BAD_REQUEST', `${issue?.path.join('.')}: ${issue?.message}`))
+    }
+    return new Promise((resolve, reject) => {
+      this.#dispatch({ operation, params: checked.data }, (reply) =>
+        reply.ok ? resolve(JSON.parse(reply.json)) : reject(fromWire(reply.error)),
+      )
+    })
+  }
+
+  subscribe(filter: ParamsOf<'events.subscribe'>, deliver: (event: Event) => void): () => void {
+    return this.#events.subscribe(filter, deliver)
+  }
+
+  /**
+   * Drains: answers in flight finish, jobs stop at their checkpoints, libraries close. Calling again with `hurry` cuts
+   * the waiting short; nothing committed is lost either way.
+   */
+  close({ hurry = false }: { hurry?: boolean } = {}): Promise<void> {
+    if (hurry) this.#hurry()
+    this.#closing ??= this.#close(hurry)
+    return this.#closing
+  }
+
+  async #close(hurry: boolean): Promise<void> {
+    this.#log('info', hurry ? 'stopping' : 'draining')
+    this.#state = 'draining'
+    const hurried = new Promise<void>((resolve) => (this.#hurry = resolve))
+    const soon = (work: Promise<unknown> | undefined) => Promise.race([work, hurried])
+    for (const timer of this.#timers) clearInterval(timer)
+    if (this.#front) {
+      this.#front.state = 'draining'
+      await soon(this.#front.drain(hurry ? 0 : LIMITS.drainMs / 2))
+      await this.#front.drain(0)
+    }
+    await this.#router?.close(hurry ? 1_000 : LIMITS.drainMs / 2)
+    await this.#tasks?.close()
+    this.#reserve.close()
+    if (this.#lock) {
+      rmSync(this.#paths.state, { force: true })
+      this.#lock.release()
+    }
+    this.#log('info', 'stopped')
+    this.#logFile?.close()
+    this.#resolveStopped()
+  }
+
+  #raiseLimit(): RaisedLimit {
+    if (this.#options.raiseLimit !== false)
+      return raiseLimit(this.#config.nofile === null ? {} : { cap: this.#config.nofile })
+    const { soft, hard } = readLimit()
+    return { softAtStart: soft, soft, hard, problem: null }
+  }
+
+  #prepareDataDirectory(): void {
+    const { dataDir, libraries } = this.#paths
+    try {
+      mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+      chmodSync(dataDir, 0o700)
+      mkdirSync(libraries, { recursive: true, mode: 0o700 })
+      makeSocketDirectory(this.#paths)
+    } catch (error) {
+      const errno = errnoOf(error)
+      if (errno !== 'EACCES' && errno !== 'EPERM' && errno !== 'ENOTDIR' && errno !== 'EEXIST') throw fromSystem(error)
+      throw new SpacedriveError(
+        'BAD_CONFIG',
+        `the data directory ${dataDir} cannot be used: ${(error as Error).message}`,
+        {
+          hint: 'Name a directory of your own with --data-dir.',
+        },
+      )
+    }
+  }
+
+  #takeLock(): Lock {
+    const lock = holdLock(this.#paths.lock)
+    if (lock) return lock
+    const { pid, http, socket } = readState(this.#paths.state)
+    const who = pid === undefined ? 'another daemon' : `the daemon with pid ${pid}`
+    const where = http ?? socket
+    throw new SpacedriveError(
+      'ALREADY_RUNNING',
+      `${who} uses the data directory ${this.#paths.dataDir}${where ? ` and serves ${where}` : ''}`,
+    )
+  }
+
+  #plan(base: number): Plan {
+    const soft = Math.min(this.#limit.soft, this.#options.descriptorsMax ?? Infinity)
+    return plan({ soft, base, connectionsMax: this.#config.connectionsMax })
+  }
+
+  /** A thread a core, but no more than the limit can feed. */
+  #shardCount(): number {
+    if (this.#config.shards !== 'auto') return this.#config.shards
+    return Math.max(1, Math.min(availableParallelism(), Math.floor(this.#limit.soft / 64), LIMITS.shardsMax))
+  }
+
+  #openFront(ledger: Ledger): Promise<Front> | Promise<undefined> {
+    const socketPath = this.#options.socket === false ? null : this.#paths.socket
+    if (!this.#config.http && !socketPath) return Promise.resolve(undefined)
+    return openFront({
+      implementation: this.#config.front,
+      http: this.#config.http,
+      socketPath,
+      token: readOrMakeToken(this.#paths.token),
+      hostsAllowed: this.#config.hostsAllowed,
+      slots: ledger,
+      dispatch: (request, answer) => this.#dispatch(request, answer),
+      publisher: this.#events,
+      log: (level, message, fields) => this.#log(level, message, fields),
+    })
+  }
+
+  async #openShards(ledger: Ledger, shards: number): Promise<void> {
+    const native = loadNative() !== null
+    this.#tasks = new Tasks(ledger, Math.min(2, shards), { native }, (message) => this.#log('warn', message))
+    this.#router = new Router({
+      shards,
+      ledger,
+      tasks: this.#tasks,
+      events: this.#events,
+      libraries: this.#paths.libraries,
+      deleted: join(this.#paths.dataDir, 'deleted'),
+      leftOut: [this.#paths.dataDir],
+      log: (level, message, fields) => this.#log(level, message, fields),
+      replaced: () => this.#settle(ledger),
+    })
+    await this.#router.open()
+  }
+
+  /** With everything up, what the process itself holds is measured, and the budget follows. */
+  #settle(ledger: Ledger): Plan {
+    const settled = this.#plan(countOpen() - this.#reserve.held.length - ledger.totals().used)
+    ledger.configure(settled)
+    this.#reserve.fill(settled.reserve)
+    void this.#named().then((named) => this.#audit?.settle(named))
+    return settled
+  }
+
+  #watch(ledger: Ledger): void {
+    const check = () => {
+      const level = this.#audit?.check()
+      if (level) {
+        this.#log(level === 'normal' ? 'info' : 'warn', `descriptor level is ${level}`, ledger.totals())
+        this.#events.publish({ type: 'descriptors.level', at: new Date().toISOString(), level })
+      }
+      this.#reserve.fill()
+    }
+    const tell = () => {
+      this.#log('info', 'statistics', { ...ledger.totals(), connections: this.#front?.connections() })
+      this.#logFile?.rotate()
+    }
+    this.#timers = [setInterval(check, CHECK_MS), setInterval(tell, STATISTICS_MS)]
+    for (const timer of this.#timers) timer.unref()
+  }
+
+  #frontLine(): string {
+    if (!this.#front) return 'none'
+    return this.#front.kind === 'uws' ? 'uWebSockets.js' : 'node:http'
+  }
+
+  #dispatch(request: Request, answer: (reply: Reply) => void): void {
+    const where = runsOn(request.operation)
+    if (this.#state !== 'serving') {
+      const code = this.#state === 'starting' ? 'STARTING' : 'DRAINING'
+      const error = new SpacedriveError(code, `the daemon is ${this.#state}`, { retryAfterMs: 1000 })
+      return answer({ ok: false, error: toWire(error) })
+    }
+    if (where === 'library' || where === 'place') return this.#router!.request(request, answer)
+    if (where === 'feed') {
+      const error = new SpacedriveError('BAD_REQUEST', `${request.operation} needs a WebSocket`, {
+        hint: 'Ask over GET /ws.',
+      })
+      return answer({ ok: false, error: toWire(error) })
+    }
+    Promise.resolve()
+      .then(() => this.#core[request.operation]?.())
+      .then(
+        (value) => answer({ ok: true, json: JSON.stringify(value) }),
+        (error: unknown) => answer({ ok: false, error: toWire(error) }),
+      )
+  }
+
+  readonly #core: Partial<Record<OperationName, () => unknown>> = {
+    'core.ping': () => 'pong',
+    'core.status': () => this.#status(),
+    'core.descriptors': () => this.#descriptors(),
+    'core.shutdown': () => {
+      setImmediate(() => void this.close())
+      return { draining: true }
+    },
+    'libraries.list': () => this.#router!.list(),
+  }
+
+  #status(): Status {
+    const ledger = this.#ledger!
+    const { softAtStart, soft, hard } = this.#limit
+    const { budget, base, reserve } = ledger.totals()
+    const front = this.#front
+    return {
+      pid: process.pid,
+      version: VERSION,
+      uptimeMs: Math.round(performance.now() - this.#startedAt),
+      state: this.#state,
+      front: front?.kind ?? 'none',
+      native: loadNative() !== null,
+      http: front?.http ?? null,
+      socket: front?.socket ?? null,
+      limit: { softAtStart, soft, hard },
+      descriptors: {
+        open: countOpen(),
+        base,
+        budget,
+        reserve,
+        unaccounted: this.#audit!.unaccounted(),
+        level: ledger.level,
+        classes: ledger.uses(),
+      },
+      connections: {
+        ...(front?.connections() ?? { current: 0, peak: 0, accepted: 0, refused: 0 }),
+        max: ledger.use('clients').ceiling,
+      },
+      ...this.#router!.counts(),
+    }
+  }
+
+  async #descriptors(): Promise<Descriptors> {
+    const { softAtStart, soft, hard } = this.#limit
+    const described = this.#audit!.describe(await this.#named())
+    return { limit: { softAtStart, soft, hard }, classes: this.#ledger!.uses(), ...described }
+  }
+
+  async #named(): Promise<Named> {
+    const url = this.#front?.http
+    return {
+      leases: [...this.#ledger!.held(), ...(await this.#router!.held(HELD_WAIT_MS))],
+      reserve: this.#reserve.held,
+      doors: {
+        port: url ? Number(new URL(url).port || 80) : null,
+        socket: this.#front?.socket ?? null,
+        peers: this.#front?.peers() ?? [],
+      },
+    }
+  }
+
+  /** For the command line: where this daemon is, and how it was started. */
+  #writeState(): void {
+    const { http, socket } = this.ready
+    const state = { pid: process.pid, http, socket, argv: process.argv.slice(2), startedAt: new Date().toISOString() }
+    const aside = `${this.#paths.state}.new`
+    const file = openSync(aside, 'w', 0o600)
+    writeSync(file, `${JSON.stringify(state)}\n`)
+    closeSync(file)
+    renameSync(aside, this.#paths.state)
+  }
+
+  #log(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>): void {
+    this.#logFile?.log(level, message, fields)
+  }
+}
+
+/** 256 bits in a file that only this user can read. */
+function readOrMakeToken(path: string): string {
+  try {
+    const file = openSync(path, 'wx', 0o600)
+    const token = randomBytes(32).toString('base64url')
+    writeSync(file, `${token}\n`)
+    closeSync(file)
+    return token
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw fromSystem(error)
+  }
+  const token = readFileSync(path, 'utf8').trim()
+  if (token.length >= 16) return token
+  throw new SpacedriveError('BAD_CONFIG', `${path} holds no token`, {
+    hint: 'Delete the file; the next start makes a new token.',
+  })
+}
+
+function readState(path: string): { pid?: number; http?: string; socket?: string } {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as { pid?: number; http?: string; socket?: string }
+  } catch {
+    return {}
+  }
+}

@@ -1,0 +1,52 @@
+// Where a front listens: names of addresses, and why one could not be had.
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { errnoOf, SpacedriveError } from '../base/errors.js'
+
+/** `sun_path` holds 104 bytes on macOS, 108 on Linux; uSockets copies it without looking at its length (L20). */
+const SOCKET_PATH_BYTES_MAX = 103
+
+export function httpUrl(host: string, port: number): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+/** `[::1]` as people write it in an address, `::1` as the system wants it. */
+export function bareHost(host: string): string {
+  return host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host
+}
+
+/** Makes way for a socket: removes what a dead daemon left there, and only that. The caller holds the daemon's lock. */
+export function clearSocketPath(path: string): void {
+  if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) {
+    const hint = 'Use a --data-dir with a shorter path.'
+    throw new SpacedriveError('BAD_CONFIG', `the path of the unix socket is too long: ${path}`, { hint })
+  }
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  if (!found) return
+  if (!found.isSocket()) throw new SpacedriveError('BAD_CONFIG', `${path} is in the way: it is not a socket`)
+  unlinkSync(path)
+}
+
+/** Only this user may connect. The directory is 0700, so nobody was able to before this either. */
+export function protectSocket(path: string): void {
+  chmodSync(path, 0o600)
+}
+
+/** A failure of listen() as ours. */
+export function listenError(error: unknown, address: string): SpacedriveError {
+  const message = `cannot listen on ${address}: ${error instanceof Error ? error.message : String(error)}`
+  const code = errnoOf(error) === 'EADDRINUSE' ? 'ADDRESS_IN_USE' : 'BAD_CONFIG'
+  return new SpacedriveError(code, message, { cause: error })
+}
+
+/** uWebSockets says only that it failed: asks the system again for the reason. */
+export async function whyNotListening(host: string, port: number): Promise<SpacedriveError> {
+  const address = `${host}:${port}`
+  const probe = createServer()
+  const failure = await new Promise<unknown>((resolve) => {
+    probe.once('error', resolve)
+    probe.listen({ host, port, exclusive: true }, () => probe.close(() => resolve(undefined)))
+  })
+  if (failure !== undefined) return listenError(failure, address)
+  return new SpacedriveError('ADDRESS_IN_USE', `cannot listen on ${address}: it was taken a moment ago`)
+}

@@ -1,0 +1,87 @@
+// Who may ask: by which address (Host), from which page (Origin), with which token.
+// A browser page of another site can reach a loopback port; these checks, before any routing, are what stops it.
+import type { Head } from './head.js'
+
+export const SUBPROTOCOL = 'spacedrive.v1'
+const SUBPROTOCOL_TOKEN = 'bearer.'
+
+export class Access {
+  readonly #hosts = new Set<string>()
+  readonly #origins = new Set<string>()
+  readonly #token: string
+  readonly #bearer: string
+
+  constructor(token: string, hostsAllowed: readonly string[]) {
+    this.#token = token
+    this.#bearer = `Bearer ${token}`
+    for (const host of hostsAllowed) {
+      this.#allow(host)
+      // A host beside our own is that of a proxy, which may speak TLS to the browser.
+      this.#origins.add(`https://${host.toLowerCase()}`)
+    }
+  }
+
+  /** Allows the addresses of a listener: the loopback names, and the host it was configured with. */
+  listening(host: string, port: number): void {
+    const bracketed = host.includes(':') ? `[${host}]` : host
+    for (const name of ['127.0.0.1', 'localhost', '[::1]', bracketed]) {
+      this.#allow(`${name}:${port}`)
+      if (port === 80) this.#allow(name)
+    }
+  }
+
+  #allow(host: string): void {
+    this.#hosts.add(host.toLowerCase())
+    this.#origins.add(`http://${host.toLowerCase()}`)
+  }
+
+  hostAllowed(host: string): boolean {
+    return this.#hosts.has(host) || this.#hosts.has(host.toLowerCase())
+  }
+
+  /** An absent Origin is no browser, or a page asking its own server. `null` is a sandboxed page or a local file. */
+  originAllowed(head: Head): boolean {
+    if (head.site === 'cross-site') return false
+    return head.origin === undefined || this.#origins.has(head.origin.toLowerCase())
+  }
+
+  /** Bearer, or Basic with the token as password. */
+  tokenValid(authorization: string | undefined): boolean {
+    if (authorization === undefined) return false
+    return sameText(authorization, this.#bearer) || this.#otherSpelling(authorization)
+  }
+
+  #otherSpelling(authorization: string): boolean {
+    const space = authorization.indexOf(' ')
+    const scheme = authorization.slice(0, space).toLowerCase()
+    const credentials = authorization.slice(space + 1).trim()
+    if (scheme === 'bearer') return sameText(credentials, this.#token)
+    if (scheme !== 'basic') return false
+    const decoded = Buffer.from(credentials, 'base64').toString()
+    return decoded.includes(':') && sameText(decoded.slice(decoded.indexOf(':') + 1), this.#token)
+  }
+
+  /** The token among the sub-protocols of a WebSocket: the only header a browser's script can set there. */
+  subprotocolValid(protocols: string | undefined): boolean {
+    return splitProtocols(protocols).some((each) => sameText(each, SUBPROTOCOL_TOKEN + this.#token))
+  }
+}
+
+/** The sub-protocol to answer with: ours when it was offered, never the token. */
+export function chosenProtocol(protocols: string | undefined): string {
+  return splitProtocols(protocols).includes(SUBPROTOCOL) ? SUBPROTOCOL : ''
+}
+
+function splitProtocols(protocols: string | undefined): string[] {
+  return protocols === undefined ? [] : protocols.split(',').map((each) => each.trim())
+}
+
+/** Takes the same time wherever the two differ; only a wrong length shows. A loop, as timingSafeEqual needs two Buffers. */
+function sameText(given: string, expected: string): boolean {
+  if (given.length !== expected.length) return false
+  let difference = 0
+  for (let index = 0; index < expected.length; index += 1) {
+    difference |= given.charCodeAt(index) ^ expected.charCodeAt(index)
+  }
+  return difference === 0
+}

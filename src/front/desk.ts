@@ -1,0 +1,171 @@
+// What every request passes before it is run, in a fixed order: Host, Origin, state, token, route, type, length.
+// The same for both implementations; the pages here are all a client without a token ever sees.
+import { SpacedriveError, statusOf, toWire, type ErrorCode } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import { Access } from './auth.js'
+import { Deadlines } from './deadlines.js'
+import type { FrontSetup, FrontState } from './front.js'
+import type { Seat } from './gate.js'
+import type { Head } from './head.js'
+
+/** A whole answer outside JSON-RPC. */
+export interface Page {
+  readonly status: number
+  readonly type: 'application/json' | 'text/plain; charset=utf-8'
+  readonly body: string
+  /** Further headers, by name. */
+  readonly headers: Readonly<Record<string, string>>
+  /** The connection ends with this answer: its request is not worth reading to the end. */
+  readonly close: boolean
+}
+
+/** Sent with every answer; none of them may be cached, sniffed, or read by another site. */
+export const SECURITY_HEADERS = {
+  'X-Content-Type-Options': 'nosniff',
+  'Cache-Control': 'no-store',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+} as const
+
+export class Desk {
+  state: FrontState = 'starting'
+  readonly setup: FrontSetup
+  readonly access: Access
+  readonly deadlines: Deadlines
+
+  constructor(setup: FrontSetup) {
+    this.setup = setup
+    this.access = new Access(setup.token, setup.hostsAllowed)
+    this.deadlines = new Deadlines(setup.responseMs ?? LIMITS.responseMs)
+  }
+
+  /** Checks a POST /rpc; null when its body may be read. */
+  admitRpc(head: Head, seat: Seat): Page | null {
+    return this.#checkSource(head, seat) ?? this.#checkState() ?? this.#checkToken(head, seat) ?? checkBody(head)
+  }
+
+  /** Checks a WebSocket upgrade of GET /ws; null when it may go ahead. */
+  admitFeed(head: Head, seat: Seat): Page | null {
+    const page = this.#checkSource(head, seat) ?? this.#checkState()
+    if (page) return page
+    return !seat.local && this.access.subprotocolValid(head.protocols) ? null : this.#checkToken(head, seat)
+  }
+
+  /** Answers any request but those two. */
+  answer(method: string, path: string, head: Head, seat: Seat): Page {
+    const page = this.#checkSource(head, seat)
+    if (page) return page
+    if (path === '/health') return method === 'GET' ? this.#health() : notAllowed('GET')
+    const unready = this.#checkState()
+    if (unready) return unready
+    if (path === '/') return method === 'GET' ? ABOUT : notAllowed('GET')
+    return this.#checkToken(head, seat) ?? route(method, path)
+  }
+
+  /** Why nothing new may begin now, or null. */
+  unready(): SpacedriveError | null {
+    if (this.state === 'serving') return null
+    if (this.state === 'starting') return new SpacedriveError('STARTING', 'the daemon is starting')
+    return new SpacedriveError('DRAINING', 'the daemon is stopping')
+  }
+
+  #checkSource(head: Head, seat: Seat): Page | null {
+    if (seat.local) return head.origin === undefined ? null : FOREIGN
+    if (head.hosts !== 1 || head.host === undefined) return HOSTLESS
+    if (!this.access.hostAllowed(head.host)) return STRANGE_HOST
+    return this.access.originAllowed(head) ? null : FOREIGN
+  }
+
+  #checkState(): Page | null {
+    const error = this.unready()
+    if (!error) return null
+    return refusal(error, { headers: { 'Retry-After': '1' }, close: this.state === 'draining' })
+  }
+
+  #checkToken(head: Head, seat: Seat): Page | null {
+    return seat.local || this.access.tokenValid(head.authorization) ? null : TOKENLESS
+  }
+
+  #health(): Page {
+    const ok = this.state === 'serving'
+    return {
+      status: ok ? 200 : 503,
+      type: 'application/json',
+      body: JSON.stringify({ status: ok ? 'ok' : this.state }),
+      headers: ok ? {} : { 'Retry-After': '1' },
+      close: false,
+    }
+  }
+}
+
+function checkBody(head: Head): Page | null {
+  if (!isJson(head.contentType)) return UNTYPED
+  return Number(head.contentLength ?? 0) > LIMITS.bodyBytesMax ? OVERSIZE : null
+}
+
+/** A simple form of another site cannot send this type without asking first, which we never grant. */
+function isJson(contentType: string | undefined): boolean {
+  if (contentType === 'application/json') return true
+  return contentType !== undefined && /^application\/json\s*(;|$)/i.test(contentType)
+}
+
+function route(method: string, path: string): Page {
+  if (path === '/rpc') return notAllowed('POST')
+  if (path !== '/ws') return refuse('NOT_FOUND', 'there is nothing at this path')
+  return method === 'GET' ? NOT_UPGRADED : notAllowed('GET')
+}
+
+interface RefusalOptions {
+  readonly status?: number
+  readonly headers?: Readonly<Record<string, string>>
+  readonly close?: boolean
+}
+
+function refusal(error: SpacedriveError, options: RefusalOptions = {}): Page {
+  return {
+    status: options.status ?? statusOf(error.code),
+    type: 'application/json',
+    body: JSON.stringify(toWire(error)),
+    headers: options.headers ?? {},
+    close: options.close ?? false,
+  }
+}
+
+function refuse(code: ErrorCode, message: string, options?: RefusalOptions): Page {
+  return refusal(new SpacedriveError(code, message), options)
+}
+
+function notAllowed(allow: string): Page {
+  return refuse('BAD_REQUEST', `this path answers ${allow} only`, { status: 405, headers: { Allow: allow } })
+}
+
+export const OVERSIZE = refuse('REQUEST_TOO_LARGE', `a request may hold ${LIMITS.bodyBytesMax} bytes`, { close: true })
+export const NOT_UTF8 = refuse('BAD_REQUEST', 'the request is not UTF-8')
+export const BROKEN = refuse('INTERNAL', 'the request could not be answered', { close: true })
+const HOSTLESS = refuse('BAD_REQUEST', 'a request needs exactly one Host header')
+const STRANGE_HOST = refuse('FORBIDDEN_ORIGIN', 'the Host header does not name this daemon')
+const FOREIGN = refuse('FORBIDDEN_ORIGIN', 'pages of other sites may not ask')
+const TOKENLESS = refuse('UNAUTHORIZED', 'the token is missing or wrong', {
+  headers: { 'WWW-Authenticate': 'Bearer realm="spacedrive", Basic realm="spacedrive"' },
+})
+const UNTYPED = refuse('BAD_REQUEST', 'the body must be sent as application/json', { status: 415 })
+const NOT_UPGRADED = refuse('BAD_REQUEST', 'this path speaks WebSocket only', {
+  status: 426,
+  headers: { Upgrade: 'websocket' },
+})
+
+const ABOUT: Page = {
+  status: 200,
+  type: 'text/plain; charset=utf-8',
+  body: [
+    'spacedrive, a file-library daemon',
+    '',
+    'GET /health   whether it is serving; needs no token',
+    'POST /rpc     JSON-RPC 2.0, single or batch',
+    'GET /ws       the same over WebSocket, and events',
+    '',
+    'Send `Authorization: Bearer TOKEN` with the token in DATA_DIR/token.',
+    '',
+  ].join('\n'),
+  headers: {},
+  close: false,
+}

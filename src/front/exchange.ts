@@ -1,0 +1,58 @@
+// One HTTP request of POST /rpc: from its whole body to its answer, whichever implementation carries the bytes.
+import { isUtf8 } from 'node:buffer'
+import { SpacedriveError, toWire } from '../base/errors.js'
+import type { Reply, Request } from '../protocol/messages.js'
+import { runsOn } from '../protocol/operations.js'
+import { NOT_UTF8, type Desk, type Page } from './desk.js'
+import type { Seat } from './gate.js'
+import { Turn } from './turn.js'
+
+/** 204 when there was nothing to answer, 504 when a call ran out of time. */
+export type RpcStatus = 200 | 204 | 504
+
+export abstract class Exchange extends Turn {
+  protected readonly desk: Desk
+  readonly #seat: Seat
+
+  constructor(desk: Desk, seat: Seat) {
+    super(desk.deadlines)
+    this.desk = desk
+    this.#seat = seat
+  }
+
+  /** Writes a whole answer, now: nothing else is written to this request. */
+  protected abstract write(status: RpcStatus, text: string): void
+  abstract refuse(page: Page): void
+
+  /** Takes the whole body, and does not keep the bytes. */
+  take(body: Buffer): void {
+    if (!isUtf8(body)) return this.refuse(NOT_UTF8)
+    this.begin(body.toString('utf8'))
+  }
+
+  protected override run(request: Request, answer: (reply: Reply) => void): void {
+    const error = refusedOverHttp(request) ?? barred(request, this.#seat, this.desk)
+    if (error) answer({ ok: false, error: toWire(error) })
+    else this.desk.setup.dispatch(request, answer)
+  }
+
+  protected override settled(text: string | null, late: boolean): void {
+    if (text === null) this.write(204, '')
+    else this.write(late ? 504 : 200, text)
+  }
+}
+
+function refusedOverHttp(request: Request): SpacedriveError | null {
+  if (runsOn(request.operation) !== 'feed') return null
+  const hint = 'Connect to GET /ws: events need a WebSocket.'
+  return new SpacedriveError('BAD_REQUEST', `${request.operation} is not served over HTTP`, { hint })
+}
+
+/** Why this connection may not run this request now, or null. */
+export function barred(request: Request, seat: Seat, desk: Desk): SpacedriveError | null {
+  if (desk.state !== 'serving') return desk.unready()
+  if (seat.mayRun(request.operation)) return null
+  return new SpacedriveError('CONNECTION_LIMIT', 'every client connection is taken: only core.* is answered here now', {
+    retryAfterMs: 1_000,
+  })
+}

@@ -1,0 +1,54 @@
+// The daemon's face to its clients: one interface, two implementations (uWebSockets.js, and node:http with ws).
+// uWebSockets objects never leave this folder.
+import type { Dispatch, Event } from '../protocol/messages.js'
+import type { ParamsOf } from '../protocol/operations.js'
+
+/** The part of the descriptor ledger that the gate needs: counters, no objects, nothing that waits. */
+export interface Slots {
+  /** Takes `count` descriptors of a class at once, or returns false and counts a refusal. */
+  take(descriptorClass: 'clients' | 'control', count: number): boolean
+  give(descriptorClass: 'clients' | 'control', count: number): void
+}
+
+/** Where events come from; the returned function ends the subscription. */
+export interface Publisher {
+  subscribe(filter: ParamsOf<'events.subscribe'>, deliver: (event: Event) => void): () => void
+}
+
+export interface FrontSetup {
+  readonly implementation: 'auto' | 'uws' | 'node'
+  readonly http: { readonly host: string; readonly port: number } | null
+  /** Path of the unix socket, shorter than 104 bytes, in a directory of mode 0700; a stale file there may be removed. */
+  readonly socketPath: string | null
+  readonly token: string
+  /** Host header values allowed beside those of the listening address, e.g. `files.example:443`. */
+  readonly hostsAllowed: readonly string[]
+  readonly slots: Slots
+  readonly dispatch: Dispatch
+  readonly publisher: Publisher
+  /** The response deadline; `LIMITS.responseMs` unless a test wants to see it pass. */
+  readonly responseMs?: number
+  readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
+}
+
+export type FrontState = 'starting' | 'serving' | 'draining'
+
+export interface Front {
+  readonly kind: 'uws' | 'node'
+  /** `http://127.0.0.1:8080` with the true port, or null. */
+  readonly http: string | null
+  readonly socket: string | null
+  state: FrontState
+  connections(): { current: number; peak: number; accepted: number; refused: number }
+  /** Stops listening, lets answers in flight finish until the deadline, then closes every connection. */
+  drain(deadlineMs: number): Promise<void>
+  /** Open TCP connections, for `fds`. uWebSockets tells no ports, and no connect time but that of a WebSocket: null. */
+  peers(): Peer[]
+}
+
+export interface Peer {
+  readonly remotePort: number | null
+  /** When it connected, as `Date.now()`. */
+  readonly since: number | null
+  readonly kind: 'http' | 'ws'
+}

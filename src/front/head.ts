@@ -1,0 +1,57 @@
+// The headers of one request that the front looks at, read in one pass: only a pass over all of them shows a repeated Host.
+
+export class Head {
+  host: string | undefined
+  hosts = 0
+  origin: string | undefined
+  site: string | undefined
+  authorization: string | undefined
+  contentType: string | undefined
+  contentLength: string | undefined
+  protocols: string | undefined
+  upgrade: string | undefined
+  key: string | undefined
+  extensions: string | undefined
+
+  clear(): void {
+    this.host = this.origin = this.site = this.authorization = this.contentType = undefined
+    this.contentLength = this.protocols = this.upgrade = this.key = this.extensions = undefined
+    this.hosts = 0
+  }
+
+  /** Takes one header, its name in lower case. The first of a repeated one stands. */
+  take(name: string, value: string): void {
+    switch (name) {
+      case 'host':
+        this.hosts += 1
+        this.host ??= value
+        return
+      case 'origin':
+        this.origin ??= value
+        return
+      case 'sec-fetch-site':
+        this.site ??= value
+        return
+      case 'authorization':
+        this.authorization ??= value
+        return
+      case 'content-type':
+        this.contentType ??= value
+        return
+      case 'content-length':
+        this.contentLength ??= value
+        return
+      case 'upgrade':
+        this.upgrade ??= value
+        return
+      case 'sec-websocket-protocol':
+        this.protocols = this.protocols === undefined ? value : `${this.protocols},${value}`
+        return
+      case 'sec-websocket-key':
+        this.key ??= value
+        return
+      case 'sec-websocket-extensions':
+        this.extensions ??= value
+    }
+  }
+}

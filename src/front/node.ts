@@ -1,0 +1,345 @@
+// The front on node:http and ws: the same protocol where no binary of uWebSockets.js loads. Slower, and it knows each connection.
+import { createServer, ServerResponse, type IncomingMessage, type Server } from 'node:http'
+import type { AddressInfo, ListenOptions, Socket } from 'node:net'
+import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
+import { LIMITS } from '../base/limits.js'
+import { bareHost, clearSocketPath, httpUrl, listenError, protectSocket } from './address.js'
+import { SUBPROTOCOL } from './auth.js'
+import { BROKEN, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
+import { Exchange, type RpcStatus } from './exchange.js'
+import { Feed, type Wire } from './feed.js'
+import type { Front, FrontState, Peer } from './front.js'
+import { Gate, refusalBody, Seat } from './gate.js'
+import { Head } from './head.js'
+import { statusLine } from './status-line.js'
+
+export async function openNodeFront(desk: Desk): Promise<Front> {
+  const front = new NodeFront(desk)
+  await front.listen()
+  return front
+}
+
+interface Visitor {
+  readonly seat: Seat
+  readonly since: number
+  feed: Feed | null
+}
+
+class NodeFront implements Front {
+  readonly kind = 'node'
+  http: string | null = null
+  socket: string | null = null
+  readonly #desk: Desk
+  readonly #gate: Gate
+  readonly #servers: Server[] = []
+  readonly #visitors = new Map<Socket, Visitor>()
+  readonly #feeds: WebSocketServer
+  #pulse: NodeJS.Timeout | null = null
+  #whenEmpty: (() => void) | null = null
+
+  constructor(desk: Desk) {
+    this.#desk = desk
+    this.#gate = new Gate(desk.setup.slots)
+    // closeTimeout is newer than the types of ws.
+    const options: ServerOptions & { closeTimeout: number } = {
+      noServer: true,
+      clientTracking: true,
+      maxPayload: LIMITS.bodyBytesMax,
+      perMessageDeflate: false,
+      closeTimeout: LIMITS.feedCloseMs,
+      handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+    }
+    this.#feeds = new WebSocketServer(options)
+  }
+
+  get state(): FrontState {
+    return this.#desk.state
+  }
+
+  set state(state: FrontState) {
+    this.#desk.state = state
+  }
+
+  async listen(): Promise<void> {
+    const { http, socketPath } = this.#desk.setup
+    try {
+      if (http) await this.#listenTcp(bareHost(http.host), http.port)
+      if (socketPath !== null) await this.#listenUnix(socketPath)
+    } catch (error) {
+      this.#stopListening()
+      throw error
+    }
+    this.#pulse = setInterval(() => this.#ping(), LIMITS.feedIdleMs / 2).unref()
+  }
+
+  connections(): { current: number; peak: number; accepted: number; refused: number } {
+    const { current, peak, accepted, refused } = this.#gate
+    return { current, peak, accepted, refused }
+  }
+
+  peers(): Peer[] {
+    const tcp = [...this.#visitors].filter(([, visitor]) => !visitor.seat.local)
+    return tcp.map(([socket, { since, feed }]) => {
+      return { remotePort: socket.remotePort ?? null, since, kind: feed ? 'ws' : 'http' }
+    })
+  }
+
+  async drain(deadlineMs: number): Promise<void> {
+    this.#desk.state = 'draining'
+    this.#stopListening()
+    await this.#desk.deadlines.idle(deadlineMs)
+    this.#desk.deadlines.stop()
+    for (const { feed } of this.#visitors.values()) feed?.close(1001, 'the daemon is stopping')
+    for (const socket of this.#visitors.keys()) socket.destroy()
+    if (this.#visitors.size > 0) await new Promise<void>((resolve) => (this.#whenEmpty = resolve))
+  }
+
+  #stopListening(): void {
+    if (this.#pulse) clearInterval(this.#pulse)
+    for (const server of this.#servers.splice(0)) {
+      server.close()
+      server.closeIdleConnections()
+    }
+  }
+
+  async #listenTcp(host: string, port: number): Promise<void> {
+    const server = this.#server(false)
+    await listening(server, { host, port, exclusive: true }, `${host}:${port}`)
+    const truePort = (server.address() as AddressInfo).port
+    this.#desk.access.listening(host, truePort)
+    this.http = httpUrl(host, truePort)
+  }
+
+  async #listenUnix(path: string): Promise<void> {
+    clearSocketPath(path)
+    await listening(this.#server(true), { path }, path)
+    protectSocket(path)
+    this.socket = path
+  }
+
+  #server(local: boolean): Server {
+    const server = createServer({
+      // Ours to answer, as the other implementation has it too: before routing, and with a code.
+      requireHostHeader: false,
+      headersTimeout: LIMITS.httpHeadersMs,
+      requestTimeout: LIMITS.httpRequestMs,
+      keepAliveTimeout: LIMITS.httpIdleMs,
+      connectionsCheckingInterval: 1_000,
+    })
+    server.maxHeadersCount = LIMITS.httpHeadersMax
+    server.on('request', (req, res) => this.#request(req, res))
+    server.on('upgrade', (req, socket, head) => this.#upgrade(req, socket as Socket, head))
+    this.#guard(server, local)
+    this.#servers.push(server)
+    return server
+  }
+
+  /** Puts the gate before node:http's own listener, which would otherwise read from a refused socket. */
+  #guard(server: Server, local: boolean): void {
+    const serve = server.listeners('connection') as ((socket: Socket) => void)[]
+    server.removeAllListeners('connection')
+    server.on('connection', (socket: Socket) => {
+      const seat = new Seat(this.#gate, local)
+      if (this.#desk.state === 'draining' || !this.#gate.enter(seat)) return refuseConnection(socket, seat)
+      this.#visitors.set(socket, { seat, since: Date.now(), feed: null })
+      socket.once('close', () => this.#left(socket, seat))
+      for (const each of serve) each.call(server, socket)
+    })
+  }
+
+  #left(socket: Socket, seat: Seat): void {
+    this.#visitors.delete(socket)
+    this.#gate.leave(seat)
+    if (this.#visitors.size === 0) this.#whenEmpty?.()
+  }
+
+  #request(req: IncomingMessage, res: ServerResponse): void {
+    const visitor = this.#visitors.get(req.socket)
+    if (!visitor) return void req.socket.destroy()
+    const exchange = new NodeExchange(this.#desk, visitor.seat, req, res)
+    try {
+      const page = this.#firstPage(req, visitor.seat)
+      if (page) exchange.refuse(page)
+      else exchange.collect()
+    } catch (error) {
+      this.#desk.setup.log('error', 'a request could not be answered', { error: String(error) })
+      exchange.refuse(BROKEN)
+    }
+  }
+
+  #firstPage(req: IncomingMessage, seat: Seat): Page | null {
+    const head = readHead(req)
+    const method = req.method ?? ''
+    const path = pathOf(req)
+    return method === 'POST' && path === '/rpc'
+      ? this.#desk.admitRpc(head, seat)
+      : this.#desk.answer(method, path, head, seat)
+  }
+
+  #upgrade(req: IncomingMessage, socket: Socket, rest: Buffer): void {
+    const visitor = this.#visitors.get(socket)
+    if (!visitor) return void socket.destroy()
+    socket.on('error', () => socket.destroy())
+    const head = readHead(req)
+    const upgrades = req.method === 'GET' && pathOf(req) === '/ws' && head.upgrade?.toLowerCase() === 'websocket'
+    const page = upgrades
+      ? this.#desk.admitFeed(head, visitor.seat)
+      : this.#desk.answer(req.method ?? '', pathOf(req), head, visitor.seat)
+    if (page) return answerRaw(socket, page)
+    this.#feeds.handleUpgrade(req, socket, rest, (ws) => this.#opened(ws, socket, visitor))
+  }
+
+  #opened(ws: WebSocket, socket: Socket, visitor: Visitor): void {
+    const feed = new Feed(this.#desk, visitor.seat, new NodeWire(ws, socket))
+    visitor.feed = feed
+    ws.on('message', (message, isBinary) => {
+      if (isBinary) feed.close(1003, 'messages are text')
+      else feed.message((message as Buffer).toString('utf8'))
+    })
+    ws.on('close', () => feed.closed())
+    // A message that breaks the protocol or its bounds: ws closes the socket with the matching code itself.
+    ws.on('error', (error) => this.#desk.setup.log('debug', 'a WebSocket failed', { error: error.message }))
+    heard.add(ws)
+    ws.on('pong', () => heard.add(ws))
+    ws.on('message', () => heard.add(ws))
+  }
+
+  /** Twice in the idle time: who was not heard since the last ping is gone. */
+  #ping(): void {
+    for (const ws of this.#feeds.clients) {
+      if (heard.delete(ws)) ws.ping()
+      else ws.terminate()
+    }
+  }
+}
+
+/** WebSockets that sent something, a pong included, since the last ping. */
+const heard = new WeakSet<WebSocket>()
+
+async function listening(server: Server, where: ListenOptions, address: string): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(listenError(error, address)))
+    server.listen(where, () => {
+      server.removeAllListeners('error')
+      resolve()
+    })
+  })
+}
+
+/** The answer fits the socket's empty buffer, so it is with the kernel when the descriptor is closed, on the spot. */
+function refuseConnection(socket: Socket, seat: Seat): void {
+  socket.on('error', () => undefined)
+  const headers = { 'Retry-After': '1', 'Content-Type': 'application/json' }
+  socket.write(rawAnswer(503, headers, refusalBody(seat)))
+  socket.destroy()
+}
+
+function answerRaw(socket: Socket, page: Page): void {
+  const headers = { ...page.headers, 'Content-Type': page.type, ...SECURITY_HEADERS }
+  socket.end(rawAnswer(page.status, headers, page.body), () => socket.destroy())
+}
+
+function rawAnswer(status: number, headers: Readonly<Record<string, string>>, body: string): string {
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  const length = `Content-Length: ${Buffer.byteLength(body)}\r\n`
+  return `HTTP/1.1 ${statusLine(status)}\r\n${lines.join('')}${length}Connection: close\r\n\r\n${body}`
+}
+
+function pathOf(req: IncomingMessage): string {
+  const url = req.url ?? '/'
+  const query = url.indexOf('?')
+  return query < 0 ? url : url.slice(0, query)
+}
+
+function readHead(req: IncomingMessage): Head {
+  const head = new Head()
+  const { rawHeaders } = req
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    head.take((rawHeaders[index] as string).toLowerCase(), rawHeaders[index + 1] as string)
+  }
+  return head
+}
+
+class NodeExchange extends Exchange {
+  readonly #req: IncomingMessage
+  readonly #res: ServerResponse
+  #done = false
+  #parts: Buffer[] = []
+  #partsBytes = 0
+
+  constructor(desk: Desk, seat: Seat, req: IncomingMessage, res: ServerResponse) {
+    super(desk, seat)
+    this.#req = req
+    this.#res = res
+    res.on('error', () => undefined)
+    res.on('close', () => this.abandon())
+  }
+
+  collect(): void {
+    this.#req.on('data', (part: Buffer) => {
+      if (this.#done) return
+      this.#partsBytes += part.byteLength
+      if (this.#partsBytes > LIMITS.bodyBytesMax) return this.refuse(OVERSIZE)
+      this.#parts.push(part)
+    })
+    this.#req.on('end', () => {
+      const [first] = this.#parts
+      if (!this.#done) this.take(first && this.#parts.length === 1 ? first : Buffer.concat(this.#parts))
+    })
+  }
+
+  override refuse(page: Page): void {
+    const further = page.close ? { ...page.headers, Connection: 'close' } : page.headers
+    this.#end(page.status, { ...further, 'Content-Type': page.type, ...SECURITY_HEADERS }, page.body)
+    if (!page.close) this.#req.resume()
+  }
+
+  protected override write(status: RpcStatus, text: string): void {
+    if (status === 204) this.#end(status, SECURITY_HEADERS, '')
+    else this.#end(status, { 'Content-Type': 'application/json', ...SECURITY_HEADERS }, text)
+  }
+
+  /** Past the deadline with the answer half written: the client does not read. */
+  override expire(): void {
+    if (!this.#done) super.expire()
+    else this.#req.socket.destroy()
+  }
+
+  #end(status: number, headers: Readonly<Record<string, string>>, body: string): void {
+    if (this.#done) return
+    this.#done = true
+    const bytes = Buffer.from(body)
+    this.#res.writeHead(status, status === 204 ? headers : { ...headers, 'Content-Length': bytes.byteLength })
+    this.#res.end(bytes)
+    // In flight until the kernel has all of it, under the same deadline; `close` comes either way.
+    if (!this.#res.writableFinished) this.desk.deadlines.add(this)
+  }
+}
+
+class NodeWire implements Wire {
+  readonly #ws: WebSocket
+  readonly #socket: Socket
+
+  constructor(ws: WebSocket, socket: Socket) {
+    this.#ws = ws
+    this.#socket = socket
+  }
+
+  send(texts: readonly string[]): void {
+    this.#socket.cork()
+    for (const text of texts) this.#ws.send(text)
+    this.#socket.uncork()
+  }
+
+  buffered(): number {
+    return this.#ws.bufferedAmount
+  }
+
+  close(code: number, reason: string): void {
+    this.#ws.close(code, reason)
+  }
+
+  cut(): void {
+    this.#ws.terminate()
+  }
+}

@@ -1,0 +1,29 @@
+// Chooses the implementation, once, at boot: the same protocol either way, uWebSockets.js where a binary of it loads.
+import { SpacedriveError } from '../base/errors.js'
+import { Desk } from './desk.js'
+import type { Front, FrontSetup } from './front.js'
+import { openNodeFront } from './node.js'
+import { openUwsFront, type Uws } from './uws.js'
+
+/** Listens, and answers STARTING until `state` is set to 'serving'. */
+export async function openFront(setup: FrontSetup): Promise<Front> {
+  if (setup.token.length === 0) throw new SpacedriveError('BAD_CONFIG', 'the token is empty')
+  const uws = setup.implementation === 'node' ? null : await loadUws(setup)
+  const desk = new Desk(setup)
+  return uws ? openUwsFront(uws, desk) : openNodeFront(desk)
+}
+
+/** No binary of it loads with another C library than glibc, with an old one, or with the newest Node. */
+async function loadUws(setup: FrontSetup): Promise<Uws | null> {
+  try {
+    return (await import('uWebSockets.js')).default
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    if (setup.implementation === 'uws') {
+      const hint = 'Start with `--front auto` or `--front node`: it serves the same protocol, slower.'
+      throw new SpacedriveError('BAD_CONFIG', `uWebSockets.js cannot be loaded: ${reason}`, { cause: error, hint })
+    }
+    setup.log('info', 'uWebSockets.js cannot be loaded, node:http serves instead', { reason })
+    return null
+  }
+}

@@ -1,0 +1,432 @@
+// The front on uWebSockets.js. Its objects stay in this file; nothing here may throw into it, for that aborts the process.
+import { unlinkSync } from 'node:fs'
+import type {
+  HttpRequest,
+  HttpResponse,
+  TemplatedApp,
+  WebSocket,
+  us_listen_socket,
+  us_socket_context_t,
+} from 'uWebSockets.js'
+import { SpacedriveError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import { bareHost, clearSocketPath, httpUrl, protectSocket, whyNotListening } from './address.js'
+import { chosenProtocol } from './auth.js'
+import { BROKEN, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
+import { Exchange, type RpcStatus } from './exchange.js'
+import { Feed, type Wire } from './feed.js'
+import type { Front, FrontState, Peer } from './front.js'
+import { Gate, refusalBody, Seat } from './gate.js'
+import { Head } from './head.js'
+import { statusLine } from './status-line.js'
+
+export type Uws = typeof import('uWebSockets.js')
+
+/** What uWebSockets calls LIBUS_LISTEN_EXCLUSIVE_PORT: without it a second daemon shares our port (L19). */
+const EXCLUSIVE_PORT = 1
+
+/**
+ * The headers of every answer as the value of one: writeHeader copies its value as it is, and each call of it costs as
+ * much as everything the exchange does itself.
+ */
+const JSON_HEADERS = headerBlock('application/json')
+const TEXT_HEADERS = headerBlock('text/plain; charset=utf-8')
+
+export async function openUwsFront(uws: Uws, desk: Desk): Promise<Front> {
+  const front = new UwsFront(uws, desk)
+  await front.listen()
+  return front
+}
+
+interface Socket {
+  feed: Feed | null
+  /** Where its slot is counted: uWebSockets does not tell `filter` when an upgraded socket closes (L26). */
+  readonly seat: Seat
+}
+
+class UwsFront implements Front {
+  readonly kind = 'uws'
+  http: string | null = null
+  socket: string | null = null
+  readonly #uws: Uws
+  readonly #desk: Desk
+  readonly #gate: Gate
+  readonly #apps: TemplatedApp[] = []
+  readonly #listeners: us_listen_socket[] = []
+  readonly #feeds = new Map<Feed, Seat>()
+  readonly #tcp: Seat
+  readonly #unix: Seat
+  #tcpCount = 0
+
+  constructor(uws: Uws, desk: Desk) {
+    this.#uws = uws
+    this.#desk = desk
+    this.#gate = new Gate(desk.setup.slots)
+    this.#tcp = new Seat(this.#gate, false)
+    // uWebSockets names no connection, so all of the socket share one seat. A slot of either class is as good as another:
+    // whoever leaves first gives back the control slot.
+    this.#unix = new Seat(this.#gate, true)
+  }
+
+  get state(): FrontState {
+    return this.#desk.state
+  }
+
+  set state(state: FrontState) {
+    this.#desk.state = state
+  }
+
+  async listen(): Promise<void> {
+    const { http, socketPath } = this.#desk.setup
+    try {
+      if (http) await this.#listenTcp(bareHost(http.host), http.port)
+      if (socketPath !== null) this.#listenUnix(socketPath)
+    } catch (error) {
+      this.#shut()
+      throw error
+    }
+  }
+
+  connections(): { current: number; peak: number; accepted: number; refused: number } {
+    const { current, peak, accepted, refused } = this.#gate
+    return { current, peak, accepted, refused }
+  }
+
+  peers(): Peer[] {
+    const feeds = [...this.#feeds].filter(([, seat]) => seat === this.#tcp)
+    const peers: Peer[] = feeds.map(([feed]) => ({ remotePort: null, since: feed.since, kind: 'ws' }))
+    while (peers.length < this.#tcpCount) peers.push({ remotePort: null, since: null, kind: 'http' })
+    return peers
+  }
+
+  async drain(deadlineMs: number): Promise<void> {
+    this.#desk.state = 'draining'
+    // Only while it is ours: after the first drain another daemon may listen at the same path.
+    if (this.socket !== null && this.#listeners.length > 0) removeSocket(this.socket)
+    for (const listener of this.#listeners.splice(0)) this.#uws.us_listen_socket_close(listener)
+    await this.#desk.deadlines.idle(deadlineMs)
+    for (const feed of [...this.#feeds.keys()]) feed.close(1001, 'the daemon is stopping')
+    this.#shut()
+  }
+
+  #shut(): void {
+    for (const app of this.#apps.splice(0)) app.close()
+    this.#listeners.length = 0
+    this.#desk.deadlines.stop()
+  }
+
+  async #listenTcp(host: string, port: number): Promise<void> {
+    const listener = await new Promise<us_listen_socket | false>((resolve) => {
+      // The overload of host, port and options is missing from the types, not from the addon.
+      const app = this.#app(this.#tcp) as unknown as ExclusiveListen
+      app.listen(host, port, EXCLUSIVE_PORT, resolve)
+    })
+    if (!listener) throw await whyNotListening(host, port)
+    this.#listeners.push(listener)
+    const truePort = this.#uws.us_socket_local_port(listener)
+    this.#desk.access.listening(host, truePort)
+    this.http = httpUrl(host, truePort)
+  }
+
+  #listenUnix(path: string): void {
+    clearSocketPath(path)
+    let listener: us_listen_socket | false = false
+    this.#app(this.#unix).listen_unix((each) => {
+      listener = each
+    }, path)
+    if (!listener) throw new SpacedriveError('BAD_CONFIG', `cannot listen on ${path}`)
+    this.#listeners.push(listener)
+    protectSocket(path)
+    this.socket = path
+  }
+
+  #app(seat: Seat): TemplatedApp {
+    const app = this.#uws.App()
+    this.#apps.push(app)
+    app.filter(this.#filter(seat))
+    app.post('/rpc', (res, req) => this.#rpc(res, req, seat))
+    app.ws<Socket>('/ws', {
+      maxPayloadLength: LIMITS.bodyBytesMax,
+      idleTimeout: LIMITS.feedIdleMs / 1_000,
+      // Never reached: the feed closes itself before. A message dropped on the way would be an answer that never comes.
+      maxBackpressure: 4 * LIMITS.feedUnreadBytesMax,
+      upgrade: (res, req, context) => this.#upgrade(res, req, context, seat),
+      open: (ws) => this.#opened(ws),
+      message: (ws, message, isBinary) => this.#message(ws, message, isBinary),
+      close: (ws) => this.#closed(ws),
+    })
+    app.any('/*', (res, req) => this.#page(res, req, seat))
+    return app
+  }
+
+  /** Called inside the accept loop: a refused socket is answered and closed before the next is accepted (L16). */
+  #filter(seat: Seat): (res: HttpResponse, change: Number) => void {
+    let refusing = false
+    return (res, change) => {
+      if (Number(change) > 0) {
+        if (this.#enter(seat)) return
+        refusing = true
+        refuseConnection(res, seat)
+        refusing = false
+      } else if (!refusing) this.#leave(seat)
+    }
+  }
+
+  #enter(seat: Seat): boolean {
+    if (this.#desk.state === 'draining' || !this.#gate.enter(seat)) return false
+    if (seat === this.#tcp) this.#tcpCount += 1
+    return true
+  }
+
+  #leave(seat: Seat): void {
+    this.#gate.leave(seat)
+    if (seat === this.#tcp) this.#tcpCount -= 1
+  }
+
+  #rpc(res: HttpResponse, req: HttpRequest, seat: Seat): void {
+    const exchange = new UwsExchange(this.#desk, seat, res)
+    try {
+      const page = this.#desk.admitRpc(readHead(req), seat)
+      if (page) exchange.refuse(page)
+      else exchange.collect()
+    } catch (error) {
+      exchange.fail(error)
+    }
+  }
+
+  #page(res: HttpResponse, req: HttpRequest, seat: Seat): void {
+    const exchange = new UwsExchange(this.#desk, seat, res)
+    try {
+      exchange.refuse(this.#desk.answer(req.getMethod().toUpperCase(), req.getUrl(), readHead(req), seat))
+    } catch (error) {
+      exchange.fail(error)
+    }
+  }
+
+  #upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t, seat: Seat): void {
+    const exchange = new UwsExchange(this.#desk, seat, res)
+    try {
+      const { protocols, key, extensions } = readHead(req)
+      const page = this.#desk.admitFeed(head, seat)
+      // A client that is refused its WebSocket has no other use for the connection.
+      if (page) return exchange.refuse({ ...page, close: true })
+      const socket: Socket = { feed: null, seat }
+      res.upgrade(socket, key ?? '', chosenProtocol(protocols), extensions ?? '', context)
+    } catch (error) {
+      exchange.fail(error)
+    }
+  }
+
+  #opened(ws: WebSocket<Socket>): void {
+    const socket = ws.getUserData()
+    socket.feed = new Feed(this.#desk, socket.seat, new UwsWire(ws))
+    this.#feeds.set(socket.feed, socket.seat)
+  }
+
+  #message(ws: WebSocket<Socket>, message: ArrayBuffer, isBinary: boolean): void {
+    const { feed } = ws.getUserData()
+    try {
+      if (isBinary) feed?.close(1003, 'messages are text')
+      else feed?.message(Buffer.from(message).toString('utf8'))
+    } catch (error) {
+      this.#desk.setup.log('error', 'a message could not be answered', { error: String(error) })
+      feed?.close(1011, 'the message could not be answered')
+    }
+  }
+
+  #closed(ws: WebSocket<Socket>): void {
+    const { feed, seat } = ws.getUserData()
+    this.#leave(seat)
+    if (!feed) return
+    this.#feeds.delete(feed)
+    try {
+      feed.closed()
+    } catch (error) {
+      this.#desk.setup.log('error', 'a subscription could not be ended', { error: String(error) })
+    }
+  }
+}
+
+interface ExclusiveListen {
+  listen(host: string, port: number, options: number, cb: (listener: us_listen_socket | false) => void): void
+}
+
+function refuseConnection(res: HttpResponse, seat: Seat): void {
+  res.writeStatus(statusLine(503)).writeHeader('Retry-After', '1').writeHeader('Content-Type', 'application/json')
+  res.end(refusalBody(seat), true)
+}
+
+function removeSocket(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch {
+    // Gone already, which is all that was wanted.
+  }
+}
+
+/** One for all requests: a head is read and judged before the next can arrive. Six getHeader calls cost more than the pass. */
+const head = new Head()
+
+function takeHeader(name: string, value: string): void {
+  head.take(name, value)
+}
+
+function readHead(req: HttpRequest): Head {
+  head.clear()
+  req.forEach(takeHeader)
+  return head
+}
+
+function headerBlock(type: Page['type']): string {
+  const further = Object.entries(SECURITY_HEADERS).map(([name, value]) => `\r\n${name}: ${value}`)
+  return type + further.join('')
+}
+
+/** The exchange that is writing inside `cork`, so that the function given to it needs no closure per request. */
+let corked: UwsExchange | null = null
+
+function writeCorked(): void {
+  corked?.writeNow()
+}
+
+class UwsExchange extends Exchange {
+  readonly #res: HttpResponse
+  #done = false
+  #page: Page | null = null
+  #status: RpcStatus = 200
+  #text = ''
+  #parts: Buffer[] | null = null
+  #partsBytes = 0
+
+  constructor(desk: Desk, seat: Seat, res: HttpResponse) {
+    super(desk, seat)
+    this.#res = res
+    // Before anything else: a handler that returns without it, and without an answer, aborts the process (L17).
+    res.onAborted(() => this.#aborted())
+  }
+
+  collect(): void {
+    this.#res.onData((chunk, isLast) => {
+      try {
+        this.#received(chunk, isLast)
+      } catch (error) {
+        this.fail(error)
+      }
+    })
+  }
+
+  /** A fault of ours. Whatever has become of the response, nothing is thrown into uWebSockets. */
+  fail(error: unknown): void {
+    this.desk.setup.log('error', 'a request could not be answered', { error: String(error) })
+    try {
+      this.refuse(BROKEN)
+    } catch {
+      // The response was upgraded or ended already: there is nobody left to tell.
+    }
+  }
+
+  override refuse(page: Page): void {
+    if (this.#done) return
+    this.#page = page
+    this.#cork()
+  }
+
+  /** In `cork`: everything of an answer leaves in one system call. */
+  writeNow(): void {
+    if (this.#page) this.#writePage(this.#page)
+    else if (this.#status === 204) this.#res.writeStatus(statusLine(204)).endWithoutBody()
+    else this.#writeText()
+  }
+
+  /** Past the deadline with the answer half written: the client does not read. */
+  override expire(): void {
+    if (!this.#done) super.expire()
+    else this.#res.close()
+  }
+
+  protected override write(status: RpcStatus, text: string): void {
+    if (this.#done) return
+    this.#status = status
+    this.#text = text
+    this.#cork()
+  }
+
+  #received(chunk: ArrayBuffer, isLast: boolean): void {
+    if (this.#done) return
+    this.#partsBytes += chunk.byteLength
+    if (this.#partsBytes > LIMITS.bodyBytesMax) return this.refuse(OVERSIZE)
+    // Most bodies come whole, and are read where they lie; uWebSockets takes the memory back when this returns.
+    if (isLast && !this.#parts) return this.take(Buffer.from(chunk))
+    this.#parts ??= []
+    this.#parts.push(Buffer.from(Buffer.from(chunk)))
+    if (isLast) this.take(Buffer.concat(this.#parts))
+  }
+
+  #aborted(): void {
+    this.#done = true
+    this.abandon()
+  }
+
+  #cork(): void {
+    this.#done = true
+    const outer = corked
+    corked = this
+    this.#res.cork(writeCorked)
+    corked = outer
+  }
+
+  #writePage({ status, type, headers, body, close }: Page): void {
+    this.#res.writeStatus(statusLine(status))
+    for (const name in headers) this.#res.writeHeader(name, headers[name] as string)
+    this.#res.writeHeader('Content-Type', type === 'application/json' ? JSON_HEADERS : TEXT_HEADERS).end(body, close)
+  }
+
+  #writeText(): void {
+    // uWebSockets writes `200 OK` by itself.
+    if (this.#status !== 200) this.#res.writeStatus(statusLine(this.#status))
+    this.#res.writeHeader('Content-Type', JSON_HEADERS)
+    if (this.#text.length <= LIMITS.answerCopyBytesMax) this.#res.end(this.#text)
+    else this.#writeLong(Buffer.from(this.#text))
+  }
+
+  /** Stays in flight, under the same deadline, until the kernel has all of it. */
+  #writeLong(bytes: Buffer): void {
+    const [, ended] = this.#res.tryEnd(bytes, bytes.byteLength)
+    if (ended) return
+    this.desk.deadlines.add(this)
+    this.#res.onWritable((offset) => {
+      const [ok, whole] = this.#res.tryEnd(bytes.subarray(offset), bytes.byteLength)
+      if (whole) this.desk.deadlines.remove(this)
+      return ok
+    })
+  }
+}
+
+class UwsWire implements Wire {
+  readonly #ws: WebSocket<Socket>
+
+  constructor(ws: WebSocket<Socket>) {
+    this.#ws = ws
+  }
+
+  send(texts: readonly string[]): void {
+    if (texts.length === 1) this.#ws.send(texts[0] as string, false)
+    else this.#ws.cork(() => texts.forEach((text) => this.#ws.send(text, false)))
+  }
+
+  buffered(): number {
+    return this.#ws.getBufferedAmount()
+  }
+
+  /**
+   * The slot comes back with this call, the descriptor when the peer closes its side: at once as a rule, within 16 s at
+   * worst (uWebSockets' time for a closing handshake). Only a client with the token can make us wait.
+   */
+  close(code: number, reason: string): void {
+    this.#ws.end(code, reason)
+  }
+
+  cut(): void {
+    this.#ws.close()
+  }
+}

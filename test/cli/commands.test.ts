@@ -1,0 +1,545 @@
+import { appendFileSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import test from 'ava'
+import { SpacedriveError } from '../../src/base/errors.js'
+import type { FileItem } from '../../src/protocol/messages.js'
+import { descriptorLines } from '../../src/cli/fds.js'
+import { sameArguments } from '../../src/cli/restart.js'
+import { statusLines } from '../../src/cli/status.js'
+import { isAlive } from '../../src/cli/stop.js'
+import { columnsOf } from '../../src/cli/text.js'
+import { aJob, aLibrary, aLocation, aStatus, cli, FakeDaemon, someDescriptors, temporary } from './fake.js'
+
+const MAIN = join(import.meta.dirname, '../../src/cli/main.js')
+
+function file(path: string, changes: Partial<FileItem> = {}): FileItem {
+  const name = path.slice(path.lastIndexOf('/') + 1)
+  const same = { library: 'id-of-Photos', location: 'l', kind: 'file' as const, size: 2_048, inode: 1 }
+  return { id: path, path, name, modifiedAt: '2026-01-02T03:04:05Z', ...same, ...changes }
+}
+
+test('without a daemon a command says so and exits 3', async (t) => {
+  using place = temporary()
+  for (const argv of [['status'], ['stop'], ['library', 'list'], ['fds', '--json'], ['events'], ['restart']]) {
+    const { code, out, err } = await cli([...argv, '--data-dir', place.path])
+    t.is(code, 3, argv.join(' '))
+    t.is(out, '')
+    t.regex(err, /^error NO_DAEMON: .+\nhint: .+\n$/)
+  }
+})
+
+test('a socket that nobody listens on any more is no daemon either', async (t) => {
+  using place = temporary()
+  writeFileSync(join(place.path, 'daemon.json'), 'cut off')
+  writeFileSync(join(place.path, 'daemon.sock'), '')
+  t.is((await cli(['status', '--data-dir', place.path])).code, 3)
+})
+
+for (const [argv, words] of [
+  [['frobnicate'], /unknown command 'frobnicate'/],
+  [[], /a command is missing/],
+  [['library'], /a command is missing/],
+  [['library', 'create'], /missing required argument 'NAME'/],
+  [['status', 'now'], /too many arguments/],
+  [['ls', '--colour'], /unknown option '--colour'/],
+  [['search', 'x', '--limit', 'ten'], /--limit/],
+  [['ls', '--sort', 'colour'], /--sort/],
+  [['start', '--shards', '0'], /--shards: expected a whole number/],
+  [['start', '--http', 'nowhere'], /--http: expected HOST:PORT/],
+  [['start', '--nofile', 'auto'], /--nofile: expected/],
+  [['status', '--data-dir', ''], /data directory/],
+  [['status', '--instance', '../up'], /instance/],
+] as const) {
+  test(`\`spacedrive ${argv.join(' ')}\` is a usage error with a hint`, async (t) => {
+    const { code, out, err } = await cli(argv)
+    t.is(code, 2)
+    t.is(out, '')
+    t.regex(err, /^error USAGE: .+\nhint: .+\n$/)
+    t.regex(err, words)
+  })
+}
+
+test('a mistyped command is answered with the nearest one', async (t) => {
+  t.regex((await cli(['serach', 'x'])).err, /hint: Did you mean `search`\?/)
+})
+
+test('a wrong setting in the environment or the file exits 78', async (t) => {
+  using place = temporary()
+  const argv = ['start', '--data-dir', place.path]
+  t.is((await cli(argv, { SPACEDRIVE_SHARDS: 'x' })).code, 78)
+  writeFileSync(join(place.path, 'config.json'), '{"http":5}')
+  const { code, err } = await cli(argv)
+  t.is(code, 78)
+  t.regex(err, /^error BAD_CONFIG: .*config\.json: http: .+\nhint: /)
+})
+
+test('a location that does not exist is refused before anything starts', async (t) => {
+  using place = temporary()
+  const { code, err } = await cli(['start', '--data-dir', place.path, '--location', join(place.path, 'gone')])
+  t.is(code, 1)
+  t.regex(err, /^error PATH_REFUSED: .*gone does not exist\n/)
+})
+
+test('--help goes to stdout, names every command and keeps to 80 columns', async (t) => {
+  const { code, out } = await cli(['--help'])
+  t.is(code, 0)
+  for (const name of 'start stop restart status logs events library location ls search job fds'.split(' ')) {
+    t.true(out.includes(`\n  ${name} `), name)
+  }
+  t.deepEqual(
+    out.split('\n').filter((line) => line.length > 80),
+    [],
+  )
+})
+
+test('the global options are read before and after the command', async (t) => {
+  await using daemon = await FakeDaemon.open()
+  const before = await cli(['--json', '--data-dir', daemon.dataDir, 'status'])
+  const after = await cli(['status', '--data-dir', daemon.dataDir, '--json'])
+  t.deepEqual(JSON.parse(before.out), aStatus())
+  t.is(after.out, before.out)
+})
+
+test('status and fds keep to 80 columns whatever they are given', (t) => {
+  const lines = [...statusLines(aStatus(), 80), ...descriptorLines(someDescriptors(), 80)]
+  t.deepEqual(
+    lines.filter((line) => columnsOf(line) > 80),
+    [],
+  )
+  t.true(lines.length > 20)
+})
+
+test('fds --json is what core.descriptors answered, untouched', async (t) => {
+  const held = { ...someDescriptors(), addedLater: true }
+  await using daemon = await FakeDaemon.open({ 'core.descriptors': () => held })
+  t.deepEqual(JSON.parse((await daemon.cli('fds', '--json')).out), held)
+})
+
+test('fds puts the descriptors of one holder on one line', async (t) => {
+  await using daemon = await FakeDaemon.open({ 'core.descriptors': someDescriptors })
+  const { out } = await daemon.cli('fds')
+  t.regex(out, /^libraries +library Photos +2 +1 min 1 s /m)
+  t.regex(out, /^base +node +1 +2 min 0 s +epoll$/m)
+  t.regex(out, /^63 +\/lost/m)
+})
+
+for (const [code, exit] of [
+  ['BUDGET_EXHAUSTED', 75],
+  ['CONNECTION_LIMIT', 75],
+  ['SHARD_BUSY', 75],
+  ['STARTING', 75],
+  ['DRAINING', 75],
+  ['LIMIT_TOO_LOW', 78],
+  ['DISK_FULL', 1],
+  ['INTERNAL', 1],
+] as const) {
+  test(`${code} from the daemon exits ${exit}`, async (t) => {
+    const refuse = () => {
+      throw new SpacedriveError(code, 'because', { hint: 'do this' })
+    }
+    await using daemon = await FakeDaemon.open({ 'libraries.list': refuse })
+    t.deepEqual(await daemon.cli('library', 'list', '--json'), {
+      code: exit,
+      out: '',
+      err: `error ${code}: because\nhint: do this\n`,
+    })
+  })
+}
+
+test('a refusal outside JSON-RPC is told like any other', async (t) => {
+  await using daemon = await FakeDaemon.open()
+  daemon.refusal = { status: 503, body: '{"code":"CONNECTION_LIMIT","message":"full","hint":"wait","retryable":true}' }
+  t.deepEqual(await daemon.cli('status'), { code: 75, out: '', err: 'error CONNECTION_LIMIT: full\nhint: wait\n' })
+  daemon.refusal = { status: 502, body: '<html>' }
+  t.regex((await daemon.cli('status')).err, /^error INTERNAL: the daemon answered HTTP 502/)
+})
+
+test('library create prints the id, with --json what the daemon answered', async (t) => {
+  await using daemon = await FakeDaemon.open({ 'libraries.create': ({ name }) => aLibrary(name as string) })
+  t.regex((await daemon.cli('library', 'create', 'Photos')).out, /^created "Photos", id id-of-Photos\n/)
+  t.deepEqual(JSON.parse((await daemon.cli('library', 'create', 'Photos', '--json')).out), aLibrary('Photos'))
+})
+
+test('library list shows names harmlessly and says when there is none', async (t) => {
+  let libraries = [aLibrary('a\u001b[2J', '1'), aLibrary('b')]
+  await using daemon = await FakeDaemon.open({ 'libraries.list': () => libraries })
+  const { out } = await daemon.cli('library', 'list')
+  t.false(out.includes('\u001b'))
+  t.true(out.includes('a\\x1b[2J'))
+  libraries = []
+  t.like(await daemon.cli('library', 'list'), { code: 0, out: '' })
+  t.is((await daemon.cli('library', 'list', '--json')).out, '[]\n')
+})
+
+test('a library is named by its name, its id, or its name in other letters', async (t) => {
+  const libraries = [aLibrary('Photos'), aLibrary('photos', 'id-2'), aLibrary('Music')]
+  await using daemon = await FakeDaemon.open({ 'libraries.list': () => libraries, 'libraries.close': () => null })
+  for (const given of ['photos', 'id-of-Photos', 'MUSIC'])
+    t.is((await daemon.cli('library', 'close', given)).code, 0, given)
+  t.deepEqual(daemon.paramsOf('libraries.close'), [
+    { library: 'id-2' },
+    { library: 'id-of-Photos' },
+    { library: 'id-of-Music' },
+  ])
+})
+
+test('a library that is not there is LIBRARY_NOT_FOUND, one of two with that name a usage error', async (t) => {
+  await using daemon = await FakeDaemon.open({ 'libraries.list': () => [aLibrary('Same', '1'), aLibrary('Same', '2')] })
+  t.like(await daemon.cli('library', 'info', 'no-such'), { code: 1 })
+  t.regex((await daemon.cli('library', 'info', 'no-such')).err, /^error LIBRARY_NOT_FOUND: .+\nhint: .+\n$/)
+  const { code, err } = await daemon.cli('library', 'info', 'Same')
+  t.is(code, 2)
+  t.regex(err, /hint: Use an id: 1, 2/)
+})
+
+test('without --library it is the only one, else My Library, else the choices are named', async (t) => {
+  let libraries = [aLibrary('Photos')]
+  await using daemon = await FakeDaemon.open({ 'libraries.list': () => libraries, 'locations.list': () => [] })
+  await daemon.cli('location', 'list')
+  libraries = [aLibrary('Photos'), aLibrary('My Library')]
+  await daemon.cli('location', 'list')
+  t.deepEqual(daemon.paramsOf('locations.list'), [{ library: 'id-of-Photos' }, { library: 'id-of-My Library' }])
+  libraries = [aLibrary('Photos'), aLibrary('Music')]
+  const { code, err } = await daemon.cli('location', 'list')
+  t.is(code, 2)
+  t.regex(err, /hint: One of "Photos", "Music"/)
+  libraries = []
+  t.regex((await daemon.cli('location', 'list')).err, /^error LIBRARY_NOT_FOUND: .*\nhint: .*library create/)
+})
+
+test('location add resolves the path, waits for the job and sums it up', async (t) => {
+  const states = [aJob({ state: 'queued' }), aJob({ state: 'running' }), aJob()]
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'locations.add': () => ({ location: 'l', job: 'job-1' }),
+    'jobs.info': () => states.shift(),
+  })
+  const { code, out } = await daemon.cli('location', 'add', 'some/where')
+  t.is(code, 0)
+  t.deepEqual(daemon.paramsOf('locations.add'), [{ library: 'id-of-Photos', path: join(process.cwd(), 'some/where') }])
+  t.regex(out, /12,345 entries in 1\.0 s \(12,345 entries\/s\)/)
+})
+
+test('location add --json is one value with the outcome, --no-wait only the ids', async (t) => {
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'locations.add': () => ({ location: 'l', job: 'job-1' }),
+    'jobs.info': () => aJob(),
+  })
+  const waited = await daemon.cli('location', 'add', '/a', '--json')
+  t.deepEqual(JSON.parse(waited.out), { location: 'l', job: 'job-1', outcome: aJob() })
+  t.is(waited.err, '')
+  t.is(daemon.paramsOf('jobs.info').length, 1)
+  t.deepEqual(JSON.parse((await daemon.cli('location', 'add', '/a', '--no-wait', '--json')).out), {
+    location: 'l',
+    job: 'job-1',
+  })
+  t.is(daemon.paramsOf('jobs.info').length, 1)
+})
+
+test('a job that fails fails the command that waits for it', async (t) => {
+  const error = { code: 'DISK_FULL' as const, message: 'no space', hint: 'make some', retryable: true }
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'locations.add': () => ({ location: 'l', job: 'job-1' }),
+    'jobs.info': () => aJob({ state: 'failed', error }),
+  })
+  t.deepEqual(await daemon.cli('location', 'add', '/a'), {
+    code: 1,
+    out: '',
+    err: 'error DISK_FULL: no space\nhint: make some\n',
+  })
+})
+
+test('a daemon that is busy for a moment does not end the wait for a job', async (t) => {
+  let looks = 0
+  const look = () => {
+    looks += 1
+    if (looks < 3) throw new SpacedriveError('SHARD_BUSY', 'busy')
+    return aJob()
+  }
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'locations.add': () => ({ location: 'l', job: 'job-1' }),
+    'jobs.info': look,
+  })
+  t.is((await daemon.cli('location', 'add', '/a')).code, 0)
+  t.is(looks, 3)
+})
+
+test('a location is rescanned by id, path or name', async (t) => {
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'locations.list': () => [aLocation('/photos'), { ...aLocation('/music'), name: 'tunes' }],
+    'locations.rescan': () => ({ job: 'job-1' }),
+  })
+  for (const given of ['location-of-/photos', '/photos/', 'tunes']) {
+    t.is((await daemon.cli('location', 'rescan', given, '--no-wait')).code, 0, given)
+  }
+  const asked = daemon.paramsOf('locations.rescan').map(({ location }) => location)
+  t.deepEqual(asked, ['location-of-/photos', 'location-of-/photos', 'location-of-/music'])
+  t.regex((await daemon.cli('location', 'remove', 'nowhere')).err, /^error LOCATION_NOT_FOUND: /)
+})
+
+test('ls asks the library that covers the path, and prints every page', async (t) => {
+  const pages = {
+    first: { items: [file('/music/a\nb.mp3')], cursor: 'second' },
+    second: { items: [file('/music/sub', { kind: 'directory' })] },
+  }
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary('Photos'), aLibrary('Music')],
+    'locations.list': ({ library }) => [aLocation(library === 'id-of-Music' ? '/music' : '/musical')],
+    'files.list': ({ cursor }) => (cursor === 'second' ? pages.second : pages.first),
+  })
+  const { code, out } = await daemon.cli('ls', '/music')
+  t.is(code, 0)
+  t.like(daemon.paramsOf('files.list')[0], { library: 'id-of-Music', path: '/music' })
+  const [first, second] = out.split('\n')
+  t.regex(first!, /^- {5}2\.0 KiB {2}2026-01-0\d \d\d:\d\d {2}a\\nb\.mp3$/)
+  t.regex(second!, /^d {11}- {2}2026-01-0\d \d\d:\d\d {2}sub\/$/)
+  const { items } = JSON.parse((await daemon.cli('ls', '/music', '--json')).out) as { items: FileItem[] }
+  t.deepEqual(items, [...pages.first.items, ...pages.second.items])
+})
+
+test('ls --json of an empty directory is one valid value', async (t) => {
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'locations.list': () => [aLocation('/music')],
+    'files.list': () => ({ items: [] }),
+  })
+  t.deepEqual(JSON.parse((await daemon.cli('ls', '/music/empty', '--json')).out), { items: [] })
+  t.deepEqual(await daemon.cli('ls', '/music/empty'), { code: 0, out: '', err: '' })
+})
+
+test('ls of a path that no location covers says how to index it', async (t) => {
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'locations.list': () => [aLocation('/music')],
+  })
+  t.regex((await daemon.cli('ls', '/musical')).err, /^error LOCATION_NOT_FOUND: .+\nhint: .*location add/)
+})
+
+test('ls does not take a library that cannot be asked for one that holds nothing', async (t) => {
+  const refuse = () => {
+    throw new SpacedriveError('LIBRARY_LOCKED', 'locked')
+  }
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary('Locked'), aLibrary('Music')],
+    'locations.list': ({ library }) => (library === 'id-of-Locked' ? refuse() : [aLocation('/music')]),
+    'files.list': () => ({ items: [] }),
+  })
+  t.is((await daemon.cli('ls', '/music')).code, 0)
+  t.regex((await daemon.cli('ls', '/photos')).err, /^error LIBRARY_LOCKED: /)
+})
+
+test('ls follows a link to what the index knows', async (t) => {
+  using place = temporary()
+  mkdirSync(join(place.path, 'real'))
+  symlinkSync(join(place.path, 'real'), join(place.path, 'link'))
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'locations.list': () => [aLocation(join(place.path, 'real'))],
+    'files.list': () => ({ items: [] }),
+  })
+  t.is((await daemon.cli('ls', join(place.path, 'link'))).code, 0)
+  t.is(daemon.paramsOf('files.list')[0]?.path, join(place.path, 'real'))
+})
+
+test('search joins its words, shows paths and says the total beside them', async (t) => {
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'search.files': () => ({ total: 1_234, items: [file('/a/b c.txt')], cursor: 'more' }),
+  })
+  const { code, out, err } = await daemon.cli('search', 'b', 'c', '--limit', '1', '--kind', 'file')
+  t.is(code, 0)
+  t.regex(out, / {2}\/a\/b c\.txt\n$/)
+  t.is(err, '1 of 1,234 found; --all shows every one\n')
+  t.deepEqual(daemon.paramsOf('search.files'), [
+    { library: 'id-of-Photos', query: 'b c', filters: { kind: 'file' }, limit: 1 },
+  ])
+})
+
+test('search takes any text, even one that looks like an option', async (t) => {
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'search.files': () => ({ total: 0, items: [] }),
+  })
+  const argv = ['--data-dir', daemon.dataDir, '--json', 'search', '--', '--json', '-x']
+  t.deepEqual(JSON.parse((await cli(argv)).out), { total: 0, items: [] })
+  t.is(daemon.paramsOf('search.files')[0]?.query, '--json -x')
+})
+
+test('search stops at its limit across pages, --all does not', async (t) => {
+  const all = Array.from({ length: 2_500 }, (_, index) => file(`/a/${index}`))
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'search.files': ({ limit, cursor }) => {
+      const start = Number(cursor ?? 0)
+      const end = start + (limit as number)
+      return { total: all.length, items: all.slice(start, end), ...(end < all.length ? { cursor: String(end) } : {}) }
+    },
+  })
+  const found = async (...argv: string[]) =>
+    JSON.parse((await daemon.cli('search', 'a', '--json', ...argv)).out) as { items: FileItem[] }
+  t.is((await found()).items.length, 100)
+  t.is((await found('--limit', '1500')).items.length, 1_500)
+  t.deepEqual((await found('--all')).items, all)
+})
+
+test('jobs are listed, shown and steered', async (t) => {
+  const failures = [{ path: '/a/\u001b', code: 'EACCES', message: 'permission denied' }]
+  const job = aJob({ state: 'running', failures, failureCount: 1 })
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'jobs.list': ({ cursor }) => (cursor ? { items: [aJob({ id: 'job-2' })] } : { items: [job], cursor: 'more' }),
+    'jobs.info': () => job,
+    'jobs.pause': () => ({ ...job, state: 'paused' }),
+  })
+  t.regex((await daemon.cli('job', 'list')).out, /^job-1 +index +running +12,345 .*\njob-2 /m)
+  t.regex((await daemon.cli('job', 'info', 'job-1')).out, /EACCES \/a\/\\x1b: permission denied\n$/)
+  t.is((await daemon.cli('job', 'pause', 'job-1')).out, 'job job-1: paused\n')
+  t.deepEqual(daemon.paramsOf('jobs.pause'), [{ library: 'id-of-Photos', job: 'job-1' }])
+})
+
+test('job watch looks again when an event says so', async (t) => {
+  const states = [aJob({ state: 'running' }), aJob()]
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'jobs.info': () => states.shift(),
+  })
+  daemon.onSubscribed = () =>
+    setTimeout(() => daemon.publish({ type: 'job.changed', at: '2026-01-02T03:04:05Z' }, 1), 50)
+  const begun = Date.now()
+  const { code, out } = await daemon.cli('job', 'watch', 'job-1', '--json')
+  t.is(code, 0)
+  t.deepEqual(JSON.parse(out), aJob())
+  t.true(Date.now() - begun < 1_500, 'without the event it would look again after two seconds')
+  t.deepEqual(daemon.paramsOf('events.subscribe'), [{ types: ['job.changed'], library: 'id-of-Photos' }])
+})
+
+test('events prints the next one, with -f all until the daemon ends the feed', async (t) => {
+  await using daemon = await FakeDaemon.open()
+  const event = { type: 'library.opened', library: 'x', at: '2026-01-02T03:04:05Z' }
+  daemon.onSubscribed = () => {
+    daemon.publish(event, 1)
+    daemon.publish(event, 4)
+    daemon.endFeeds()
+  }
+  t.deepEqual(JSON.parse((await daemon.cli('events', '--json')).out), event)
+  const { code, out, err } = await daemon.cli('events', '-f', '--type', 'library.opened')
+  t.is(out.match(/library\.opened {2}library=x\n/g)?.length, 2)
+  t.regex(err, /^2 events dropped.*\nerror NO_DAEMON: /)
+  t.is(code, 3)
+  t.deepEqual(daemon.paramsOf('events.subscribe')[1], { types: ['library.opened'] })
+})
+
+test('stop asks, and returns once the process is gone', async (t) => {
+  const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'])
+  t.teardown(() => child.kill('SIGKILL'))
+  const shutdown = () => {
+    setTimeout(() => child.kill('SIGKILL'), 150)
+    return null
+  }
+  const status = () => ({ ...aStatus(), pid: child.pid })
+  await using daemon = await FakeDaemon.open({ 'core.status': status, 'core.shutdown': shutdown }, child.pid)
+  t.deepEqual(JSON.parse((await daemon.cli('stop', '--json')).out), { stopped: true, pid: child.pid })
+  t.is(daemon.paramsOf('core.shutdown').length, 1)
+  t.false(isAlive(child.pid!))
+})
+
+test('restart keeps the arguments, but for those that say how to print and where the data is', (t) => {
+  const argv = [
+    '--instance',
+    'a',
+    'start',
+    '--json',
+    '--http',
+    '127.0.0.1:0',
+    '--data-dir=rel',
+    '--detach',
+    '--location',
+    'x',
+  ]
+  t.deepEqual(sameArguments(argv, '/abs'), ['start', '--http', '127.0.0.1:0', '--location', 'x', '--data-dir', '/abs'])
+})
+
+test('logs shows the last lines, whole and harmless, without a daemon', async (t) => {
+  using place = temporary()
+  mkdirSync(join(place.path, 'logs'))
+  const path = join(place.path, 'logs/daemon.log')
+  const record = (msg: string) =>
+    `${JSON.stringify({ level: 40, time: 1_767_323_045_000, pid: 1, hostname: 'h', msg, library: 'x' })}\n`
+  writeFileSync(path, record('old').repeat(3_000) + record('ü\u001b[31m') + 'not json\n')
+  const { code, out } = await cli(['logs', '-n', '3', '--data-dir', place.path])
+  t.is(code, 0)
+  t.regex(out, /^\S+ \S+ {2}WARN {3}old {2}library=x\n\S+ \S+ {2}WARN {3}ü\\x1b\[31m {2}library=x\nnot json\n$/)
+  const { out: json } = await cli(['logs', '-n', '2', '--json', '--data-dir', place.path])
+  t.like(JSON.parse(json), [{ msg: 'ü\u001b[31m', level: 40 }, { msg: 'not json' }])
+  const { out: all } = await cli(['logs', '-n', '100000', '--data-dir', place.path])
+  t.is(all.split('\n').length, 3_003)
+})
+
+test('logs of a directory without a log says so', async (t) => {
+  using place = temporary()
+  const { code, err } = await cli(['logs', '--data-dir', place.path])
+  t.is(code, 1)
+  t.regex(err, /^error FILE_NOT_FOUND: there is no log at .+\nhint: /)
+})
+
+test('logs -f goes on in the new file when the old one is renamed aside', async (t) => {
+  using place = temporary()
+  mkdirSync(join(place.path, 'logs'))
+  const path = join(place.path, 'logs/daemon.log')
+  writeFileSync(path, 'first\n')
+  const child = spawn(process.execPath, [MAIN, 'logs', '-f', '--data-dir', place.path])
+  t.teardown(() => child.kill('SIGKILL'))
+  const seen = reader(child.stdout)
+  await seen('first\n')
+  appendFileSync(path, 'second\n')
+  await seen('second\n')
+  appendFileSync(path, 'third\n')
+  renameSync(path, `${path}.1`)
+  writeFileSync(path, 'fourth\n')
+  t.is(await seen('fourth\n'), 'first\nsecond\nthird\nfourth\n')
+})
+
+function reader(stream: NodeJS.ReadableStream): (until: string) => Promise<string> {
+  let all = ''
+  let look: (() => void) | undefined
+  stream.on('data', (bytes: Buffer) => {
+    all += bytes.toString()
+    look?.()
+  })
+  return async (until) => {
+    while (!all.includes(until)) await new Promise<void>((resolve) => (look = resolve))
+    return all
+  }
+}
+
+test('a reader that leaves ends a listing quietly with 0', async (t) => {
+  const items = Array.from({ length: 1_000 }, (_, index) => file(`/music/${index}-${'x'.repeat(200)}`))
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'locations.list': () => [aLocation('/music')],
+    // Without end: only the reader's leaving can end it.
+    'files.list': () => ({ items, cursor: 'more' }),
+  })
+  const child = spawn(process.execPath, [MAIN, 'ls', '/music', '--data-dir', daemon.dataDir])
+  t.teardown(() => child.kill('SIGKILL'))
+  let err = ''
+  child.stderr.on('data', (bytes: Buffer) => (err += bytes.toString()))
+  child.stdout.once('data', () => child.stdout.destroy())
+  const code = await new Promise((resolve) => child.on('exit', resolve))
+  t.deepEqual({ code, err }, { code: 0, err: '' })
+})
+
+test('a command is over as soon as it has answered', async (t) => {
+  await using daemon = await FakeDaemon.open()
+  const child = spawn(process.execPath, [MAIN, 'status', '--json', '--data-dir', daemon.dataDir])
+  t.teardown(() => child.kill('SIGKILL'))
+  const answered = new Promise<number>((resolve) => child.stdout.once('data', () => resolve(Date.now())))
+  const exited = new Promise<number>((resolve) => child.on('exit', () => resolve(Date.now())))
+  t.true((await exited) - (await answered) < 300)
+  t.is(child.exitCode, 0)
+})

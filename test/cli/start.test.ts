@@ -1,0 +1,149 @@
+// From `start` to `stop` with the real daemon, as a person at a shell would.
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import type { Descriptors, FileItem, Status } from '../../src/protocol/messages.js'
+import { temporary } from './fake.js'
+
+const MAIN = join(import.meta.dirname, '../../src/cli/main.js')
+
+interface Place {
+  readonly dataDir: string
+  readonly tree: string
+}
+
+function place(t: ExecutionContext): Place {
+  const made = temporary()
+  t.teardown(() => made[Symbol.dispose]())
+  const tree = join(made.path, 'tree')
+  mkdirSync(join(tree, 'folder'), { recursive: true })
+  writeFileSync(join(tree, 'folder', 'report-2024.pdf'), 'pdf')
+  writeFileSync(join(tree, 'empty'), '')
+  return { dataDir: join(made.path, 'data'), tree }
+}
+
+function cli({ dataDir }: Place, ...argv: string[]): { code: number | null; out: string; err: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...argv, '--data-dir', dataDir], {
+    encoding: 'utf8',
+  })
+  return { code: status, out: stdout, err: stderr }
+}
+
+function json<Value>(where: Place, ...argv: string[]): Value {
+  const { code, out, err } = cli(where, ...argv, '--json')
+  if (code !== 0) throw new Error(`exit ${code}: ${err}`)
+  return JSON.parse(out) as Value
+}
+
+interface Running {
+  readonly child: ChildProcess
+  readonly pid: number
+  readonly exited: Promise<number | null>
+  out(): string
+  err(): string
+  /** Resolves once stdout or stderr holds the text. */
+  said(text: string): Promise<void>
+}
+
+function start(t: ExecutionContext, { dataDir }: Place, ...argv: string[]): Running {
+  const child = spawn(process.execPath, [MAIN, 'start', '--http', '127.0.0.1:0', '--data-dir', dataDir, ...argv])
+  t.teardown(() => child.kill('SIGKILL'))
+  const texts = { out: '', err: '' }
+  const looks = new Set<() => void>()
+  const remember = (key: 'out' | 'err') => (bytes: Buffer) => {
+    texts[key] += bytes.toString()
+    for (const look of looks) look()
+  }
+  child.stdout.on('data', remember('out'))
+  child.stderr.on('data', remember('err'))
+  const exited = new Promise<number | null>((resolve) => child.on('exit', resolve))
+  const said = (text: string) =>
+    new Promise<void>((resolve, reject) => {
+      const look = () => (texts.out + texts.err).includes(text) && resolve()
+      looks.add(look)
+      look()
+      void exited.then((code) => reject(new Error(`exit ${code}: ${texts.err}`)))
+    })
+  return { child, pid: child.pid!, exited, out: () => texts.out, err: () => texts.err, said }
+}
+
+test('start, index, list, search, look at the descriptors, stop', async (t) => {
+  const where = place(t)
+  const daemon = start(t, where, '--json')
+  await daemon.said('"ready":true')
+
+  json(where, 'library', 'create', 'Files')
+  const added = json<{ outcome: { state: string } }>(where, 'location', 'add', where.tree)
+  t.is(added.outcome.state, 'done')
+  const listed = json<{ items: FileItem[] }>(where, 'ls', where.tree)
+  t.deepEqual(listed.items.map(({ name }) => name).toSorted(), ['empty', 'folder'])
+  const found = json<{ total: number; items: FileItem[] }>(where, 'search', 'report')
+  t.is(found.total, 1)
+  t.is(found.items[0]?.path, join(where.tree, 'folder', 'report-2024.pdf'))
+  t.is(json<Status>(where, 'status').pid, daemon.pid)
+  const held = json<Descriptors>(where, 'fds')
+  t.true(held.holders.length > 0)
+  for (const argv of [['status'], ['fds'], ['job', 'list'], ['library', 'info'], ['logs']]) {
+    t.is(cli(where, ...argv).code, 0, argv.join(' '))
+  }
+
+  t.like(cli(where, 'stop'), { code: 0, out: `stopped, pid ${daemon.pid}\n` })
+  t.is(await daemon.exited, 0)
+  t.is(daemon.out().trimEnd().split('\n').length, 1, 'nothing but the ready line on stdout')
+  t.is(cli(where, 'status').code, 3)
+})
+
+test('start --location indexes, says so, and drains at a signal', async (t) => {
+  const where = place(t)
+  const daemon = start(t, where, '--location', where.tree)
+  await daemon.said('Ctrl-C stops')
+  t.regex(daemon.out(), /^ {2}address {2}http:\/\/127\.0\.0\.1:\d+$/m)
+  t.regex(daemon.err(), /^indexed .+: \d+ entries in /m)
+  t.is(json<{ name: string }[]>(where, 'library', 'list')[0]?.name, 'My Library')
+  daemon.child.kill('SIGTERM')
+  t.is(await daemon.exited, 0)
+  t.regex(daemon.err(), /^draining…$/m)
+})
+
+test('a second daemon on the same data directory names the first and exits 1', async (t) => {
+  const where = place(t)
+  const daemon = start(t, where, '--json')
+  await daemon.said('"ready":true')
+  const { code, err } = cli(where, 'start', '--http', '127.0.0.1:0')
+  t.is(code, 1)
+  t.regex(err, /^error ALREADY_RUNNING: .+\nhint: /m)
+  t.true(err.includes(String(daemon.pid)))
+})
+
+test('a detached daemon is ready when the command returns, and restarts with its arguments', (t) => {
+  const where = place(t)
+  t.teardown(() => cli(where, 'stop'))
+  const first = json<{ pid: number; http: string }>(
+    where,
+    'start',
+    '--detach',
+    '--http',
+    '127.0.0.1:0',
+    '--shards',
+    '1',
+  )
+  t.is(json<Status>(where, 'status').pid, first.pid)
+  const second = json<{ pid: number }>(where, 'restart')
+  t.not(second.pid, first.pid)
+  t.is(json<Status>(where, 'status').shards.length, 1)
+  t.is(cli(where, 'stop').code, 0)
+})
+
+test('a detached daemon that cannot start passes its reason on', (t) => {
+  const where = place(t)
+  t.teardown(() => cli(where, 'stop'))
+  mkdirSync(where.dataDir, { recursive: true, mode: 0o700 })
+  // A file where the folder of the libraries should be: only the daemon itself finds out.
+  writeFileSync(join(where.dataDir, 'libraries'), '')
+  const { code, out, err } = cli(where, 'start', '--detach', '--http', '127.0.0.1:0')
+  t.not(code, 0)
+  t.is(out, '')
+  t.regex(err, /^error [A-Z_]+: .+\nhint: .+\n$/)
+  t.true(readFileSync(join(where.dataDir, 'logs', 'start.log'), 'utf8').length > 0)
+})

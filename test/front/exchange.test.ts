@@ -1,0 +1,347 @@
+// One HTTP request at a time: what is checked, in which order, and how it is answered.
+import test from 'ava'
+import http from 'node:http'
+import net from 'node:net'
+import { statSync } from 'node:fs'
+import { LIMITS } from '../../src/base/limits.js'
+import type { Dispatch, Reply } from '../../src/protocol/messages.js'
+import { kinds, ping, pong, TOKEN, until, withStage, type Answer } from './stage.js'
+
+const PING = JSON.stringify(ping(1))
+
+function codeOf(answer: Answer): string {
+  const body = JSON.parse(answer.body) as { code?: string; error?: { data: { code: string } } }
+  return body.error?.data.code ?? body.code ?? ''
+}
+
+function rawPing(headers: string): string {
+  return `POST /rpc HTTP/1.1\r\n${headers}Authorization: Bearer ${TOKEN}\r\nContent-Type: application/json\r\nContent-Length: ${PING.length}\r\nConnection: close\r\n\r\n${PING}`
+}
+
+for (const kind of await kinds()) {
+  const front = (sentence: string) => `${kind}: ${sentence}`
+
+  test(front('a request, a batch and a notification are answered as JSON-RPC says'), (t) =>
+    withStage(kind, {}, async ({ rpc }) => {
+      const one = await rpc(ping(7))
+      t.is(one.status, 200)
+      t.is(one.headers['content-type'], 'application/json')
+      t.deepEqual(JSON.parse(one.body), { jsonrpc: '2.0', id: 7, result: 'pong' })
+      const batch = await rpc([ping(1), ping(), { jsonrpc: '2.0', id: 2, method: 'no.such' }])
+      const [first, second, ...rest] = JSON.parse(batch.body)
+      t.is(first.result, 'pong')
+      t.is(second.error.code, -32601)
+      t.deepEqual(rest, [])
+      const silent = await rpc(ping())
+      t.is(silent.status, 204)
+      t.is(silent.body, '')
+    }),
+  )
+
+  test(front('a connection is kept alive over every kind of answer'), (t) =>
+    withStage(kind, {}, async ({ rpc, ask, front: opened }) => {
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+      for (const body of [ping(1), ping(), [ping()], 'not json']) await rpc(body, { agent })
+      t.is((await ask({ path: '/nope', agent })).status, 404)
+      t.is((await rpc(ping(2), { agent, token: 'wrong' })).status, 401)
+      t.is((await rpc(ping(3), { agent })).status, 200)
+      t.is(opened.connections().accepted, 1)
+      agent.destroy()
+    }),
+  )
+
+  test(front('every answer says that it is not to be cached, sniffed or read by another site'), (t) =>
+    withStage(kind, {}, async ({ rpc, ask }) => {
+      for (const answer of [await rpc(ping(1)), await ask(), await ask({ path: '/nope' })]) {
+        t.is(answer.headers['x-content-type-options'], 'nosniff')
+        t.is(answer.headers['cache-control'], 'no-store')
+        t.is(answer.headers['cross-origin-resource-policy'], 'same-origin')
+      }
+    }),
+  )
+
+  test(front('malformed messages are answered with the standard codes'), (t) =>
+    withStage(kind, {}, async ({ rpc }) => {
+      t.is(JSON.parse((await rpc('{')).body).error.code, -32700)
+      t.is(JSON.parse((await rpc('[]')).body).error.code, -32600)
+      t.is(JSON.parse((await rpc('')).body).error.code, -32700)
+      t.is(JSON.parse((await rpc({ jsonrpc: '2.0', id: 1, method: 'libraries.create' })).body).error.code, -32602)
+      const latin1 = await rpc(Buffer.from('{"jsonrpc":"2.0","id":"\xe9","method":"core.ping"}', 'latin1'))
+      t.is(latin1.status, 400)
+      t.is(codeOf(latin1), 'BAD_REQUEST')
+    }),
+  )
+
+  test(front('a body that comes in pieces is put together'), (t) =>
+    withStage(kind, {}, async ({ port }) => {
+      const got = await new Promise<string>((resolve) => {
+        const socket = net.connect({ port, host: '127.0.0.1', noDelay: true })
+        const whole = rawPing(`Host: 127.0.0.1:${port}\r\n`)
+        socket.write(whole.slice(0, -30))
+        setTimeout(() => socket.write(whole.slice(-30, -10)), 30)
+        setTimeout(() => socket.write(whole.slice(-10)), 60)
+        socket.once('data', (part) => resolve(part.toString()))
+        socket.on('close', () => resolve('closed'))
+      })
+      t.regex(got, /^HTTP\/1.1 200 OK[\s\S]*"pong"/)
+    }),
+  )
+
+  test(front('health needs no token and tells the state'), (t) =>
+    withStage(kind, { state: 'starting' }, async ({ ask, rpc, front: opened }) => {
+      const starting = await ask({ path: '/health', token: null })
+      t.is(starting.status, 503)
+      t.deepEqual(JSON.parse(starting.body), { status: 'starting' })
+      const refused = await rpc(ping(1))
+      t.is(refused.status, 503)
+      t.is(codeOf(refused), 'STARTING')
+      t.is(refused.headers['retry-after'], '1')
+      t.is((await ask({ path: '/' })).status, 503)
+      opened.state = 'serving'
+      const serving = await ask({ path: '/health', token: null })
+      t.is(serving.status, 200)
+      t.is(serving.body, '{"status":"ok"}')
+    }),
+  )
+
+  test(front('the first page needs no token and names the routes'), (t) =>
+    withStage(kind, {}, async ({ ask }) => {
+      const page = await ask({ token: null })
+      t.is(page.status, 200)
+      t.regex(page.headers['content-type'] ?? '', /^text\/plain/)
+      t.regex(page.body, /POST \/rpc/)
+    }),
+  )
+
+  test(front('without the token there is nothing'), (t) =>
+    withStage(kind, {}, async ({ rpc, ask }) => {
+      for (const token of [null, '', 'wrong', `${TOKEN}x`, TOKEN.slice(1), TOKEN.toUpperCase()]) {
+        const answer = await rpc(ping(1), { token })
+        t.is(answer.status, 401, String(token))
+        t.is(codeOf(answer), 'UNAUTHORIZED')
+        t.regex(answer.headers['www-authenticate'] ?? '', /Bearer/)
+      }
+      t.is((await ask({ path: '/nope', token: null })).status, 401)
+      t.is((await ask({ path: '/ws', token: null })).status, 401)
+    }),
+  )
+
+  test(front('the token may come as Bearer in any case, or as the password of Basic'), (t) =>
+    withStage(kind, {}, async ({ rpc }) => {
+      const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`
+      const status = async (authorization: string) =>
+        (await rpc(ping(1), { token: null, headers: { authorization } })).status
+      t.is(await status(`bearer ${TOKEN}`), 200)
+      t.is(await status(basic(`anyone:${TOKEN}`)), 200)
+      t.is(await status(basic(`:${TOKEN}`)), 200)
+      t.is(await status(basic(TOKEN)), 401)
+      t.is(await status(basic(`${TOKEN}:`)), 401)
+      t.is(await status(`Digest ${TOKEN}`), 401)
+    }),
+  )
+
+  test(front('only the addresses it listens on are accepted as Host'), (t) =>
+    withStage(kind, { hostsAllowed: ['files.example:443'] }, async ({ rpc, port }) => {
+      for (const host of [
+        `127.0.0.1:${port}`,
+        `localhost:${port}`,
+        `LocalHost:${port}`,
+        `[::1]:${port}`,
+        'files.example:443',
+      ]) {
+        t.is((await rpc(ping(1), { headers: { host } })).status, 200, host)
+      }
+      for (const host of [
+        'evil.example',
+        `evil.example:${port}`,
+        '127.0.0.1',
+        `127.0.0.1:${port + 1}`,
+        `x127.0.0.1:${port}`,
+      ]) {
+        const answer = await rpc(ping(1), { headers: { host } })
+        t.is(answer.status, 403, host)
+        t.is(codeOf(answer), 'FORBIDDEN_ORIGIN')
+      }
+    }),
+  )
+
+  test(front('Host is checked before anything else, on every route'), (t) =>
+    withStage(kind, {}, async ({ ask }) => {
+      for (const path of ['/', '/health', '/rpc', '/ws', '/nope']) {
+        t.is((await ask({ path, token: null, headers: { host: 'evil.example' } })).status, 403, path)
+      }
+    }),
+  )
+
+  test(front('two Host headers are refused, and none is not answered with anything useful'), (t) =>
+    withStage(kind, {}, async ({ raw, port }) => {
+      const own = `Host: 127.0.0.1:${port}\r\n`
+      t.regex(await raw(rawPing(own)), /^HTTP\/1.1 200/)
+      t.regex(await raw(rawPing(own + own)), /^HTTP\/1.1 400/)
+      t.regex(await raw(rawPing(`${own}Host: evil.example\r\n`)), /^HTTP\/1.1 400/)
+      t.notRegex(await raw(rawPing('')), /200|pong/)
+    }),
+  )
+
+  test(front('pages of other sites are refused'), (t) =>
+    withStage(kind, { hostsAllowed: ['files.example:443'] }, async ({ rpc, port }) => {
+      const status = async (headers: Record<string, string>) => (await rpc(ping(1), { headers })).status
+      t.is(await status({ origin: `http://127.0.0.1:${port}` }), 200)
+      t.is(await status({ origin: `http://localhost:${port}`, 'sec-fetch-site': 'same-origin' }), 200)
+      t.is(await status({ origin: 'https://files.example:443' }), 200)
+      for (const origin of [
+        'null',
+        '',
+        'http://evil.example',
+        'http://localhost',
+        `https://127.0.0.1:${port}`,
+        `http://127.0.0.1:${port}.evil.example`,
+      ]) {
+        t.is(await status({ origin }), 403, origin)
+      }
+      t.is(await status({ 'sec-fetch-site': 'cross-site' }), 403)
+    }),
+  )
+
+  test(front('unknown paths, wrong methods and wrong types each have their status'), (t) =>
+    withStage(kind, {}, async ({ ask, rpc }) => {
+      const unknown = await ask({ path: '/nope' })
+      t.is(unknown.status, 404)
+      t.is(codeOf(unknown), 'NOT_FOUND')
+      const wrong = await ask({ path: '/rpc' })
+      t.is(wrong.status, 405)
+      t.is(wrong.headers.allow, 'POST')
+      t.is((await ask({ path: '/health', method: 'DELETE' })).headers.allow, 'GET')
+      t.is((await ask({ path: '/ws' })).status, 426)
+      t.is((await rpc(ping(1), { headers: { 'content-type': 'text/plain' } })).status, 415)
+      t.is((await rpc(ping(1), { headers: { 'content-type': 'application/jsonx' } })).status, 415)
+      t.is((await rpc(ping(1), { headers: { 'content-type': 'Application/JSON; charset=utf-8' } })).status, 200)
+      t.is((await rpc(ping(1), { path: '/rpc?x=1' })).status, 200)
+    }),
+  )
+
+  test(front('a body past the bound is refused, announced or not'), (t) =>
+    withStage(kind, {}, async ({ raw, rpc, port }) => {
+      const head = `POST /rpc HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${TOKEN}\r\nContent-Type: application/json\r\n`
+      const announced = await raw(`${head}Content-Length: ${LIMITS.bodyBytesMax + 1}\r\n\r\n{`)
+      t.regex(announced, /^HTTP\/1.1 413[\s\S]*REQUEST_TOO_LARGE/)
+      const part = `10000\r\n${' '.repeat(0x10000)}\r\n`
+      const chunked = await raw(`${head}Transfer-Encoding: chunked\r\n\r\n${part.repeat(17)}`)
+      t.regex(chunked, /^HTTP\/1.1 413[\s\S]*REQUEST_TOO_LARGE/)
+      const full = JSON.stringify(ping(1))
+      t.is((await rpc(full.padEnd(LIMITS.bodyBytesMax))).status, 200)
+    }),
+  )
+
+  test(front('an answer longer than any socket buffer arrives whole'), (t) => {
+    const long = JSON.stringify('ä'.repeat(4 << 20))
+    return withStage(kind, { dispatch: (_, answer) => answer({ ok: true, json: long }) }, async ({ rpc }) => {
+      const answer = await rpc(ping(1))
+      t.is(answer.status, 200)
+      t.is((JSON.parse(answer.body) as { result: string }).result.length, 4 << 20)
+    })
+  })
+
+  test(front('a client that does not read its answer is cut off at the deadline'), (t) => {
+    const long = JSON.stringify('x'.repeat(32 << 20))
+    const options = { responseMs: 200, dispatch: ((_, answer) => answer({ ok: true, json: long })) satisfies Dispatch }
+    return withStage(kind, options, async ({ port, slots }) => {
+      const socket = net.connect(port, '127.0.0.1').pause()
+      socket.on('error', () => undefined)
+      socket.write(rawPing(`Host: 127.0.0.1:${port}\r\n`))
+      await until(() => slots.used.clients === 1, 'the connection is admitted')
+      await until(() => slots.used.clients === 0, 'the connection is cut', 3_000)
+      socket.destroy()
+      t.pass()
+    })
+  })
+
+  test(front('an answer that does not come becomes TIMEOUT, and a later one is dropped'), (t) => {
+    const late: ((reply: Reply) => void)[] = []
+    const dispatch: Dispatch = (request, answer) => {
+      if (request.operation === 'core.ping') answer({ ok: true, json: '"pong"' })
+      else late.push(answer)
+    }
+    return withStage(kind, { responseMs: 80, dispatch }, async ({ rpc }) => {
+      const status = (id: number) => ({ jsonrpc: '2.0', id, method: 'core.status' })
+      const one = await rpc(status(5))
+      t.is(one.status, 504)
+      t.is(JSON.parse(one.body).id, 5)
+      t.is(codeOf(one), 'TIMEOUT')
+      const batch = await rpc([ping(1), status(2), status(3)])
+      t.is(batch.status, 504)
+      const [first, second, third] = JSON.parse(batch.body)
+      t.is(first.result, 'pong')
+      t.is(second.error.data.code, 'TIMEOUT')
+      t.is(third.id, 3)
+      t.is(late.length, 3)
+      for (const answer of late) answer({ ok: true, json: '1' })
+      t.is((await rpc(ping(1))).status, 200)
+    })
+  })
+
+  test(front('an operation that throws is an INTERNAL error and nothing more'), (t) => {
+    const dispatch: Dispatch = () => {
+      throw new Error('broken on purpose')
+    }
+    return withStage(kind, { dispatch }, async ({ rpc }) => {
+      t.is(codeOf(await rpc(ping(1))), 'INTERNAL')
+      const batch = JSON.parse((await rpc([ping(1), ping(2)])).body)
+      t.is(batch[1].error.data.code, 'INTERNAL')
+    })
+  })
+
+  test(front('the answer to a client that has gone is dropped'), (t) => {
+    const waiting: ((reply: Reply) => void)[] = []
+    return withStage(kind, { dispatch: (_, answer) => void waiting.push(answer) }, async ({ port, slots }) => {
+      const socket = net.connect(port, '127.0.0.1')
+      socket.write(rawPing(`Host: 127.0.0.1:${port}\r\n`))
+      await until(() => waiting.length === 1, 'the request arrives')
+      socket.destroy()
+      await until(() => slots.used.clients === 0, 'the connection is gone')
+      waiting[0]?.({ ok: true, json: '"late"' })
+      t.is(slots.used.clients, 0)
+    })
+  })
+
+  test(front('events are not served over HTTP, and the hint says where'), (t) =>
+    withStage(kind, {}, async ({ rpc }) => {
+      const answer = await rpc({ jsonrpc: '2.0', id: 1, method: 'events.subscribe' })
+      t.is(codeOf(answer), 'BAD_REQUEST')
+      t.regex(answer.body, /WebSocket/)
+    }),
+  )
+
+  test(front('the unix socket needs no token, and refuses web pages'), (t) =>
+    withStage(kind, {}, async ({ rpc, ask, socket }) => {
+      t.is((await rpc(ping(1), { unix: true, headers: { host: 'anything' } })).status, 200)
+      t.is((await ask({ path: '/health', unix: true })).status, 200)
+      t.is((await rpc(ping(1), { unix: true, headers: { origin: 'http://localhost' } })).status, 403)
+      t.is(statSync(socket).mode & 0o777, 0o600)
+    }),
+  )
+
+  test(front('it serves on the unix socket alone'), (t) =>
+    withStage(kind, { http: null, dispatch: pong }, async ({ rpc, front: opened }) => {
+      t.is(opened.http, null)
+      t.is((await rpc(ping(1), { unix: true })).status, 200)
+      t.deepEqual(opened.peers(), [])
+    }),
+  )
+
+  test(front('garbage closes one connection and nothing else'), (t) =>
+    withStage(kind, {}, async ({ raw, rpc, slots }) => {
+      const garbage = [
+        '\0\0\0\0',
+        'GET\r\n\r\n',
+        'GET / HTTP/9.9\r\n\r\n',
+        'POST /rpc HTTP/1.1\r\nContent-Length: -1\r\n\r\n',
+        `GET /${'a'.repeat(100_000)} HTTP/1.1\r\n\r\n`,
+      ]
+      for (const each of garbage) await raw(each, 100)
+      t.is((await rpc(ping(1))).status, 200)
+      await until(() => slots.used.clients === 0, 'the slots are back')
+      t.is(slots.used.clients, 0)
+    }),
+  )
+}

@@ -1,0 +1,234 @@
+// One WebSocket: requests, subscriptions, and what happens when a client asks for too much or reads too little.
+import test from 'ava'
+import { once } from 'node:events'
+import net from 'node:net'
+import { LIMITS } from '../../src/base/limits.js'
+import type { Dispatch, Reply } from '../../src/protocol/messages.js'
+import { closing, kinds, ping, reader, sleep, TOKEN, until, withStage } from './stage.js'
+
+const subscribe = (id: number) => JSON.stringify({ jsonrpc: '2.0', id, method: 'events.subscribe' })
+const unsubscribe = (id: number, subscription: string) =>
+  JSON.stringify({ jsonrpc: '2.0', id, method: 'events.unsubscribe', params: { subscription } })
+
+for (const kind of await kinds()) {
+  const front = (sentence: string) => `${kind}: ${sentence}`
+
+  test(front('a feed answers requests, batches and notifications'), (t) =>
+    withStage(kind, {}, async ({ feed }) => {
+      const ws = await feed()
+      t.is(ws.protocol, 'spacedrive.v1')
+      const next = reader(ws)
+      ws.send(JSON.stringify(ping(1)))
+      t.is((await next()).result, 'pong')
+      ws.send(JSON.stringify([ping(2), ping(), ping(3)]))
+      t.deepEqual(
+        (await next()).map((each: { id: number }) => each.id),
+        [2, 3],
+      )
+      ws.send(JSON.stringify(ping()))
+      ws.send('{')
+      t.is((await next()).error.code, -32700)
+      ws.close()
+    }),
+  )
+
+  test(front('a feed opens with the token as sub-protocol or as header, and only then'), (t) =>
+    withStage(kind, {}, async ({ feed, port }) => {
+      const header = { authorization: `Bearer ${TOKEN}` }
+      for (const ws of [await feed([], header), await feed(['spacedrive.v1'], header)]) ws.terminate()
+      const status = (error: Error) => error.message
+      t.is(await feed([]).then(() => 'open', status), '401')
+      t.is(await feed(['spacedrive.v1', 'bearer.wrong']).then(() => 'open', status), '401')
+      t.is(await feed([], { authorization: 'Bearer wrong' }).then(() => 'open', status), '401')
+      t.is(await feed(undefined, { origin: 'http://evil.example' }).then(() => 'open', status), '403')
+      t.is(await feed(undefined, { host: `evil.example:${port}` }).then(() => 'open', status), '403')
+      const own = await feed(undefined, { origin: `http://localhost:${port}` })
+      own.terminate()
+    }),
+  )
+
+  test(front('a feed is refused while starting'), (t) =>
+    withStage(kind, { state: 'starting' }, async ({ feed }) => {
+      t.is(
+        await feed().then(
+          () => 'open',
+          (error: Error) => error.message,
+        ),
+        '503',
+      )
+    }),
+  )
+
+  test(front('events are numbered from 1 in each subscription, until it ends'), (t) =>
+    withStage(kind, {}, async ({ feed, bell }) => {
+      const ws = await feed()
+      const next = reader(ws)
+      ws.send(subscribe(1))
+      const { subscription } = (await next()).result
+      bell.ring({ n: 1 })
+      ws.send(subscribe(2))
+      const first = await next()
+      t.is(first.method, 'event')
+      t.like(first.params, { subscription, seq: 1, event: { type: 'job.changed', n: 1 } })
+      const other = (await next()).result.subscription
+      t.not(other, subscription)
+      bell.ring({ n: 2 })
+      t.like((await next()).params, { subscription, seq: 2 })
+      t.like((await next()).params, { subscription: other, seq: 1 })
+      ws.send(unsubscribe(3, subscription))
+      t.is((await next()).result, true)
+      bell.ring({ n: 3 })
+      t.like((await next()).params, { subscription: other, seq: 2 })
+      ws.send(unsubscribe(4, subscription))
+      t.is((await next()).error.data.code, 'BAD_REQUEST')
+      ws.close()
+      await until(() => bell.delivers.size === 0, 'closing ends the subscriptions')
+    }),
+  )
+
+  test(front('one feed may hold so many subscriptions and no more'), (t) =>
+    withStage(kind, {}, async ({ feed, bell }) => {
+      const ws = await feed()
+      const next = reader(ws)
+      for (let index = 0; index <= LIMITS.feedSubscriptionsMax; index += 1) ws.send(subscribe(index))
+      for (let index = 0; index < LIMITS.feedSubscriptionsMax; index += 1) t.truthy((await next()).result.subscription)
+      t.is((await next()).error.data.code, 'BAD_REQUEST')
+      t.is(bell.delivers.size, LIMITS.feedSubscriptionsMax)
+      ws.terminate()
+      await until(() => bell.delivers.size === 0, 'a broken socket ends them too')
+    }),
+  )
+
+  test(front('requests past the bound of one feed get SHARD_BUSY, and it works on afterwards'), (t) => {
+    const waiting: ((reply: Reply) => void)[] = []
+    return withStage(kind, { dispatch: (_, answer) => void waiting.push(answer) }, async ({ feed }) => {
+      const ws = await feed()
+      const next = reader(ws)
+      for (let id = 0; id <= LIMITS.feedInFlightMax; id += 1) ws.send(JSON.stringify(ping(id)))
+      const refused = await next()
+      t.is(refused.id, LIMITS.feedInFlightMax)
+      t.is(refused.error.data.code, 'SHARD_BUSY')
+      t.is(waiting.length, LIMITS.feedInFlightMax)
+      for (const answer of waiting.splice(0)) answer({ ok: true, json: '"late pong"' })
+      for (let id = 0; id < LIMITS.feedInFlightMax; id += 1) t.is((await next()).id, id)
+      ws.send(JSON.stringify(ping(1)))
+      await until(() => waiting.length === 1, 'the next request is let through')
+      ws.close()
+    })
+  })
+
+  test(front('a request on a feed runs into the same deadline'), (t) => {
+    const late: ((reply: Reply) => void)[] = []
+    return withStage(kind, { responseMs: 60, dispatch: (_, answer) => void late.push(answer) }, async ({ feed }) => {
+      const ws = await feed()
+      const next = reader(ws)
+      ws.send(JSON.stringify(ping(9)))
+      const answer = await next()
+      t.is(answer.id, 9)
+      t.is(answer.error.data.code, 'TIMEOUT')
+      late[0]?.({ ok: true, json: '"late"' })
+      ws.send('{')
+      t.is((await next()).error.code, -32700)
+      ws.close()
+    })
+  })
+
+  test(front('answers to a feed that has gone are dropped'), (t) => {
+    const waiting: ((reply: Reply) => void)[] = []
+    return withStage(kind, { dispatch: (_, answer) => void waiting.push(answer) }, async ({ feed, slots }) => {
+      const ws = await feed()
+      ws.send(JSON.stringify([ping(1), ping(2)]))
+      await until(() => waiting.length === 2, 'both arrive')
+      ws.terminate()
+      await until(() => slots.used.clients === 0, 'the feed is gone')
+      for (const answer of waiting) answer({ ok: true, json: '1' })
+      t.is(slots.used.clients, 0)
+    })
+  })
+
+  test(front('a dispatch that throws is an INTERNAL error on a feed as well'), (t) => {
+    const dispatch: Dispatch = () => {
+      throw new Error('broken on purpose')
+    }
+    return withStage(kind, { dispatch }, async ({ feed }) => {
+      const ws = await feed()
+      const next = reader(ws)
+      ws.send(JSON.stringify(ping(1)))
+      t.is((await next()).error.data.code, 'INTERNAL')
+      ws.close()
+    })
+  })
+
+  test(front('binary messages close with 1003, too long ones close as well'), (t) =>
+    withStage(kind, {}, async ({ feed, slots }) => {
+      const binary = await feed()
+      binary.send(Buffer.from([1, 2, 3]))
+      t.is(await closing(binary), 1003)
+      const long = await feed()
+      long.on('error', () => undefined)
+      long.send(' '.repeat(LIMITS.bodyBytesMax + 1))
+      t.true([1006, 1009].includes(await closing(long)))
+      await until(() => slots.used.clients === 0, 'both slots are back')
+    }),
+  )
+
+  test(front('a client that does not read loses events, and the gap shows'), (t) =>
+    withStage(kind, {}, async ({ feed, bell }) => {
+      const ws = await feed()
+      const next = reader(ws)
+      ws.send(subscribe(1))
+      await next()
+      ws.pause()
+      const text = 'x'.repeat(64 << 10)
+      let rung = 0
+      // Far more than the socket buffers of both sides and the bound together hold.
+      for (; rung < 400; rung += 1) bell.ring({ text })
+      await sleep(20)
+      ws.resume()
+      let last = 0
+      while (last < 1) last = (await next()).params.seq
+      await sleep(300)
+      bell.ring({ n: 'last' })
+      rung += 1
+      const seqs = [last]
+      for (let message = await next(); ; message = await next()) {
+        seqs.push(message.params.seq)
+        if (message.params.event.n === 'last') break
+      }
+      t.is(seqs.at(-1), rung)
+      t.true(seqs.length < rung, 'some were dropped')
+      t.true(seqs.length > 10, 'and many were not')
+      t.deepEqual(
+        seqs,
+        [...seqs].sort((a, b) => a - b),
+      )
+      ws.close()
+    }),
+  )
+
+  test(front('a client that asks and never reads is closed'), (t) => {
+    const long = JSON.stringify('x'.repeat(1 << 20))
+    return withStage(kind, { dispatch: (_, answer) => answer({ ok: true, json: long }) }, async ({ port, slots }) => {
+      const socket = net.connect(port, '127.0.0.1')
+      socket.on('error', () => undefined)
+      const key = 'dGhlIHNhbXBsZSBub25jZQ=='
+      socket.write(
+        `GET /ws HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${TOKEN}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
+      )
+      await once(socket, 'data')
+      socket.pause()
+      // Batches of 100 pings, each answered with a megabyte: one of them is past every bound.
+      socket.write(masked(JSON.stringify(Array.from({ length: 100 }, (_, id) => ping(id)))))
+      await until(() => slots.used.clients === 0, 'it is closed')
+      socket.destroy()
+      t.pass()
+    })
+  })
+}
+
+/** A text frame as a client must send it, with a mask of zeros. */
+function masked(text: string): Buffer {
+  const payload = Buffer.from(text)
+  const head = Buffer.from([0x81, 0x80 | 126, payload.length >> 8, payload.length & 0xff, 0, 0, 0, 0])
+  return Buffer.concat([head, payload])
+}
