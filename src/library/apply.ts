@@ -12,7 +12,7 @@ import type { Batch, Place, Run } from '../scan/walk.js'
 import type { Connection } from './connection.js'
 import { ENTRY_COLUMNS, type Entries, type Entry } from './entries.js'
 import type { Counts, Location, Locations } from './locations.js'
-import { nameFrom, type Names } from './names.js'
+import type { Names } from './names.js'
 
 /** What one batch changed. `directories` are relative paths, a few of those touched. */
 export interface Applied {
@@ -159,7 +159,7 @@ export class Applier {
     this.#gathered = []
     const parent = this.#directoryId(run.directory)
     if (parent === undefined) return
-    const known = this.#stores.entries.childrenOf(parent).map(toKnown)
+    const known = this.#stores.entries.childrenOf(parent).map((entry) => this.#known(entry))
     this.#applyDifference(parent, run.directory, diff(known, found), applied)
     this.#directories.delete(run.directory)
   }
@@ -196,7 +196,7 @@ export class Applier {
       .find((each) => this.#isMoved(each, found))
     if (!entry) return false
     this.#statements.move.run(parent, this.#stores.names.idOf(found.name), entry.id)
-    this.#change(entry.id, found, toKnown(entry))
+    this.#change(entry.id, found, this.#known(entry))
     this.#statements.found.run(entry.id)
     this.#stores.entries.forgetPaths()
     if (found.kind === KIND.directory) this.#directories.set(join(directory, found.name), entry.id)
@@ -212,7 +212,7 @@ export class Applier {
 
   /** False only when the disk says that it is gone; an error of any other kind proves nothing. */
   #isThere(entry: Entry): boolean {
-    const path = this.#stores.entries.pathOf(entry, nameFrom(entry.text))
+    const path = this.#stores.entries.pathOf(entry, this.#stores.names.text(entry.name))
     try {
       const stat = lstatSync(encodeName(path), { bigint: true })
       return inodeKey(plainInode(stat.ino)) === entry.inode && kindOf(stat) === entry.kind
@@ -232,6 +232,10 @@ export class Applier {
     }
     applied.removed += rows.length
     return rows.at(-1)?.entry === id || rows.length === 0
+  }
+
+  #known({ id, name, kind, size, mtime, inode }: Entry): Known {
+    return { id, name: this.#stores.names.text(name), kind, size, mtime, inode }
   }
 
   #directoryId(path: string): number | undefined {
@@ -264,8 +268,7 @@ function prepare(connection: Connection) {
     move: connection.prepare('UPDATE entry SET parent = ?, name = ? WHERE id = ?'),
     delete: connection.prepare('DELETE FROM entry WHERE id = ?'),
     byInode: connection.prepare<[number | bigint, number, number], Entry>(
-      `SELECT ${ENTRY_COLUMNS} FROM entry JOIN name ON name.id = entry.name
-       WHERE entry.inode = ? AND entry.location = ? AND entry.kind = ?`,
+      `SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.inode = ? AND entry.location = ? AND entry.kind = ?`,
     ),
     tree: connection.prepare<[number], { entry: number; kind: number; size: number }>(
       `WITH RECURSIVE tree (id, depth) AS (
@@ -303,10 +306,6 @@ function plainInode(inode: bigint): number | bigint {
 /** SQLite's integers are signed; an inode past 2^63 is stored as the negative number of the same bits. */
 function bindInode(inode: number | bigint): number | bigint {
   return typeof inode === 'number' ? inode : BigInt.asIntN(64, inode)
-}
-
-function toKnown({ id, text, kind, size, mtime, inode }: Entry): Known {
-  return { id, name: nameFrom(text), kind, size, mtime, inode }
 }
 
 function join(directory: string, name: string): string {

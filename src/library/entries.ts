@@ -6,7 +6,7 @@ import { encodeName, isPrintable, printable } from '../scan/names.js'
 import type { Connection } from './connection.js'
 import { fold } from './fold.js'
 import type { Location, Locations } from './locations.js'
-import { nameFrom, type Names, type NameText } from './names.js'
+import type { Names } from './names.js'
 
 export interface Entry {
   readonly id: number
@@ -18,7 +18,7 @@ export interface Entry {
   readonly mtime: number
   /** A string where it is past 2^53. */
   readonly inode: number | string
-  readonly text: NameText
+  readonly name: number
 }
 
 export type Sort = 'name' | 'size' | 'modified'
@@ -35,7 +35,7 @@ const PATHS_KEPT = 10_000
 const LISTINGS_KEPT = 4
 
 const INODE = `CASE WHEN entry.inode BETWEEN 0 AND 9007199254740991 THEN entry.inode ELSE printf('%d', entry.inode) END`
-export const ENTRY_COLUMNS = `entry.id, entry.parent, entry.location, entry.kind, entry.size, entry.mtime, ${INODE} AS inode, name.text`
+export const ENTRY_COLUMNS = `entry.id, entry.parent, entry.location, entry.kind, entry.size, entry.mtime, ${INODE} AS inode, entry.name`
 
 export class Entries {
   readonly #library: string
@@ -51,15 +51,11 @@ export class Entries {
     this.#library = library
     this.#locations = locations
     this.#names = names
-    this.#byId = connection.prepare<[number], Entry>(
-      `SELECT ${ENTRY_COLUMNS} FROM entry JOIN name ON name.id = entry.name WHERE entry.id = ?`,
-    )
+    this.#byId = connection.prepare<[number], Entry>(`SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.id = ?`)
     this.#child = connection
       .prepare<[number, number], number>('SELECT id FROM entry WHERE parent = ? AND name = ?')
       .pluck()
-    this.#children = connection.prepare<[number], Entry>(
-      `SELECT ${ENTRY_COLUMNS} FROM entry JOIN name ON name.id = entry.name WHERE entry.parent = ?`,
-    )
+    this.#children = connection.prepare<[number], Entry>(`SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.parent = ?`)
   }
 
   get(id: string): FileItem {
@@ -81,7 +77,7 @@ export class Entries {
   }
 
   item(entry: Entry): FileItem {
-    const name = nameFrom(entry.text)
+    const name = this.#names.text(entry.name)
     const path = this.pathOf(entry, name)
     return {
       id: String(entry.id),
@@ -173,7 +169,7 @@ export class Entries {
     if (known !== undefined) return known
     const entry = this.#byId.get(id)
     if (!entry) return ''
-    const path = this.pathOf(entry, nameFrom(entry.text))
+    const path = this.pathOf(entry, this.#names.text(entry.name))
     if (this.#paths.size >= PATHS_KEPT) this.#paths.clear()
     this.#paths.set(id, path)
     return path
@@ -195,7 +191,7 @@ export class Entries {
     return this.#children
       .all(id)
       .map((entry) => {
-        const name = nameFrom(entry.text)
+        const name = this.#names.text(entry.name)
         return { id: entry.id, name, key: keyOf(entry, name) }
       })
       .sort(compare)

@@ -1,5 +1,6 @@
 // The form in which names and queries are compared: case and accents do not count.
-import { printable } from '../scan/names.js'
+import { isAscii } from 'node:buffer'
+import { decodeName, printable } from '../scan/names.js'
 
 const PLAIN = /^[\x00-\x7f]*$/
 const MARKS = /[\u0300-\u036f]/g
@@ -8,4 +9,10 @@ const MARKS = /[\u0300-\u036f]/g
 export function fold(name: string): string {
   if (PLAIN.test(name)) return name.toLowerCase()
   return printable(name).toLowerCase().normalize('NFKD').replace(MARKS, '')
+}
+
+/** A block of names, each ending in NUL, folded as one: no rule of folding reaches across a NUL. */
+export function foldBlock(bytes: Buffer): string {
+  if (isAscii(bytes)) return bytes.toString('latin1').toLowerCase()
+  return fold(decodeName(bytes))
 }

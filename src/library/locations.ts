@@ -4,7 +4,6 @@ import { SpacedriveError } from '../base/errors.js'
 import type { LocationItem } from '../protocol/messages.js'
 import { decodeName, encodeName, isPrintable, printable } from '../scan/names.js'
 import type { Connection } from './connection.js'
-import type { NameText } from './names.js'
 
 export interface Location {
   readonly id: number
@@ -29,7 +28,8 @@ interface Row {
   id: number
   uid: string
   name: string
-  path: NameText
+  /** Text where it is valid UTF-8, else its bytes. */
+  path: string | Buffer
   added_at: number
   scanned_at: number | null
   removing: number

@@ -1,45 +1,49 @@
-// The distinct names of a library: each stored once, found by hash, folded into blocks of 64 for the search.
+// The distinct names of a library: each stored once, 64 a block, found by hash.
 //
-// Rows are only added, and only by the library's one writer. What was added goes to the `fold` table with `flush`, in
-// the same transaction; full blocks get their trigrams with `seal`, later and many at a time.
-import { encodeName, decodeName, isPrintable } from '../scan/names.js'
+// A name's id is its place. Names are only added, and only by the library's one writer; what was added is written with
+// `flush`, in the same transaction. Full blocks get their trigrams with `seal`, later and many at a time.
+import { decodeNames, encodeName } from '../scan/names.js'
 import type { Connection } from './connection.js'
-import { fold } from './fold.js'
+import { foldBlock } from './fold.js'
 import { buildPostings } from './trigrams.js'
 
 export const BLOCK_NAMES = 64
 /** Names remembered with their ids: some 25 MB. At more the memory is emptied and the index asked. */
 const REMEMBERED_MAX = 200_000
-/** Blocks without trigrams are searched by reading them all: this many cost about half a millisecond. */
+/** Blocks read are kept as strings; at more the memory is emptied. */
+const BLOCKS_KEPT = 2_048
+/** Blocks without trigrams are searched by reading them all: this many cost about a millisecond. */
 const UNSEALED_BLOCKS_MAX = 256
 const SEALED_BLOCKS_MIN = 64
 /** A segment is built in one go; this many blocks take some 100 ms. */
 const SEGMENT_BLOCKS_MAX = 2048
 
-export type NameText = string | Buffer
-
-export function nameFrom(text: NameText): string {
-  return typeof text === 'string' ? text : decodeName(text)
-}
-
 export class Names {
   readonly #connection: Connection
   readonly #byHash
-  readonly #insert
-  readonly #writeFold
+  readonly #insertHash
+  readonly #readBlock
+  readonly #writeBlock
   #remembered = new Map<string, number>()
   /** Whether every stored name is remembered, so that one that is not must be new. */
   #complete = false
+  #blocks = new Map<number, string[]>()
+  /** The id of the next name; -1 until it is known. */
   #next = -1
-  #block: string[] = []
+  /** The last block, which is not full: written again whenever names joined it. */
+  #open: string[] = []
 
   constructor(connection: Connection) {
     this.#connection = connection
-    this.#byHash = connection.prepare<[number], { id: number; text: NameText }>(
-      'SELECT id, text FROM name WHERE hash = ?',
-    )
-    this.#insert = connection.prepare<[number, number, NameText]>('INSERT INTO name (id, hash, text) VALUES (?, ?, ?)')
-    this.#writeFold = connection.prepare<[number, Buffer]>('INSERT OR REPLACE INTO fold (block, text) VALUES (?, ?)')
+    this.#byHash = connection.prepare<[number], number>('SELECT name FROM name_hash WHERE hash = ?').pluck()
+    this.#insertHash = connection.prepare<[number, number]>('INSERT INTO name_hash (hash, name) VALUES (?, ?)')
+    this.#readBlock = connection.prepare<[number], Buffer>('SELECT bytes FROM names WHERE block = ?').pluck()
+    this.#writeBlock = connection.prepare<[number, Buffer]>('INSERT OR REPLACE INTO names (block, bytes) VALUES (?, ?)')
+  }
+
+  text(id: number): string {
+    const block = Math.floor(id / BLOCK_NAMES)
+    return (this.#blocks.get(block) ?? this.#load(block))[id % BLOCK_NAMES] ?? ''
   }
 
   find(name: string): number | undefined {
@@ -50,26 +54,29 @@ export class Names {
   idOf(name: string): number {
     const known = this.#remembered.get(name)
     if (known !== undefined) return known
-    if (this.#next < 0) this.#load()
+    if (this.#next < 0) this.#begin()
     const hash = hashOf(name)
     const id = (this.#complete ? undefined : this.#lookUp(name, hash)) ?? this.#add(name, hash)
-    if (this.#remembered.size >= REMEMBERED_MAX) this.#remembered.clear()
-    if (this.#remembered.size === 0 && id > 0) this.#complete = false
+    if (this.#remembered.size >= REMEMBERED_MAX) {
+      this.#remembered.clear()
+      this.#complete = false
+    }
     this.#remembered.set(name, id)
     return id
   }
 
   /** Writes the block that is not full yet; it is written again when more names join it. */
   flush(): void {
-    if (this.#block.length > 0) this.#writeBlock((this.#next - 1) >> 6)
+    if (this.#open.length > 0) this.#write(this.#fullBlocks())
   }
 
   /** Forgets what is remembered: after a transaction that did not commit, and to give memory back. */
   forget(): void {
     this.#remembered = new Map()
     this.#complete = false
+    this.#blocks = new Map()
     this.#next = -1
-    this.#block = []
+    this.#open = []
   }
 
   /** Whether so many blocks wait for their trigrams that searches would feel it. */
@@ -82,7 +89,7 @@ export class Names {
    * blocks, so that few segments remain and each name is indexed a few times at the most.
    */
   seal(): void {
-    if (this.#next < 0) this.#load()
+    if (this.#next < 0) this.#begin()
     const last = this.#fullBlocks() - 1
     let first = this.#sealed()
     if (last - first + 1 < SEALED_BLOCKS_MIN) return
@@ -111,51 +118,54 @@ export class Names {
       .prepare('INSERT INTO segment (first, last) VALUES (?, ?)')
       .run(first, last)
     const blocks = this.#connection
-      .prepare<[number, number], Buffer>('SELECT text FROM fold WHERE block BETWEEN ? AND ? ORDER BY block')
+      .prepare<[number, number], Buffer>('SELECT bytes FROM names WHERE block BETWEEN ? AND ? ORDER BY block')
       .pluck()
       .all(first, last)
+      .map((bytes) => Buffer.from(foldBlock(bytes), 'utf8'))
     const insert = this.#connection.prepare('INSERT INTO posting (segment, bucket, lists) VALUES (?, ?, ?)')
     for (const { bucket, lists } of buildPostings({ first, blocks })) insert.run(lastInsertRowid, bucket, lists)
   }
 
-  #load(): void {
-    const last = this.#connection.prepare<[], number | null>('SELECT max(id) FROM name').pluck().get() ?? null
-    this.#next = last === null ? 0 : last + 1
+  #begin(): void {
+    const last = this.#connection.prepare<[], number | null>('SELECT max(block) FROM names').pluck().get() ?? null
+    const names = last === null ? [] : this.#load(last)
+    this.#next = last === null ? 0 : last * BLOCK_NAMES + names.length
     this.#complete = last === null
-    const started = this.#next % BLOCK_NAMES
-    if (started === 0) return
-    const texts = this.#connection
-      .prepare<[number], NameText>('SELECT text FROM name WHERE id >= ? ORDER BY id')
-      .pluck()
-      .all(this.#next - started)
-    this.#block = texts.map((text) => fold(nameFrom(text)))
+    this.#open = names.length < BLOCK_NAMES ? names : []
+  }
+
+  #load(block: number): string[] {
+    const bytes = this.#readBlock.get(block)
+    const names = bytes ? decodeNames(bytes) : []
+    if (this.#blocks.size >= BLOCKS_KEPT) this.#blocks.clear()
+    this.#blocks.set(block, names)
+    return names
   }
 
   #lookUp(name: string, hash: number): number | undefined {
-    for (const { id, text } of this.#byHash.iterate(hash)) {
-      if (nameFrom(text) === name) return id
-    }
-    return undefined
+    return this.#byHash.all(hash).find((id) => this.text(id) === name)
   }
 
   #add(name: string, hash: number): number {
     const id = this.#next
-    this.#insert.run(id, hash, isPrintable(name) ? name : encodeName(name))
+    this.#insertHash.run(hash, id)
+    if (this.#open.length === 0) this.#blocks.set(this.#fullBlocks(), this.#open)
+    this.#open.push(name)
     this.#next += 1
-    this.#block.push(fold(name))
-    if (this.#block.length === BLOCK_NAMES) {
-      this.#writeBlock(id >> 6)
-      this.#block = []
+    if (this.#open.length === BLOCK_NAMES) {
+      this.#write(Math.floor(id / BLOCK_NAMES))
+      this.#open = []
     }
     return id
   }
 
-  #writeBlock(block: number): void {
-    this.#writeFold.run(block, Buffer.from(`${this.#block.join('\0')}\0`, 'utf8'))
+  #write(block: number): void {
+    const text = `${this.#open.join('\0')}\0`
+    this.#writeBlock.run(block, encodeName(text))
   }
 
   #fullBlocks(): number {
-    return this.#next >> 6
+    return Math.floor(this.#next / BLOCK_NAMES)
   }
 
   #sealed(): number {

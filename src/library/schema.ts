@@ -14,11 +14,9 @@ const MIGRATIONS: readonly string[] = [
     bytes INTEGER NOT NULL DEFAULT 0
   );
 
-  -- Each distinct name once, text where it is valid UTF-8, else a blob. Rows are only ever added.
-  CREATE TABLE name (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, text NOT NULL);
-  CREATE INDEX name_hash ON name (hash);
-  -- The folded names of 64 consecutive ids, each ending in NUL: what a search reads.
-  CREATE TABLE fold (block INTEGER PRIMARY KEY, text BLOB NOT NULL);
+  -- Each distinct name once: 64 a block, each name's bytes and a NUL. The id of a name is its place. Names are only added.
+  CREATE TABLE names (block INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+  CREATE TABLE name_hash (hash INTEGER, name INTEGER, PRIMARY KEY (hash, name)) WITHOUT ROWID;
   -- Trigrams of the blocks [first, last], 4,096 buckets each.
   CREATE TABLE segment (id INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL);
   CREATE TABLE posting (segment INTEGER, bucket INTEGER, lists BLOB NOT NULL, PRIMARY KEY (segment, bucket)) WITHOUT ROWID;

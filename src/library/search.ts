@@ -5,7 +5,7 @@
 // even if the index changed in between.
 import { SpacedriveError } from '../base/errors.js'
 import type { Connection } from './connection.js'
-import { fold } from './fold.js'
+import { fold, foldBlock } from './fold.js'
 import { BLOCK_NAMES } from './names.js'
 import { Postings, trigramsOf } from './trigrams.js'
 
@@ -51,10 +51,10 @@ export class Search {
     this.#segments = connection.prepare<[], { id: number; first: number; last: number }>(
       'SELECT id, first, last FROM segment ORDER BY first',
     )
-    this.#blocks = connection.prepare<[number, number], { block: number; text: Buffer }>(
-      'SELECT block, text FROM fold WHERE block BETWEEN ? AND ? ORDER BY block',
+    this.#blocks = connection.prepare<[number, number], { block: number; bytes: Buffer }>(
+      'SELECT block, bytes FROM names WHERE block BETWEEN ? AND ? ORDER BY block',
     )
-    this.#block = connection.prepare<[number], Buffer>('SELECT text FROM fold WHERE block = ?').pluck()
+    this.#block = connection.prepare<[number], Buffer>('SELECT bytes FROM names WHERE block = ?').pluck()
     // CROSS JOIN keeps the planner from walking all entries and looking each up among the names.
     const matching = 'FROM json_each(@names) AS found CROSS JOIN entry ON entry.name = found.value'
     const kind = 'entry.kind = @kind'
@@ -126,7 +126,7 @@ export class Search {
   }
 
   *#match(query: string, filters: Filters, version: number): Generator<void, Found> {
-    const needle = Buffer.from(fold(query), 'utf8')
+    const needle = fold(query)
     const matches = new Matches(needle)
     // No name contains these two, and a NUL in the query would match across names.
     if (!/[/\0]/.test(query)) yield* this.#readBlocks(needle, matches)
@@ -146,15 +146,15 @@ export class Search {
     return total
   }
 
-  *#readBlocks(needle: Buffer, matches: Matches): Generator<void> {
-    const codes = trigramsOf(needle)
+  *#readBlocks(needle: string, matches: Matches): Generator<void> {
+    const codes = trigramsOf(Buffer.from(needle, 'utf8'))
     let unsealed = 0
     for (const { id, first, last } of this.#segments.all()) {
       unsealed = last + 1
       if (codes.length === 0) yield* this.#readAll(first, last, matches)
       else
         for (const block of this.#postings.candidates(id, codes))
-          matches.add(first + block, this.#block.get(first + block)!)
+          matches.add(first + block, foldBlock(this.#block.get(first + block)!))
     }
     yield* this.#readAll(unsealed, Number.MAX_SAFE_INTEGER, matches)
   }
@@ -162,7 +162,7 @@ export class Search {
   *#readAll(first: number, last: number, matches: Matches): Generator<void> {
     for (let from = first; from <= last;) {
       const step = this.#blocks.all(from, Math.min(last, from + BLOCKS_A_STEP - 1))
-      for (const { block, text } of step) matches.add(block, text)
+      for (const { block, bytes } of step) matches.add(block, foldBlock(bytes))
       if (step.length < BLOCKS_A_STEP) return
       from += BLOCKS_A_STEP
       yield
@@ -173,19 +173,19 @@ export class Search {
 /** Collects the names of blocks that contain the needle. */
 class Matches {
   readonly order: number[] = []
-  readonly #needle: Buffer
+  readonly #needle: string
 
-  constructor(needle: Buffer) {
+  constructor(needle: string) {
     this.#needle = needle
   }
 
-  add(block: number, text: Buffer): void {
+  add(block: number, text: string): void {
     const length = this.#needle.length
     let name = block * BLOCK_NAMES
     let start = 0
     for (let at = text.indexOf(this.#needle); at >= 0 && at < text.length; at = text.indexOf(this.#needle, start)) {
       for (; start <= at; name++) {
-        const end = text.indexOf(0, start)
+        const end = text.indexOf('\0', start)
         if (end >= at + length) {
           this.order.push(orderOf(text, start, at, end, length) + name)
           start = end + 1
@@ -199,14 +199,20 @@ class Matches {
   }
 }
 
-function orderOf(text: Buffer, start: number, at: number, end: number, length: number): number {
+function orderOf(text: string, start: number, at: number, end: number, length: number): number {
   const rank =
-    at > start ? (isWord(text[at - 1]!) ? RANK.inside : RANK.word) : end - start === length ? RANK.whole : RANK.start
+    at > start
+      ? isWord(text.charCodeAt(at - 1))
+        ? RANK.inside
+        : RANK.word
+      : end - start === length
+        ? RANK.whole
+        : RANK.start
   return (rank * LENGTHS + Math.min(end - start, LENGTHS - 1)) * NAME_IDS
 }
 
-function isWord(byte: number): boolean {
-  return byte >= 0x80 || (byte >= 0x61 && byte <= 0x7a) || (byte >= 0x30 && byte <= 0x39)
+function isWord(unit: number): boolean {
+  return unit >= 0x80 || (unit >= 0x61 && unit <= 0x7a) || (unit >= 0x30 && unit <= 0x39)
 }
 
 function firstAtLeast(order: Float64Array, value: number): number {
