@@ -1,6 +1,6 @@
 // The daemon's settings: defaults < config.json < environment < flags. Each source is checked once, the result frozen.
 import { readFileSync } from 'node:fs'
-import { z } from 'zod'
+import { z } from './base/zod.js'
 import { errnoOf, SpacedriveError } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
 import { dataDirOf, instanceOf, paths, type Environment, type Place } from './base/places.js'

@@ -72,6 +72,7 @@ test('a hard limit of 24 is explained in one sentence and a hint, exit code 78',
 test('commands other than start run under a limit at which the daemon does not', (t) => {
   using pack = packaged()
   t.is(launch('40:40', pack.launcher, ['status']).status, 0)
+  t.is(launch('40:40', LAUNCHER, ['--help']).status, 0)
   t.is(launch('40:40', pack.launcher, ['start']).status, 78)
 })
 

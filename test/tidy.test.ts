@@ -6,10 +6,11 @@ import { LIMITS } from '../src/base/limits.js'
 
 const ROOT = join(import.meta.dirname, '..', '..')
 
-/** Lowest first: a folder imports itself and what stands before it. `config` and the two roots are files of their own. */
+/** Lowest first: a folder imports itself and what stands before it. The names that are no folder are files of their own. */
 const LAYERS = [
   'base',
   'config',
+  'version',
   'protocol',
   'scan',
   'descriptors',

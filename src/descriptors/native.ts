@@ -68,7 +68,8 @@ function find(): { native: Native | null; problem: string | null } {
 
 function problemOf(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code
-  if (code === 'MODULE_NOT_FOUND') return 'not built; `npm rebuild spacedrive` builds it and says what is missing'
+  if (code === 'MODULE_NOT_FOUND')
+    return 'not built; `node scripts/native.mjs` in the directory of the package builds it, or says what is missing'
   const message = error instanceof Error ? error.message : String(error)
   return `cannot be loaded: ${message.split('\n', 1)[0]}`
 }

@@ -11,7 +11,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { z } from 'zod'
+import { z, type Infer } from '../base/zod.js'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { openConnection } from './connection.js'
 import { migrate } from './schema.js'
@@ -25,7 +25,7 @@ const LIBRARY_JSON = z.object({
   name: z.string().min(1),
   createdAt: z.string(),
 })
-export type LibraryJson = z.infer<typeof LIBRARY_JSON>
+export type LibraryJson = Infer<typeof LIBRARY_JSON>
 
 export function filesOf(folder: string) {
   return {

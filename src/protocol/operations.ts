@@ -1,6 +1,6 @@
 // Every operation a client can ask for: its parameters, where it runs, and what it may cost.
 // The one table from which validation, dispatch and documentation come.
-import { z } from 'zod'
+import { z, type Infer, type ZodType } from '../base/zod.js'
 import { LIMITS } from '../base/limits.js'
 
 const id = z.string().min(1).max(100)
@@ -82,10 +82,10 @@ export const PARAMS = {
     library: id.optional(),
   }),
   'events.unsubscribe': z.strictObject({ subscription: id }),
-} as const satisfies Record<string, z.ZodType>
+} as const satisfies Record<string, ZodType>
 
 export type OperationName = keyof typeof PARAMS
-export type ParamsOf<Name extends OperationName> = z.infer<(typeof PARAMS)[Name]>
+export type ParamsOf<Name extends OperationName> = Infer<(typeof PARAMS)[Name]>
 
 /**
  * Where an operation runs: `main` answers on the main thread, `feed` needs a WebSocket,

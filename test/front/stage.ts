@@ -193,8 +193,12 @@ function connect(port: number, protocols: string[], headers: Record<string, stri
   })
 }
 
+/** A message, as loosely as the assertions look at it. */
+// oxlint-disable-next-line typescript/no-explicit-any
+type Message = any
+
 /** The next message of a WebSocket, parsed. Messages that come while nobody waits are kept in order. */
-export function reader(ws: WebSocket): () => Promise<any> {
+export function reader(ws: WebSocket): () => Promise<Message> {
   const kept: unknown[] = []
   const waiting: ((message: unknown) => void)[] = []
   ws.on('message', (bytes) => {
