@@ -40,7 +40,10 @@ export class Library {
   pins = 0
   usedAt = performance.now()
   #name: string
+  #reading = false
   readonly #connection: Connection
+  readonly #begin
+  readonly #end
   readonly #names: Names
   readonly #search: Search
   readonly #readers: Readers
@@ -83,6 +86,8 @@ export class Library {
     this.#name = name
     this.path = path
     this.#connection = connection
+    this.#begin = connection.prepare('BEGIN')
+    this.#end = connection.prepare('COMMIT')
     this.#lock = lock
     this.#lease = lease
     this.#names = new Names(connection)
@@ -101,12 +106,26 @@ export class Library {
     return 1 + this.#readers.count
   }
 
+  /** Until `endRead`, reads share one snapshot: SQLite takes its locks once for all of them, not once a statement. */
+  beginRead(): void {
+    if (this.#connection.inTransaction) return
+    this.#begin.run()
+    this.#reading = true
+  }
+
+  endRead(): void {
+    if (!this.#reading) return
+    this.#reading = false
+    this.#end.run()
+  }
+
   /** Gives readers back that were idle for `ms`. */
   shrink(ms: number): void {
     this.#readers.closeIdle(ms)
   }
 
   close(): void {
+    this.endRead()
     this.#readers.close()
     this.#connection.close()
     this.#lock.release()
@@ -249,6 +268,7 @@ export class Library {
 
   /** Work that brings its own transactions; what was remembered of one that did not commit is forgotten. */
   commit<T>(work: () => T): T {
+    this.endRead()
     try {
       return work()
     } catch (error) {

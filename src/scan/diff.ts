@@ -38,11 +38,14 @@ export function diff(before: readonly Known[], after: readonly Found[]): Differe
     const known = left.get(found.name)
     left.delete(found.name)
     if (!known) result.added.push(found)
-    else if ((known.kind === KIND.directory) !== (found.kind === KIND.directory)) {
+    // Its name is there and nothing else is known, perhaps not even its kind: it stays what it was.
+    else if (found.unread) {
+      if (known.kind === KIND.directory) result.directories.set(found.name, known.id)
+    } else if ((known.kind === KIND.directory) !== (found.kind === KIND.directory)) {
       result.replaced.push({ id: known.id, found })
     } else {
       if (found.kind === KIND.directory) result.directories.set(found.name, known.id)
-      if (!found.unread && differs(known, found)) result.changed.push({ id: known.id, found, before: known })
+      if (differs(known, found)) result.changed.push({ id: known.id, found, before: known })
     }
   }
   result.missing.push(...left.values())

@@ -28,7 +28,7 @@ export type ReadDirectory = (path: Buffer) => Listing
  * @throws the system's error, with `code`
  */
 export const readDirectoryPlain: ReadDirectory = (path) => {
-  const device = lstatSync(path, { bigint: true }).dev
+  const device = deviceOf(path)
   const found: { name: Buffer; stat: BigIntStats | null }[] = []
   for (const name of readdirSync(path, { encoding: 'buffer' })) {
     const stat = statChild(Buffer.concat([path, SLASH, name]))
@@ -45,10 +45,23 @@ export const readDirectoryPlain: ReadDirectory = (path) => {
     listing.kinds[at] = stat === null ? KIND.other | UNREAD : kindOf(stat) | (stat.dev === device ? 0 : FOREIGN)
     if (stat === null) return
     listing.sizes[at] = Number(stat.size)
-    listing.mtimes[at] = Number(stat.mtimeNs / 1000n)
+    listing.mtimes[at] = microseconds(stat.mtimeNs)
     listing.inodes[at] = stat.ino
   })
   return listing
+}
+
+/** As the addon does, a symlink is not followed: a directory that was replaced by one must not lead out of the tree. */
+function deviceOf(path: Buffer): bigint {
+  const stat = lstatSync(path, { bigint: true })
+  if (stat.isDirectory()) return stat.dev
+  throw Object.assign(new Error('ENOTDIR: not a directory, scandir'), { code: 'ENOTDIR' })
+}
+
+/** Rounded down, before 1970 as well: BigInt's division would round towards zero. */
+export function microseconds(nanoseconds: bigint): number {
+  const rest = nanoseconds % 1000n
+  return Number((nanoseconds - (rest < 0n ? rest + 1000n : rest)) / 1000n)
 }
 
 const SLASH = Buffer.from('/')

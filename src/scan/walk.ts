@@ -2,7 +2,7 @@
 //
 // The order is depth first, a directory before what it contains, siblings by name. It is the same at every run, so that
 // a walk can go on after the last place that was stored: everything before that place is stored too.
-import { errnoOf } from '../base/errors.js'
+import { errnoOf, fromSystem } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { decodeNames, encodeName } from './names.js'
 import { FOREIGN, KIND, KIND_MASK, type Listing, type ReadDirectory } from './read.js'
@@ -88,6 +88,8 @@ function readOrTell({ root, read }: WalkOptions, path: string, out: Collector): 
   try {
     return read(path === '' ? root : Buffer.concat([root, SLASH, encodeName(path)]))
   } catch (error) {
+    // A lack of descriptors says nothing about this directory: the walk ends here, and may go on later.
+    if (fromSystem(error).code === 'BUDGET_EXHAUSTED') throw error
     const code = errnoOf(error) ?? 'EIO'
     out.add({ directory: path, count: 0, last: true, error: { code, message: (error as Error).message } })
     return null

@@ -42,6 +42,9 @@ export class Shard {
   #events: Event[] = []
   #logs: unknown[] = []
   #flushing = false
+  /** Libraries whose reads of this turn share a snapshot, which pays from the second request on. */
+  readonly #reading = new Set<Library>()
+  #several = false
 
   constructor(setup: ShardSetup, send: (message: FromShard, transfer?: MessagePort[]) => void) {
     this.#setup = setup
@@ -66,9 +69,13 @@ export class Shard {
 
   receive({ know, requests }: ToShard): void {
     for (let at = 0; know && at < know.length; at += 2) this.#pool.know(know[at]!, know[at + 1]!)
-    for (let at = 0; requests && at < requests.length; at += 3) {
+    if (!requests) return
+    this.#several = requests.length > 3
+    for (let at = 0; at < requests.length; at += 3) {
       this.#answer(requests[at] as number, requests[at + 1] as ShardOperation, requests[at + 2])
     }
+    for (const library of this.#reading) library.endRead()
+    this.#reading.clear()
   }
 
   #answer(number: number, operation: ShardOperation, params: unknown): void {
@@ -89,10 +96,15 @@ export class Shard {
     if (runsOn(operation) === 'place') return this.#create(params as { id: string; name: string })
     if (operation === 'libraries.close') return this.#close(params as ParamsOf<'libraries.close'>)
     if (operation === 'libraries.delete') return this.#delete(params as ParamsOf<'libraries.delete'>)
-    const work = IN_LIBRARY[operation] ?? this.#inLibrary[operation]
+    const read = IN_LIBRARY[operation]
+    const work = read ?? this.#inLibrary[operation]
     if (!work) throw new SpacedriveError('INTERNAL', `${operation} is no operation of a shard`)
     const { library: id } = params as { library: string }
     const library = this.#pool.peek(id)
+    if (library && read && this.#several) {
+      this.#reading.add(library)
+      library.beginRead()
+    }
     if (library) return work(library, params as never)
     return this.#pool.get(id).then((opened) => work(opened, params as never))
   }

@@ -1,0 +1,151 @@
+// What the benchmarks share: a daemon of its own, load from a process of its own, ratios of interleaved runs.
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+export const scratch = mkdtempSync(join(tmpdir(), 'spacedrive-bench-'))
+const children = new Set()
+process.on('exit', () => {
+  for (const child of children) child.kill('SIGKILL')
+  rmSync(scratch, { recursive: true, force: true })
+})
+process.on('SIGINT', () => process.exit(130))
+
+/** Starts the daemon and waits for its ready line. */
+export async function startDaemon({ args = [], nofile = null } = {}) {
+  const dataDir = mkdtempSync(join(scratch, 'data-'))
+  const command = [join(root, 'bin/spacedrive'), 'start', '--data-dir', dataDir, '--http', '127.0.0.1:0', '--json', ...args]
+  const limited = nofile === null ? command : ['prlimit', `--nofile=${nofile}:${nofile}`, ...command]
+  const child = spawn(limited[0], limited.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] })
+  const ready = JSON.parse(await firstLine(child))
+  const token = readFileSync(join(dataDir, 'token'), 'utf8').trim()
+  return { child, pid: ready.pid, http: ready.http, token, dataDir, stop: () => stop(child), call: caller(ready.http, token) }
+}
+
+/** Starts a server of ours that prints its port as its first line. */
+export async function startServer(script, ...args) {
+  const child = spawn(process.execPath, [fileURLToPath(new URL(script, import.meta.url)), ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  return { child, http: `http://127.0.0.1:${(await firstLine(child)).trim()}`, stop: () => stop(child) }
+}
+
+function firstLine(child) {
+  children.add(child)
+  child.on('exit', () => children.delete(child))
+  return new Promise((resolve, reject) => {
+    let text = ''
+    let errors = ''
+    child.stderr?.on('data', (chunk) => (errors += chunk))
+    child.stdout.on('data', (chunk) => {
+      text += chunk
+      if (text.includes('\n')) resolve(text.split('\n')[0])
+    })
+    child.on('exit', (code) => reject(new Error(`exited ${code}: ${errors}`)))
+  })
+}
+
+function stop(child) {
+  const ended = new Promise((resolve) => child.on('exit', resolve))
+  child.kill('SIGTERM')
+  return ended
+}
+
+function caller(http, token) {
+  let id = 0
+  return async (method, params = {}) => {
+    const response = await fetch(`${http}/rpc`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ jsonrpc: '2.0', id: ++id, method, params }),
+    })
+    const { result, error } = await response.json()
+    if (error) throw Object.assign(new Error(`${method}: ${error.message}`), error)
+    return result
+  }
+}
+
+/** A library with `path` indexed in it. */
+export async function index(call, path) {
+  const { id: library } = await call('libraries.create', { name: `bench ${Math.random()}` })
+  const { location, job } = await call('locations.add', { library, path })
+  await jobDone(call, library, job)
+  return { library, location }
+}
+
+export async function jobDone(call, library, job) {
+  for (;;) {
+    const { state, error } = await call('jobs.info', { library, job })
+    if (state === 'done') return
+    if (state === 'failed' || state === 'cancelled') throw new Error(`job ${state}: ${JSON.stringify(error)}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+const hasWrk = spawnSync('wrk', ['-v']).error === undefined
+
+/** Requests a second of POSTs from 64 keep-alive connections, from a process of its own; `bodies` are sent in turn. */
+export function load(url, { bodies, headers = {}, seconds = 4, connections = 64 }) {
+  return hasWrk ? loadWrk(url, bodies, headers, seconds, connections) : loadAutocannon(url, bodies, headers, seconds, connections)
+}
+
+function loadWrk(url, bodies, headers, seconds, connections) {
+  const script = join(scratch, 'load.lua')
+  const quoted = bodies.map((body) => `[==[${body}]==]`).join(',')
+  const set = Object.entries(headers).map(([name, value]) => `wrk.headers["${name}"] = "${value}"`)
+  writeFileSync(
+    script,
+    `wrk.method = "POST"\n${set.join('\n')}\nlocal ready = {}\nlocal at = 0\n` +
+      `function init() for i, body in ipairs({${quoted}}) do ready[i] = wrk.format(nil, nil, nil, body) end end\n` +
+      `function request() at = at % #ready + 1 return ready[at] end\n`,
+  )
+  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', script, url]
+  const { stdout } = spawnSync('wrk', args, { encoding: 'utf8' })
+  if (/Non-2xx/.test(stdout)) throw new Error(`answers were not 2xx:\n${stdout}`)
+  return Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)[1])
+}
+
+function loadAutocannon(url, bodies, headers, seconds, connections) {
+  const script =
+    `const autocannon = require('autocannon'); const [url, bodies, headers] = JSON.parse(process.argv[1]);` +
+    `autocannon({ url, connections: ${connections}, duration: ${seconds}, method: 'POST', headers, requests: bodies.map((body) => ({ method: 'POST', headers, body })) })` +
+    `.then((r) => { if (r.non2xx) throw new Error('not 2xx'); console.log(r.requests.average) })`
+  const { stdout } = spawnSync(process.execPath, ['-e', script, JSON.stringify([url, bodies, headers])], { cwd: root, encoding: 'utf8' })
+  return Number(stdout)
+}
+
+export function median(numbers) {
+  const sorted = [...numbers].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+}
+
+export function quantile(numbers, share) {
+  const sorted = [...numbers].sort((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]
+}
+
+/** The middle of the ratios pair by pair, and their range: what a shared machine's drift leaves standing. */
+export function ratio(ours, theirs) {
+  const each = ours.map((value, at) => value / theirs[at])
+  return { median: median(each), least: Math.min(...each), most: Math.max(...each) }
+}
+
+export function tell(what, { median: middle, least, most }, goal, better = 'higher') {
+  const met = better === 'higher' ? middle >= goal : middle <= goal
+  const sign = better === 'higher' ? '≥' : '≤'
+  console.log(`${what}: ${middle.toFixed(2)} (${least.toFixed(2)} to ${most.toFixed(2)}; goal ${sign} ${goal}: ${met ? 'met' : 'missed'})`)
+}
+
+export function freePort() {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address()
+      server.close(() => resolve(port))
+    })
+  })
+}
