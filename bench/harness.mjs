@@ -1,6 +1,7 @@
 // What the benchmarks share: a daemon of its own, load from a process of its own, ratios of interleaved runs.
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { Agent, request } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,12 +19,29 @@ process.on('SIGINT', () => process.exit(130))
 /** Starts the daemon and waits for its ready line. */
 export async function startDaemon({ args = [], nofile = null } = {}) {
   const dataDir = mkdtempSync(join(scratch, 'data-'))
-  const command = [join(root, 'bin/spacedrive'), 'start', '--data-dir', dataDir, '--http', '127.0.0.1:0', '--json', ...args]
+  const command = [
+    join(root, 'bin/spacedrive'),
+    'start',
+    '--data-dir',
+    dataDir,
+    '--http',
+    '127.0.0.1:0',
+    '--json',
+    ...args,
+  ]
   const limited = nofile === null ? command : ['prlimit', `--nofile=${nofile}:${nofile}`, ...command]
   const child = spawn(limited[0], limited.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] })
   const ready = JSON.parse(await firstLine(child))
   const token = readFileSync(join(dataDir, 'token'), 'utf8').trim()
-  return { child, pid: ready.pid, http: ready.http, token, dataDir, stop: () => stop(child), call: caller(ready.http, token) }
+  return {
+    child,
+    pid: ready.pid,
+    http: ready.http,
+    token,
+    dataDir,
+    stop: () => stop(child),
+    call: caller(ready.http, token),
+  }
 }
 
 /** Starts a server of ours that prints its port as its first line. */
@@ -55,18 +73,28 @@ function stop(child) {
   return ended
 }
 
+/** Over one kept-alive connection: `fetch` alone would cost more than most answers. */
 function caller(http, token) {
+  const agent = new Agent({ keepAlive: true, maxSockets: 64 })
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
   let id = 0
   return async (method, params = {}) => {
-    const response = await fetch(`${http}/rpc`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ jsonrpc: '2.0', id: ++id, method, params }),
-    })
-    const { result, error } = await response.json()
+    const body = JSON.stringify({ jsonrpc: '2.0', id: ++id, method, params })
+    const { result, error } = JSON.parse(await post(`${http}/rpc`, { agent, headers }, body))
     if (error) throw Object.assign(new Error(`${method}: ${error.message}`), error)
     return result
   }
+}
+
+function post(url, options, body) {
+  return new Promise((resolve, reject) => {
+    const sent = request(url, { ...options, method: 'POST' }, (response) => {
+      let text = ''
+      response.setEncoding('utf8').on('data', (chunk) => (text += chunk))
+      response.on('end', () => resolve(text)).on('error', reject)
+    })
+    sent.on('error', reject).end(body)
+  })
 }
 
 /** A library with `path` indexed in it. */
@@ -90,7 +118,9 @@ const hasWrk = spawnSync('wrk', ['-v']).error === undefined
 
 /** Requests a second of POSTs from 64 keep-alive connections, from a process of its own; `bodies` are sent in turn. */
 export function load(url, { bodies, headers = {}, seconds = 4, connections = 64 }) {
-  return hasWrk ? loadWrk(url, bodies, headers, seconds, connections) : loadAutocannon(url, bodies, headers, seconds, connections)
+  return hasWrk
+    ? loadWrk(url, bodies, headers, seconds, connections)
+    : loadAutocannon(url, bodies, headers, seconds, connections)
 }
 
 function loadWrk(url, bodies, headers, seconds, connections) {
@@ -114,7 +144,10 @@ function loadAutocannon(url, bodies, headers, seconds, connections) {
     `const autocannon = require('autocannon'); const [url, bodies, headers] = JSON.parse(process.argv[1]);` +
     `autocannon({ url, connections: ${connections}, duration: ${seconds}, method: 'POST', headers, requests: bodies.map((body) => ({ method: 'POST', headers, body })) })` +
     `.then((r) => { if (r.non2xx) throw new Error('not 2xx'); console.log(r.requests.average) })`
-  const { stdout } = spawnSync(process.execPath, ['-e', script, JSON.stringify([url, bodies, headers])], { cwd: root, encoding: 'utf8' })
+  const { stdout } = spawnSync(process.execPath, ['-e', script, JSON.stringify([url, bodies, headers])], {
+    cwd: root,
+    encoding: 'utf8',
+  })
   return Number(stdout)
 }
 
@@ -138,7 +171,9 @@ export function ratio(ours, theirs) {
 export function tell(what, { median: middle, least, most }, goal, better = 'higher') {
   const met = better === 'higher' ? middle >= goal : middle <= goal
   const sign = better === 'higher' ? '≥' : '≤'
-  console.log(`${what}: ${middle.toFixed(2)} (${least.toFixed(2)} to ${most.toFixed(2)}; goal ${sign} ${goal}: ${met ? 'met' : 'missed'})`)
+  console.log(
+    `${what}: ${middle.toFixed(2)} (${least.toFixed(2)} to ${most.toFixed(2)}; goal ${sign} ${goal}: ${met ? 'met' : 'missed'})`,
+  )
 }
 
 export function freePort() {

@@ -8,14 +8,25 @@ const ROUNDS = Number(process.env.ROUNDS ?? 5)
 const daemon = await startDaemon()
 const { library, location } = await index(daemon.call, process.env.TREE ?? '/usr/share')
 const { items } = await daemon.call('search.files', { library, query: '', limit: 1000 })
-const bodies = items.slice(0, 500).map(({ id }, at) => JSON.stringify({ jsonrpc: '2.0', id: at, method: 'files.get', params: { library, id } }))
+const bodies = items
+  .slice(0, 500)
+  .map(({ id }, at) => JSON.stringify({ jsonrpc: '2.0', id: at, method: 'files.get', params: { library, id } }))
 
 const plain = join(scratch, 'plain.db')
 const database = new Database(plain)
 database.exec('CREATE TABLE file (id INTEGER PRIMARY KEY, location, path, name, kind, size, mtime, inode)')
 const insert = database.prepare('INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
 for (const item of items) {
-  insert.run(Number(item.id), location, item.path, item.name, item.kind, item.size, Date.parse(item.modifiedAt) * 1000, item.inode)
+  insert.run(
+    Number(item.id),
+    location,
+    item.path,
+    item.name,
+    item.kind,
+    item.size,
+    Date.parse(item.modifiedAt) * 1000,
+    item.inode,
+  )
 }
 database.close()
 
@@ -29,7 +40,8 @@ for (let round = 0; round < ROUNDS; round++) {
   runs.ours.push(load(`${daemon.http}/rpc`, { bodies, headers }))
   runs.fastify.push(load(`${fastify.http}/rpc`, { bodies, headers }))
 }
-for (const [name, all] of Object.entries(runs)) console.log(`${name.padEnd(8)} ${all.map((each) => Math.round(each)).join(' ')} requests/s`)
+for (const [name, all] of Object.entries(runs))
+  console.log(`${name.padEnd(8)} ${all.map((each) => Math.round(each)).join(' ')} requests/s`)
 tell('files.get over HTTP, of a bare uWebSockets echo', ratio(runs.ours, runs.echo), 0.38)
 tell('files.get over HTTP, of fastify + better-sqlite3', ratio(runs.ours, runs.fastify), 2.5)
 await Promise.all([daemon.stop(), echo.stop(), fastify.stop()])

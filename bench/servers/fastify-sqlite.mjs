@@ -11,7 +11,12 @@ fastify.post('/rpc', (request) => {
   return {
     jsonrpc: '2.0',
     id,
-    result: { ...row, id: String(row.id), library: params.library, modifiedAt: new Date(row.mtime / 1000).toISOString() },
+    result: {
+      ...row,
+      id: String(row.id),
+      library: params.library,
+      modifiedAt: new Date(row.mtime / 1000).toISOString(),
+    },
   }
 })
 await fastify.listen({ host: '127.0.0.1', port: 0 })

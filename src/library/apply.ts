@@ -190,10 +190,11 @@ export class Applier {
 
   /** An entry keeps its id when it is found under another name: the same inode, and no longer where it was. */
   #moveHere(parent: number, directory: string, found: Found): boolean {
-    if (found.unread) return false
+    // The root of another file system has a number of its own, which here may have been anything's.
+    if (found.unread || found.foreign) return false
     const entry = this.#statements.byInode
       .all(bindInode(found.inode), this.#location.id, found.kind)
-      .find((each) => this.#isMoved(each, found))
+      .find((each) => this.#isMoved(each, found) && !this.#isAbove(each, parent))
     if (!entry) return false
     this.#statements.move.run(parent, this.#stores.names.idOf(found.name), entry.id)
     this.#change(entry.id, found, this.#known(entry))
@@ -208,6 +209,16 @@ export class Applier {
     if (entry.parent < 0) return false
     const same = found.kind === KIND.directory || (entry.size === found.size && entry.mtime === found.mtime)
     return same && (this.#statements.isMissing.get(entry.id) !== undefined || !this.#isThere(entry))
+  }
+
+  /**
+   * A directory may come to lie below a new one of its old name, between the two halves of a scan that was interrupted:
+   * the index still has the old one under that name, and would make it its own child.
+   */
+  #isAbove(entry: Entry, directory: number): boolean {
+    if (entry.kind !== KIND.directory) return false
+    for (let id = directory; id > 0; id = this.#stores.entries.byId(id)?.parent ?? 0) if (id === entry.id) return true
+    return false
   }
 
   /** False only when the disk says that it is gone; an error of any other kind proves nothing. */

@@ -88,7 +88,7 @@ export class Entries {
       ...(isPrintable(name) ? {} : { nameBytes: encodeName(name).toString('base64') }),
       kind: ENTRY_KINDS[entry.kind]!,
       size: entry.size,
-      modifiedAt: new Date(entry.mtime / 1000).toISOString(),
+      modifiedAt: dateOf(entry.mtime),
       inode: typeof entry.inode === 'number' ? entry.inode : unsigned(entry.inode),
     }
   }
@@ -233,6 +233,13 @@ function readCursor(cursor: string): Child {
     // Told below: a cursor that does not parse is as foreign as one of another shape.
   }
   throw new SpacedriveError('BAD_REQUEST', 'not a cursor of this listing')
+}
+
+/** The calendar's last day for times past it: file systems store what no date can say. */
+const DATE_MS_MAX = 8.64e15
+
+function dateOf(mtime: number): string {
+  return new Date(Math.max(-DATE_MS_MAX, Math.min(DATE_MS_MAX, mtime / 1000))).toISOString()
 }
 
 /** Absolute, without `.`, `..` and doubled slashes. */

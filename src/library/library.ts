@@ -207,11 +207,12 @@ export class Library {
     this.#connection.prepare('DELETE FROM missing WHERE location = ?').run(location.id)
   }
 
-  /** At the end of a scan: the last names get their trigrams, and SQLite looks at its tables again. */
+  /** At the end of a scan: the last names get their trigrams, and the disk gets back what the log of it took. */
   settle(): void {
     this.#names.seal()
     this.#names.forget()
     this.#connection.pragma('optimize')
+    this.#connection.pragma('wal_checkpoint(TRUNCATE)')
   }
 
   /** Deletes the entries of a location that is being removed, at most so many; true when none is left. */
@@ -238,8 +239,8 @@ export class Library {
     const run = (search: Search) => search.search(query, wanted, limit ?? LIMITS.pageDefault, cursor, this.version)
     const reader = Search.readsAll(query) ? this.#readers.borrow() : null
     const page = reader ? await this.#readSlowly(reader, run) : finish(run(this.#search))
-    const { total, ids, cursor: next } = page
-    return { total, items: this.entries.items(ids), ...(next === undefined ? {} : { cursor: next }) }
+    const { total, entries, cursor: next } = page
+    return { total, items: entries.map((entry) => this.entries.item(entry)), ...(next === undefined ? {} : { cursor: next }) }
   }
 
   /** In a snapshot of its own, with room for other requests between two steps. */

@@ -14,7 +14,7 @@ const REMEMBERED_MAX = 200_000
 const BLOCKS_KEPT = 2_048
 /** Blocks without trigrams are searched by reading them all: this many cost about a millisecond. */
 const UNSEALED_BLOCKS_MAX = 256
-const SEALED_BLOCKS_MIN = 64
+const SEALED_BLOCKS_MIN = 8
 /** A segment is built in one go; this many blocks take some 100 ms. */
 const SEGMENT_BLOCKS_MAX = 2048
 

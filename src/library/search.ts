@@ -5,6 +5,7 @@
 // even if the index changed in between.
 import { SpacedriveError } from '../base/errors.js'
 import type { Connection } from './connection.js'
+import { ENTRY_COLUMNS, type Entry } from './entries.js'
 import { fold, foldBlock } from './fold.js'
 import { BLOCK_NAMES } from './names.js'
 import { Postings, trigramsOf } from './trigrams.js'
@@ -16,8 +17,8 @@ export interface Filters {
 
 export interface Page {
   readonly total: number
-  /** Ids of entries, best first. */
-  readonly ids: readonly number[]
+  /** Best first. */
+  readonly entries: readonly Entry[]
   readonly cursor?: string
 }
 
@@ -26,6 +27,12 @@ interface Found {
   /** One number per matching name, ascending: rank, length and id of the name. */
   readonly order: Float64Array
   readonly total: number
+}
+
+interface Paged {
+  readonly kind: number | null
+  readonly location: number | null
+  readonly limit: number
 }
 
 /** Results kept so that later pages cost nothing; emptied by any change. */
@@ -43,6 +50,7 @@ export class Search {
   readonly #blocks
   readonly #block
   readonly #count
+  readonly #rest
   readonly #page
   readonly #results = new Map<string, Found>()
 
@@ -66,12 +74,14 @@ export class Search {
       location: count(`WHERE ${location}`),
       both: count(`WHERE ${kind} AND ${location}`),
     }
-    this.#page = connection
-      .prepare<{ name: number; after: number; kind: number | null; location: number | null; limit: number }, number>(
-        `SELECT id FROM entry WHERE name = @name AND id > @after AND (@kind IS NULL OR kind = @kind)
-         AND (@location IS NULL OR location = @location) ORDER BY id LIMIT @limit`,
-      )
-      .pluck()
+    const filtered = '(@kind IS NULL OR kind = @kind) AND (@location IS NULL OR location = @location)'
+    this.#rest = connection.prepare<Paged & { name: number; after: number }, Entry>(
+      `SELECT ${ENTRY_COLUMNS} FROM entry WHERE name = @name AND id > @after AND ${filtered} ORDER BY id LIMIT @limit`,
+    )
+    // In the order of the names given, within one name by id: that is the order in which the joined loops run.
+    this.#page = connection.prepare<Paged & { names: string }, Entry>(
+      `SELECT ${ENTRY_COLUMNS} ${matching} WHERE ${filtered} LIMIT @limit`,
+    )
   }
 
   /** True when no trigram narrows the search down, so that it reads every name. */
@@ -92,27 +102,33 @@ export class Search {
     version: number,
   ): Generator<void, Page> {
     const found = yield* this.#find(query, filters, version)
-    const from = cursor === undefined ? { order: -1, id: -1 } : readCursor(cursor)
-    const ids: number[] = []
-    let at = firstAtLeast(found.order, from.order)
-    let last = from
-    for (; at < found.order.length && ids.length <= limit; at++) {
-      const order = found.order[at]!
-      const more = this.#page.all({
-        name: order % NAME_IDS,
-        after: order === from.order ? from.id : -1,
-        kind: filters.kind ?? null,
-        location: filters.location ?? null,
-        limit: limit + 1 - ids.length,
-      })
-      for (const id of more) {
-        if (ids.length < limit) last = { order, id }
-        ids.push(id)
+    const entries = this.#read(found.order, filters, limit + 1, cursor)
+    const { total } = found
+    if (entries.length <= limit) return { total, entries }
+    const page = entries.slice(0, limit)
+    const last = page.at(-1)!
+    const order = found.order.findLast((each) => each % NAME_IDS === last.name)!
+    return { total, entries: page, cursor: writeCursor({ order, id: last.id }) }
+  }
+
+  /** Entries in order from the cursor on, `most` of them or fewer. */
+  #read(order: Float64Array, { kind, location }: Filters, most: number, cursor: string | undefined): Entry[] {
+    const filter = { kind: kind ?? null, location: location ?? null }
+    const entries: Entry[] = []
+    let at = 0
+    if (cursor !== undefined) {
+      const from = readCursor(cursor)
+      at = firstAtLeast(order, from.order)
+      if (order[at] === from.order) {
+        entries.push(...this.#rest.all({ ...filter, name: from.order % NAME_IDS, after: from.id, limit: most }))
+        at += 1
       }
     }
-    const total = found.total
-    if (ids.length <= limit) return { total, ids }
-    return { total, ids: ids.slice(0, limit), cursor: writeCursor(last) }
+    for (; at < order.length && entries.length < most; at += most) {
+      const names = JSON.stringify(Array.from(order.subarray(at, at + most), (each) => each % NAME_IDS))
+      entries.push(...this.#page.all({ ...filter, names, limit: most - entries.length }))
+    }
+    return entries
   }
 
   *#find(query: string, filters: Filters, version: number): Generator<void, Found> {

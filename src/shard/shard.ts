@@ -101,7 +101,7 @@ export class Shard {
     if (!work) throw new SpacedriveError('INTERNAL', `${operation} is no operation of a shard`)
     const { library: id } = params as { library: string }
     const library = this.#pool.peek(id)
-    if (library && read && this.#several) {
+    if (library && read && (this.#several || MANY_READS.has(operation))) {
       this.#reading.add(library)
       library.beginRead()
     }
@@ -315,6 +315,9 @@ export class Shard {
     this.#counts[COUNTS.queued] = queued
   }
 }
+
+/** Operations of so many reads that a snapshot pays for a single one. */
+const MANY_READS: ReadonlySet<ShardOperation> = new Set(['files.list', 'search.files'])
 
 /** Operations that need nothing but the library they are asked of. */
 const IN_LIBRARY: Partial<Record<LibraryOperation, InLibrary>> = {
