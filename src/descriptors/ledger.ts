@@ -310,7 +310,9 @@ export class Ledger {
       const line = this.#waiters.get(descriptorClass) ?? []
       this.#waiters.set(descriptorClass, line)
       line.push({ wants: count, deadline: performance.now() + waitMs, settle })
-      void this.#watch()
+      // Who watches already sleeps until the nearest deadline it knows of; this one may be nearer.
+      if (this.#watching) this.#wake()
+      else void this.#watch()
     })
   }
 

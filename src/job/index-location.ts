@@ -7,6 +7,7 @@ import type { Library } from '../library/library.js'
 import type { Location } from '../library/locations.js'
 import type { JobRow } from '../library/jobs.js'
 import { encodeName, printable } from '../scan/names.js'
+import { microseconds } from '../scan/read.js'
 import type { Batch, Place, WalkOptions } from '../scan/walk.js'
 
 /** A walk in another thread, batch by batch; it reads ahead by a few. */
@@ -60,7 +61,7 @@ export async function indexLocation(setup: IndexSetup): Promise<void> {
       if (signal.aborted) return
     }
     const walked = JSON.stringify({ fresh: start.fresh, place: null, walked: true } satisfies Checkpoint)
-    library.jobs.writeProgress(job.id, { checkpoint: walked, done, fraction: 1, failures: [] })
+    library.write(() => library.jobs.writeProgress(job.id, { checkpoint: walked, done, fraction: 1, failures: [] }))
   }
   for (;;) {
     const applied = library.commit(() => applier.finishSlice())
@@ -69,8 +70,8 @@ export async function indexLocation(setup: IndexSetup): Promise<void> {
     await breathe()
     if (signal.aborted) return
   }
-  library.locations.markScanned(location)
-  library.settle()
+  library.write(() => library.locations.markScanned(location))
+  library.commit(() => library.settle())
 }
 
 function readCheckpoint(job: JobRow, library: Library, location: Location): Checkpoint {
@@ -89,7 +90,7 @@ function readRoot(library: Library, location: Location, applier: ReturnType<Libr
     if (!stat.isDirectory())
       throw new SpacedriveError('PATH_REFUSED', `${printable(location.path)} is no directory any more`)
     library.write(() =>
-      applier.updateRoot({ size: Number(stat.size), mtime: Number(stat.mtimeNs / 1000n), inode: stat.ino }),
+      applier.updateRoot({ size: Number(stat.size), mtime: microseconds(stat.mtimeNs), inode: stat.ino }),
     )
   } catch (error) {
     throw unreadable(location, error)

@@ -125,6 +125,9 @@ export class Runner {
     const { log } = this.#setup
     const told = new Throttled(LIMITS.jobProgressMs, () => this.#tell(library, job))
     const changes = new Changes(LIMITS.jobProgressMs, (event) => this.#setup.publish({ ...event, library: library.id }))
+    // Cancelled or paused while it waited in line for its next try: then it is not this run's any more.
+    const { state } = library.jobs.get(job)
+    if (state !== 'queued' && state !== 'running') return
     try {
       library.jobs.setState(job, 'running')
       this.#tell(library, job)
@@ -159,7 +162,8 @@ export class Runner {
 
   #again(waiting: Waiting): void {
     setTimeout(() => {
-      if (this.#stopped || this.#running.has(waiting.job)) return
+      const here = this.#running.has(waiting.job) || this.#waiting.some(({ job }) => job === waiting.job)
+      if (this.#stopped || here) return
       this.#waiting.push({ library: waiting.library, job: waiting.job })
       this.#startNext()
     }, AGAIN_MS).unref()

@@ -10,7 +10,7 @@ import { decodeNames, encodeName } from '../scan/names.js'
 import { FOREIGN, KIND, KIND_MASK, kindOf, UNREAD } from '../scan/read.js'
 import type { Batch, Place, Run } from '../scan/walk.js'
 import type { Connection } from './connection.js'
-import { ENTRY_COLUMNS, type Entries, type Entry } from './entries.js'
+import { ENTRY_COLUMNS, toEntry, type Entries, type Entry, type EntryRow } from './entries.js'
 import type { Counts, Location, Locations } from './locations.js'
 import type { Names } from './names.js'
 
@@ -194,6 +194,7 @@ export class Applier {
     if (found.unread || found.foreign) return false
     const entry = this.#statements.byInode
       .all(bindInode(found.inode), this.#location.id, found.kind)
+      .map(toEntry)
       .find((each) => this.#isMoved(each, found) && !this.#isAbove(each, parent))
     if (!entry) return false
     this.#statements.move.run(parent, this.#stores.names.idOf(found.name), entry.id)
@@ -278,9 +279,11 @@ function prepare(connection: Connection) {
     update: connection.prepare('UPDATE entry SET kind = ?, size = ?, mtime = ?, inode = ? WHERE id = ?'),
     move: connection.prepare('UPDATE entry SET parent = ?, name = ? WHERE id = ?'),
     delete: connection.prepare('DELETE FROM entry WHERE id = ?'),
-    byInode: connection.prepare<[number | bigint, number, number], Entry>(
-      `SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.inode = ? AND entry.location = ? AND entry.kind = ?`,
-    ),
+    byInode: connection
+      .prepare<[number | bigint, number, number], EntryRow>(
+        `SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.inode = ? AND entry.location = ? AND entry.kind = ?`,
+      )
+      .raw(),
     tree: connection.prepare<[number], { entry: number; kind: number; size: number }>(
       `WITH RECURSIVE tree (id, depth) AS (
          SELECT ?, 0 UNION ALL SELECT entry.id, depth + 1 FROM tree CROSS JOIN entry ON entry.parent = tree.id

@@ -1,6 +1,6 @@
 // One SQLite connection to a library's database: how it is opened, proven and closed, and what its errors mean.
 import Database from 'better-sqlite3'
-import { closeSync, existsSync, openSync, statfsSync } from 'node:fs'
+import { accessSync, closeSync, constants, existsSync, openSync, statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
@@ -28,9 +28,14 @@ export function openConnection(path: string, create = false): Connection {
     } catch (error) {
       connection?.close()
       const known = fromSqlite(error, path)
-      if (known.code !== 'READ_ONLY' || tries >= OPEN_TRIES) throw known
+      if ((known.code !== 'READ_ONLY' && !isCantOpen(error)) || tries >= OPEN_TRIES) throw known
     }
   }
+}
+
+/** SQLite says no more when -wal or -shm met the end of the descriptors; by now there may be one again. */
+function isCantOpen(error: unknown): boolean {
+  return errnoOf(error)?.startsWith('SQLITE_CANTOPEN') ?? false
 }
 
 function configure(connection: Connection, create: boolean): void {
@@ -69,8 +74,21 @@ export function fromSqlite(error: unknown, path: string): SpacedriveError {
   if (code.startsWith('SQLITE_CORRUPT') || code.startsWith('SQLITE_NOTADB')) {
     return known('LIBRARY_DAMAGED', `${path} is damaged: ${said}`)
   }
-  if (code.startsWith('SQLITE_CANTOPEN') && !existsSync(path)) return known('LIBRARY_DAMAGED', `${path} is missing`)
+  if (code.startsWith('SQLITE_CANTOPEN')) {
+    const refused = permissionProblem(dirname(path)) ?? (existsSync(path) ? permissionProblem(path) : null)
+    if (refused) return known('READ_ONLY', `${path} cannot be opened: ${refused}`)
+    if (!existsSync(path)) return known('LIBRARY_DAMAGED', `${path} is missing`)
+  }
   return known('INTERNAL', `${path}: ${said} (${code})`)
+}
+
+function permissionProblem(path: string): string | null {
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK)
+    return null
+  } catch (error) {
+    return ['EACCES', 'EPERM', 'EROFS'].includes(errnoOf(error) ?? '') ? (error as Error).message : null
+  }
 }
 
 /** SQLite reports a lack of descriptors or space as a bare code 14 or 10; a probe tells. */

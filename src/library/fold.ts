@@ -8,7 +8,8 @@ const MARKS = /[\u0300-\u036f]/g
 /** "Übersicht.md" and "ubersicht.MD" fold alike; other scripts keep their vowel signs. */
 export function fold(name: string): string {
   if (PLAIN.test(name)) return name.toLowerCase()
-  return printable(name).toLowerCase().normalize('NFKD').replace(MARKS, '')
+  // Capitals last: compatibility letters bring some ("™" is TM). The sigma that ends a word is any other in mid-word.
+  return printable(name).normalize('NFKD').replace(MARKS, '').toLowerCase().replaceAll('ς', 'σ')
 }
 
 /** A block of names, each ending in NUL, folded as one: no rule of folding reaches across a NUL. */

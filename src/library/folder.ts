@@ -8,6 +8,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -18,6 +19,8 @@ import { migrate } from './schema.js'
 
 export const FOLDER_ENDING = '.sdlibrary'
 const FORMAT = 1
+/** What is longer was not written by us, and is not read into memory. */
+const JSON_BYTES_MAX = 64 << 10
 
 const LIBRARY_JSON = z.object({
   format: z.int(),
@@ -43,9 +46,14 @@ export function readLibraryJson(folder: string): LibraryJson {
   const damaged = (why: string) => new SpacedriveError('LIBRARY_DAMAGED', `${path} ${why}`)
   let text: string
   try {
+    const stat = statSync(path)
+    // Reading a pipe would wait for ever.
+    if (!stat.isFile() || stat.size > JSON_BYTES_MAX) throw damaged('is not a file of a library')
     text = readFileSync(path, 'utf8')
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') throw damaged('is missing')
+    const errno = errnoOf(error)
+    if (errno === 'ENOENT' || errno === 'ENOTDIR') throw damaged('is missing')
+    if (errno === 'EACCES') throw new SpacedriveError('READ_ONLY', `${path} may not be read by this user`)
     throw fromSystem(error)
   }
   let value: unknown
@@ -60,6 +68,21 @@ export function readLibraryJson(folder: string): LibraryJson {
     throw new SpacedriveError('LIBRARY_NEWER', `${path} has format ${checked.data.format}, known is ${FORMAT}`)
   }
   return checked.data
+}
+
+/**
+ * SQLite takes an empty file for a new database, and throws away the -wal beside it: what a library is made of is there
+ * from its creation on.
+ *
+ * @throws LIBRARY_DAMAGED
+ */
+export function requireDatabase(folder: string): void {
+  const path = filesOf(folder).database
+  const damaged = (why: string) => new SpacedriveError('LIBRARY_DAMAGED', `${path} ${why}`)
+  const stat = statSync(path, { throwIfNoEntry: false })
+  if (!stat) throw damaged('is missing')
+  if (!stat.isFile()) throw damaged('is not a file')
+  if (stat.size === 0) throw damaged('is empty')
 }
 
 /** Whole or not at all: written aside, then renamed. */
@@ -92,12 +115,24 @@ export function createFolder(libraries: string, id: string, name: string): strin
       connection.close()
     }
     writeLibraryJson(aside, { id, name, createdAt: new Date().toISOString() })
-    const folder = freeFolder(libraries, name)
-    renameSync(aside, folder)
-    return folder
+    return moveTo(aside, () => freeFolder(libraries, name))
   } catch (error) {
     rmSync(aside, { recursive: true, force: true })
     throw fromSystem(error)
+  }
+}
+
+/** Another thread may take the free name first; then the next one is tried. */
+function moveTo(aside: string, free: () => string): string {
+  for (;;) {
+    const folder = free()
+    try {
+      renameSync(aside, folder)
+      return folder
+    } catch (error) {
+      const errno = errnoOf(error)
+      if (errno !== 'ENOTEMPTY' && errno !== 'EEXIST') throw error
+    }
   }
 }
 

@@ -11,7 +11,7 @@ import { KIND } from '../scan/read.js'
 import { Applier } from './apply.js'
 import { openConnection, fromSqlite, type Connection } from './connection.js'
 import { Entries, rootName } from './entries.js'
-import { filesOf, readLibraryJson, writeLibraryJson } from './folder.js'
+import { filesOf, readLibraryJson, requireDatabase, writeLibraryJson } from './folder.js'
 import { Jobs } from './jobs.js'
 import { locationItem, Locations, type Location } from './locations.js'
 import { holdLock, type Lock } from './lock.js'
@@ -63,6 +63,7 @@ export class Library {
         throw new SpacedriveError('LIBRARY_DAMAGED', `${filesOf(path).json} has another id than ${id}`)
       lock = holdLock(filesOf(path).lock)
       if (!lock) throw new SpacedriveError('LIBRARY_LOCKED', `another process has the library "${json.name}" open`)
+      requireDatabase(path)
       connection = openConnection(filesOf(path).database)
       migrate(connection, json.name)
       return new Library(json, path, connection, lock, ledger, lease)
@@ -240,7 +241,11 @@ export class Library {
     const reader = Search.readsAll(query) ? this.#readers.borrow() : null
     const page = reader ? await this.#readSlowly(reader, run) : finish(run(this.#search))
     const { total, entries, cursor: next } = page
-    return { total, items: entries.map((entry) => this.entries.item(entry)), ...(next === undefined ? {} : { cursor: next }) }
+    return {
+      total,
+      items: entries.map((entry) => this.entries.item(entry)),
+      ...(next === undefined ? {} : { cursor: next }),
+    }
   }
 
   /** In a snapshot of its own, with room for other requests between two steps. */

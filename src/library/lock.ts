@@ -20,6 +20,9 @@ export function holdLock(path: string): Lock | null {
     database.pragma('journal_mode = MEMORY') // no journal file: one descriptor in all
     database.pragma('locking_mode = EXCLUSIVE')
     database.exec('BEGIN EXCLUSIVE')
+    // A connection that SQLite demoted to read-only, as it does when an open met EMFILE, begins too and locks nothing.
+    // This write, never committed, fails on one.
+    database.pragma('user_version = 1')
     const held = database
     return { release: () => held.close() }
   } catch (error) {

@@ -5,7 +5,7 @@
 // even if the index changed in between.
 import { SpacedriveError } from '../base/errors.js'
 import type { Connection } from './connection.js'
-import { ENTRY_COLUMNS, type Entry } from './entries.js'
+import { ENTRY_COLUMNS, toEntry, type Entry, type EntryRow } from './entries.js'
 import { fold, foldBlock } from './fold.js'
 import { BLOCK_NAMES } from './names.js'
 import { Postings, trigramsOf } from './trigrams.js'
@@ -26,7 +26,8 @@ interface Found {
   readonly version: number
   /** One number per matching name, ascending: rank, length and id of the name. */
   readonly order: Float64Array
-  readonly total: number
+  /** -1 until it is counted. */
+  total: number
 }
 
 interface Paged {
@@ -37,6 +38,8 @@ interface Paged {
 
 /** Results kept so that later pages cost nothing; emptied by any change. */
 const RESULTS_KEPT = 8
+/** Folded blocks kept: some 2 MB. */
+const TEXTS_KEPT = 1_024
 /** What is done between two steps: some milliseconds each. */
 const BLOCKS_A_STEP = 512
 const NAMES_A_STEP = 5_000
@@ -53,6 +56,7 @@ export class Search {
   readonly #rest
   readonly #page
   readonly #results = new Map<string, Found>()
+  readonly #texts = new Map<number, string>()
 
   constructor(connection: Connection) {
     this.#postings = new Postings(connection)
@@ -75,13 +79,17 @@ export class Search {
       both: count(`WHERE ${kind} AND ${location}`),
     }
     const filtered = '(@kind IS NULL OR kind = @kind) AND (@location IS NULL OR location = @location)'
-    this.#rest = connection.prepare<Paged & { name: number; after: number }, Entry>(
-      `SELECT ${ENTRY_COLUMNS} FROM entry WHERE name = @name AND id > @after AND ${filtered} ORDER BY id LIMIT @limit`,
-    )
+    this.#rest = connection
+      .prepare<Paged & { name: number; after: number }, EntryRow>(
+        `SELECT ${ENTRY_COLUMNS} FROM entry WHERE name = @name AND id > @after AND ${filtered} ORDER BY id LIMIT @limit`,
+      )
+      .raw()
     // In the order of the names given, within one name by id: that is the order in which the joined loops run.
-    this.#page = connection.prepare<Paged & { names: string }, Entry>(
-      `SELECT ${ENTRY_COLUMNS} ${matching} WHERE ${filtered} LIMIT @limit`,
-    )
+    this.#page = connection
+      .prepare<Paged & { names: string }, EntryRow>(
+        `SELECT ${ENTRY_COLUMNS} ${matching} WHERE ${filtered} LIMIT @limit`,
+      )
+      .raw()
   }
 
   /** True when no trigram narrows the search down, so that it reads every name. */
@@ -103,6 +111,9 @@ export class Search {
   ): Generator<void, Page> {
     const found = yield* this.#find(query, filters, version)
     const entries = this.#read(found.order, filters, limit + 1, cursor)
+    // A first page that holds everything is the count.
+    const whole = cursor === undefined && entries.length <= limit
+    if (found.total < 0) found.total = whole ? entries.length : yield* this.#countEntries(found.order, filters)
     const { total } = found
     if (entries.length <= limit) return { total, entries }
     const page = entries.slice(0, limit)
@@ -120,13 +131,15 @@ export class Search {
       const from = readCursor(cursor)
       at = firstAtLeast(order, from.order)
       if (order[at] === from.order) {
-        entries.push(...this.#rest.all({ ...filter, name: from.order % NAME_IDS, after: from.id, limit: most }))
+        entries.push(
+          ...this.#rest.all({ ...filter, name: from.order % NAME_IDS, after: from.id, limit: most }).map(toEntry),
+        )
         at += 1
       }
     }
     for (; at < order.length && entries.length < most; at += most) {
       const names = JSON.stringify(Array.from(order.subarray(at, at + most), (each) => each % NAME_IDS))
-      entries.push(...this.#page.all({ ...filter, names, limit: most - entries.length }))
+      entries.push(...this.#page.all({ ...filter, names, limit: most - entries.length }).map(toEntry))
     }
     return entries
   }
@@ -135,19 +148,19 @@ export class Search {
     const key = JSON.stringify([query, filters.kind, filters.location])
     const known = this.#results.get(key)
     this.#results.delete(key)
-    const found = known?.version === version ? known : yield* this.#match(query, filters, version)
+    const found = known?.version === version ? known : yield* this.#match(query, version)
     this.#results.set(key, found)
     if (this.#results.size > RESULTS_KEPT) this.#results.delete(this.#results.keys().next().value!)
     return found
   }
 
-  *#match(query: string, filters: Filters, version: number): Generator<void, Found> {
+  *#match(query: string, version: number): Generator<void, Found> {
     const needle = fold(query)
     const matches = new Matches(needle)
     // No name contains these two, and a NUL in the query would match across names.
     if (!/[/\0]/.test(query)) yield* this.#readBlocks(needle, matches)
     const order = Float64Array.from(matches.order).sort()
-    return { version, order, total: yield* this.#countEntries(order, filters) }
+    return { version, order, total: -1 }
   }
 
   *#countEntries(order: Float64Array, { kind, location }: Filters): Generator<void, number> {
@@ -170,9 +183,19 @@ export class Search {
       if (codes.length === 0) yield* this.#readAll(first, last, matches)
       else
         for (const block of this.#postings.candidates(id, codes))
-          matches.add(first + block, foldBlock(this.#block.get(first + block)!))
+          matches.add(first + block, this.#folded(first + block))
     }
     yield* this.#readAll(unsealed, Number.MAX_SAFE_INTEGER, matches)
+  }
+
+  /** A block that has its trigrams is full and never changes again, so its text may be kept. */
+  #folded(block: number): string {
+    const known = this.#texts.get(block)
+    if (known !== undefined) return known
+    const text = foldBlock(this.#block.get(block)!)
+    if (this.#texts.size >= TEXTS_KEPT) this.#texts.clear()
+    this.#texts.set(block, text)
+    return text
   }
 
   *#readAll(first: number, last: number, matches: Matches): Generator<void> {

@@ -1,0 +1,254 @@
+// The ledger: nobody holds more than there is, whoever waits is served in order, and what the dead held comes back.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+import test from 'ava'
+import fc from 'fast-check'
+import { Ledger, type Lease } from '../../src/descriptors/ledger.js'
+import { plan, type Plan } from '../../src/descriptors/planner.js'
+import { CLASSES, type DescriptorClass } from '../../src/protocol/messages.js'
+
+const BY = { holder: 'a test' }
+
+function planOf(soft: number): Plan {
+  return plan({ soft, base: 0, connectionsMax: 'auto' })
+}
+
+/** What must hold at any quiet moment. */
+function wrong(ledger: Ledger): string[] {
+  const { budget, used, pot } = ledger.totals()
+  const uses = ledger.uses()
+  const floors = CLASSES.reduce((sum, name) => sum + uses[name].floor, 0)
+  const lent = CLASSES.reduce((sum, name) => sum + Math.max(0, uses[name].used - uses[name].floor), 0)
+  const told: string[] = []
+  if (pot + lent !== budget - floors) told.push(`pot ${pot} and lent ${lent} are not ${budget - floors}`)
+  if (used > budget) told.push(`${used} used of ${budget}`)
+  for (const name of CLASSES) {
+    const { used: each, ceiling, peak } = uses[name]
+    if (each < 0 || each > ceiling || peak > ceiling || peak < each) told.push(`${name}: ${each}, peak ${peak} of ${ceiling}`)
+  }
+  return told
+}
+
+test('after any takes and gives the sums are right, and a refusal is only for lack of room', (t) => {
+  const step = fc.record({
+    name: fc.constantFrom(...CLASSES),
+    count: fc.integer({ min: 1, max: 30 }),
+    give: fc.boolean(),
+  })
+  fc.assert(
+    fc.property(fc.integer({ min: 40, max: 400 }), fc.array(step, { maxLength: 60 }), (soft, steps) => {
+      const ledger = Ledger.create(planOf(soft))
+      const held: Lease[] = []
+      for (const { name, count, give } of steps) {
+        if (give) held.splice(count % Math.max(1, held.length), 1)[0]?.release()
+        else {
+          const { used, ceiling, floor } = ledger.use(name)
+          const { pot } = ledger.totals()
+          const above = Math.max(0, used + count - floor) - Math.max(0, used - floor)
+          const lease = ledger.tryAcquire(name, count, BY)
+          t.is(lease !== null, used + count <= ceiling && above <= pot)
+          if (lease) held.push(lease)
+        }
+        t.deepEqual(wrong(ledger), [])
+      }
+      t.is(ledger.held().length, held.length)
+      for (const lease of held) lease.release()
+      t.is(ledger.totals().used, 0)
+      t.deepEqual(wrong(ledger), [])
+    }),
+    { numRuns: 150 },
+  )
+})
+
+test('a lease returned twice is returned once, and shrinks to what is needed', (t) => {
+  const ledger = Ledger.create(planOf(200))
+  const lease = ledger.tryAcquire('libraries', 6, BY)!
+  lease.shrink(2)
+  t.is(ledger.use('libraries').used, 2)
+  t.throws(() => lease.shrink(3))
+  lease.release()
+  lease.release()
+  t.is(ledger.use('libraries').used, 0)
+  t.deepEqual(ledger.held(), [])
+})
+
+test('what a class could never hold is refused at once, and counted', async (t) => {
+  const ledger = Ledger.create(planOf(100))
+  const { ceiling } = ledger.use('jobs')
+  const began = performance.now()
+  await t.throwsAsync(ledger.acquire('jobs', ceiling + 1, BY, 5_000), { code: 'BUDGET_EXHAUSTED' })
+  t.true(performance.now() - began < 500)
+  t.is(ledger.use('jobs').refused, 1)
+  t.is(ledger.use('jobs').waited, 0)
+})
+
+test('those who wait are served in the order they came, all or nothing, and nobody overtakes', async (t) => {
+  const ledger = Ledger.create(planOf(100))
+  const { ceiling } = ledger.use('libraries')
+  const all = ledger.tryAcquire('libraries', ceiling, BY)!
+  const order: string[] = []
+  const wait = (name: string, count: number) =>
+    ledger.acquire('libraries', count, { holder: name }, 3_000).then((lease) => (order.push(name), lease))
+  const big = wait('big', ceiling - 1)
+  const small = wait('small', 1)
+  all.shrink(ceiling - 2)
+  await sleep(20)
+  t.deepEqual(order, [], 'the small one would fit, but stands behind the big one')
+  t.is(ledger.tryAcquire('libraries', 1, BY, true), null)
+  t.is(ledger.use('libraries').used, ceiling - 2)
+  all.release()
+  const leases = await Promise.all([big, small])
+  t.deepEqual(order, ['big', 'small'])
+  for (const lease of leases) lease.release()
+  t.deepEqual(wrong(ledger), [])
+})
+
+test('a wait ends at its deadline, also behind one that waits longer, and the line goes on without it', async (t) => {
+  const ledger = Ledger.create(planOf(100))
+  const { ceiling } = ledger.use('libraries')
+  const all = ledger.tryAcquire('libraries', ceiling, BY)!
+  const long = ledger.acquire('libraries', 2, BY, 10_000)
+  // A wait for the ledger alone does not keep a process alive; in a daemon its ports and sockets do.
+  const alive = setInterval(() => {}, 1_000)
+  t.teardown(() => clearInterval(alive))
+  await sleep(20)
+  const began = performance.now()
+  await t.throwsAsync(ledger.acquire('libraries', 1, BY, 100), { code: 'BUDGET_EXHAUSTED' })
+  const waited = performance.now() - began
+  t.true(waited >= 95 && waited < 2_000, `${waited} ms`)
+  all.release()
+  ;(await long).release()
+  t.is(ledger.totals().used, 0)
+})
+
+test('a lower limit lends no more until enough is back, and a higher one serves those who wait', async (t) => {
+  const ledger = Ledger.create(planOf(400))
+  const held = ledger.tryAcquire('clients', 200, BY)!
+  ledger.configure(planOf(120))
+  t.is(ledger.tryAcquire('clients', 1, BY), null)
+  t.true(ledger.totals().pot < 0)
+  t.true(ledger.take('libraries', 1), 'a floor is guaranteed')
+  ledger.give('libraries', 1)
+  const waiting = ledger.acquire('clients', 50, BY, 3_000)
+  ledger.configure(planOf(600))
+  const more = await waiting
+  t.deepEqual(wrong(ledger), [])
+  more.release()
+  held.release()
+  ledger.configure(planOf(80))
+  t.deepEqual(wrong(ledger).filter((each) => !each.includes('peak')), [])
+  t.is(ledger.totals().used, 0)
+})
+
+test('what a dead thread held is given back, and only that', (t) => {
+  const main = Ledger.create(planOf(300))
+  const other = new Ledger(main.shared, 7)
+  main.tryAcquire('libraries', 4, BY)
+  other.tryAcquire('libraries', 8, BY)
+  other.take('jobs', 3)
+  t.is(main.totals().used, 15)
+  t.is(main.reclaim(7), 11)
+  t.is(main.reclaim(7), 0)
+  t.is(main.totals().used, 4)
+  t.deepEqual(wrong(main), [])
+})
+
+const THREAD = `
+  const { parentPort, workerData } = require('node:worker_threads')
+  const { setTimeout: sleep } = require('node:timers/promises')
+  import(workerData.module).then(async ({ Ledger }) => {
+    const ledger = new Ledger(workerData.shared, workerData.thread)
+    const classes = ['clients', 'libraries', 'jobs', 'watches']
+    let seed = workerData.thread * 7919
+    const random = (most) => (seed = (Math.imul(seed, 1103515245) + 12345) >>> 0) % most
+    const held = []
+    let served = 0
+    parentPort.postMessage('begun')
+    for (let round = 0; round < workerData.rounds; round++) {
+      const name = classes[random(4)]
+      const count = 1 + random(9)
+      if (random(2) && held.length > 0) held.splice(random(held.length), 1)[0].release()
+      else if (random(40) === 0) {
+        // Nothing is held while waiting: two that wait for each other would both come to their deadline.
+        for (const lease of held.splice(0)) lease.release()
+        const lease = await ledger.acquire(name, 1, { holder: 'waiting' }, 5000)
+        served += 1
+        held.push(lease)
+      } else {
+        const lease = ledger.tryAcquire(name, count, { holder: 'trying' }, true)
+        if (lease) held.push(lease)
+      }
+      const { used, ceiling } = ledger.use(name)
+      if (used > ceiling || used < 0) parentPort.postMessage('wrong: ' + name + ' ' + used + ' of ' + ceiling)
+    }
+    for (const lease of held.splice(0)) lease.release()
+    parentPort.postMessage({ served })
+  })`
+
+function thread(ledger: Ledger, number: number, rounds: number): Worker {
+  const module = new URL('../../src/descriptors/ledger.js', import.meta.url).href
+  return new Worker(THREAD, { eval: true, workerData: { module, shared: ledger.shared, thread: number, rounds } })
+}
+
+test.serial('four threads at once never hold more than there is, all who wait are served, and nothing is left over', async (t) => {
+  const ledger = Ledger.create(planOf(90))
+  const said: unknown[] = []
+  const done = [1, 2, 3, 4].map((number) => {
+    const worker = thread(ledger, number, 20_000)
+    worker.on('message', (message) => said.push(message))
+    return new Promise((resolve, reject) => worker.once('exit', resolve).once('error', reject))
+  })
+  await Promise.all(done)
+  t.deepEqual(said.filter((each) => typeof each === 'string' && each !== 'begun'), [])
+  t.is(said.filter((each) => typeof each === 'object').length, 4)
+  t.is(ledger.totals().used, 0)
+  t.deepEqual(wrong(ledger), [])
+})
+
+test.serial('threads terminated at any moment leave a ledger that is whole again after two looks', async (t) => {
+  const ledger = Ledger.create(planOf(90))
+  for (let round = 0; round < 12; round++) {
+    const worker = thread(ledger, 1, 1e9)
+    await new Promise((resolve) => worker.once('message', resolve))
+    await sleep(5 + ((round * 7) % 30))
+    await worker.terminate()
+    ledger.reclaim(1)
+    ledger.heal(ledger.heal(null))
+    t.is(ledger.totals().used, 0, `round ${round}`)
+    t.deepEqual(wrong(ledger), [], `round ${round}`)
+  }
+})
+
+test('a pot that is wrong is mended only after two equal looks with nothing in between', (t) => {
+  const ledger = Ledger.create(planOf(200))
+  const words = new Int32Array(ledger.shared)
+  const right = ledger.totals().pot
+  words[1]! -= 5
+  const first = ledger.heal(null)
+  t.is(ledger.totals().pot, right - 5)
+  ledger.take('clients', 1)
+  ledger.give('clients', 1)
+  const second = ledger.heal(first)
+  t.is(ledger.totals().pot, right - 5, 'something was returned in between')
+  ledger.heal(second)
+  t.is(ledger.totals().pot, right)
+})
+
+test.serial('a wish for room reaches every thread that listens, and ends with its signal', async (t) => {
+  const ledger = Ledger.create(planOf(200))
+  const abort = new AbortController()
+  let heard = 0
+  const ended = ledger.onWanted(() => (heard += 1), abort.signal)
+  await sleep(20)
+  new Ledger(ledger.shared, 3).want()
+  await sleep(50)
+  t.is(heard, 1)
+  abort.abort()
+  ledger.want()
+  await ended
+  t.is(heard, 1)
+})
+
+test('the classes of a plan are those of the protocol', (t) => {
+  t.deepEqual(Object.keys(planOf(200).classes).sort(), [...CLASSES].sort() as DescriptorClass[])
+})
