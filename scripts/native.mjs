@@ -2,7 +2,7 @@
 // says why in one line and succeeds, because the daemon runs without it.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -32,11 +32,24 @@ export function nativeTried() {
   }
 }
 
-/** node-gyp would download headers otherwise; every Node that was installed as a whole has its own. */
+/**
+ * node-gyp would download headers otherwise, or take those of another Node that npm was told of. Every Node that was installed as a
+ * whole has its own beside it; the npm package `node` keeps them in a package of its own.
+ */
 export function buildEnvironment() {
-  const nodedir = resolve(process.execPath, '../..')
-  const headers = existsSync(join(nodedir, 'include', 'node', 'node_api.h'))
-  return headers ? { ...process.env, npm_config_nodedir: nodedir } : process.env
+  const home = resolve(process.execPath, '../..')
+  const twin = `node-${process.platform}-${process.arch}`
+  const nodedir = [home, join(home, 'node_modules', twin), resolve(home, '..', twin)].find(hasHeaders)
+  return nodedir ? { ...process.env, npm_config_nodedir: nodedir } : process.env
+}
+
+function hasHeaders(nodedir) {
+  try {
+    const version = readFileSync(join(nodedir, 'include', 'node', 'node_version.h'), 'utf8')
+    return /#define NODE_MAJOR_VERSION (\d+)/.exec(version)?.[1] === process.versions.node.split('.')[0]
+  } catch {
+    return false
+  }
 }
 
 /** Resolves to null, or to the reason why there is no addon, in one line. */
