@@ -3,6 +3,7 @@ import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, renameSync, rm
 import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { errnoOf, fromSystem, fromWire, SpacedriveError, toWire } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
 import { openLog, type LogFile } from './base/log.js'
@@ -23,7 +24,6 @@ import { PARAMS, runsOn, type OperationName, type ParamsOf } from './protocol/op
 import { Events } from './shard/events.js'
 import { Router } from './shard/router.js'
 import { Tasks } from './shard/tasks.js'
-import { describeRules } from './scan/rules.js'
 import { VERSION } from './version.js'
 
 export interface Ready {
@@ -110,7 +110,7 @@ export class Daemon {
     this.#front = await this.#openFront(ledger)
     this.#reserve.fill(ledger.totals().reserve)
     await this.#openShards(ledger, shards)
-    const settled = this.#settle(ledger)
+    const settled = await this.#settle(ledger)
     this.#lines = bootLines(this.#limit, settled, nativeProblem(), this.#frontLine())
     for (const line of this.#lines) this.#log(line.startsWith('warning') ? 'warn' : 'info', line)
     this.#watch(ledger)
@@ -135,11 +135,6 @@ export class Daemon {
   /** Limits, the division of the budget, and warnings, for people. */
   get bootLines(): readonly string[] {
     return this.#lines
-  }
-
-  /** What an index leaves out, for people. */
-  get rules(): readonly string[] {
-    return describeRules({ leftOut: [this.#paths.dataDir] })
   }
 
   /**
@@ -275,18 +270,24 @@ export class Daemon {
       deleted: join(this.#paths.dataDir, 'deleted'),
       leftOut: [this.#paths.dataDir],
       log: (level, message, fields) => this.#log(level, message, fields),
-      replaced: () => this.#settle(ledger),
+      replaced: () => void this.#settleAgain(ledger),
     })
     await this.#router.open()
   }
 
   /** With everything up, what the process itself holds is measured, and the budget follows. */
-  #settle(ledger: Ledger): Plan {
+  async #settle(ledger: Ledger): Promise<Plan> {
     const settled = this.#plan(countOpen() - this.#reserve.held.length - ledger.totals().used)
     ledger.configure(settled)
     this.#reserve.fill(settled.reserve)
-    void this.#named().then((named) => this.#audit?.settle(named))
+    this.#audit!.settle(await this.#named())
     return settled
+  }
+
+  /** A new thread's descriptors can only be told from a task thread's while there is none. */
+  async #settleAgain(ledger: Ledger): Promise<void> {
+    while (this.#tasks!.threads > 0) await sleep(CHECK_MS, undefined, { ref: false })
+    if (this.#state === 'serving') await this.#settle(ledger)
   }
 
   #watch(ledger: Ledger): void {

@@ -49,6 +49,8 @@ export const LIMITS = {
   shardInFlightMax: 10_000,
   /** How long a library open may wait for descriptors before BUDGET_EXHAUSTED. */
   libraryLeaseWaitMs: 5_000,
+  /** Meanwhile idle libraries are asked to give way once in this time: one that was busy before may be idle now. */
+  libraryRoomAgainMs: 50,
   /** Connections of one library: one writer and up to four readers. */
   poolConnectionsMax: 5,
   /** A further connection of a pool that was not used for this long is closed. */

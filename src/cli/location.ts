@@ -17,6 +17,7 @@ interface LocationOptions {
 interface Started {
   readonly location: string
   readonly job: string
+  readonly leavesOut?: readonly string[]
 }
 
 const LIBRARY_OPTION = ['--library <LIBRARY>', 'name or id of the library'] as const
@@ -63,11 +64,9 @@ async function add(desk: Desk, path: string, options: LocationOptions): Promise<
 async function rescan(desk: Desk, given: string, options: LocationOptions): Promise<void> {
   const library = await chooseLibrary(desk.client, options.library)
   const location = await chooseLocation(desk.client, library.id, given)
-  const { job } = await desk.client.call<{ job: string }>('locations.rescan', {
-    library: library.id,
-    location: location.id,
-  })
-  await finish(desk, library.id, { location: location.id, job }, location.path, options)
+  const params = { library: library.id, location: location.id }
+  const started = await desk.client.call<Started>('locations.rescan', params)
+  await finish(desk, library.id, started, location.path, options)
 }
 
 async function finish(
@@ -77,6 +76,7 @@ async function finish(
   path: string,
   options: LocationOptions,
 ): Promise<void> {
+  for (const rule of started.leavesOut ?? []) desk.note(`leaves out ${safe(rule)}`)
   if (options.wait === false) {
     return desk.answer(started, () => [`location ${started.location}`, `job ${started.job}`])
   }

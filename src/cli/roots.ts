@@ -8,12 +8,18 @@ import type { Desk } from './desk.js'
 import { follow, isFinished, mustBeDone, openGauge, summary } from './progress.js'
 import { safe } from './text.js'
 
+interface Indexing {
+  readonly job: string
+  readonly leavesOut?: readonly string[]
+}
+
 /** Adds each path that no location covers, rescans those that one does. Rejects when `stop` is aborted meanwhile. */
 export async function addRoots(desk: Desk, asked: Asked, roots: readonly string[], stop: AbortSignal): Promise<void> {
   if (roots.length === 0) return
   const library = await usualLibrary(asked)
   for (const root of roots) {
-    const job = await indexJob(asked, library.id, root)
+    const { job, leavesOut } = await indexJob(asked, library.id, root)
+    for (const rule of leavesOut ?? []) desk.note(`leaves out ${safe(rule)}`)
     const gauge = openGauge(desk.terminal, 'indexing', false)
     const close = () => gauge.close()
     stop.addEventListener('abort', close)
@@ -36,17 +42,17 @@ async function usualLibrary(asked: Asked): Promise<LibraryItem> {
   return found ?? asked.call<LibraryItem>('libraries.create', { name: USUAL_LIBRARY })
 }
 
-async function indexJob(asked: Asked, library: string, root: string): Promise<string> {
+async function indexJob(asked: Asked, library: string, root: string): Promise<Indexing> {
   const covered = covering(await listLocations(asked, library), root)
-  if (!covered) return (await asked.call<{ job: string }>('locations.add', { library, path: root })).job
+  if (!covered) return asked.call<Indexing>('locations.add', { library, path: root })
   const { id } = covered.location
   try {
-    return (await asked.call<{ job: string }>('locations.rescan', { library, location: id })).job
+    return await asked.call<Indexing>('locations.rescan', { library, location: id })
   } catch (error) {
     const running =
       error instanceof SpacedriveError && error.code === 'JOB_STATE' ? await runningJob(asked, library, id) : undefined
     if (running === undefined) throw error
-    return running
+    return { job: running }
   }
 }
 

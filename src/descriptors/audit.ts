@@ -55,8 +55,15 @@ export class Audit {
 
   /** What is open now and no lease, client or reserve explains belongs to the process itself from now on. */
   settle(named: Named): void {
+    this.#base.clear()
+    const listening = (described: DescriptorDescription) => ofUnixSocket(described, named.doors)
+    let listener = false
     for (const { fd, described } of openDescriptors()) {
-      if (described && !attribute(fd, described, named)) this.#base.set(fd, described.target)
+      if (!described) continue
+      // The listener has the lowest number of all that carry the socket's path: it was there before any client.
+      const isListener: boolean = !listener && listening(described)
+      listener ||= isListener
+      if (isListener || !attribute(fd, described, named)) this.#base.set(fd, described.target)
     }
   }
 
@@ -68,7 +75,7 @@ export class Audit {
     for (const { fd, described } of all) {
       highest = Math.max(highest, fd)
       const target = described?.target ?? ''
-      const holder = described && (attribute(fd, described, named) ?? this.#baseHolder(fd, described))
+      const holder = described && (this.#baseHolder(fd, described) ?? attribute(fd, described, named))
       if (holder) holders.push({ fd, ...holder })
       else unaccounted.push({ fd, target })
     }
@@ -102,8 +109,9 @@ function ofLease({ target, kind }: DescriptorDescription, leases: readonly HeldL
   return isThreads ? { class: thread.class, holder: thread.holder, detail: target, ageMs: thread.ageMs } : null
 }
 
-function ofClient(described: DescriptorDescription, { port, socket, peers }: Doors): Omit<Holder, 'fd'> | null {
-  const { kind, family, localPort, remotePort, target } = described
+function ofClient(described: DescriptorDescription, doors: Doors): Omit<Holder, 'fd'> | null {
+  const { kind, family, localPort, remotePort } = described
+  const { port, peers } = doors
   if (kind !== 'socket') return null
   const client = (detail: string, since: number | null) => ({
     class: 'clients' as DescriptorClass,
@@ -111,10 +119,14 @@ function ofClient(described: DescriptorDescription, { port, socket, peers }: Doo
     detail,
     ageMs: since === null ? 0 : Date.now() - since,
   })
-  if (family === 'unix') return socket !== null && target === socket ? client('unix socket', null) : null
+  if (family === 'unix') return ofUnixSocket(described, doors) ? client('unix socket', null) : null
   if (localPort !== port || !remotePort) return null
   const peer = peers.find((each) => each.remotePort === remotePort)
   return client(`port ${remotePort}${peer ? ` ${peer.kind}` : ''}`, peer?.since ?? null)
+}
+
+function ofUnixSocket({ family, target }: DescriptorDescription, { socket }: Doors): boolean {
+  return family === 'unix' && socket !== null && target === socket
 }
 
 function openDescriptors(): { fd: number; described: DescriptorDescription | null }[] {

@@ -44,7 +44,8 @@ export async function indexLocation(setup: IndexSetup): Promise<void> {
   const applier = library.applier(location, start.fresh)
   readRoot(library, location, applier)
   if (!start.walked) {
-    let done = job.done
+    // The root is an entry too, and no batch brings it.
+    let done = Math.max(1, job.done)
     const options = { root: encodeName(location.path), leftOut, after: start.place ?? undefined }
     for await (const batch of walk(options, signal)) {
       refuseUnreadableRoot(batch, location)

@@ -151,7 +151,8 @@ export class Runner {
       if (wire.code === 'BUDGET_EXHAUSTED' || wire.code === 'SHARD_LOST') {
         library.jobs.setState(job, 'queued')
         this.#again({ library: library.id, job })
-      } else library.jobs.setState(job, 'failed', wire)
+        // On a full disk this fails too: then the run as a whole is tried again, until there is space.
+      } else library.write(() => library.jobs.setState(job, 'failed', wire))
     } finally {
       told.stop()
       changes.flush()

@@ -135,6 +135,8 @@ export class Names {
   }
 
   #load(block: number): string[] {
+    // The last block is ahead of the database until it is flushed, and goes on growing afterwards.
+    if (this.#open.length > 0 && block === this.#fullBlocks()) return this.#open
     const bytes = this.#readBlock.get(block)
     const names = bytes ? decodeNames(bytes) : []
     if (this.#blocks.size >= BLOCKS_KEPT) this.#blocks.clear()

@@ -1,8 +1,10 @@
 // The open libraries of one thread, least recently used first: opens what is asked for, closes idle ones to make room.
+import { basename } from 'node:path'
 import type { Lease, Ledger } from '../descriptors/ledger.js'
 import { PRICES } from '../descriptors/prices.js'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import { FOLDER_ENDING } from './folder.js'
 import { Library } from './library.js'
 
 export interface PoolObserver {
@@ -18,6 +20,8 @@ export class Pool {
   /** In order of use, oldest first. */
   readonly #open = new Map<string, Library>()
   readonly #opening = new Map<string, Promise<Library>>()
+  /** Handed out in this turn of the event loop: whoever asked has yet to begin with them. */
+  readonly #handedOut = new Set<Library>()
   #closing = false
 
   constructor(ledger: Ledger, observer: PoolObserver) {
@@ -48,7 +52,10 @@ export class Pool {
   /** Opens it if need be; callers that ask at the same time share one open. */
   get(id: string): Promise<Library> {
     const library = this.peek(id)
-    if (library) return Promise.resolve(library)
+    if (library) {
+      this.#keepThisTurn(library)
+      return Promise.resolve(library)
+    }
     let opening = this.#opening.get(id)
     if (!opening) {
       opening = this.#openLibrary(id).finally(() => this.#opening.delete(id))
@@ -88,7 +95,7 @@ export class Pool {
   /** Descriptors of another thread's choice are wanted: one idle library gives way. */
   makeRoom(): boolean {
     for (const library of this.#open.values()) {
-      if (library.pins > 0) continue
+      if (library.pins > 0 || this.#handedOut.has(library)) continue
       this.#close(library)
       return true
     }
@@ -124,20 +131,33 @@ export class Pool {
       if (!this.makeRoom()) break
     }
     this.#ledger.want()
-    return await this.#ledger.acquire('libraries', count, holder, LIMITS.libraryLeaseWaitMs)
+    // What became idle since, here or elsewhere, may have been given to somebody else: asking once is not enough.
+    const again = setInterval(() => this.makeRoom() || this.#ledger.want(), LIMITS.libraryRoomAgainMs)
+    try {
+      return await this.#ledger.acquire('libraries', count, holder, LIMITS.libraryLeaseWaitMs)
+    } finally {
+      clearInterval(again)
+    }
   }
 
   async #openLibrary(id: string): Promise<Library> {
     const path = this.pathOf(id)
-    const lease = await this.lease(PRICES.library, { holder: `library ${id}`, path })
+    const lease = await this.lease(PRICES.library, { holder: `library ${basename(path, FOLDER_ENDING)}`, path })
     if (this.#closing) {
       lease.release()
       throw new SpacedriveError('DRAINING', 'the daemon is stopping')
     }
     const library = Library.open(id, path, this.#ledger, lease)
     this.#open.set(id, library)
+    this.#keepThisTurn(library)
     this.#observer.opened(library)
     return library
+  }
+
+  /** Promises take a few steps to reach whoever asked; an open that comes in between must not close it again. */
+  #keepThisTurn(library: Library): void {
+    if (this.#handedOut.size === 0) setImmediate(() => this.#handedOut.clear())
+    this.#handedOut.add(library)
   }
 
   #close(library: Library): void {

@@ -1,14 +1,11 @@
-// What an index leaves out, and the words in which that is told to people.
+// What an index leaves out, in the words in which that is told to people.
+import { printable } from './names.js'
 
-export interface Rules {
-  /** Absolute paths that are not entered and not listed: the daemon's own data directory. */
-  readonly leftOut: readonly string[]
-}
-
-/** One line a rule, as `location add` and the log print them. */
-export function describeRules({ leftOut }: Rules): string[] {
+/** One line a rule. `own` are directories of the daemon's; only those below the root are worth a line. */
+export function describeRules(root: string, own: readonly string[]): string[] {
+  const below = own.filter((path) => path.startsWith(root === '/' ? '/' : `${root}/`))
   return [
-    'other file systems mounted below it (the mount point itself is kept)',
-    ...leftOut.map((path) => `${path} (spacedrive's own data)`),
+    'other file systems mounted below it (mount points are kept)',
+    ...below.map((path) => `${printable(path)}, which is spacedrive's own`),
   ]
 }

@@ -9,6 +9,7 @@ import { Ledger } from '../descriptors/ledger.js'
 import { PRICES } from '../descriptors/prices.js'
 import { Runner } from '../job/runner.js'
 import { readCatalog } from '../library/catalog.js'
+import { fromSqlite } from '../library/connection.js'
 import { createFolder } from '../library/folder.js'
 import type { Library } from '../library/library.js'
 import { isWithin, locationItem, type Location } from '../library/locations.js'
@@ -16,6 +17,7 @@ import { Pool } from '../library/pool.js'
 import type { Event } from '../protocol/messages.js'
 import { runsOn, type OperationName, type ParamsOf } from '../protocol/operations.js'
 import { decodeName, encodeName, printable } from '../scan/names.js'
+import { describeRules } from '../scan/rules.js'
 import { COUNTS, type FromShard, type ShardOperation, type ShardSetup, type ToShard } from './lines.js'
 import { walkElsewhere } from './walker.js'
 
@@ -153,7 +155,7 @@ export class Shard {
       }
       const job = library.write(() => library.jobs.enqueue('index', uid, library.locations.entriesOf(location)))
       this.#runner.takeUp(library)
-      return { location: uid, job: job.id }
+      return { location: uid, job: job.id, leavesOut: describeRules(location.path, this.#setup.leftOut) }
     },
     'locations.update': (library: Library, { location: uid, name }: ParamsOf<'locations.update'>) => {
       library.write(() => library.locations.rename(library.locations.get(uid), name))
@@ -189,8 +191,9 @@ export class Shard {
     const path = this.#pool.pathOf(id)
     const library = await this.#pool.get(id)
     for (const job of library.jobs.unfinished()) await this.#runner.stop(library, job.id, 'cancelled')
-    this.#pool.close(id)
+    // Bought first: between the close and the end of its folder nobody may open it again.
     using _lease = await this.#pool.lease(1, { holder: `deleting library ${library.name}`, path })
+    this.#pool.close(id)
     const kept = data === true ? null : join(this.#setup.deleted, `${id} ${basename(path)}`)
     try {
       if (kept === null) rmSync(path, { recursive: true, force: true })
@@ -211,7 +214,7 @@ export class Shard {
     const { location, job } = library.addLocation(real, name)
     this.#publish({ type: 'location.added', library: library.id, location: location.uid, path: printable(real) })
     this.#runner.takeUp(library)
-    return { location: location.uid, job }
+    return { location: location.uid, job, leavesOut: describeRules(real, this.#setup.leftOut) }
   }
 
   /** @throws PATH_REFUSED for anything that is not a directory people keep files in */
@@ -280,7 +283,7 @@ export class Shard {
   }
 
   #refuse(number: number, error: unknown): void {
-    const wire = toWire(error)
+    const wire = toWire(fromSqlite(error, 'the database of the library'))
     if (wire.code === 'INTERNAL')
       this.#log('error', wire.message, { stack: error instanceof Error ? error.stack : undefined })
     this.#replies.push(number, null, wire)
