@@ -77,6 +77,8 @@ export class Daemon {
   readonly #reserve = new Reserve()
   #limit: RaisedLimit = { softAtStart: 0, soft: 0, hard: 0, problem: null }
   #lines: string[] = []
+  /** Descriptors of a host process that gave the daemon a share. */
+  #hostOpen = 0
   #lock: Lock | undefined
   #logFile: LogFile | undefined
   #ledger: Ledger | undefined
@@ -98,6 +100,7 @@ export class Daemon {
   }
 
   async start(): Promise<void> {
+    if (this.#options.descriptorsMax !== undefined) this.#hostOpen = countOpen()
     this.#limit = this.#raiseLimit()
     this.#prepareDataDirectory()
     this.#lock = this.#takeLock()
@@ -106,7 +109,7 @@ export class Daemon {
     const listeners = (this.#config.http ? 1 : 0) + (this.#options.socket === false ? 0 : 1)
     const expected = countOpen() + listeners + shards * PRICES.taskThread + BOOT_MARGIN
     const ledger = (this.#ledger = Ledger.create(this.#plan(expected)))
-    this.#audit = new Audit(ledger)
+    this.#audit = new Audit(ledger, this.#hostOpen)
     this.#front = await this.#openFront(ledger)
     this.#reserve.fill(ledger.totals().reserve)
     await this.#openShards(ledger, shards)
@@ -188,7 +191,7 @@ export class Daemon {
       this.#lock.release()
     }
     this.#log('info', 'stopped')
-    this.#logFile?.close()
+    await this.#logFile?.close()
     this.#resolveStopped()
   }
 
@@ -231,9 +234,14 @@ export class Daemon {
     )
   }
 
-  #plan(base: number): Plan {
-    const soft = Math.min(this.#limit.soft, this.#options.descriptorsMax ?? Infinity)
-    return plan({ soft, base, connectionsMax: this.#config.connectionsMax })
+  /** @param open descriptors of this process that the ledger does not lend */
+  #plan(open: number): Plan {
+    const { connectionsMax } = this.#config
+    const share = this.#options.descriptorsMax
+    if (share === undefined) return plan({ soft: this.#limit.soft, base: open, connectionsMax })
+    // The host's own descriptors are no part of the share, and leave less of the limit.
+    const soft = Math.min(share, this.#limit.soft - this.#hostOpen)
+    return plan({ soft, base: open - this.#hostOpen, connectionsMax })
   }
 
   /** A thread a core, but no more than the limit can feed. */

@@ -20,6 +20,7 @@ const LAYERS = [
   'workers',
   'front',
   'daemon',
+  'client',
   'index',
   'cli',
 ]

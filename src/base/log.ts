@@ -11,7 +11,8 @@ export interface LogFile {
   readonly log: Log
   /** Moves a file that has grown large aside; keeps writing to it when no new one can be opened. */
   rotate(): void
-  close(): void
+  /** Resolves when the descriptor is closed. */
+  close(): Promise<void>
 }
 
 export function openLog(path: string, level: string): LogFile {
@@ -23,7 +24,11 @@ export function openLog(path: string, level: string): LogFile {
   return {
     log: (lineLevel, message, fields) => logger[lineLevel](fields ?? {}, message),
     rotate: () => rotate(path, destination),
-    close: () => destination.destroy(),
+    close: () =>
+      new Promise((resolve) => {
+        destination.once('close', resolve)
+        destination.end()
+      }),
   }
 }
 

@@ -28,19 +28,22 @@ export interface Named {
 
 export class Audit {
   readonly #ledger: Ledger
+  readonly #host: number
   readonly #startedAt = performance.now()
   /** Descriptors of the process itself, by number, with their targets as they were when it had settled. */
   readonly #base = new Map<number, string>()
   #healing: { epoch: number; drift: number } | null = null
 
-  constructor(ledger: Ledger) {
+  /** @param host descriptors that were open before, and are somebody else's */
+  constructor(ledger: Ledger, host = 0) {
     this.#ledger = ledger
+    this.#host = host
   }
 
   /** Open descriptors that neither base, reserve nor a lease explains. */
   unaccounted(): number {
     const { base, reserve, used } = this.#ledger.totals()
-    return Math.max(0, countOpen() - base - reserve - used)
+    return Math.max(0, countOpen() - this.#host - base - reserve - used)
   }
 
   /** Looks again; needs no descriptor. Returns the level when it changed. */

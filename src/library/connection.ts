@@ -4,6 +4,7 @@ import { accessSync, closeSync, constants, existsSync, openSync, statfsSync } fr
 import { dirname } from 'node:path'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import { PRICES } from '../descriptors/prices.js'
 
 export type Connection = Database.Database
 
@@ -65,12 +66,13 @@ export function fromSqlite(error: unknown, path: string): SpacedriveError {
   const known = (name: SpacedriveError['code'], message: string) => new SpacedriveError(name, message, { cause: error })
   const said = (error as Error).message
   if (code.startsWith('SQLITE_FULL')) return known('DISK_FULL', `the disk is full: ${path}`)
+  // Before READ_ONLY: an open that met EMFILE comes back as one that cannot write.
+  const resource = code.startsWith('SQLITE_BUSY') ? null : resourceProblem(path)
+  if (resource) return resource
   if (code.startsWith('SQLITE_READONLY')) return known('READ_ONLY', `${path} cannot be written: ${said}`)
   if (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED') || code === 'SQLITE_PROTOCOL') {
     return known('LIBRARY_LOCKED', `another process holds ${path}`)
   }
-  const resource = resourceProblem(path)
-  if (resource) return resource
   if (code.startsWith('SQLITE_CORRUPT') || code.startsWith('SQLITE_NOTADB')) {
     return known('LIBRARY_DAMAGED', `${path} is damaged: ${said}`)
   }
@@ -91,14 +93,20 @@ function permissionProblem(path: string): string | null {
   }
 }
 
-/** SQLite reports a lack of descriptors or space as a bare code 14 or 10; a probe tells. */
+/**
+ * SQLite reports a lack of descriptors or space as a bare code 14 or 10; a probe tells. It takes as many as an open
+ * library: by now SQLite has given back what it had when it met the limit.
+ */
 function resourceProblem(path: string): SpacedriveError | null {
+  const probes: number[] = []
   try {
-    closeSync(openSync('/dev/null', 'r'))
+    while (probes.length < PRICES.library) probes.push(openSync('/dev/null', 'r'))
     const { bavail, bsize } = statfsSync(dirname(path))
     return bavail * bsize < 65_536 ? new SpacedriveError('DISK_FULL', `the disk is full: ${path}`) : null
   } catch (error) {
     const known = fromSystem(error)
     return known.code === 'BUDGET_EXHAUSTED' ? known : null
+  } finally {
+    for (const probe of probes) closeSync(probe)
   }
 }

@@ -1,0 +1,217 @@
+// A client of a running daemon over one WebSocket: calls typed by operation, events, and a connection that comes back.
+import { connect as connectSocket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { WebSocket } from 'ws'
+import { fromWire, isErrorCode, SpacedriveError, type WireError } from './base/errors.js'
+import { LIMITS } from './base/limits.js'
+import type { Event } from './protocol/messages.js'
+import type { OperationName, ParamsOf } from './protocol/operations.js'
+import type { Results } from './protocol/results.js'
+
+export interface ConnectOptions {
+  /** The daemon's token; its unix socket needs none. */
+  readonly token?: string
+}
+
+interface Waiting {
+  resolve(result: unknown): void
+  reject(error: SpacedriveError): void
+}
+
+interface Subscriber {
+  readonly filter: ParamsOf<'events.subscribe'>
+  readonly deliver: (event: Event, missed: number) => void
+  /** The daemon's id of it, of the connection that is open now. */
+  id: string | null
+  seq: number
+}
+
+interface Message {
+  readonly id?: number
+  readonly method?: string
+  readonly params?: { readonly subscription: string; readonly seq: number; readonly event: Event }
+  readonly result?: unknown
+  readonly error?: { readonly code: number; readonly message: string; readonly data?: Partial<WireError> }
+}
+
+const RETRY_MS_MIN = 100
+const RETRY_MS_MAX = 5_000
+
+/**
+ * @param url `http://HOST:PORT`, or `unix:PATH` of the daemon's socket
+ * @throws NO_DAEMON, UNAUTHORIZED and whatever else the first connection is refused with
+ */
+export async function connect(url: string, options: ConnectOptions = {}): Promise<Client> {
+  const client = new Client(url, options)
+  await client.open()
+  return client
+}
+
+export class Client {
+  readonly #url: string
+  readonly #token: string | undefined
+  readonly #waiting = new Map<number, Waiting>()
+  readonly #subscribers = new Set<Subscriber>()
+  #ws: WebSocket | null = null
+  #opening: Promise<void> | null = null
+  #closed = false
+  #next = 1
+
+  constructor(url: string, { token }: ConnectOptions) {
+    this.#url = url
+    this.#token = token
+  }
+
+  open(): Promise<void> {
+    if (this.#closed) return Promise.reject(new SpacedriveError('NO_DAEMON', 'this client is closed'))
+    if (this.#ws?.readyState === WebSocket.OPEN) return Promise.resolve()
+    this.#opening ??= this.#connect().finally(() => (this.#opening = null))
+    return this.#opening
+  }
+
+  /**
+   * Connects again first where the connection was lost. A call in flight when it is lost fails, since nobody can tell
+   * whether it was done.
+   *
+   * @throws SpacedriveError with the daemon's code; NO_DAEMON when it is not there
+   */
+  async call<Name extends OperationName>(operation: Name, params?: ParamsOf<Name>): Promise<Results[Name]> {
+    await this.open()
+    return (await this.#send(operation, params ?? {})) as Results[Name]
+  }
+
+  /**
+   * Events from now on, also over connections to come; `missed` counts those the daemon had to drop. What happens while
+   * there is no connection is not seen.
+   *
+   * @returns ends the subscription
+   */
+  async subscribe(
+    filter: ParamsOf<'events.subscribe'>,
+    deliver: (event: Event, missed: number) => void,
+  ): Promise<() => Promise<void>> {
+    await this.open()
+    const subscriber: Subscriber = { filter, deliver, id: null, seq: 0 }
+    await this.#subscribe(subscriber)
+    this.#subscribers.add(subscriber)
+    return async () => {
+      this.#subscribers.delete(subscriber)
+      if (subscriber.id !== null)
+        await this.#send('events.unsubscribe', { subscription: subscriber.id }).catch(() => null)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    const ws = this.#ws
+    if (!ws || ws.readyState === WebSocket.CLOSED) return
+    const closed = new Promise((resolve) => ws.once('close', resolve))
+    ws.close()
+    const late = setTimeout(() => ws.terminate(), 1_000)
+    await closed
+    clearTimeout(late)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #connect(): Promise<void> {
+    const ws = this.#openSocket()
+    await new Promise<void>((resolve, reject) => {
+      ws.once('open', resolve)
+      ws.once('error', (error) =>
+        reject(new SpacedriveError('NO_DAEMON', `${this.#url}: ${error.message}`, { cause: error })),
+      )
+      ws.once('unexpected-response', (_request, response) => {
+        const unauthorized = response.statusCode === 401
+        ws.terminate()
+        reject(
+          new SpacedriveError(
+            unauthorized ? 'UNAUTHORIZED' : 'NO_DAEMON',
+            `${this.#url} answered ${response.statusCode}`,
+          ),
+        )
+      })
+    })
+    this.#ws = ws
+    ws.on('message', (bytes: Buffer) => this.#receive(JSON.parse(bytes.toString('utf8')) as Message))
+    ws.once('close', () => this.#lost(ws))
+    await Promise.all([...this.#subscribers].map((each) => this.#subscribe(each)))
+  }
+
+  #openSocket(): WebSocket {
+    const options = { maxPayload: 64 * LIMITS.bodyBytesMax, handshakeTimeout: LIMITS.responseMs }
+    const socket = this.#url.startsWith('unix:') ? this.#url.slice('unix:'.length) : null
+    if (socket !== null) {
+      return new WebSocket('ws://localhost/ws', ['spacedrive.v1'], {
+        ...options,
+        createConnection: () => connectSocket(socket),
+      })
+    }
+    const headers = this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }
+    return new WebSocket(new URL('/ws', this.#url.replace(/^http/, 'ws')), ['spacedrive.v1'], { ...options, headers })
+  }
+
+  async #subscribe(subscriber: Subscriber): Promise<void> {
+    const { subscription } = (await this.#send('events.subscribe', subscriber.filter)) as Results['events.subscribe']
+    subscriber.id = subscription
+    subscriber.seq = 0
+  }
+
+  #send(method: string, params: unknown): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const id = this.#next++
+      this.#waiting.set(id, { resolve, reject })
+      this.#ws?.send(JSON.stringify({ jsonrpc: '2.0', id, method, params }))
+    })
+  }
+
+  #receive({ id, method, params, result, error }: Message): void {
+    if (method === 'event' && params) return this.#deliver(params)
+    const waiting = this.#waiting.get(id ?? 0)
+    this.#waiting.delete(id ?? 0)
+    if (error) waiting?.reject(errorOf(error))
+    else waiting?.resolve(result)
+  }
+
+  #deliver({ subscription, seq, event }: NonNullable<Message['params']>): void {
+    for (const subscriber of this.#subscribers) {
+      if (subscriber.id !== subscription) continue
+      const missed = Math.max(0, seq - subscriber.seq - 1)
+      subscriber.seq = seq
+      subscriber.deliver(event, missed)
+    }
+  }
+
+  #lost(ws: WebSocket): void {
+    if (this.#ws !== ws) return
+    this.#ws = null
+    for (const subscriber of this.#subscribers) subscriber.id = null
+    const waiting = [...this.#waiting.values()]
+    this.#waiting.clear()
+    for (const { reject } of waiting) reject(new SpacedriveError('NO_DAEMON', 'the connection was lost'))
+    if (!this.#closed && this.#subscribers.size > 0) void this.#comeBack()
+  }
+
+  /** For its subscribers' sake; calls connect by themselves. Waits longer each time, with jitter so that clients spread. */
+  async #comeBack(): Promise<void> {
+    for (
+      let wait = RETRY_MS_MIN;
+      !this.#closed && this.#subscribers.size > 0;
+      wait = Math.min(2 * wait, RETRY_MS_MAX)
+    ) {
+      await sleep(wait * (0.5 + Math.random()), undefined, { ref: false })
+      const opened = await this.open().then(
+        () => true,
+        () => false,
+      )
+      if (opened) return
+    }
+  }
+}
+
+function errorOf({ message, data }: NonNullable<Message['error']>): SpacedriveError {
+  const code = isErrorCode(data?.code) ? data.code : 'BAD_REQUEST'
+  return fromWire({ retryable: false, hint: '', ...data, code, message })
+}

@@ -1,0 +1,63 @@
+// The embedding API: a daemon inside this process, or a client of one that runs elsewhere.
+import { checkSettings, configure } from './config.js'
+import { startDaemon, type Daemon as RunningDaemon } from './daemon.js'
+import type { Event } from './protocol/messages.js'
+import type { OperationName, ParamsOf } from './protocol/operations.js'
+import type { Results } from './protocol/results.js'
+
+export { Client, connect, type ConnectOptions } from './client.js'
+export { SpacedriveError, type ErrorCode } from './base/errors.js'
+export type * from './protocol/messages.js'
+export type { OperationName, ParamsOf } from './protocol/operations.js'
+export type { Results } from './protocol/results.js'
+
+export interface OpenOptions {
+  /** Where libraries, token and log lie; made if it is not there. One daemon at a time may use it. */
+  readonly dataDir: string
+  /** `HOST:PORT`, or false (the default) to listen nowhere. */
+  readonly http?: string | false
+  /** Whether to serve the unix socket as well; false by default. */
+  readonly socket?: boolean
+  /** Raises the host process's limit on descriptors; false by default. */
+  readonly raiseLimit?: boolean
+  /** The daemon's whole share of descriptors; what the limit leaves if absent. */
+  readonly maxDescriptors?: number
+  readonly shards?: number
+  readonly front?: 'auto' | 'uws' | 'node'
+}
+
+/** A daemon in this process. Installs no signal handlers; after `close` nothing of it is left. */
+export interface Daemon extends AsyncDisposable {
+  readonly http: string | null
+  readonly socket: string | null
+  call<Name extends OperationName>(operation: Name, params?: ParamsOf<Name>): Promise<Results[Name]>
+  /** @returns ends the subscription */
+  subscribe(filter: ParamsOf<'events.subscribe'>, deliver: (event: Event) => void): () => void
+  close(): Promise<void>
+}
+
+/** @throws SpacedriveError: LIMIT_TOO_LOW, ALREADY_RUNNING, ADDRESS_IN_USE, BAD_CONFIG, READ_ONLY, DISK_FULL */
+export async function open(options: OpenOptions): Promise<Daemon> {
+  const { dataDir, http = false, socket = false, raiseLimit = false, maxDescriptors, shards, front } = options
+  const flags = checkSettings({ http, shards, front }, (key) => key)
+  const config = configure({ dataDir, flags, env: {} })
+  const daemon = await startDaemon(config, {
+    socket,
+    raiseLimit,
+    ...(maxDescriptors === undefined ? {} : { descriptorsMax: maxDescriptors }),
+  })
+  return embedded(daemon)
+}
+
+function embedded(daemon: RunningDaemon): Daemon {
+  const close = () => daemon.close()
+  return {
+    http: daemon.ready.http,
+    socket: daemon.ready.socket,
+    call: <Name extends OperationName>(operation: Name, params?: ParamsOf<Name>) =>
+      daemon.call(operation, params ?? {}) as Promise<Results[Name]>,
+    subscribe: (filter, deliver) => daemon.subscribe(filter, deliver),
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}

@@ -1,0 +1,46 @@
+// What each operation answers with, for typed clients.
+import type { Descriptors, FileItem, JobItem, LibraryInfo, LibraryItem, LocationItem, Status } from './messages.js'
+import type { OperationName } from './operations.js'
+
+interface Page<T> {
+  items: T[]
+  /** Absent on the last page. */
+  cursor?: string
+}
+
+/** A location and the job that indexes it. `leavesOut` tells the rules in words. */
+export interface Indexing {
+  location: string
+  job: string
+  leavesOut: string[]
+}
+
+export interface Results extends Record<OperationName, unknown> {
+  'core.ping': 'pong'
+  'core.status': Status
+  'core.descriptors': Descriptors
+  'core.shutdown': { draining: true }
+  'libraries.create': { id: string; name: string; path: string }
+  'libraries.list': LibraryItem[]
+  'libraries.info': LibraryInfo
+  'libraries.rename': { id: string; name: string; path: string }
+  'libraries.open': LibraryItem
+  'libraries.close': { library: string; closed: boolean }
+  /** `path` is where the folder lies now, null when it was deleted. */
+  'libraries.delete': { library: string; path: string | null }
+  'locations.add': Indexing
+  'locations.list': LocationItem[]
+  'locations.remove': { location: string }
+  'locations.rescan': Indexing
+  'locations.update': LocationItem
+  'files.list': Page<FileItem>
+  'files.get': FileItem
+  'search.files': Page<FileItem> & { total: number }
+  'jobs.list': Page<JobItem>
+  'jobs.info': JobItem
+  'jobs.pause': JobItem
+  'jobs.resume': JobItem
+  'jobs.cancel': JobItem
+  'events.subscribe': { subscription: string }
+  'events.unsubscribe': true
+}

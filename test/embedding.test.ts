@@ -1,0 +1,99 @@
+// The embedding API as a host program uses it.
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { connect, open } from '../src/index.js'
+import { readLimit } from '../src/descriptors/rlimit.js'
+
+function directory(t: ExecutionContext): string {
+  const path = mkdtempSync(join(tmpdir(), 'spacedrive-embedding-'))
+  t.teardown(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+
+function openTargets(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`).replace(/\d+/g, 'N')]
+    } catch {
+      return []
+    }
+  })
+}
+
+test.serial('a daemon in this process leaves no descriptor behind, and the limit as it was', async (t) => {
+  const dataDir = directory(t)
+  // The first daemon loads native modules and starts libuv's pool, which stay.
+  await (await open({ dataDir })).close()
+  const before = { limit: readLimit(), open: openTargets() }
+  const daemon = await open({ dataDir, socket: true, http: '127.0.0.1:0' })
+  const { id } = await daemon.call('libraries.create', { name: 'Photos' })
+  t.is((await daemon.call('libraries.info', { library: id })).name, 'Photos')
+  await daemon.close()
+  t.deepEqual({ limit: readLimit(), open: openTargets() }, before)
+})
+
+test.serial('a second daemon on the same data directory is refused, and both can be closed', async (t) => {
+  const dataDir = directory(t)
+  const daemon = await open({ dataDir })
+  await t.throwsAsync(open({ dataDir }), { code: 'ALREADY_RUNNING' })
+  t.is(await daemon.call('core.ping'), 'pong')
+  await daemon.close()
+  await daemon.close()
+})
+
+test.serial('a share of descriptors is the whole budget', async (t) => {
+  const daemon = await open({ dataDir: directory(t), maxDescriptors: 120, shards: 1 })
+  const { descriptors } = await daemon.call('core.status')
+  await daemon.close()
+  t.is(descriptors.base + descriptors.reserve + descriptors.budget, 120)
+})
+
+test.serial('wrong parameters are refused with a code', async (t) => {
+  const daemon = await open({ dataDir: directory(t) })
+  await t.throwsAsync(daemon.call('libraries.create', { name: '' }), { code: 'BAD_REQUEST' })
+  await t.throwsAsync(daemon.call('libraries.info', { library: 'none' }), { code: 'LIBRARY_NOT_FOUND' })
+  await daemon.close()
+})
+
+test.serial('a client calls, subscribes, and comes back after the daemon did', async (t) => {
+  const dataDir = directory(t)
+  const tree = directory(t)
+  writeFileSync(join(tree, 'one.txt'), 'one')
+  const first = await open({ dataDir, http: '127.0.0.1:0' })
+  const url = first.http!
+  const client = await connect(url, { token: readFileSync(join(dataDir, 'token'), 'utf8').trim() })
+  const types: string[] = []
+  await client.subscribe({ types: ['library.created', 'entries.changed'] }, (event) => types.push(event.type))
+  const { id: library } = await client.call('libraries.create', { name: 'Remote' })
+  await client.call('locations.add', { library, path: tree })
+  await until(() => types.includes('entries.changed'))
+  t.is((await client.call('search.files', { library, query: 'one' })).total, 1)
+
+  await first.close()
+  await t.throwsAsync(client.call('core.ping'), { code: 'NO_DAEMON' })
+  const second = await open({ dataDir, http: new URL(url).host })
+  await until(() => client.call('core.ping').catch(() => null))
+  types.length = 0
+  await until(async () => {
+    await second.call('libraries.create', { name: 'Again' })
+    return types.includes('library.created')
+  })
+  await client.close()
+  await second.close()
+  t.pass()
+})
+
+test.serial('a client without the token is told so', async (t) => {
+  const daemon = await open({ dataDir: directory(t), http: '127.0.0.1:0' })
+  await t.throwsAsync(connect(daemon.http!), { code: 'UNAUTHORIZED' })
+  await daemon.close()
+})
+
+async function until(test: () => unknown): Promise<void> {
+  for (;;) {
+    if (await test()) return
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
