@@ -24,3 +24,17 @@ export class Reserve {
     this.fill(0)
   }
 }
+
+/**
+ * Proves that `count` descriptors can be had, for opens that take their ground away when they fail half way.
+ *
+ * @throws EMFILE or ENFILE, as openSync does
+ */
+export function proveRoom(count: number): void {
+  const probes: number[] = []
+  try {
+    while (probes.length < count) probes.push(openSync('/dev/null', 'r'))
+  } finally {
+    for (const probe of probes) closeSync(probe)
+  }
+}

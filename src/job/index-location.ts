@@ -61,6 +61,8 @@ export async function indexLocation(setup: IndexSetup): Promise<void> {
       await breathe()
       if (signal.aborted) return
     }
+    // A walk that is stopped while it waits for its next batch ends like one that is through.
+    if (signal.aborted) return
     const walked = JSON.stringify({ fresh: start.fresh, place: null, walked: true } satisfies Checkpoint)
     library.write(() => library.jobs.writeProgress(job.id, { checkpoint: walked, done, fraction: 1, failures: [] }))
   }

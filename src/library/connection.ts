@@ -1,10 +1,11 @@
 // One SQLite connection to a library's database: how it is opened, proven and closed, and what its errors mean.
 import Database from 'better-sqlite3'
-import { accessSync, closeSync, constants, existsSync, openSync, statfsSync } from 'node:fs'
+import { accessSync, constants, existsSync, statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { PRICES } from '../descriptors/prices.js'
+import { proveRoom } from '../descriptors/reserve.js'
 
 export type Connection = Database.Database
 
@@ -98,15 +99,12 @@ function permissionProblem(path: string): string | null {
  * library: by now SQLite has given back what it had when it met the limit.
  */
 function resourceProblem(path: string): SpacedriveError | null {
-  const probes: number[] = []
   try {
-    while (probes.length < PRICES.library) probes.push(openSync('/dev/null', 'r'))
+    proveRoom(PRICES.library)
     const { bavail, bsize } = statfsSync(dirname(path))
     return bavail * bsize < 65_536 ? new SpacedriveError('DISK_FULL', `the disk is full: ${path}`) : null
   } catch (error) {
     const known = fromSystem(error)
     return known.code === 'BUDGET_EXHAUSTED' ? known : null
-  } finally {
-    for (const probe of probes) closeSync(probe)
   }
 }

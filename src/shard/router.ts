@@ -77,7 +77,7 @@ export class Router {
       outgoing: [],
       know: [],
       restarts: 0,
-      crashedAt: 0,
+      crashedAt: -Infinity,
       waitMs: LIMITS.shardRestartMs,
     }))
   }
@@ -263,6 +263,8 @@ export class Router {
       atomics: 'disabled',
       workerData,
     })
+    // A thread that cannot start is no task's failure: without this it would end the process.
+    pool.on('error', (error: unknown) => this.#lose(place, pool, toWire(error).message))
     place.pool = pool
     place.port = port1
     port1.on('message', (message: FromShard) => this.#receive(place, message))

@@ -5,11 +5,14 @@ import { fileURLToPath } from 'node:url'
 import { toWire } from '../base/errors.js'
 import type { Lease, Ledger } from '../descriptors/ledger.js'
 import { PRICES } from '../descriptors/prices.js'
+import { proveRoom } from '../descriptors/reserve.js'
 import type { TaskSetup, WalkRequest } from './lines.js'
 
 const ENTRY = fileURLToPath(new URL('../../workers/task.js', import.meta.url))
 /** A walk often follows another; after this long without one the thread goes. */
 const IDLE_MS = 3_000
+/** Descriptors that a thread takes for a moment while it starts. */
+const THREAD_PEAK = 2
 const LEASE_WAIT_MS = 24 * 3600 * 1000
 
 interface Slot {
@@ -83,6 +86,13 @@ export class Tasks {
     try {
       const price = PRICES.taskThread + PRICES.directory
       const lease = await this.#ledger.acquire('jobs', price, { holder: 'task thread' }, LEASE_WAIT_MS)
+      try {
+        // libuv leaks a descriptor of a loop that it could not open whole (Node 20).
+        proveRoom(PRICES.taskThread + THREAD_PEAK)
+      } catch (error) {
+        lease.release()
+        throw error
+      }
       const pool = new Piscina({
         filename: ENTRY,
         minThreads: 1,
@@ -93,6 +103,8 @@ export class Tasks {
         workerData: this.#setup,
       })
       const slot: Slot = { pool, lease, idle: undefined }
+      // A thread that cannot start (no descriptor left) would end the process; ended, its pool refuses the walk instead.
+      pool.on('error', () => void this.#end(slot))
       this.#slots.add(slot)
       return slot
     } finally {

@@ -24,7 +24,8 @@ function wrong(ledger: Ledger): string[] {
   if (used > budget) told.push(`${used} used of ${budget}`)
   for (const name of CLASSES) {
     const { used: each, ceiling, peak } = uses[name]
-    if (each < 0 || each > ceiling || peak > ceiling || peak < each) told.push(`${name}: ${each}, peak ${peak} of ${ceiling}`)
+    if (each < 0 || each > ceiling || peak > ceiling || peak < each)
+      told.push(`${name}: ${each}, peak ${peak} of ${ceiling}`)
   }
   return told
 }
@@ -136,7 +137,10 @@ test('a lower limit lends no more until enough is back, and a higher one serves 
   more.release()
   held.release()
   ledger.configure(planOf(80))
-  t.deepEqual(wrong(ledger).filter((each) => !each.includes('peak')), [])
+  t.deepEqual(
+    wrong(ledger).filter((each) => !each.includes('peak')),
+    [],
+  )
   t.is(ledger.totals().used, 0)
 })
 
@@ -190,20 +194,26 @@ function thread(ledger: Ledger, number: number, rounds: number): Worker {
   return new Worker(THREAD, { eval: true, workerData: { module, shared: ledger.shared, thread: number, rounds } })
 }
 
-test.serial('four threads at once never hold more than there is, all who wait are served, and nothing is left over', async (t) => {
-  const ledger = Ledger.create(planOf(90))
-  const said: unknown[] = []
-  const done = [1, 2, 3, 4].map((number) => {
-    const worker = thread(ledger, number, 20_000)
-    worker.on('message', (message) => said.push(message))
-    return new Promise((resolve, reject) => worker.once('exit', resolve).once('error', reject))
-  })
-  await Promise.all(done)
-  t.deepEqual(said.filter((each) => typeof each === 'string' && each !== 'begun'), [])
-  t.is(said.filter((each) => typeof each === 'object').length, 4)
-  t.is(ledger.totals().used, 0)
-  t.deepEqual(wrong(ledger), [])
-})
+test.serial(
+  'four threads at once never hold more than there is, all who wait are served, and nothing is left over',
+  async (t) => {
+    const ledger = Ledger.create(planOf(90))
+    const said: unknown[] = []
+    const done = [1, 2, 3, 4].map((number) => {
+      const worker = thread(ledger, number, 20_000)
+      worker.on('message', (message) => said.push(message))
+      return new Promise((resolve, reject) => worker.once('exit', resolve).once('error', reject))
+    })
+    await Promise.all(done)
+    t.deepEqual(
+      said.filter((each) => typeof each === 'string' && each !== 'begun'),
+      [],
+    )
+    t.is(said.filter((each) => typeof each === 'object').length, 4)
+    t.is(ledger.totals().used, 0)
+    t.deepEqual(wrong(ledger), [])
+  },
+)
 
 test.serial('threads terminated at any moment leave a ledger that is whole again after two looks', async (t) => {
   const ledger = Ledger.create(planOf(90))

@@ -24,21 +24,36 @@ test.afterEach(() => restore())
 
 /** One random change of the tree; the numbers choose among what is there. */
 interface Step {
-  readonly what: 'create' | 'mkdir' | 'write' | 'rename' | 'over' | 'swap' | 'into' | 'delete' | 'link' | 'symlink' | 'become'
+  readonly what:
+    'create' | 'mkdir' | 'write' | 'rename' | 'over' | 'swap' | 'into' | 'delete' | 'link' | 'symlink' | 'become'
   readonly a: number
   readonly b: number
   readonly name: string
 }
 
 const step = fc.record<Step>({
-  what: fc.constantFrom('create', 'mkdir', 'write', 'rename', 'over', 'swap', 'into', 'delete', 'link', 'symlink', 'become'),
+  what: fc.constantFrom(
+    'create',
+    'mkdir',
+    'write',
+    'rename',
+    'over',
+    'swap',
+    'into',
+    'delete',
+    'link',
+    'symlink',
+    'become',
+  ),
   a: fc.nat(1000),
   b: fc.nat(1000),
   name: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'ä', '💀', "it's", 'x'.repeat(255)),
 })
 
 function change(root: string, { what, a, b, name }: Step): void {
-  const known = [...disk(root)].filter(([path]) => path !== '').map(([path, line]) => ({ path: join(root, path), line }))
+  const known = [...disk(root)]
+    .filter(([path]) => path !== '')
+    .map(([path, line]) => ({ path: join(root, path), line }))
   const places = [root, ...known.filter(({ line }) => line.kind === 1).map(({ path }) => path)]
   const one = known[a % Math.max(1, known.length)]?.path
   const other = known[b % Math.max(1, known.length)]?.path
@@ -93,30 +108,33 @@ test.serial('after any changes a rescan makes index, disk and counts equal', asy
   )
 })
 
-test.serial('entries keep their ids when files and directories are renamed and moved, also into each other', async (t) => {
-  using stage = new Stage()
-  const library = stage.open(stage.create())
-  const at = (path: string) => join(stage.tree, path)
-  for (const path of ['one/deep', 'two']) mkdirSync(at(path), { recursive: true })
-  for (const path of ['one/file', 'one/deep/leaf', 'two/other']) writeFileSync(at(path), path)
-  const uid = await index(library, stage.tree)
-  const before = indexed(library, uid)
-  renameSync(at('one/deep/leaf'), at('leaf renamed'))
-  renameSync(at('one'), at('two/one moved'))
-  renameSync(at('two/other'), at('two/one moved/deep/other'))
-  await rescan(library, uid)
-  t.deepEqual(differences(library, uid, stage.tree), [])
-  const after = indexed(library, uid)
-  const moves: [string, string][] = [
-    ['one', 'two/one moved'],
-    ['one/deep', 'two/one moved/deep'],
-    ['one/file', 'two/one moved/file'],
-    ['one/deep/leaf', 'leaf renamed'],
-    ['two/other', 'two/one moved/deep/other'],
-  ]
-  for (const [from, to] of moves) t.is(after.get(to)?.id, before.get(from)!.id, to)
-  t.is(library.entries.getByPath(at('two/one moved/deep/other')).path, at('two/one moved/deep/other'))
-})
+test.serial(
+  'entries keep their ids when files and directories are renamed and moved, also into each other',
+  async (t) => {
+    using stage = new Stage()
+    const library = stage.open(stage.create())
+    const at = (path: string) => join(stage.tree, path)
+    for (const path of ['one/deep', 'two']) mkdirSync(at(path), { recursive: true })
+    for (const path of ['one/file', 'one/deep/leaf', 'two/other']) writeFileSync(at(path), path)
+    const uid = await index(library, stage.tree)
+    const before = indexed(library, uid)
+    renameSync(at('one/deep/leaf'), at('leaf renamed'))
+    renameSync(at('one'), at('two/one moved'))
+    renameSync(at('two/other'), at('two/one moved/deep/other'))
+    await rescan(library, uid)
+    t.deepEqual(differences(library, uid, stage.tree), [])
+    const after = indexed(library, uid)
+    const moves: [string, string][] = [
+      ['one', 'two/one moved'],
+      ['one/deep', 'two/one moved/deep'],
+      ['one/file', 'two/one moved/file'],
+      ['one/deep/leaf', 'leaf renamed'],
+      ['two/other', 'two/one moved/deep/other'],
+    ]
+    for (const [from, to] of moves) t.is(after.get(to)?.id, before.get(from)!.id, to)
+    t.is(library.entries.getByPath(at('two/one moved/deep/other')).path, at('two/one moved/deep/other'))
+  },
+)
 
 test.serial('a directory turned inside out keeps its ids and makes no circle', async (t) => {
   using stage = new Stage()
@@ -178,22 +196,25 @@ for (const code of ['EACCES', 'EIO', 'ENAMETOOLONG', 'ENOENT', 'ENOTDIR']) {
 }
 
 for (const code of ['EMFILE', 'ENFILE']) {
-  test.serial(`${code} fails the scan as retryable, deletes nothing, and the scan goes on from its checkpoint`, async (t) => {
-    restore = batchesOf(2)
-    using stage = new Stage()
-    const library = stage.open(stage.create())
-    for (const path of ['a', 'b', 'c']) mkdirSync(join(stage.tree, path))
-    for (const path of ['a/1', 'b/2', 'c/3']) writeFileSync(join(stage.tree, path), '')
-    const uid = await index(library, stage.tree)
-    const before = [...indexed(library, uid).keys()].sort()
-    const job = library.write(() => library.jobs.enqueue('index', uid, null))
-    const error = await t.throwsAsync(run(library, job, { read: failing('/b', code) }))
-    t.is((error as { code?: string }).code, code)
-    t.deepEqual([...indexed(library, uid).keys()].sort(), before)
-    t.true(await run(library, library.jobs.get(job.id)))
-    t.deepEqual(differences(library, uid, stage.tree), [])
-    t.is(library.jobs.get(job.id).failure_count, 0)
-  })
+  test.serial(
+    `${code} fails the scan as retryable, deletes nothing, and the scan goes on from its checkpoint`,
+    async (t) => {
+      restore = batchesOf(2)
+      using stage = new Stage()
+      const library = stage.open(stage.create())
+      for (const path of ['a', 'b', 'c']) mkdirSync(join(stage.tree, path))
+      for (const path of ['a/1', 'b/2', 'c/3']) writeFileSync(join(stage.tree, path), '')
+      const uid = await index(library, stage.tree)
+      const before = [...indexed(library, uid).keys()].sort()
+      const job = library.write(() => library.jobs.enqueue('index', uid, null))
+      const error = await t.throwsAsync(run(library, job, { read: failing('/b', code) }))
+      t.is((error as { code?: string }).code, code)
+      t.deepEqual([...indexed(library, uid).keys()].sort(), before)
+      t.true(await run(library, library.jobs.get(job.id)))
+      t.deepEqual(differences(library, uid, stage.tree), [])
+      t.is(library.jobs.get(job.id).failure_count, 0)
+    },
+  )
 }
 
 test.serial('the location itself gone, or no directory any more, is refused and its index kept', async (t) => {
@@ -305,7 +326,8 @@ test.serial('a whole tree that went is deleted in slices, and the counts follow'
   const library = stage.open(stage.create())
   for (let directory = 0; directory < 12; directory++) {
     mkdirSync(join(stage.tree, 'gone', `${directory}`, 'deep'), { recursive: true })
-    for (let file = 0; file < 20; file++) writeFileSync(join(stage.tree, 'gone', `${directory}`, 'deep', `${file}`), 'x')
+    for (let file = 0; file < 20; file++)
+      writeFileSync(join(stage.tree, 'gone', `${directory}`, 'deep', `${file}`), 'x')
   }
   writeFileSync(join(stage.tree, 'stays'), '')
   const uid = await index(library, stage.tree)

@@ -13,7 +13,27 @@ import type { ReadDirectory } from '../../src/scan/read.js'
 import { directory, file, readerOf, type Node } from '../scan/tree.js'
 import { index, rescan, Stage } from './stage.js'
 
-const PIECES = ['a', 'B', 'foo', 'Bar', '.txt', '_', '-', ' ', '%', '"', "'", '\\', 'ü', 'u\u0308', 'Σ', 'ς', 'ß', '™', 'ﬁ']
+const PIECES = [
+  'a',
+  'B',
+  'foo',
+  'Bar',
+  '.txt',
+  '_',
+  '-',
+  ' ',
+  '%',
+  '"',
+  "'",
+  '\\',
+  'ü',
+  'u\u0308',
+  'Σ',
+  'ς',
+  'ß',
+  '™',
+  'ﬁ',
+]
 const ODD = ['😀', '💀', '中文', 'İ', 'ı', '\u202e', '*', '?', '[', '\udcff', '\n', '\ufeff', 'é', 'e\u0301', '1', '22']
 const part = fc.constantFrom(...PIECES, ...ODD)
 const name = fc.array(part, { minLength: 1, maxLength: 6 }).map((parts) => parts.join(''))
@@ -47,7 +67,9 @@ async function all(library: Library, query: string, limit: number, filters = {})
 }
 
 function trueName(item: FileItem): string {
-  return item.nameBytes ? Buffer.from(item.nameBytes, 'base64').toString('latin1') : encodeName(item.name).toString('latin1')
+  return item.nameBytes
+    ? Buffer.from(item.nameBytes, 'base64').toString('latin1')
+    : encodeName(item.name).toString('latin1')
 }
 
 function oracle(names: readonly string[], query: string): string[] {
@@ -83,7 +105,15 @@ test('any query finds exactly the names that contain it, however it is paged', a
 
 test('every text a person may type is a query', async (t) => {
   using stage = new Stage()
-  const { library } = await filled(stage, ['plain', "o'clock", '100%', 'a_b', 'back\\slash', '"quoted"', 'x'.repeat(255)])
+  const { library } = await filled(stage, [
+    'plain',
+    "o'clock",
+    '100%',
+    'a_b',
+    'back\\slash',
+    '"quoted"',
+    'x'.repeat(255),
+  ])
   const typed: [string, number][] = [
     ["'", 1],
     ['"', 1],
@@ -157,7 +187,9 @@ test('the filters of kind and location count and page like the whole', async (t)
       if ('location' in filters) t.is(item.location, filters.location)
     }
   }
-  await t.throwsAsync(library.search({ query: 'match', filters: { location: 'nowhere' } }), { code: 'LOCATION_NOT_FOUND' })
+  await t.throwsAsync(library.search({ query: 'match', filters: { location: 'nowhere' } }), {
+    code: 'LOCATION_NOT_FOUND',
+  })
 })
 
 test('pages neither repeat nor leave out what was there, while entries are added between them', async (t) => {
@@ -173,18 +205,27 @@ test('pages neither repeat nor leave out what was there, while entries are added
     const page = await library.search({ query: 'page', limit: 7, cursor })
     seen.push(...page.items.map((item) => item.id))
     cursor = page.cursor
-    for (const text of [`page ${1000 + added}.txt`, `a page ${added}`, `page${added}`]) writeFileSync(join(stage.tree, text), '')
+    for (const text of [`page ${1000 + added}.txt`, `a page ${added}`, `page${added}`])
+      writeFileSync(join(stage.tree, text), '')
     added += 1
     await rescan(library, uid)
   } while (cursor !== undefined)
   t.is(new Set(seen).size, seen.length)
-  t.deepEqual(before.filter((id) => !seen.includes(id)), [])
+  t.deepEqual(
+    before.filter((id) => !seen.includes(id)),
+    [],
+  )
 })
 
-test('a cursor that is none, or another listing\'s, is a bad request', async (t) => {
+test("a cursor that is none, or another listing's, is a bad request", async (t) => {
   using stage = new Stage()
   const { library } = await filled(stage, ['a', 'b'])
-  for (const cursor of ['x', '!!', Buffer.from('1 2 3').toString('base64url'), Buffer.from('a b').toString('base64url')])
+  for (const cursor of [
+    'x',
+    '!!',
+    Buffer.from('1 2 3').toString('base64url'),
+    Buffer.from('a b').toString('base64url'),
+  ])
     await t.throwsAsync(library.search({ query: 'a', cursor }), { code: 'BAD_REQUEST' }, cursor)
 })
 

@@ -154,7 +154,9 @@ export function indexed(library: Library, uid: string): Map<string, Line & { id:
   const database = new Database(filesOf(library.path).database, { readonly: true })
   try {
     const names = new Map<number, string>()
-    for (const { block, bytes } of database.prepare<[], { block: number; bytes: Buffer }>('SELECT * FROM names').all()) {
+    for (const { block, bytes } of database
+      .prepare<[], { block: number; bytes: Buffer }>('SELECT * FROM names')
+      .all()) {
       let start = 0
       for (let at = 0; start < bytes.length; at++) {
         const end = bytes.indexOf(0, start)

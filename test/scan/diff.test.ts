@@ -26,8 +26,14 @@ test('every name is in exactly one place: added, missing, replaced, changed, or 
       const { added, missing, changed, replaced } = diff(known, found)
       const knownNames = new Set(known.map((each) => each.name))
       const foundNames = new Set(found.map((each) => each.name))
-      t.deepEqual(added, found.filter((each) => !knownNames.has(each.name)))
-      t.deepEqual(missing, known.filter((each) => !foundNames.has(each.name)))
+      t.deepEqual(
+        added,
+        found.filter((each) => !knownNames.has(each.name)),
+      )
+      t.deepEqual(
+        missing,
+        known.filter((each) => !foundNames.has(each.name)),
+      )
       const touched = [...changed.map(({ found: { name } }) => name), ...replaced.map(({ found: { name } }) => name)]
       t.is(new Set(touched).size, touched.length)
       for (const each of touched) t.true(knownNames.has(each) && foundNames.has(each))

@@ -31,7 +31,14 @@ test('names read together are what each is alone, valid and broken ones side by 
     fc.property(fc.array(nameBytes, { maxLength: 8 }), (names) => {
       const block = Buffer.concat(names.flatMap((bytes) => [bytes, Buffer.of(0)]))
       t.deepEqual(decodeNames(block), names.map(decodeName))
-      t.deepEqual(encodeName(decodeNames(block).map((name) => `${name}\0`).join('')), block)
+      t.deepEqual(
+        encodeName(
+          decodeNames(block)
+            .map((name) => `${name}\0`)
+            .join(''),
+        ),
+        block,
+      )
     }),
     { numRuns: 1_000 },
   )

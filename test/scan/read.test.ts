@@ -54,7 +54,10 @@ test('a child on another device is marked, and what lies beside it is not', (t) 
     const proc = found.find((row) => row.name === 'proc')!
     t.true((proc.kind! & FOREIGN) !== 0, label)
     t.is(proc.kind! & KIND_MASK, KIND.directory, label)
-    t.true(found.some((row) => (row.kind! & FOREIGN) === 0), label)
+    t.true(
+      found.some((row) => (row.kind! & FOREIGN) === 0),
+      label,
+    )
   }
 })
 

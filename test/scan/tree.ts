@@ -25,7 +25,9 @@ let inodes = 1
 /** @param order of the children on the "disk": by default as they were put in */
 export function readerOf(root: Node): ReadDirectory {
   return (path) => {
-    const parts = decodeName(path).split('/').filter((part) => part !== '' && part !== 'root')
+    const parts = decodeName(path)
+      .split('/')
+      .filter((part) => part !== '' && part !== 'root')
     let node: Node | undefined = root
     for (const part of parts) node = node?.children?.get(part)
     if (!node) throw failure('ENOENT')

@@ -45,7 +45,10 @@ function placesIn(batch: Batch): Place[] {
 }
 
 const names = fc.uniqueArray(
-  fc.oneof(fc.constantFrom('a', 'b', 'B', 'a.b', 'a-', 'a b', 'é', '💀', '\udc80x'), fc.stringMatching(/^[a-z!-]{1,3}$/)),
+  fc.oneof(
+    fc.constantFrom('a', 'b', 'B', 'a.b', 'a-', 'a b', 'é', '💀', '\udc80x'),
+    fc.stringMatching(/^[a-z!-]{1,3}$/),
+  ),
   { maxLength: 9 },
 )
 
@@ -103,7 +106,10 @@ test.serial('a directory comes before what it contains, and siblings by name', (
 test.serial('a directory larger than a batch comes in slices by name, of which only the last says so', (t) => {
   batchesOf(10)
   const many = Array.from({ length: 35 }, (_, at) => `n${String((at * 17) % 35).padStart(2, '0')}`)
-  const tree = directory({ big: directory(new Map(many.map((name) => [name, file()]))), small: directory({ x: file() }) })
+  const tree = directory({
+    big: directory(new Map(many.map((name) => [name, file()]))),
+    small: directory({ x: file() }),
+  })
   const slices = batches(readerOf(tree))
     .flatMap((batch) => runsOf(batch, decodeNames))
     .filter(({ run }) => run.directory === 'big')
@@ -116,7 +122,10 @@ test.serial('a directory larger than a batch comes in slices by name, of which o
       [5, true],
     ],
   )
-  t.deepEqual(slices.flatMap((slice) => slice.names), [...many].sort())
+  t.deepEqual(
+    slices.flatMap((slice) => slice.names),
+    [...many].sort(),
+  )
 })
 
 test.serial('batches keep to their bound, and even empty directories fill them', (t) => {
@@ -132,7 +141,10 @@ test.serial('the share that is done only grows, and never past one', (t) => {
     fc.property(trees(3), (tree) => {
       batchesOf(3)
       const fractions = batches(readerOf(tree)).map(({ fraction }) => fraction)
-      t.deepEqual([...fractions].sort((a, b) => a - b), fractions)
+      t.deepEqual(
+        [...fractions].sort((a, b) => a - b),
+        fractions,
+      )
       for (const each of fractions) t.true(each >= 0 && each <= 1)
     }),
     { numRuns: 100 },
@@ -164,18 +176,21 @@ test.serial('an unreadable directory is told once, with its reason, and its sibl
 })
 
 for (const code of ['EMFILE', 'ENFILE']) {
-  test.serial(`${code} is nobody's property of a directory: the walk fails as a whole, and goes on from its last place`, (t) => {
-    const tree = directory({ a: directory({ x: file() }), b: directory({ y: file() }) })
-    const read = readerOf(tree)
-    let failing = true
-    const short: ReadDirectory = (path) => {
-      if (failing && path.toString().endsWith('/b')) throw failure(code)
-      return read(path)
-    }
-    t.throws(() => batches(short), { code })
-    failing = false
-    t.deepEqual(paths(batches(short, { after: { directory: 'a' } })), ['b/y'])
-  })
+  test.serial(
+    `${code} is nobody's property of a directory: the walk fails as a whole, and goes on from its last place`,
+    (t) => {
+      const tree = directory({ a: directory({ x: file() }), b: directory({ y: file() }) })
+      const read = readerOf(tree)
+      let failing = true
+      const short: ReadDirectory = (path) => {
+        if (failing && path.toString().endsWith('/b')) throw failure(code)
+        return read(path)
+      }
+      t.throws(() => batches(short), { code })
+      failing = false
+      t.deepEqual(paths(batches(short, { after: { directory: 'a' } })), ['b/y'])
+    },
+  )
 }
 
 test.serial('a directory on another device is listed and not entered', (t) => {
@@ -203,19 +218,22 @@ const native = loadNative()
 if (native) readers.push(['native', native.readDirectory])
 
 for (const [label, read] of readers) {
-  test.serial(`on a disk the ${label} reader walks through loops of symlinks, long names and names that are no UTF-8`, (t) => {
-    using dir = scratch()
-    mkdirSync(join(dir.path, 'a', 'b'), { recursive: true })
-    symlinkSync('..', join(dir.path, 'a', 'b', 'up'))
-    symlinkSync('self', join(dir.path, 'self'))
-    writeFileSync(join(dir.path, 'n'.repeat(255)), '')
-    const broken = Buffer.concat([Buffer.from(`${dir.path}/`), Buffer.of(0xff, 0xfe)])
-    mkdirSync(broken)
-    writeFileSync(Buffer.concat([broken, Buffer.from('/inside')]), '')
-    const found = paths(batches(read, { root: Buffer.from(dir.path) })).sort()
-    const expected = ['a', 'a/b', 'a/b/up', 'self', 'n'.repeat(255), '\udcff\udcfe', '\udcff\udcfe/inside']
-    t.deepEqual(found, expected.sort())
-  })
+  test.serial(
+    `on a disk the ${label} reader walks through loops of symlinks, long names and names that are no UTF-8`,
+    (t) => {
+      using dir = scratch()
+      mkdirSync(join(dir.path, 'a', 'b'), { recursive: true })
+      symlinkSync('..', join(dir.path, 'a', 'b', 'up'))
+      symlinkSync('self', join(dir.path, 'self'))
+      writeFileSync(join(dir.path, 'n'.repeat(255)), '')
+      const broken = Buffer.concat([Buffer.from(`${dir.path}/`), Buffer.of(0xff, 0xfe)])
+      mkdirSync(broken)
+      writeFileSync(Buffer.concat([broken, Buffer.from('/inside')]), '')
+      const found = paths(batches(read, { root: Buffer.from(dir.path) })).sort()
+      const expected = ['a', 'a/b', 'a/b/up', 'self', 'n'.repeat(255), '\udcff\udcfe', '\udcff\udcfe/inside']
+      t.deepEqual(found, expected.sort())
+    },
+  )
 
   test.serial(`a path past the ${label} reader's 4,096 bytes is a failure of that directory and of no other`, (t) => {
     using dir = scratch()

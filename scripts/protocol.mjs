@@ -1,0 +1,478 @@
+// `node scripts/protocol.mjs` writes docs/protocol.md: parameters, errors and bounds from the compiled sources, in words from here.
+// A test compares the text with the file, and fails where an operation, an event or a code has no words.
+import assert from 'node:assert'
+import { readFileSync, realpathSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import prettier from 'prettier'
+import { SpacedriveError, isErrorCode, statusOf } from '../dist/src/base/errors.js'
+import { LIMITS } from '../dist/src/base/limits.js'
+import { failureOf } from '../dist/src/cli/failure.js'
+import { EVENT_TYPES, PARAMS } from '../dist/src/protocol/operations.js'
+
+const { z } = createRequire(import.meta.url)('zod')
+const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..')
+const FILE = join(ROOT, 'docs', 'protocol.md')
+
+/** What an operation does, what it answers with, and its own errors. */
+const OPERATIONS = {
+  'core.ping': ['Answers.', '`"pong"`'],
+  'core.status': [
+    'How the daemon is doing: limit, descriptors, connections, libraries, shards, jobs. Opens nothing.',
+    '[Status](#status)',
+  ],
+  'core.descriptors': ['Who holds every open descriptor.', '[Descriptors](#descriptors)'],
+  'core.shutdown': [
+    'Begins the drain: answers in flight finish, jobs stop at their checkpoint, libraries close.',
+    '`{draining: true}`',
+  ],
+  'libraries.create': [
+    'Makes a library. Several may have one name; their folders get different ones.',
+    '`{id, name, path}`; `path` is its folder',
+  ],
+  'libraries.list': ['All libraries, open or not; opens none.', 'array of [Library](#library)'],
+  'libraries.info': ['What a library holds.', '[Library](#library) with its counts'],
+  'libraries.rename': ['Gives a library another name. Its folder keeps the old one.', '`{id, name, path}`'],
+  'libraries.open': [
+    'Opens a library now instead of at its first use. Also tries one again that was listed with a problem.',
+    '`{id, name, path, open: true}`',
+  ],
+  'libraries.close': [
+    'Closes a library and gives its descriptors back. The next request opens it again.',
+    '`{library, closed}`; `closed` is false when it was not open',
+    'JOB_STATE while work runs in it',
+  ],
+  'libraries.delete': [
+    'Takes a library out of the catalog; its jobs are cancelled. Without `data` its folder is moved to `DATA_DIR/deleted`, with `data: true` the folder is deleted. The indexed files stay in both cases.',
+    '`{library, path}`; `path` is where the folder lies now, null when it was deleted',
+  ],
+  'locations.add': [
+    'Adds a directory and begins to index it. `path` is absolute; symbolic links in it are resolved. The only `mode` is `shallow`: names and metadata.',
+    '[Indexing](#indexing)',
+    'PATH_REFUSED, LOCATION_EXISTS',
+  ],
+  'locations.list': ['The locations of a library.', 'array of [Location](#location)'],
+  'locations.remove': [
+    'Forgets a location and its entries, in slices between which other requests are answered. Answers when all are gone; of a location so large that this takes longer than the response deadline the caller gets TIMEOUT, and the removal goes on. The files stay.',
+    '`{location}`',
+    'LOCATION_NOT_FOUND',
+  ],
+  'locations.rescan': [
+    'Reads a location again. When a job of this location waits and has not begun, that one is answered, without `leavesOut`.',
+    '[Indexing](#indexing)',
+    'LOCATION_NOT_FOUND, JOB_STATE while a job of this location runs or is paused',
+  ],
+  'locations.update': ['Gives a location another name.', '[Location](#location)', 'LOCATION_NOT_FOUND'],
+  'files.list': [
+    'The children of a directory, given by either its absolute `path` or, as `parent`, its id. `name` sorts without regard to case and accents; `size` and `modified` put the largest and the newest first.',
+    '`{items, cursor?}`; `items` are [Files](#file)',
+    'FILE_NOT_FOUND, BAD_REQUEST for a foreign cursor',
+  ],
+  'files.get': ['One entry, by either `id` or absolute `path`.', '[File](#file)', 'FILE_NOT_FOUND'],
+  'search.files': [
+    'Entries whose name contains the text, whatever its case and accents. Best first: the whole name, its start, the start of a word, anywhere; then shorter names. The empty text finds every entry.',
+    '`{total, items, cursor?}`; `total` is exact, `items` are [Files](#file)',
+    'LOCATION_NOT_FOUND, BAD_REQUEST for a foreign cursor',
+  ],
+  'jobs.list': [
+    'The jobs of a library, newest first.',
+    '`{items, cursor?}`; `items` are [Jobs](#job)',
+    'BAD_REQUEST for a foreign cursor',
+  ],
+  'jobs.info': ['One job.', '[Job](#job)', 'JOB_NOT_FOUND'],
+  'jobs.pause': [
+    'Stops a job at its checkpoint; it stays so over restarts.',
+    '[Job](#job)',
+    'JOB_NOT_FOUND, JOB_STATE unless it waits or runs',
+  ],
+  'jobs.resume': ['Lets a paused job go on.', '[Job](#job)', 'JOB_NOT_FOUND, JOB_STATE unless it is paused'],
+  'jobs.cancel': ['Ends a job. What it committed stays.', '[Job](#job)', 'JOB_NOT_FOUND, JOB_STATE when it has ended'],
+  'events.subscribe': [
+    'Sends the events of these types, or of all, of one library, or of all. WebSocket only.',
+    '`{subscription}`',
+    'BAD_REQUEST over HTTP, or with too many subscriptions',
+  ],
+  'events.unsubscribe': ['Ends a subscription.', '`true`', 'BAD_REQUEST for an id that this WebSocket does not have'],
+}
+
+const SHAPES = {
+  File: {
+    interface: 'FileItem',
+    rows: [
+      [
+        'id',
+        'string',
+        'Kept when the entry is found again under another name or in another directory of its location.',
+      ],
+      ['library, location', 'string', 'Ids.'],
+      ['path', 'string', 'Absolute.'],
+      ['name', 'string', 'Bytes that are not UTF-8 show as U+FFFD.'],
+      ['nameBytes?', 'string', 'Base64 of the true name, only where it is not valid UTF-8.'],
+      ['kind', 'string', '`file`, `directory`, `symlink` or `other`.'],
+      ['size', 'number', 'Bytes.'],
+      ['modifiedAt', 'string', 'ISO 8601, UTC.'],
+      ['inode', 'number or string', 'A string where it is past 2^53.'],
+    ],
+  },
+  Library: {
+    interface: 'LibraryInfo',
+    rows: [
+      ['id, name', 'string', ''],
+      ['path', 'string', 'Its folder.'],
+      ['open', 'boolean', ''],
+      ['problem?', 'error', 'Why it cannot be opened, where that is known: `{code, message, hint, retryable}`.'],
+      ['entries', 'number', 'Only in `libraries.info`, as is what follows. The root of a location counts.'],
+      ['files, directories', 'number', 'Links and other kinds are what is left of `entries`.'],
+      ['bytes', 'number', 'Sum of the sizes of the files.'],
+      ['databaseBytes', 'number', 'The database and its log on disk.'],
+      ['locations', 'array', 'Of [Location](#location).'],
+    ],
+  },
+  Location: {
+    interface: 'LocationItem',
+    rows: [
+      ['id, library, name', 'string', ''],
+      ['path', 'string', 'Absolute, without symbolic links.'],
+      ['mode', 'string', '`shallow`.'],
+      ['addedAt, scannedAt?', 'string', 'ISO 8601, UTC. `scannedAt` is absent until a scan has ended.'],
+    ],
+  },
+  Indexing: {
+    rows: [
+      ['location', 'string', 'Id of the location.'],
+      ['job', 'string', 'Id of the job that indexes it.'],
+      ['leavesOut?', 'array of strings', 'What the index leaves out, one sentence a rule.'],
+    ],
+  },
+  Job: {
+    interface: 'JobItem',
+    rows: [
+      ['id, library', 'string', ''],
+      ['kind', 'string', '`index`.'],
+      ['state', 'string', '`queued`, `running`, `paused`, `done`, `failed` or `cancelled`.'],
+      [
+        'progress',
+        'object',
+        '`{done, total?, unit: "entries", fraction?}`. `fraction`, 0 to 1, is an estimate while the total is unknown.',
+      ],
+      ['failures', 'array', 'Of `{path, code, message}`, e.g. directories that could not be read; the first ones.'],
+      ['failureCount', 'number', 'All of them.'],
+      ['location?', 'string', 'Id.'],
+      ['createdAt, startedAt?, finishedAt?', 'string', 'ISO 8601, UTC.'],
+      ['error?', 'error', 'Of a failed job.'],
+    ],
+  },
+  Status: {
+    interface: 'Status',
+    rows: [
+      ['pid, version, uptimeMs', '', ''],
+      ['state', 'string', '`starting`, `serving` or `draining`.'],
+      ['front', 'string', '`uws`, `node`, or `none` for a daemon that listens nowhere.'],
+      ['native', 'boolean', 'Whether the addon is loaded.'],
+      ['http, socket', 'string or null', 'Where it listens.'],
+      ['limit', 'object', '`{softAtStart, soft, hard}`.'],
+      [
+        'descriptors',
+        'object',
+        '`{open, base, budget, reserve, unaccounted, level, classes}`. `level` is `normal`, `elevated`, `high` or `critical`; `classes` holds a [Class](#class) for each of `control`, `clients`, `libraries`, `jobs`, `watches`.',
+      ],
+      ['connections', 'object', '`{current, max, peak, accepted, refused}`.'],
+      ['libraries', 'object', '`{known, open, connections}`; connections of SQLite.'],
+      ['shards', 'array', 'Of `{id, libraries, inFlight, queued, restarts}`.'],
+      ['jobs', 'object', '`{running, queued}`.'],
+    ],
+  },
+  Class: {
+    interface: 'ClassUse',
+    rows: [
+      ['used', 'number', 'Descriptors in use.'],
+      ['floor, ceiling', 'number', 'Guaranteed, and at most.'],
+      ['peak', 'number', 'Most that were in use at a time.'],
+      ['refused, waited', 'number', 'How often a wish was refused, and how often one had to wait.'],
+    ],
+  },
+  Descriptors: {
+    interface: 'Descriptors',
+    rows: [
+      ['limit', 'object', 'As in [Status](#status).'],
+      ['open, highest', 'number', 'How many are open, and the highest number among them.'],
+      ['classes', 'object', 'As in [Status](#status).'],
+      [
+        'holders',
+        'array',
+        'Of `{fd, class, holder, detail, ageMs}`; `class` is also `base` (the process itself) or `reserve`. An `ageMs` of 0 may mean that the front does not know.',
+      ],
+      ['unaccounted', 'array', 'Of `{fd, target}`: open, and nobody accounts for it.'],
+    ],
+  },
+}
+
+const EVENTS = {
+  'library.created': ['name, path', ''],
+  'library.opened': ['name', ''],
+  'library.renamed': ['name', ''],
+  'library.closed': ['', 'On request, idle, or to make room for another.'],
+  'library.deleted': ['', ''],
+  'location.added': ['location, path', ''],
+  'location.removed': ['location', 'Its entries are gone.'],
+  'location.changed': ['location', 'Its name.'],
+  'entries.changed': [
+    'location, added, changed, moved, removed, directories',
+    'Counts of several commits together, and up to 20 of the directories touched.',
+  ],
+  'job.changed': ['job', 'A whole [Job](#job).'],
+  'descriptors.level': ['level', 'Of no library: a subscription to one does not get it.'],
+}
+
+/** Bounds that a client meets, by the unit in which they are told. */
+const BOUNDS = {
+  bodyBytesMax: ['bytes', 'Body of `POST /rpc`, and one WebSocket message.', '413; the WebSocket closes'],
+  batchRequestsMax: ['', 'Requests in one JSON-RPC batch.', '`REQUEST_TOO_LARGE` for the whole batch'],
+  responseMs: ['ms', 'An answer that has not come by then.', '`TIMEOUT`; what was begun may still complete'],
+  shardInFlightMax: ['', 'Requests in flight to one shard.', '`SHARD_BUSY`'],
+  libraryLeaseWaitMs: ['ms', 'Wait of a library that opens for descriptors.', '`BUDGET_EXHAUSTED`'],
+  feedInFlightMax: ['', 'Requests of one WebSocket in flight.', '`SHARD_BUSY`'],
+  feedSubscriptionsMax: ['', 'Subscriptions of one WebSocket.', '`BAD_REQUEST`'],
+  feedBufferedBytesMax: ['bytes', 'Unsent on one WebSocket.', 'events are dropped, requests get `SHARD_BUSY`'],
+  feedUnreadBytesMax: ['bytes', 'Unsent on one WebSocket, answers included.', 'it is cut'],
+  feedIdleMs: ['ms', 'Silence of a WebSocket, pongs included.', 'it is closed'],
+  httpIdleMs: ['ms', 'About: a kept connection without a request.', 'it is closed'],
+  httpHeadersMs: ['ms', 'About: the headers of a request.', 'the connection is closed'],
+  pageDefault: ['', 'Rows of a page without `limit`.', ''],
+  pageMax: ['', 'Rows of a page.', '−32602'],
+  queryCharsMax: ['', 'Characters of a search.', '−32602'],
+  nameCharsMax: ['', "Characters of a library's or location's name.", '−32602'],
+  jobFailuresKeptMax: ['', 'Failures that a job tells in words.', 'they are only counted'],
+  jobsKeptMax: ['', 'Finished jobs a library remembers.', 'the oldest are forgotten'],
+  jobProgressMs: ['ms', 'Between two `job.changed` of one job that runs.', ''],
+}
+
+/** All codes, in the order of the source: the table itself is not exported. */
+export function errorCodes() {
+  const source = readFileSync(join(ROOT, 'dist', 'src', 'base', 'errors.js'), 'utf8')
+  const codes = [...source.matchAll(/^ {4}([A-Z_]+): \{/gm)].map(([, code]) => code)
+  assert(codes.length > 0 && codes.every(isErrorCode), 'the codes stand in errors.js as they did')
+  return codes
+}
+
+/** What a caller, a script and a person see of one code. */
+export function describeError(code) {
+  const error = new SpacedriveError(code, '')
+  return { status: statusOf(code), retryable: error.retryable, hint: error.hint, exit: failureOf(error).exitCode }
+}
+
+/** The whole text of docs/protocol.md. */
+export async function reference() {
+  const text = [INTRODUCTION, operations(), shapes(), events(), errors(), bounds()].join('\n\n')
+  const options = await prettier.resolveConfig(FILE)
+  return prettier.format(text, { ...options, parser: 'markdown' })
+}
+
+function operations() {
+  const names = Object.keys(PARAMS)
+  assert.deepEqual(Object.keys(OPERATIONS).toSorted(), names.toSorted(), 'every operation has words')
+  return ['## Operations', OPERATIONS_INTRODUCTION, ...names.map(operation)].join('\n\n')
+}
+
+function operation(name) {
+  const [words, result, errors] = OPERATIONS[name]
+  const lines = [`### ${name}`, words, params(name), `Result: ${result}.`]
+  return [...lines, ...(errors === undefined ? [] : [`Errors: ${errors.replace(/[A-Z]+_[A-Z_]+/g, '`$&`')}.`])].join(
+    '\n\n',
+  )
+}
+
+function params(name) {
+  const { properties, required = [] } = z.toJSONSchema(PARAMS[name])
+  const rows = Object.entries(properties).map(([key, schema]) => [
+    `\`${key}\``,
+    typeOf(schema),
+    required.includes(key) ? 'yes' : '',
+    rangeOf(schema),
+  ])
+  return rows.length === 0 ? 'No parameters.' : table(['parameter', 'type', 'required', ''], rows)
+}
+
+function typeOf(schema) {
+  if (schema.type !== 'object') return schema.type === 'array' ? `array of ${typeOf(schema.items)}s` : schema.type
+  return `object of ${Object.keys(schema.properties)
+    .map((key) => `\`${key}\``)
+    .join(', ')}`
+}
+
+function rangeOf(schema) {
+  const { minLength, maxLength, minimum, maximum, maxItems } = schema
+  if (schema.enum) return oneOf(schema.enum)
+  if (schema.type === 'object') {
+    return Object.entries(schema.properties)
+      .map(([key, inner]) => `\`${key}\`: ${rangeOf(inner)}`)
+      .join('; ')
+  }
+  if (schema.type === 'array') return `up to ${maxItems}: ${rangeOf(schema.items)}`
+  if (maxLength !== undefined) return `${minLength ?? 0} to ${number(maxLength)} characters`
+  return maximum === undefined ? '' : `${minimum} to ${number(maximum)}`
+}
+
+function oneOf(values) {
+  return values.map((value) => `\`${value}\``).join(', ')
+}
+
+function shapes() {
+  const each = Object.entries(SHAPES).map(([name, { rows }]) =>
+    [
+      `### ${name}`,
+      table(
+        ['field', 'type', ''],
+        rows.map(([fields, type, words]) => [ticked(fields), type, words]),
+      ),
+    ].join('\n\n'),
+  )
+  return [
+    '## Shapes',
+    'A field with `?` may be absent. Fields may be added; ignore those you do not know.',
+    ...each,
+  ].join('\n\n')
+}
+
+/** The shapes that mirror an interface of src/protocol/messages.ts, with the fields they tell. */
+export function toldFields() {
+  return Object.entries(SHAPES).flatMap(([name, { interface: mirrored, rows }]) =>
+    mirrored === undefined ? [] : [{ name, mirrored, fields: rows.flatMap(([fields]) => fields.split(', ')) }],
+  )
+}
+
+function events() {
+  assert.deepEqual(Object.keys(EVENTS), [...EVENT_TYPES], 'every event has words')
+  const rows = EVENT_TYPES.map((type) => [
+    `\`${type}\``,
+    EVENTS[type][0] === '' ? '' : ticked(EVENTS[type][0]),
+    EVENTS[type][1],
+  ])
+  return ['## Events', EVENTS_INTRODUCTION, table(['type', 'further fields', ''], rows)].join('\n\n')
+}
+
+function ticked(fields) {
+  return fields
+    .split(', ')
+    .map((field) => `\`${field}\``)
+    .join(', ')
+}
+
+function errors() {
+  const rows = errorCodes().map((code) => {
+    const { status, retryable, hint, exit } = describeError(code)
+    return [`\`${code}\``, String(status), retryable ? 'yes' : 'no', String(exit), hint]
+  })
+  return ['## Errors', ERRORS_INTRODUCTION, table(['code', 'HTTP', 'retryable', 'CLI exit', 'hint'], rows)].join('\n\n')
+}
+
+function bounds() {
+  const rows = Object.entries(BOUNDS).map(([key, [unit, words, past]]) => {
+    assert(key in LIMITS, `${key} is a bound`)
+    return [`\`${key}\``, `${number(LIMITS[key])}${unit === '' ? '' : ` ${unit}`}`, words, past]
+  })
+  return [
+    '## Bounds',
+    'From `src/base/limits.ts`, where each has its reason.',
+    table(['bound', '', 'of what', 'past it'], rows),
+  ].join('\n\n')
+}
+
+function number(value) {
+  return value.toLocaleString('en-US')
+}
+
+function table(titles, rows) {
+  const line = (cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
+  return [line(titles), line(titles.map(() => '---')), ...rows.map(line)].join('\n')
+}
+
+const INTRODUCTION = `# Protocol
+
+Version 1 of what a client can rely on. Names, keys and codes are added, never renamed and never reused. JSON keys are camelCase, sizes are bytes, times are ISO 8601 in UTC, ids are strings. Written by \`scripts/protocol.mjs\`; do not edit.
+
+## HTTP
+
+The daemon listens on a TCP address (\`127.0.0.1:8080\` unless told otherwise) and on the unix socket \`DATA_DIR/daemon.sock\`. Both speak the same HTTP.
+
+| route | answer |
+| --- | --- |
+| \`GET /health\` | 200 \`{"status":"ok"}\`; 503 with \`Retry-After\` and the status \`starting\` or \`draining\`. Needs no token. |
+| \`GET /\` | A text that names the routes. Needs no token. |
+| \`POST /rpc\` | JSON-RPC 2.0, a request or a batch; \`Content-Type: application/json\`, UTF-8. |
+| \`GET /ws\` | The same over WebSocket, and events. |
+
+Every request passes these checks in this order:
+
+1. **Host.** Exactly one, and one of the listening address, \`127.0.0.1\`, \`localhost\` or \`[::1]\` with the port, or a host allowed by \`--allow-host\`.
+2. **Origin.** Absent, or one of those hosts. \`Sec-Fetch-Site: cross-site\` is refused. On the unix socket any Origin is refused, and Host is not looked at.
+3. **State.** While starting and draining, everything but \`/health\` is refused.
+4. **Token**, the one in \`DATA_DIR/token\`: \`Authorization: Bearer TOKEN\`, or Basic with the token as password; on a WebSocket also the sub-protocol \`bearer.TOKEN\` beside \`spacedrive.v1\`. The unix socket needs none.
+5. **Route, method, type, length.**
+
+| status | when |
+| --- | --- |
+| 200 | A JSON-RPC answer, whether it holds results or errors. |
+| 204 | The message held only notifications. |
+| 400 | Two Hosts or none (which may also just be closed), or a body that is not UTF-8. |
+| 401 | Token missing or wrong. |
+| 403 | Foreign Host or Origin: \`FORBIDDEN_ORIGIN\`. |
+| 404, 405 | No such route; another method, with \`Allow\`. |
+| 413, 415 | Body too large; not \`application/json\`. |
+| 426 | \`GET /ws\` without an upgrade. |
+| 503 | \`CONNECTION_LIMIT\`, \`STARTING\` or \`DRAINING\`, with \`Retry-After\`. |
+| 504 | A JSON-RPC answer in which a call ran out of time. |
+
+Outside JSON-RPC a refusal is \`{code, message, hint, retryable}\`. A connection that is not admitted gets the whole 503 at once, with \`class\` naming what is full, and is closed.
+
+## JSON-RPC
+
+\`\`\`http
+POST /rpc HTTP/1.1
+Host: 127.0.0.1:8080
+Authorization: Bearer TOKEN
+Content-Type: application/json
+
+{"jsonrpc":"2.0","id":1,"method":"core.ping"}
+\`\`\`
+
+\`\`\`json
+{ "jsonrpc": "2.0", "id": 1, "result": "pong" }
+\`\`\`
+
+Parameters are an object; an unknown key is an error. A batch is answered in its order when its last call has its answer. Errors of the standard carry \`data: {hint, retryable: false}\` and no \`data.code\`:
+
+| code | when |
+| --- | --- |
+| −32700 | Not JSON. |
+| −32600 | Not a request, or an empty batch. |
+| −32601 | No such method. |
+| −32602 | Wrong parameters; the message names the first one. |
+
+All others have the code −32000 and \`data: {code, hint, retryable, retryAfterMs?}\` with a code of [Errors](#errors).
+
+## WebSocket
+
+Messages are text, each a request, a batch or a notification as above; answers come in any order, told apart by \`id\`. A binary message closes the feed with 1003. The daemon pings. At its end it closes with 1001.
+
+## Pages
+
+A result with \`cursor\` has more: ask again with the same parameters and that cursor. Entries that stay as they are come exactly once, whatever is added between two pages.`
+
+const OPERATIONS_INTRODUCTION = `Errors that an operation shares with others are told here once. Any: \`STARTING\`, \`DRAINING\`, \`TIMEOUT\`, \`INTERNAL\`. All but \`core.*\`, on a connection that sits on a control slot: \`CONNECTION_LIMIT\`. Those that take \`library\`: \`LIBRARY_NOT_FOUND\`, \`LIBRARY_LOCKED\`, \`LIBRARY_DAMAGED\`, \`LIBRARY_NEWER\`. Those and \`libraries.create\`: \`BUDGET_EXHAUSTED\`, \`SHARD_BUSY\`, \`SHARD_LOST\`, \`READ_ONLY\`, \`DISK_FULL\`.
+
+A request to a library that is closed opens it.`
+
+const EVENTS_INTRODUCTION = `After \`events.subscribe\` each event comes as a notification:
+
+\`\`\`json
+{ "jsonrpc": "2.0", "method": "event", "params": { "subscription": "1", "seq": 1, "event": { "type": "job.changed" } } }
+\`\`\`
+
+\`seq\` counts from 1 in each subscription. A client that reads too slowly loses events; the gap in \`seq\` tells. Every event has \`type\` and \`at\`, and \`library\` where it concerns one. It is published after the commit it reports.`
+
+const ERRORS_INTRODUCTION = `\`code\` is a promise, \`message\` is for the log, \`hint\` is for the person. Retryable means that the same request may succeed later without anybody changing anything. HTTP is the status where the error is the whole answer.`
+
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url))
+  writeFileSync(FILE, await reference())

@@ -1,0 +1,32 @@
+// Failures as data: what crosses a thread or a socket says what it was, and whether to try again.
+import test from 'ava'
+import { errnoOf, fromSystem, fromWire, isErrorCode, SpacedriveError, statusOf, toWire } from '../../src/base/errors.js'
+
+test('an error survives the way over a thread, with its code, hint and time to wait', (t) => {
+  const error = new SpacedriveError('SHARD_BUSY', 'busy', { retryAfterMs: 250, hint: 'wait a little' })
+  const back = fromWire(structuredClone(toWire(error)))
+  t.like(back, { code: 'SHARD_BUSY', message: 'busy', hint: 'wait a little', retryAfterMs: 250, retryable: true })
+})
+
+test('errors of the system are told by errno, and a lack of descriptors is never absence', (t) => {
+  for (const [errno, code, retryable] of [
+    ['EMFILE', 'BUDGET_EXHAUSTED', true],
+    ['ENFILE', 'BUDGET_EXHAUSTED', true],
+    ['ENOSPC', 'DISK_FULL', true],
+    ['EDQUOT', 'DISK_FULL', true],
+    ['EROFS', 'READ_ONLY', true],
+    ['EIO', 'INTERNAL', false],
+  ] as const) {
+    const error = fromSystem(Object.assign(new Error('made up'), { code: errno }))
+    t.is(error.code, code)
+    t.is(error.retryable, retryable)
+    t.is(errnoOf(error.cause), errno)
+  }
+})
+
+test('whatever is thrown becomes data, and an unknown code becomes INTERNAL', (t) => {
+  for (const thrown of [null, undefined, 'text', 7, {}, new Error('plain')]) t.is(toWire(thrown).code, 'INTERNAL')
+  t.is(fromWire({ code: 'toString' as never, message: 'm', hint: 'h', retryable: false }).code, 'INTERNAL')
+  t.false(isErrorCode('constructor'))
+  t.is(statusOf('CONNECTION_LIMIT'), 503)
+})

@@ -1,0 +1,195 @@
+// Jobs and their states: what can be asked of one when, and that a lack of descriptors only makes it wait.
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import test, { type ExecutionContext } from 'ava'
+import { SpacedriveError } from '../../src/base/errors.js'
+import type { Walker } from '../../src/job/index-location.js'
+import { Runner } from '../../src/job/runner.js'
+import type { Library } from '../../src/library/library.js'
+import { Pool } from '../../src/library/pool.js'
+import type { Event } from '../../src/protocol/messages.js'
+import { batchesOf, differences, Stage, walkHere } from '../library/stage.js'
+
+class Yard {
+  readonly stage = new Stage()
+  readonly events: Omit<Event, 'at'>[] = []
+  readonly pool = new Pool(this.stage.ledger, { opened: () => {}, closed: () => {} })
+  readonly runner: Runner
+  walker: Walker = walkHere()
+
+  constructor() {
+    this.runner = new Runner({
+      pool: this.pool,
+      walk: (options, signal) => this.walker(options, signal),
+      leftOut: [],
+      publish: (event) => this.events.push(event),
+      log: () => {},
+      breathe: () => sleep(1),
+    })
+  }
+
+  async library(): Promise<Library> {
+    const { id, path } = this.stage.create()
+    this.pool.know(id, path)
+    return await this.pool.get(id)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.runner.stopAll()
+    this.pool.closeAll()
+    this.stage[Symbol.dispose]()
+  }
+}
+
+async function until(t: ExecutionContext, what: () => boolean): Promise<void> {
+  for (let waited = 0; waited < 8_000; waited += 10) {
+    if (what()) return
+    await sleep(10)
+  }
+  t.fail('it did not come to that')
+}
+
+function plant(stage: Stage): void {
+  for (let at = 0; at < 30; at++) {
+    mkdirSync(join(stage.tree, `d${at}`))
+    writeFileSync(join(stage.tree, `d${at}`, 'file'), '')
+  }
+}
+
+const restore = batchesOf(4)
+test.after.always(restore)
+
+test.serial('a job runs to done, says so, and leaves no mark that there is something to go on with', async (t) => {
+  await using yard = new Yard()
+  plant(yard.stage)
+  const library = await yard.library()
+  const { location, job } = library.addLocation(yard.stage.tree, undefined)
+  yard.runner.takeUp(library)
+  yard.runner.takeUp(library)
+  t.deepEqual(yard.runner.counts, { running: 1, queued: 0 })
+  await until(t, () => library.jobs.get(job).state === 'done')
+  await until(t, () => yard.runner.counts.running === 0)
+  t.deepEqual(differences(library, location.uid, yard.stage.tree), [])
+  const states = yard.events
+    .filter((each) => each.type === 'job.changed')
+    .map((each) => (each['job'] as { state: string }).state)
+  t.is(states.filter((state) => state === 'done').length, 1)
+  t.deepEqual(library.jobs.unfinished(), [])
+  t.is(library.pins, 0)
+})
+
+test.serial('a job pauses at a checkpoint, goes on where it was, and cannot be stopped twice', async (t) => {
+  await using yard = new Yard()
+  plant(yard.stage)
+  const library = await yard.library()
+  const { location, job } = library.addLocation(yard.stage.tree, undefined)
+  yard.runner.takeUp(library)
+  await until(t, () => library.jobs.get(job).done > 5)
+  const paused = await yard.runner.stop(library, job, 'paused')
+  t.is(paused.state, 'paused')
+  t.true(paused.progress.done < 60)
+  await t.throwsAsync(yard.runner.stop(library, job, 'paused'), { code: 'JOB_STATE' })
+  t.true(['queued', 'running'].includes(yard.runner.resume(library, job).state))
+  t.throws(() => yard.runner.resume(library, job), { code: 'JOB_STATE' })
+  await until(t, () => library.jobs.get(job).state === 'done')
+  t.is(library.jobs.get(job).done, 61)
+  t.deepEqual(differences(library, location.uid, yard.stage.tree), [])
+  await t.throwsAsync(yard.runner.stop(library, job, 'cancelled'), { code: 'JOB_STATE' })
+})
+
+test.serial('more jobs than may run at a time wait in line and all come to their end', async (t) => {
+  await using yard = new Yard()
+  const libraries = await Promise.all(Array.from({ length: 5 }, () => yard.library()))
+  const jobs = libraries.map((library, at) => {
+    const root = join(yard.stage.path, `tree ${at}`)
+    mkdirSync(join(root, 'inside'), { recursive: true })
+    const { job } = library.addLocation(root, undefined)
+    yard.runner.takeUp(library)
+    return job
+  })
+  t.deepEqual(yard.runner.counts, { running: 2, queued: 3 })
+  await until(t, () => libraries.every((library, at) => library.jobs.get(jobs[at]!).state === 'done'))
+})
+
+for (const code of ['BUDGET_EXHAUSTED', 'SHARD_LOST'] as const) {
+  test.serial(`a walk that ends in ${code} is tried again and does not fail`, async (t) => {
+    await using yard = new Yard()
+    plant(yard.stage)
+    const library = await yard.library()
+    let tries = 0
+    const whole = yard.walker
+    yard.walker = async function* (options, signal) {
+      tries += 1
+      for await (const batch of whole(options, signal)) {
+        yield batch
+        if (tries === 1) throw new SpacedriveError(code, 'made up')
+      }
+    }
+    const { location, job } = library.addLocation(yard.stage.tree, undefined)
+    yard.runner.takeUp(library)
+    await until(t, () => library.jobs.get(job).state === 'done')
+    t.is(tries, 2)
+    t.deepEqual(differences(library, location.uid, yard.stage.tree), [])
+  })
+}
+
+test.serial(
+  'a job cancelled while it waits for its next try stays cancelled, and one taken up twice runs once',
+  async (t) => {
+    await using yard = new Yard()
+    plant(yard.stage)
+    const library = await yard.library()
+    let tries = 0
+    yard.walker = async function* () {
+      tries += 1
+      await sleep(1)
+      throw new SpacedriveError('BUDGET_EXHAUSTED', 'made up')
+    }
+    const { job } = library.addLocation(yard.stage.tree, undefined)
+    yard.runner.takeUp(library)
+    await until(t, () => tries === 1 && yard.runner.counts.running === 0)
+    t.is((await yard.runner.stop(library, job, 'cancelled')).state, 'cancelled')
+    await sleep(1_300)
+    t.is(library.jobs.get(job).state, 'cancelled')
+    t.is(tries, 1)
+  },
+)
+
+test.serial('any other failure is the end of the job, with its reason', async (t) => {
+  await using yard = new Yard()
+  const library = await yard.library()
+  yard.walker = async function* () {
+    await sleep(1)
+    throw Object.assign(new Error('made up'), { code: 'ENOSPC' })
+  }
+  const { job } = library.addLocation(yard.stage.tree, undefined)
+  yard.runner.takeUp(library)
+  await until(t, () => library.jobs.get(job).state === 'failed')
+  t.is(library.jobs.item(library.jobs.get(job)).error?.code, 'DISK_FULL')
+})
+
+test.serial('stopping all leaves the job where it is, and another runner goes on with it', async (t) => {
+  await using yard = new Yard()
+  plant(yard.stage)
+  const library = await yard.library()
+  const { location, job } = library.addLocation(yard.stage.tree, undefined)
+  yard.runner.takeUp(library)
+  await until(t, () => library.jobs.get(job).done > 5)
+  await yard.runner.stopAll()
+  t.is(library.jobs.get(job).state, 'running')
+  const { done } = library.jobs.get(job)
+  const next = new Runner({
+    pool: yard.pool,
+    walk: walkHere(),
+    leftOut: [],
+    publish: () => {},
+    log: () => {},
+    breathe: () => Promise.resolve(),
+  })
+  next.takeUp(library)
+  await until(t, () => library.jobs.get(job).state === 'done')
+  t.true(done > 5)
+  t.is(library.jobs.get(job).done, 61)
+  t.deepEqual(differences(library, location.uid, yard.stage.tree), [])
+})

@@ -1,0 +1,78 @@
+// The names of a library: stored once, found again, whatever is forgotten and rolled back in between.
+import Database from 'better-sqlite3'
+import test from 'ava'
+import fc from 'fast-check'
+import { Names } from '../../src/library/names.js'
+import { migrate } from '../../src/library/schema.js'
+
+function fresh(): { connection: Database.Database; names: Names } {
+  const connection = new Database(':memory:')
+  migrate(connection, 'test')
+  return { connection, names: new Names(connection) }
+}
+
+test('each name has one id, and each id its name, through commits, rollbacks and forgetting', (t) => {
+  const word = fc.oneof(
+    fc.constantFrom('a', 'b', 'c', '\udcff', '💀', 'x'.repeat(255)),
+    fc.stringMatching(/^[a-z]{1,2}$/),
+  )
+  const step = fc.record({
+    words: fc.array(word, { maxLength: 80 }),
+    what: fc.constantFrom('commit', 'commit', 'fail', 'forget', 'anew'),
+  })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
+      const { connection, ...made } = fresh()
+      let { names } = made
+      const ids = new Map<string, number>()
+      for (const { words, what } of steps) {
+        if (what === 'forget') names.forget()
+        if (what === 'anew') names = new Names(connection)
+        const added = new Map<string, number>()
+        try {
+          connection.transaction(() => {
+            for (const each of words) added.set(each, names.idOf(each))
+            for (const [each, id] of added) t.is(names.text(id), each)
+            names.flush()
+            if (what === 'fail') throw new Error('rolled back')
+          })()
+          for (const [each, id] of added) ids.set(each, id)
+        } catch (error) {
+          if ((error as Error).message !== 'rolled back') throw error
+          names.forget()
+        }
+        for (const [each, id] of ids) {
+          t.is(names.find(each), id)
+          t.is(names.text(id), each)
+        }
+      }
+      t.is(new Set(ids.values()).size, ids.size)
+      for (const each of ['never added', 'a '.repeat(3)]) t.is(names.find(each), undefined)
+      connection.close()
+    }),
+    { numRuns: 80 },
+  )
+})
+
+test('a name just added is known while thousands of blocks are read past it', (t) => {
+  const { connection, names } = fresh()
+  const blocks = 2_200
+  connection.transaction(() => {
+    for (let at = 0; at < blocks * 64; at++) names.idOf(`name ${at}`)
+    names.flush()
+  })()
+  names.forget()
+  connection.transaction(() => {
+    const id = names.idOf('the new one')
+    for (let block = 0; block < blocks; block++) t.is(names.text(block * 64), `name ${block * 64}`)
+    t.is(names.text(id), 'the new one')
+    names.flush()
+    for (let block = 0; block < blocks; block++) names.text(block * 64)
+    const next = names.idOf('and the next')
+    t.is(names.text(id), 'the new one')
+    t.is(names.text(next), 'and the next')
+    names.flush()
+  })()
+  t.is(names.find('the new one'), blocks * 64)
+  connection.close()
+})

@@ -1,0 +1,287 @@
+// Shards as the daemon has them: real threads, requests that cross, and what happens when one of them dies.
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import test, { type ExecutionContext } from 'ava'
+import { fromWire, type WireError } from '../../src/base/errors.js'
+import { LIMITS } from '../../src/base/limits.js'
+import { Ledger } from '../../src/descriptors/ledger.js'
+import { plan } from '../../src/descriptors/planner.js'
+import type { Event, JobItem, LibraryInfo } from '../../src/protocol/messages.js'
+import type { OperationName } from '../../src/protocol/operations.js'
+import { Events } from '../../src/shard/events.js'
+import { placeOf } from '../../src/shard/place.js'
+import { Router } from '../../src/shard/router.js'
+import { Tasks } from '../../src/shard/tasks.js'
+
+class Yard {
+  readonly path = mkdtempSync(join(tmpdir(), 'sd-router-'))
+  readonly libraries = join(this.path, 'libraries')
+  readonly tree = join(this.path, 'tree')
+  readonly ledger: Ledger
+  readonly events = new Events()
+  readonly seen: Event[] = []
+  readonly logged: string[] = []
+  readonly tasks: Tasks
+  readonly router: Router
+  replaced = 0
+  #closed: Promise<void> | undefined
+
+  constructor(shards: number, soft = 1_000) {
+    mkdirSync(this.tree, { recursive: true })
+    this.ledger = Ledger.create(plan({ soft, base: 0, connectionsMax: 'auto' }))
+    this.events.subscribe({}, (event) => this.seen.push(event))
+    this.tasks = new Tasks(this.ledger, 2, { native: true }, (message) => this.logged.push(message))
+    this.router = new Router({
+      shards,
+      ledger: this.ledger,
+      tasks: this.tasks,
+      events: this.events,
+      libraries: this.libraries,
+      deleted: join(this.path, 'deleted'),
+      leftOut: [this.libraries],
+      log: (_level, message) => this.logged.push(message),
+      replaced: () => (this.replaced += 1),
+    })
+  }
+
+  static async open(shards = 2, soft?: number): Promise<Yard> {
+    const yard = new Yard(shards, soft)
+    await yard.router.open()
+    return yard
+  }
+
+  call<T>(operation: OperationName, params: Record<string, unknown>): Promise<T> {
+    return new Promise((resolve, reject) =>
+      this.router.request({ operation, params }, (reply) =>
+        reply.ok ? resolve(JSON.parse(reply.json) as T) : reject(fromWire(reply.error)),
+      ),
+    )
+  }
+
+  async create(name: string): Promise<string> {
+    return (await this.call<{ id: string }>('libraries.create', { name })).id
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.router.close(3_000).then(() => this.tasks.close())
+    return this.#closed
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+    rmSync(this.path, { recursive: true, force: true })
+  }
+}
+
+async function until<T>(t: ExecutionContext, what: () => T | Promise<T>): Promise<T> {
+  for (let waited = 0; waited < 10_000; waited += 20) {
+    const got = await Promise.resolve(what()).catch(() => undefined)
+    if (got) return got as T
+    await sleep(20)
+  }
+  t.fail('it did not come to that')
+  throw new Error('it did not come to that')
+}
+
+function plant(yard: Yard, directories: number): number {
+  for (let at = 0; at < directories; at++) {
+    mkdirSync(join(yard.tree, `d${at}`))
+    for (let file = 0; file < 20; file++) writeFileSync(join(yard.tree, `d${at}`, `f${file}`), '')
+  }
+  return directories * 21 + 1
+}
+
+test.serial('libraries are made, listed, renamed, closed and deleted, each on its own shard', async (t) => {
+  await using yard = await Yard.open()
+  const ids = await Promise.all(Array.from({ length: 8 }, (_, at) => yard.create(`Library ${at}`)))
+  t.is(new Set(ids.map((id) => placeOf(id, 2))).size, 2)
+  for (const id of ids)
+    t.like(await yard.call<LibraryInfo>('libraries.info', { library: id }), { id, entries: 0, open: true })
+  t.is(yard.router.counts().libraries.open, 8)
+  t.is(yard.ledger.use('libraries').used, 8 * 4)
+  await yard.call('libraries.rename', { library: ids[0], name: 'Renamed' })
+  t.is(yard.router.list().find((each) => each.id === ids[0])?.name, 'Renamed')
+  await yard.call('libraries.close', { library: ids[1] })
+  t.false(yard.router.list().find((each) => each.id === ids[1])!.open)
+  const { path } = await yard.call<{ path: string }>('libraries.delete', { library: ids[2] })
+  t.true(existsSync(path))
+  await yard.call('libraries.delete', { library: ids[3], data: true })
+  await t.throwsAsync(yard.call('libraries.info', { library: ids[2] }), { code: 'LIBRARY_NOT_FOUND' })
+  t.is(yard.router.list().length, 6)
+  t.deepEqual(
+    yard.router.counts().shards.map((each) => each.inFlight),
+    [0, 0],
+  )
+})
+
+test.serial('libraries of one name made at the same time on both shards all come to be', async (t) => {
+  await using yard = await Yard.open()
+  const ids = await Promise.all(Array.from({ length: 16 }, () => yard.create('Same')))
+  const paths = yard.router.list().map((each) => each.path)
+  t.is(new Set(ids).size, 16)
+  t.is(new Set(paths).size, 16)
+})
+
+test.serial(
+  'a shard that dies under requests: callers may try again, libraries open again, leases are back',
+  async (t) => {
+    await using yard = await Yard.open()
+    const ids = await Promise.all(Array.from({ length: 8 }, (_, at) => yard.create(`Library ${at}`)))
+    await Promise.all(ids.map((id) => yard.call('libraries.open', { library: id })))
+    const used = yard.ledger.totals().used
+    t.is(used, 32)
+    const mine = ids.filter((id) => placeOf(id, 2) === 0)
+    const others = ids.filter((id) => placeOf(id, 2) === 1)
+    const ends = Array.from({ length: 400 }, (_, at) =>
+      yard.call('libraries.info', { library: ids[at % ids.length]! }).then(
+        () => 'answered',
+        (error: WireError) => `${error.code} ${error.retryable}`,
+      ),
+    )
+    const crash = yard.router.crash(0)
+    const told = new Set(await Promise.all(ends))
+    await crash
+    for (const each of told) t.true(['answered', 'SHARD_LOST true'].includes(each), each)
+    for (const id of others) t.like(await yard.call('libraries.info', { library: id }), { id })
+    await until(t, () => yard.replaced === 1)
+    for (const id of mine) await until(t, () => yard.call('libraries.info', { library: id }))
+    t.is(yard.ledger.totals().used, used)
+    t.is(yard.router.counts().shards[0]!.restarts, 1)
+    t.deepEqual(
+      yard.router.counts().shards.map((each) => each.inFlight),
+      [0, 0],
+    )
+    await yard.close()
+    t.is(yard.ledger.totals().used, 0)
+  },
+)
+
+test.serial('a job whose shard dies is taken up by the next one and ends with the whole index', async (t) => {
+  await using yard = await Yard.open(1)
+  const entries = plant(yard, 200)
+  const library = await yard.create('Crashing')
+  const { job } = await yard.call<{ job: string }>('locations.add', { library, path: yard.tree })
+  for (let crashes = 0; crashes < 2; crashes++) {
+    await sleep(60)
+    await yard.router.crash(0)
+    await until(t, () => yard.replaced === crashes + 1)
+  }
+  const item = await until(t, async () => {
+    const found = await yard.call<JobItem>('jobs.info', { library, job })
+    return found.state === 'done' ? found : null
+  })
+  t.is(item!.failureCount, 0)
+  t.like(await yard.call('libraries.info', { library }), { entries, files: 200 * 20, directories: 201 })
+  await yard.close()
+  t.is(yard.ledger.totals().used, 0)
+})
+
+test.serial('a shard that is full says SHARD_BUSY at once, answers what it has, and then takes more', async (t) => {
+  await using yard = await Yard.open(1)
+  const library = await yard.create('Busy')
+  const ends = Array.from({ length: LIMITS.shardInFlightMax + 50 }, () =>
+    yard.call('libraries.open', { library }).then(
+      () => 'answered',
+      (error: WireError) => `${error.code} ${error.retryable}`,
+    ),
+  )
+  const told = await Promise.all(ends)
+  t.is(told.filter((each) => each === 'answered').length, LIMITS.shardInFlightMax)
+  t.is(told.filter((each) => each === 'SHARD_BUSY true').length, 50)
+  t.like(await yard.call('libraries.open', { library }), { id: library })
+})
+
+test.serial(
+  'a drain answers what is in flight, stops jobs at their checkpoint, and the next start goes on with them',
+  async (t) => {
+    const yard = await Yard.open(2)
+    t.teardown(() => rmSync(yard.path, { recursive: true, force: true }))
+    const entries = plant(yard, 300)
+    const library = await yard.create('Drained')
+    const { job } = await yard.call<{ job: string }>('locations.add', { library, path: yard.tree })
+    await until(t, async () => (await yard.call<JobItem>('jobs.info', { library, job })).state === 'running')
+    const last = yard.call('libraries.info', { library })
+    await yard.close()
+    t.like(await last, { id: library })
+    t.is(yard.ledger.totals().used, 0)
+
+    const again = new Yard(3)
+    t.teardown(() => rmSync(again.path, { recursive: true, force: true }))
+    const router = new Router({ ...setupOf(again), libraries: yard.libraries })
+    await router.open()
+    const ask = (operation: OperationName) =>
+      new Promise<{ state: string; entries: number }>((resolve, reject) =>
+        router.request({ operation, params: { library, job } }, (reply) =>
+          reply.ok ? resolve(JSON.parse(reply.json) as never) : reject(fromWire(reply.error)),
+        ),
+      )
+    await until(t, async () => (await ask('jobs.info')).state === 'done')
+    t.is((await ask('libraries.info')).entries, entries)
+    await router.close(3_000)
+    await again.tasks.close()
+    t.is(again.ledger.totals().used, 0)
+  },
+)
+
+function setupOf(yard: Yard): ConstructorParameters<typeof Router>[0] {
+  return {
+    shards: 3,
+    ledger: yard.ledger,
+    tasks: yard.tasks,
+    events: yard.events,
+    libraries: yard.libraries,
+    deleted: join(yard.path, 'deleted'),
+    leftOut: [],
+    log: () => {},
+    replaced: () => {},
+  }
+}
+
+test.serial(
+  'many libraries within few descriptors are written and read by many clients at once, and nothing is lost',
+  async (t) => {
+    await using yard = await Yard.open(2, 90)
+    const ids: string[] = []
+    for (let at = 0; at < 24; at++) ids.push(await yard.create(`Library ${at}`))
+    const roots = ids.map((_, at) => join(yard.path, `root ${at}`))
+    for (const root of roots) mkdirSync(root)
+    await Promise.all(ids.map((library, at) => yard.call('locations.add', { library, path: roots[at] })))
+    const refused: string[] = []
+    await Promise.all(
+      Array.from({ length: 16 }, async (_, client) => {
+        for (let round = 0; round < 15; round++) {
+          const library = ids[(client * 7 + round * 5) % ids.length]!
+          await yard.call('libraries.info', { library }).catch((error: WireError) => refused.push(error.code))
+        }
+      }),
+    )
+    t.deepEqual(refused, [])
+    const { ceiling, peak } = yard.ledger.use('libraries')
+    t.true(peak <= ceiling)
+    for (const library of ids) t.like(await yard.call('libraries.info', { library }), { directories: 1 })
+  },
+)
+
+test.serial('what is refused is refused with its reason', async (t) => {
+  await using yard = await Yard.open(1)
+  const library = await yard.create('Strict')
+  writeFileSync(join(yard.path, 'file'), '')
+  for (const path of [
+    'relative',
+    join(yard.path, 'file'),
+    join(yard.path, 'nowhere'),
+    '/proc',
+    yard.libraries,
+    '/a\0b',
+  ])
+    await t.throwsAsync(yard.call('locations.add', { library, path }), { code: 'PATH_REFUSED' }, path)
+  await yard.call('locations.add', { library, path: yard.tree })
+  for (const path of [yard.tree, `${yard.tree}/.`, yard.path])
+    await t.throwsAsync(yard.call('locations.add', { library, path }), { code: 'LOCATION_EXISTS' }, path)
+  await t.throwsAsync(yard.call('jobs.info', { library, job: 'none' }), { code: 'JOB_NOT_FOUND' })
+  await t.throwsAsync(yard.call('files.get', { library, id: '999' }), { code: 'FILE_NOT_FOUND' })
+  await t.throwsAsync(yard.call('files.get', { library, path: '/elsewhere' }), { code: 'FILE_NOT_FOUND' })
+  await t.throwsAsync(yard.call('locations.remove', { library, location: 'none' }), { code: 'LOCATION_NOT_FOUND' })
+})
