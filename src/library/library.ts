@@ -200,7 +200,16 @@ export class Library {
 
   applier(location: Location, fresh: boolean): Applier {
     const { entries, locations } = this
+    if (!fresh) this.#indexInodes()
     return new Applier({ connection: this.#connection, names: this.#names, entries, locations }, location, fresh)
+  }
+
+  /**
+   * Only a comparison looks for inodes. Built after a library's first scan, sorted, the index costs a tenth of what it
+   * costs row by row during it.
+   */
+  #indexInodes(): void {
+    this.#connection.exec('CREATE INDEX IF NOT EXISTS entry_inode ON entry (inode)')
   }
 
   /** What a scan that did not end had found missing proves nothing any more. */
@@ -212,6 +221,7 @@ export class Library {
   settle(): void {
     this.#names.seal()
     this.#names.forget()
+    this.#indexInodes()
     this.#connection.pragma('optimize')
     this.#connection.pragma('wal_checkpoint(TRUNCATE)')
   }
