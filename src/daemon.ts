@@ -1,5 +1,15 @@
 // The daemon: everything meets here, is built bottom-up and stopped in reverse.
-import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
@@ -276,7 +286,8 @@ export class Daemon {
       events: this.#events,
       libraries: this.#paths.libraries,
       deleted: join(this.#paths.dataDir, 'deleted'),
-      leftOut: [this.#paths.dataDir],
+      // Walks meet real paths.
+      leftOut: [realpathSync(this.#paths.dataDir)],
       log: (level, message, fields) => this.#log(level, message, fields),
       replaced: () => void this.#settleAgain(ledger),
     })

@@ -59,7 +59,7 @@ export interface Lease extends Disposable {
 
 interface Waiter {
   readonly wants: number
-  readonly deadline: number
+  deadline: number
   readonly settle: (got: boolean) => void
 }
 
@@ -133,9 +133,15 @@ export class Ledger {
   /**
    * A lease as soon as there is room, all or nothing; callers of one thread and class are served in order.
    *
-   * @throws BUDGET_EXHAUSTED after `waitMs`, or at once when the class could never hold that many
+   * @throws BUDGET_EXHAUSTED after `waitMs` or when the signal is aborted, or at once when the class could never hold that many
    */
-  async acquire(descriptorClass: DescriptorClass, count: number, by: LeaseHolder, waitMs: number): Promise<Lease> {
+  async acquire(
+    descriptorClass: DescriptorClass,
+    count: number,
+    by: LeaseHolder,
+    waitMs: number,
+    signal?: AbortSignal,
+  ): Promise<Lease> {
     const index = CLASSES.indexOf(descriptorClass)
     const at = classAt(index)
     const now = this.tryAcquire(descriptorClass, count, by, true)
@@ -143,7 +149,7 @@ export class Ledger {
     const possible = count <= Atomics.load(this.#words, at + CEILING)
     if (possible) {
       Atomics.add(this.#words, at + WAITED, 1)
-      if (await this.#wait(descriptorClass, count, waitMs)) return this.#lease(descriptorClass, count, by)
+      if (await this.#wait(descriptorClass, count, waitMs, signal)) return this.#lease(descriptorClass, count, by)
     }
     Atomics.add(this.#words, at + REFUSED, 1)
     const { used, ceiling } = this.use(descriptorClass)
@@ -305,11 +311,16 @@ export class Ledger {
     return lease
   }
 
-  #wait(descriptorClass: DescriptorClass, count: number, waitMs: number): Promise<boolean> {
+  #wait(descriptorClass: DescriptorClass, count: number, waitMs: number, signal?: AbortSignal): Promise<boolean> {
     return new Promise((settle) => {
       const line = this.#waiters.get(descriptorClass) ?? []
       this.#waiters.set(descriptorClass, line)
-      line.push({ wants: count, deadline: performance.now() + waitMs, settle })
+      const waiter: Waiter = { wants: count, deadline: performance.now() + waitMs, settle }
+      line.push(waiter)
+      signal?.addEventListener('abort', () => {
+        waiter.deadline = 0
+        this.#wake()
+      })
       // Who watches already sleeps until the nearest deadline it knows of; this one may be nearer.
       if (this.#watching) this.#wake()
       else void this.#watch()

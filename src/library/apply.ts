@@ -91,9 +91,9 @@ export class Applier {
     this.#transaction(() => {
       for (const id of slice) {
         const entry = this.#stores.entries.byId(id)
-        const left = LIMITS.batchEntriesMax - applied.removed
-        if (left <= 0) return
-        if (!entry || this.#isThere(entry) || this.#removeTree(id, left, applied)) this.#statements.found.run(id)
+        const gone = !entry || this.#isThere(entry) || this.#removeTree(id, LIMITS.batchEntriesMax, applied)
+        if (!gone) return
+        this.#statements.found.run(id)
       }
     })
     this.#stores.entries.forgetPaths()
@@ -234,16 +234,19 @@ export class Applier {
     }
   }
 
-  /** Deletes an entry and what is below it, leaves first, at most `most` rows. True when all of it is gone. */
+  /** Deletes an entry and what is below it, leaves first, until `most` are deleted in all. True when all of it is gone. */
   #removeTree(id: number, most: number, applied: Applied): boolean {
-    const rows = this.#statements.tree.all(id).slice(0, most === Infinity ? undefined : most)
-    for (const { entry, kind, size } of rows) {
-      this.#statements.delete.run(entry)
-      this.#statements.found.run(entry)
-      this.#count(kind, size, -1)
+    for (let below = this.#statements.below.all(id); below.length > 0; below = this.#statements.below.all(id)) {
+      for (const child of below) if (!this.#removeTree(child, most, applied)) return false
     }
-    applied.removed += rows.length
-    return rows.at(-1)?.entry === id || rows.length === 0
+    if (applied.removed >= most) return false
+    const entry = this.#stores.entries.byId(id)
+    if (!entry) return true
+    this.#statements.delete.run(id)
+    this.#statements.found.run(id)
+    this.#count(entry.kind, entry.size, -1)
+    applied.removed += 1
+    return true
   }
 
   #known({ id, name, kind, size, mtime, inode }: Entry): Known {
@@ -284,11 +287,7 @@ function prepare(connection: Connection) {
         `SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.inode = ? AND entry.location = ? AND entry.kind = ?`,
       )
       .raw(),
-    tree: connection.prepare<[number], { entry: number; kind: number; size: number }>(
-      `WITH RECURSIVE tree (id, depth) AS (
-         SELECT ?, 0 UNION ALL SELECT entry.id, depth + 1 FROM tree CROSS JOIN entry ON entry.parent = tree.id
-       ) SELECT entry.id AS entry, kind, size FROM tree CROSS JOIN entry ON entry.id = tree.id ORDER BY depth DESC`,
-    ),
+    below: connection.prepare<[number], number>('SELECT id FROM entry WHERE parent = ? LIMIT 256').pluck(),
     miss: connection.prepare('INSERT OR IGNORE INTO missing (entry, location) VALUES (?, ?)'),
     found: connection.prepare('DELETE FROM missing WHERE entry = ?'),
     isMissing: connection.prepare<[number], number>('SELECT 1 FROM missing WHERE entry = ?').pluck(),

@@ -46,7 +46,7 @@ function decodeOne(message: unknown): Call {
     return bad(null, -32600, 'a request is an object')
   }
   const { jsonrpc, id, method, params } = message as Record<string, unknown>
-  if (id !== undefined && id !== null && typeof id !== 'string' && typeof id !== 'number') {
+  if (id !== undefined && id !== null && typeof id !== 'string' && !isFiniteNumber(id)) {
     return bad(null, -32600, 'id must be a string, a number or null')
   }
   if (jsonrpc !== '2.0') return bad(id ?? null, -32600, 'jsonrpc must be "2.0"')
@@ -57,6 +57,11 @@ function decodeOne(message: unknown): Call {
   const issue = checked.error.issues[0]
   const where = issue?.path.length ? `${issue.path.join('.')}: ` : ''
   return bad(id, -32602, `${where}${issue?.message ?? 'wrong parameters'}`)
+}
+
+/** JSON can say 1e400, which becomes Infinity, which JSON cannot say back. */
+function isFiniteNumber(value: unknown): value is number {
+  return Number.isFinite(value)
 }
 
 function bad(id: Id | undefined, code: number, message: string): Call {

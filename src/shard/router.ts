@@ -8,7 +8,7 @@ import { LIMITS } from '../base/limits.js'
 import type { Ledger } from '../descriptors/ledger.js'
 import type { Cataloged } from '../library/catalog.js'
 import type { Event, LibraryItem, Reply, Request, Status } from '../protocol/messages.js'
-import { runsOn } from '../protocol/operations.js'
+import { runsOn, type OperationName } from '../protocol/operations.js'
 import type { Events } from './events.js'
 import {
   COUNTS,
@@ -25,6 +25,9 @@ import type { Tasks } from './tasks.js'
 const ENTRY = fileURLToPath(new URL('../../workers/shard.js', import.meta.url))
 /** Crashes further apart than this do not add up to a longer wait. */
 const CRASH_MEMORY_MS = 60_000
+const TAKE_UP_MS = 1_000
+/** What can be asked of a library that is known to be damaged: to look again, and to go. */
+const WITH_A_PROBLEM: ReadonlySet<OperationName> = new Set(['libraries.open', 'libraries.delete'])
 
 export interface RouterSetup {
   readonly shards: number
@@ -161,7 +164,7 @@ export class Router {
     const id = request.params['library'] as string
     const known = this.#catalog.get(id)
     if (!known) throw new SpacedriveError('LIBRARY_NOT_FOUND', `no library ${id}`)
-    if (known.problem && request.operation !== 'libraries.open') throw fromWire(known.problem)
+    if (known.problem && !WITH_A_PROBLEM.has(request.operation)) throw fromWire(known.problem)
     this.#enqueue(this.#placeOf(id), request.operation, request.params, answer)
   }
 
@@ -339,10 +342,17 @@ export class Router {
       const place = this.#placeOf(known.id)
       if (!known.unfinished || known.problem || !places.includes(place)) continue
       this.#catalog.set(known.id, { ...known, unfinished: false })
-      this.#ask(place, 'shard.takeUp', { library: known.id }).catch((error: unknown) => {
-        this.#setup.log('warn', `library "${known.name}" has jobs to go on with, but: ${toWire(error).message}`)
-      })
+      this.#takeUp(place, known)
     }
+  }
+
+  /** Tried again while that can help: jobs that were begun wait for descriptors, they are not forgotten. */
+  #takeUp(place: Place, known: Cataloged): void {
+    this.#ask(place, 'shard.takeUp', { library: known.id }).catch((error: unknown) => {
+      const { message, retryable } = toWire(error)
+      this.#setup.log('warn', `library "${known.name}" has jobs to go on with, but: ${message}`)
+      if (retryable && !this.#closing) setTimeout(() => this.#closing || this.#takeUp(place, known), TAKE_UP_MS).unref()
+    })
   }
 }
 

@@ -189,10 +189,10 @@ export class Shard {
 
   async #delete({ library: id, data }: ParamsOf<'libraries.delete'>): Promise<unknown> {
     const path = this.#pool.pathOf(id)
-    const library = await this.#pool.get(id)
-    for (const job of library.jobs.unfinished()) await this.#runner.stop(library, job.id, 'cancelled')
+    const library = await this.#pool.get(id).catch(nullIfUnusable)
+    for (const job of library?.jobs.unfinished() ?? []) await this.#runner.stop(library!, job.id, 'cancelled')
     // Bought first: between the close and the end of its folder nobody may open it again.
-    using _lease = await this.#pool.lease(1, { holder: `deleting library ${library.name}`, path })
+    using _lease = await this.#pool.lease(1, { holder: `deleting ${basename(path)}`, path })
     this.#pool.close(id)
     const kept = data === true ? null : join(this.#setup.deleted, `${id} ${basename(path)}`)
     try {
@@ -339,6 +339,13 @@ const IN_LIBRARY: Partial<Record<LibraryOperation, InLibrary>> = {
     return rows.length > most ? { items, cursor: String(rows[most - 1]!.number) } : { items }
   },
   'jobs.info': (library: Library, { job }: ParamsOf<'jobs.info'>) => library.jobs.item(library.jobs.get(job)),
+}
+
+/** A library that cannot be opened because of what it is can still go; one that another process uses cannot. */
+function nullIfUnusable(error: unknown): null {
+  const { code } = toWire(error)
+  if (code === 'LIBRARY_DAMAGED' || code === 'LIBRARY_NEWER') return null
+  throw error
 }
 
 function jobCursor(cursor: string): number {

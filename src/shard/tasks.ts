@@ -30,7 +30,7 @@ export class Tasks {
   readonly #waiting: (() => void)[] = []
   readonly #slots = new Set<Slot>()
   #opening = 0
-  #closed = false
+  readonly #ended = new AbortController()
 
   constructor(ledger: Ledger, most: number, setup: TaskSetup, log: (message: string) => void) {
     this.#ledger = ledger
@@ -59,7 +59,7 @@ export class Tasks {
   }
 
   async close(): Promise<void> {
-    this.#closed = true
+    this.#ended.abort()
     for (const next of this.#waiting.splice(0)) next()
     await Promise.all([...this.#slots].map((slot) => this.#end(slot)))
   }
@@ -69,7 +69,7 @@ export class Tasks {
   }
 
   async #take(): Promise<Slot> {
-    while (!this.#closed) {
+    while (!this.#ended.signal.aborted) {
       const slot = this.#idle.pop()
       if (slot) {
         clearTimeout(slot.idle)
@@ -85,7 +85,13 @@ export class Tasks {
     this.#opening += 1
     try {
       const price = PRICES.taskThread + PRICES.directory
-      const lease = await this.#ledger.acquire('jobs', price, { holder: 'task thread' }, LEASE_WAIT_MS)
+      const lease = await this.#ledger.acquire(
+        'jobs',
+        price,
+        { holder: 'task thread' },
+        LEASE_WAIT_MS,
+        this.#ended.signal,
+      )
       try {
         // libuv leaks a descriptor of a loop that it could not open whole (Node 20).
         proveRoom(PRICES.taskThread + THREAD_PEAK)
@@ -113,7 +119,7 @@ export class Tasks {
   }
 
   #giveBack(slot: Slot): void {
-    if (this.#closed) return void this.#end(slot)
+    if (this.#ended.signal.aborted) return void this.#end(slot)
     slot.idle = setTimeout(() => {
       this.#idle.splice(this.#idle.indexOf(slot), 1)
       void this.#end(slot)

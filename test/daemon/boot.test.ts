@@ -1,0 +1,178 @@
+// The daemon's beginning and end: limits it boots with, a second one, what a killed one left, and how it goes down.
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { LIMITS } from '../../src/base/limits.js'
+import { cli, eventually, launch, sleep } from '../harness/daemon.js'
+import { alive, play, sameAsDisk } from '../harness/scene.js'
+
+test.serial('the limit it was given and the one it made of it are both told', async (t) => {
+  await play(async (scene) => {
+    const daemon = await scene.daemon({ limit: '1024:8192' })
+    t.like(daemon.ready.limit, { softAtStart: 1024, soft: 8192, hard: 8192 })
+    t.like((await daemon.status()).limit, { softAtStart: 1024, soft: 8192, hard: 8192 })
+    t.is((await daemon.stop()).code, 0)
+  })
+})
+
+test.serial('with 64 descriptors it boots, indexes, and opens five libraries one after another', async (t) => {
+  await play(async (scene) => {
+    const daemon = await scene.daemon({ limit: '64:64' })
+    const root = scene.tree('tree', 300)
+    const libraries: string[] = []
+    for (let at = 0; at < 5; at++) libraries.push((await daemon.index(`library ${at}`, root)).library)
+    for (const library of libraries) {
+      t.is((await daemon.call('search.files', { library, query: 'file 299' })).total, 1)
+      t.true(daemon.descriptorCount < 64)
+    }
+    await sameAsDisk(daemon, libraries[0]!, root)
+    t.false(daemon.log.includes('EMFILE'))
+    t.is((await daemon.stop()).code, 0)
+  })
+})
+
+test.serial('any limit either serves or is refused in one sentence with a hint and 78', async (t) => {
+  for (const limit of [24, 33, 40, 44, LIMITS.hardFloor - 1, LIMITS.hardFloor, 50, 53, 57, 61, 72, 80]) {
+    await play(async (scene) => {
+      const { child, said, exited } = launch(scene.dataDir, { limit: `${limit}:${limit}` })
+      const ended = await Promise.race([
+        exited,
+        eventually('it says ready', 20_000, () => said.out.includes('"ready"')),
+      ])
+      if (ended === true) {
+        t.is(cli(['status', '--data-dir', scene.dataDir]).code, 0, `${limit}`)
+        child.kill('SIGTERM')
+        t.is((await exited).code, 0, `${limit}: ${said.err}`)
+        return
+      }
+      t.is((await exited).code, 78, `${limit}: ${said.err}`)
+      t.regex(said.err, /^error LIMIT_TOO_LOW: [^\n]+\nhint: [^\n]+\n$/, `${limit}`)
+    })
+  }
+})
+
+test.serial(
+  'a second start is ready within 2 seconds, and a second daemon names the first and leaves it alone',
+  async (t) => {
+    await play(async (scene) => {
+      await (await scene.daemon()).stop()
+      const times: number[] = []
+      for (let round = 0; round < 2; round++) {
+        const begun = performance.now()
+        const started = await scene.daemon()
+        times.push(performance.now() - begun)
+        await started.stop()
+      }
+      t.true(Math.min(...times) < 2_000, times.join(', '))
+      const daemon = await scene.daemon()
+      const rival = cli(['start', '--data-dir', scene.dataDir, '--http', '127.0.0.1:0'])
+      t.is(rival.code, 1)
+      t.regex(rival.err, new RegExp(`^error ALREADY_RUNNING: .*\\b${daemon.pid}\\b`))
+      const neighbour = cli(['start', '--data-dir', scene.path('other'), '--http', `127.0.0.1:${daemon.port}`])
+      t.is(neighbour.code, 1)
+      t.regex(neighbour.err, new RegExp(`^error ADDRESS_IN_USE: .*\\b${daemon.port}\\b`))
+      t.is(await daemon.call('core.ping'), 'pong')
+      t.is(await daemon.watch('core.ping'), 'pong')
+      await daemon.stop()
+      t.deepEqual(
+        ['daemon.json', 'daemon.sock'].filter((name) => existsSync(join(scene.dataDir, name))),
+        [],
+      )
+    })
+  },
+)
+
+test.serial('what a killed daemon left is no obstacle, also where its state is nonsense', async (t) => {
+  await play(async (scene) => {
+    const first = await scene.daemon()
+    const { id } = await first.call('libraries.create', { name: 'kept' })
+    await first.stop('SIGKILL')
+    t.true(existsSync(join(scene.dataDir, 'daemon.sock')))
+    writeFileSync(join(scene.dataDir, 'daemon.json'), `{"pid":${process.pid},"http":"http://127.0.0.1:1"`)
+    t.is(cli(['status', '--data-dir', scene.dataDir]).code, 3)
+    const second = await scene.daemon()
+    t.is((await second.call('libraries.info', { library: id })).name, 'kept')
+    t.is((await second.stop()).code, 0)
+  })
+})
+
+test.serial(
+  'SIGTERM while requests are in flight and a tree is being indexed: every answer is whole, exit 0',
+  async (t) => {
+    await play(async (scene) => {
+      const daemon = await scene.daemon()
+      const root = scene.tree('tree', 20_000, 500)
+      const { id: library } = await daemon.call('libraries.create', { name: 'busy' })
+      const { job } = await daemon.call('locations.add', { library, path: root })
+      const outcomes: string[] = []
+      const client = async () => {
+        while (outcomes.at(-1) !== 'gone') {
+          const asked = daemon.call('search.files', { library, query: 'file' })
+          outcomes.push(
+            await asked.then(
+              () => 'answered',
+              (error) => error.code,
+            ),
+          )
+          if (!['answered', 'DRAINING', 'STARTING', 'SHARD_LOST'].includes(outcomes.at(-1)!)) return
+        }
+      }
+      const clients = [client(), client(), client()]
+      await sleep(150)
+      const begun = performance.now()
+      t.deepEqual(await daemon.stop(), { code: 0, signal: null })
+      t.true(performance.now() - begun < LIMITS.drainMs)
+      await Promise.all(clients)
+      const codes = new Set(outcomes)
+      for (const code of ['answered', 'DRAINING', 'ECONNREFUSED', 'ECONNRESET']) codes.delete(code)
+      t.deepEqual([...codes], [])
+      const again = await scene.daemon()
+      await again.jobDone(library, job)
+      await sameAsDisk(again, library, root)
+      await again.stop()
+    })
+  },
+)
+
+test.serial('a second signal hurries: a request that never ends does not hold it', async (t) => {
+  await play(async (scene) => {
+    const daemon = await scene.daemon()
+    const slow = daemon.ask('/rpc', {
+      method: 'POST',
+      headers: { 'content-length': '100000' },
+      body: '{',
+      agent: false,
+    })
+    const cut = t.throwsAsync(slow)
+    await sleep(100)
+    daemon.kill('SIGTERM')
+    await sleep(50)
+    const begun = performance.now()
+    if (alive(daemon.pid)) daemon.kill('SIGTERM')
+    t.is((await daemon.exited).code, 0)
+    t.true(performance.now() - begun < 2_500)
+    await cut
+  })
+})
+
+test.serial('core.shutdown answers, drains and ends the process', async (t) => {
+  await play(async (scene) => {
+    const daemon = await scene.daemon()
+    t.deepEqual(await daemon.call('core.shutdown'), { draining: true })
+    t.deepEqual(await daemon.exited, { code: 0, signal: null })
+    t.is(cli(['status', '--data-dir', scene.dataDir]).code, 3)
+  })
+})
+
+test.serial('a data directory that vanishes under it does not end it, and it still stops with 0', async (t) => {
+  await play(async (scene) => {
+    const daemon = await scene.daemon()
+    const { library } = await daemon.index('first', scene.tree('tree', 50))
+    rmSync(scene.dataDir, { recursive: true })
+    t.is((await daemon.call('search.files', { library, query: 'file 49' })).total, 1, 'what is open is still read')
+    await daemon.call('libraries.close', { library })
+    t.is(await daemon.codeOf('libraries.info', { library }), 'LIBRARY_DAMAGED')
+    t.is(await daemon.call('core.ping'), 'pong')
+    t.is((await daemon.stop()).code, 0)
+  })
+})

@@ -1,0 +1,78 @@
+// Who holds what: every descriptor has a name while work goes on, and none is left when it is over.
+import { WebSocket } from 'ws'
+import { once } from 'node:events'
+import http from 'node:http'
+import test from 'ava'
+import type { Descriptors } from '../../src/protocol/messages.js'
+import { eventually, type TestDaemon } from '../harness/daemon.js'
+import { play } from '../harness/scene.js'
+
+const fronts = process.env['SPACEDRIVE_FRONT'] ? [process.env['SPACEDRIVE_FRONT']] : ['uws', 'node']
+
+for (const front of fronts) {
+  test.serial(
+    `${front}: all descriptors are named under load, and those of the boot are left afterwards`,
+    async (t) => {
+      await play(async (scene) => {
+        const daemon = await scene.daemon({ args: ['--front', front] })
+        const boot = await daemon.descriptorsAtRest()
+        t.is((await daemon.status()).descriptors.unaccounted, 0)
+        t.deepEqual((await daemon.watch('core.descriptors')).unaccounted, [])
+
+        const small = scene.tree('small', 100)
+        const libraries: string[] = []
+        for (let at = 0; at < 5; at++) libraries.push((await daemon.index(`library ${at}`, small)).library)
+        const agents = await guests(daemon, 20)
+        const feed = await subscribed(daemon)
+        const { job } = await daemon.call('locations.add', {
+          library: libraries[0],
+          path: scene.tree('big', 20_000, 200),
+        })
+        let looks = 0
+        await eventually('the job has ended', 60_000, async () => {
+          const described: Descriptors = await daemon.watch('core.descriptors')
+          t.deepEqual(described.unaccounted, [])
+          t.is(described.holders.length, described.open)
+          looks += 1
+          const { state } = await daemon.call('jobs.info', { library: libraries[0], job })
+          return state === 'done'
+        })
+        t.true(looks > 1, 'looked while it ran')
+        const { holders }: Descriptors = await daemon.watch('core.descriptors')
+        t.true(holders.filter((each) => each.class === 'clients').length >= 21)
+        for (const library of libraries)
+          t.true(
+            holders.some(({ holder }) => holder.includes(library)),
+            library,
+          )
+
+        for (const agent of agents) agent.destroy()
+        feed.close()
+        await once(feed, 'close')
+        for (const library of libraries) await daemon.call('libraries.close', { library })
+        daemon.hangUp()
+        await eventually('nothing is leased but by the looking client', 15_000, async () => {
+          const { classes, unaccounted } = (await daemon.status()).descriptors
+          return unaccounted === 0 && Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
+        })
+        t.deepEqual(await daemon.descriptorsAtRest(), boot)
+        t.is((await daemon.stop()).code, 0)
+      })
+    },
+  )
+}
+
+/** Clients that asked once and keep their connection. */
+async function guests(daemon: TestDaemon, count: number): Promise<http.Agent[]> {
+  const agents = Array.from({ length: count }, () => new http.Agent({ keepAlive: true }))
+  await Promise.all(agents.map((agent) => daemon.call('core.ping', {}, { agent })))
+  return agents
+}
+
+async function subscribed({ port, token }: TestDaemon): Promise<WebSocket> {
+  const feed = new WebSocket(`ws://127.0.0.1:${port}/ws`, ['spacedrive.v1', `bearer.${token}`])
+  await once(feed, 'open')
+  feed.send(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'events.subscribe', params: {} }))
+  await once(feed, 'message')
+  return feed
+}
