@@ -131,6 +131,13 @@ function readConfigFile(path: string): Settings {
     text = readFileSync(path, 'utf8')
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return {}
+    if (errnoOf(error) === 'EACCES') {
+      const hint = 'Name a directory of your own with --data-dir, or mend the permissions of this one.'
+      throw new SpacedriveError('BAD_CONFIG', `the data directory may not be read by this user: ${path}`, {
+        cause: error,
+        hint,
+      })
+    }
     throw new SpacedriveError('BAD_CONFIG', `${path} cannot be read: ${(error as Error).message}`, { cause: error })
   }
   return checkSettings(parseConfigFile(path, text), (key) => `${path}: ${key}`)

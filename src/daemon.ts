@@ -246,12 +246,26 @@ export class Daemon {
 
   /** @param open descriptors of this process that the ledger does not lend */
   #plan(open: number): Plan {
-    const { connectionsMax } = this.#config
     const share = this.#options.descriptorsMax
-    if (share === undefined) return plan({ soft: this.#limit.soft, base: open, connectionsMax })
+    if (share === undefined) return this.#planWithin(this.#limit.soft, open)
     // The host's own descriptors are no part of the share, and leave less of the limit.
     const soft = Math.min(share, this.#limit.soft - this.#hostOpen)
-    return plan({ soft, base: open - this.#hostOpen, connectionsMax })
+    return this.#planWithin(soft, open - this.#hostOpen)
+  }
+
+  #planWithin(soft: number, base: number): Plan {
+    try {
+      return plan({ soft, base, connectionsMax: this.#config.connectionsMax })
+    } catch (error) {
+      const { nofile } = this.#config
+      const { message } = fromSystem(error)
+      const hint = this.#options.descriptorsMax
+        ? 'Give the daemon a larger share with maxDescriptors.'
+        : nofile !== null && nofile <= this.#limit.hard
+          ? `Leave out --nofile, or give it more than ${nofile}.`
+          : `Raise the hard limit, with \`sudo prlimit --pid $$ --nofile=${LIMITS.softRecommended}:${LIMITS.softRecommended}\` in this shell, and start again.`
+      throw new SpacedriveError('LIMIT_TOO_LOW', message, { cause: error, hint })
+    }
   }
 
   /** A thread a core, but no more than the limit can feed. */

@@ -54,7 +54,12 @@ export async function indexLocation(setup: IndexSetup): Promise<void> {
           done += sofar.entries
           const checkpoint = place && JSON.stringify({ fresh: start.fresh, place, walked: false } satisfies Checkpoint)
           const { fraction } = batch
-          library.jobs.writeProgress(job.id, { checkpoint, done, fraction, failures: sofar.failures })
+          library.jobs.writeProgress(job.id, {
+            checkpoint,
+            done,
+            fraction,
+            failures: sofar.failures.map((each) => ({ ...each, path: absolute(location, each.path) })),
+          })
         }),
       )
       committed(applied, location)
@@ -75,6 +80,11 @@ export async function indexLocation(setup: IndexSetup): Promise<void> {
   }
   library.write(() => library.locations.markScanned(location))
   library.commit(() => library.settle())
+}
+
+function absolute({ path }: Location, relative: string): string {
+  if (relative === '') return path
+  return path === '/' ? `/${relative}` : `${path}/${relative}`
 }
 
 function readCheckpoint(job: JobRow, library: Library, location: Location): Checkpoint {

@@ -106,7 +106,7 @@ export function writeLibraryJson(folder: string, { id, name, createdAt }: Omit<L
 export function createFolder(libraries: string, id: string, name: string): string {
   const aside = join(libraries, `.new-${id}`)
   try {
-    mkdirSync(aside, { mode: 0o700, recursive: true })
+    mkdirSync(aside, { mode: 0o700 })
     const connection = openConnection(filesOf(aside).database, true)
     try {
       migrate(connection, name)
@@ -117,6 +117,12 @@ export function createFolder(libraries: string, id: string, name: string): strin
     writeLibraryJson(aside, { id, name, createdAt: new Date().toISOString() })
     return moveTo(aside, () => freeFolder(libraries, name))
   } catch (error) {
+    if (!existsSync(libraries)) {
+      throw new SpacedriveError('READ_ONLY', `${libraries} is not there any more`, {
+        cause: error,
+        hint: 'The data directory was moved or deleted under the running daemon: put it back, or stop the daemon.',
+      })
+    }
     rmSync(aside, { recursive: true, force: true })
     throw fromSystem(error)
   }
