@@ -74,15 +74,15 @@ export class Audit {
     const holders: Holder[] = []
     const unaccounted: { fd: number; target: string }[] = []
     let highest = 0
-    const all = openDescriptors()
-    for (const { fd, described } of all) {
+    for (const { fd, described } of openDescriptors()) {
+      // Closed by another thread since it was listed.
+      if (!described) continue
       highest = Math.max(highest, fd)
-      const target = described?.target ?? ''
-      const holder = described && (this.#baseHolder(fd, described) ?? attribute(fd, described, named))
+      const holder = this.#baseHolder(fd, described) ?? attribute(fd, described, named)
       if (holder) holders.push({ fd, ...holder })
-      else unaccounted.push({ fd, target })
+      else unaccounted.push({ fd, target: described.target })
     }
-    return { open: all.length, highest, holders, unaccounted: unaccounted.filter(({ target }) => target !== '') }
+    return { open: holders.length + unaccounted.length, highest, holders, unaccounted }
   }
 
   #baseHolder(fd: number, { target }: DescriptorDescription): Omit<Holder, 'fd'> | null {

@@ -341,17 +341,22 @@ export class Router {
     for (const known of this.#catalog.values()) {
       const place = this.#placeOf(known.id)
       if (!known.unfinished || known.problem || !places.includes(place)) continue
+      // Opening takes its jobs up; one that is open has had that.
       this.#catalog.set(known.id, { ...known, unfinished: false })
-      this.#takeUp(place, known)
+      if (!known.open) this.#takeUp(place, known)
     }
   }
 
   /** Tried again while that can help: jobs that were begun wait for descriptors, they are not forgotten. */
-  #takeUp(place: Place, known: Cataloged): void {
-    this.#ask(place, 'shard.takeUp', { library: known.id }).catch((error: unknown) => {
-      const { message, retryable } = toWire(error)
-      this.#setup.log('warn', `library "${known.name}" has jobs to go on with, but: ${message}`)
-      if (retryable && !this.#closing) setTimeout(() => this.#closing || this.#takeUp(place, known), TAKE_UP_MS).unref()
+  #takeUp(place: Place, { id, name }: Cataloged): void {
+    this.#ask(place, 'shard.takeUp', { library: id }).catch((error: unknown) => {
+      const { code, message, retryable } = toWire(error)
+      this.#setup.log('warn', `library "${name}" has jobs to go on with, but: ${message}`)
+      const known = this.#catalog.get(id)
+      if (!known || !retryable) return
+      this.#catalog.set(id, { ...known, unfinished: true })
+      // A lost shard's successor asks by itself.
+      if (code !== 'SHARD_LOST') setTimeout(() => this.#closing || this.#takeUpUnfinished([place]), TAKE_UP_MS).unref()
     })
   }
 }

@@ -57,7 +57,7 @@ function start(t: ExecutionContext, { dataDir }: Place, ...argv: string[]): Runn
   }
   child.stdout.on('data', remember('out'))
   child.stderr.on('data', remember('err'))
-  const exited = new Promise<number | null>((resolve) => child.on('exit', resolve))
+  const exited = new Promise<number | null>((resolve) => child.on('close', resolve))
   const said = (text: string) =>
     new Promise<void>((resolve, reject) => {
       const look = () => (texts.out + texts.err).includes(text) && resolve()

@@ -1,7 +1,7 @@
 // How descriptors are divided, for every limit a machine may have.
 import test from 'ava'
 import fc from 'fast-check'
-import { SpacedriveError } from '../../src/base/errors.js'
+import type { SpacedriveError } from '../../src/base/errors.js'
 import { plan, type Plan } from '../../src/descriptors/planner.js'
 import { PRICES } from '../../src/descriptors/prices.js'
 import { CLASSES } from '../../src/protocol/messages.js'

@@ -191,7 +191,7 @@ for (const code of ['EACCES', 'EIO', 'ENAMETOOLONG', 'ENOENT', 'ENOTDIR']) {
     t.deepEqual([...indexed(library, uid).keys()].sort(), before)
     t.is(job.state, 'done')
     t.is(job.failure_count, 1)
-    t.like(library.jobs.item(job).failures[0], { path: 'closed', code })
+    t.like(library.jobs.item(job).failures[0], { path: join(stage.tree, 'closed'), code })
   })
 }
 
