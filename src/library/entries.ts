@@ -4,6 +4,7 @@ import { ENTRY_KINDS } from '../protocol/operations.js'
 import type { FileItem } from '../protocol/messages.js'
 import { encodeName, isPrintable, printable } from '../scan/names.js'
 import type { Connection } from './connection.js'
+import { dateOf } from './dates.js'
 import { fold } from './fold.js'
 import type { Location, Locations } from './locations.js'
 import type { Names } from './names.js'
@@ -94,7 +95,8 @@ export class Entries {
       location: this.#locations.byId(entry.location)?.uid ?? '',
       path: printable(path),
       name: printable(name),
-      ...(isPrintable(name) ? {} : { nameBytes: encodeName(name).toString('base64') }),
+      // The name is part of the path.
+      ...(isPrintable(path) || isPrintable(name) ? {} : { nameBytes: encodeName(name).toString('base64') }),
       kind: ENTRY_KINDS[entry.kind]!,
       size: entry.size,
       modifiedAt: dateOf(entry.mtime),
@@ -242,13 +244,6 @@ function readCursor(cursor: string): Child {
     // Told below: a cursor that does not parse is as foreign as one of another shape.
   }
   throw new SpacedriveError('BAD_REQUEST', 'not a cursor of this listing')
-}
-
-/** The calendar's last day for times past it: file systems store what no date can say. */
-const DATE_MS_MAX = 8.64e15
-
-function dateOf(mtime: number): string {
-  return new Date(Math.max(-DATE_MS_MAX, Math.min(DATE_MS_MAX, mtime / 1000))).toISOString()
 }
 
 /** Absolute, without `.`, `..` and doubled slashes. */

@@ -12,8 +12,8 @@ export const BLOCK_NAMES = 64
 const REMEMBERED_MAX = 200_000
 /** Blocks read are kept as strings; at more the memory is emptied. */
 const BLOCKS_KEPT = 2_048
-/** Blocks without trigrams are searched by reading them all: this many cost about a millisecond. */
-const UNSEALED_BLOCKS_MAX = 256
+/** Blocks without trigrams are searched by reading them all: this many cost about two milliseconds. */
+const UNSEALED_BLOCKS_MAX = 512
 const SEALED_BLOCKS_MIN = 8
 /** A segment is built in one go; this many blocks take some 100 ms. */
 const SEGMENT_BLOCKS_MAX = 2048

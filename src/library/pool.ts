@@ -22,6 +22,8 @@ export class Pool {
   readonly #opening = new Map<string, Promise<Library>>()
   /** Handed out in this turn of the event loop: whoever asked has yet to begin with them. */
   readonly #handedOut = new Set<Library>()
+  /** The last of `#open`: moving it there again would change nothing. */
+  #latest: Library | undefined
   #closing = false
 
   constructor(ledger: Ledger, observer: PoolObserver) {
@@ -43,8 +45,11 @@ export class Pool {
   peek(id: string): Library | undefined {
     const library = this.#open.get(id)
     if (!library) return undefined
-    this.#open.delete(id)
-    this.#open.set(id, library)
+    if (this.#latest !== library) {
+      this.#open.delete(id)
+      this.#open.set(id, library)
+      this.#latest = library
+    }
     library.usedAt = performance.now()
     return library
   }
@@ -149,6 +154,7 @@ export class Pool {
     }
     const library = Library.open(id, path, this.#ledger, lease)
     this.#open.set(id, library)
+    this.#latest = library
     this.#keepThisTurn(library)
     this.#observer.opened(library)
     return library
@@ -162,6 +168,7 @@ export class Pool {
 
   #close(library: Library): void {
     this.#open.delete(library.id)
+    if (this.#latest === library) this.#latest = undefined
     library.close()
     this.#observer.closed(library)
   }
