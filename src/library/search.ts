@@ -38,8 +38,8 @@ interface Paged {
 
 /** Results kept so that later pages cost nothing; emptied by any change. */
 const RESULTS_KEPT = 8
-/** Folded blocks kept: some 2 MB. */
-const TEXTS_KEPT = 1_024
+/** Folded blocks kept: some 8 MB. */
+const TEXTS_KEPT = 4_096
 /** What is done between two steps: some milliseconds each. */
 const BLOCKS_A_STEP = 512
 const NAMES_A_STEP = 5_000

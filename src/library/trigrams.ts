@@ -24,6 +24,8 @@ function symbolTable(): Uint8Array {
   return table
 }
 
+const FEW_BLOCKS = 4
+
 /** Blocks of a segment and the folded text of each. */
 export interface Text {
   readonly first: number
@@ -125,7 +127,8 @@ export class Postings {
       const list = readList(buckets.get(bucket), code & 63)
       if (list.length === 0) return []
       kept = kept === null ? list : intersect(kept, list)
-      if (kept.length === 0) return []
+      // So few are read sooner than they are narrowed down further.
+      if (kept.length <= FEW_BLOCKS) break
     }
     return kept ?? []
   }
