@@ -404,17 +404,24 @@ test('jobs are listed, shown and steered', async (t) => {
 
 test('job watch looks again when an event says so', async (t) => {
   const states = [aJob({ state: 'running' }), aJob()]
+  const looks: number[] = []
+  let published = 0
   await using daemon = await FakeDaemon.open({
     'libraries.list': () => [aLibrary()],
-    'jobs.info': () => states.shift(),
+    'jobs.info': () => {
+      looks.push(Date.now())
+      return states.shift()
+    },
   })
   daemon.onSubscribed = () =>
-    setTimeout(() => daemon.publish({ type: 'job.changed', at: '2026-01-02T03:04:05Z' }, 1), 50)
-  const begun = Date.now()
+    setTimeout(() => {
+      published = Date.now()
+      daemon.publish({ type: 'job.changed', at: '2026-01-02T03:04:05Z' }, 1)
+    }, 50)
   const { code, out } = await daemon.cli('job', 'watch', 'job-1', '--json')
   t.is(code, 0)
   t.deepEqual(JSON.parse(out), aJob())
-  t.true(Date.now() - begun < 1_500, 'without the event it would look again after two seconds')
+  t.true(looks[1]! - published < 1_500, 'without the event it would look again after two seconds')
   t.deepEqual(daemon.paramsOf('events.subscribe'), [{ types: ['job.changed'], library: 'id-of-Photos' }])
 })
 

@@ -154,7 +154,12 @@ export class TestDaemon {
         })
       })
       request.setTimeout(40_000, () => request.destroy(new Error(`${path}: no answer in time`)))
-      request.on('error', reject)
+      request.on('error', (error: NodeJS.ErrnoException) => {
+        // The daemon closed an idle connection while this process was busy making trees: not an answer, nothing was asked.
+        const stale = request.reusedSocket && error.code === 'ECONNRESET'
+        if (stale) this.ask(path, asking).then(resolve, reject)
+        else reject(error)
+      })
       request.end(body)
     })
   }
