@@ -417,9 +417,12 @@ export class Daemon {
   }
 
   async #named(): Promise<Named> {
+    // Asked first: what this thread holds is to be as fresh as what is looked at next.
+    const ofShards = await this.#router!.held(HELD_WAIT_MS)
     const url = this.#front?.http
     return {
-      leases: [...this.#ledger!.held(), ...(await this.#router!.held(HELD_WAIT_MS))],
+      leases: [...this.#ledger!.held(), ...ofShards],
+      libraries: this.#paths.libraries,
       reserve: this.#reserve.held,
       doors: {
         port: url ? Number(new URL(url).port || 80) : null,

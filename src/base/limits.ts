@@ -25,6 +25,11 @@ export const LIMITS = {
   feedBufferedBytesMax: 1 << 20,
   /** Subscriptions on one WebSocket. */
   feedSubscriptionsMax: 32,
+  /**
+   * Connections the kernel holds for the node front until they are accepted (net.core.somaxconn may lower it; uWebSockets has
+   * 512, fixed). With 511, the kernel forgot one in seven of 5,000 at once, and those that said nothing never heard of it.
+   */
+  backlogMax: 4_096,
   /** A WebSocket that is silent, pings included, for this long is closed. */
   feedIdleMs: 120_000,
   /** Unread bytes on one WebSocket, answers included, before it is closed: its client has stopped reading. */

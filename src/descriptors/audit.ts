@@ -23,6 +23,8 @@ export interface Doors {
 export interface Named {
   readonly leases: readonly HeldLease[]
   readonly reserve: readonly number[]
+  /** The directory that holds every library's folder. */
+  readonly libraries: string
   readonly doors: Doors
 }
 
@@ -100,7 +102,7 @@ function levelOf(share: number, before: Level): Level {
 
 function attribute(fd: number, described: DescriptorDescription, named: Named): Omit<Holder, 'fd'> | null {
   if (named.reserve.includes(fd)) return { class: 'reserve', holder: 'reserve', detail: described.target, ageMs: 0 }
-  return ofLease(described, named.leases) ?? ofClient(described, named.doors)
+  return ofLease(described, named.leases) ?? ofClient(described, named.doors) ?? ofLibrary(described, named.libraries)
 }
 
 function ofLease({ target, kind }: DescriptorDescription, leases: readonly HeldLease[]): Omit<Holder, 'fd'> | null {
@@ -110,6 +112,13 @@ function ofLease({ target, kind }: DescriptorDescription, leases: readonly HeldL
   if (!thread || kind === 'file') return null
   const isThreads = kind === 'directory' || /^(anon_inode|pipe):|^\/dev\/null$/.test(target)
   return isThreads ? { class: thread.class, holder: thread.holder, detail: target, ageMs: thread.ageMs } : null
+}
+
+/** A library that was opened after its thread had told its leases. */
+function ofLibrary({ target }: DescriptorDescription, libraries: string): Omit<Holder, 'fd'> | null {
+  if (!target.startsWith(`${libraries}/`)) return null
+  const [folder = ''] = target.slice(libraries.length + 1).split('/')
+  return { class: 'libraries', holder: `library ${folder.replace(/\.sdlibrary$/, '')}`, detail: target, ageMs: 0 }
 }
 
 function ofClient(described: DescriptorDescription, doors: Doors): Omit<Holder, 'fd'> | null {

@@ -219,7 +219,7 @@ const heard = new WeakSet<WebSocket>()
 async function listening(server: Server, where: ListenOptions, address: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(listenError(error, address)))
-    server.listen(where, () => {
+    server.listen({ ...where, backlog: LIMITS.backlogMax }, () => {
       server.removeAllListeners('error')
       resolve()
     })

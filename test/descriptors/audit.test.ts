@@ -46,14 +46,19 @@ test.serial(
     const reserve = new Reserve()
     t.teardown(() => reserve.close())
     reserve.fill(ledger.totals().reserve)
-    audit.settle({ leases: [], reserve: reserve.held, doors: NO_DOORS })
+    audit.settle({ leases: [], reserve: reserve.held, libraries: '/nowhere', doors: NO_DOORS })
     t.is(audit.unaccounted(), 0)
     using _lease = ledger.tryAcquire('libraries', 1, { holder: 'library X', path: folder })!
     const leased = openSync(join(folder, 'leased'), 'w')
     t.is(audit.unaccounted(), 0)
     const other = mkdtempSync(join(tmpdir(), 'sd-audit-other-'))
     const stray = openSync(join(other, 'stray'), 'w')
-    const described = audit.describe({ leases: ledger.held(), reserve: reserve.held, doors: NO_DOORS })
+    const described = audit.describe({
+      leases: ledger.held(),
+      reserve: reserve.held,
+      libraries: '/nowhere',
+      doors: NO_DOORS,
+    })
     t.is(audit.unaccounted(), 1)
     t.like(
       described.holders.find((each) => each.fd === leased),

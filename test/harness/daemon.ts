@@ -214,7 +214,9 @@ export class TestDaemon {
     const folder = `/proc/${this.pid}/fd`
     const targets = readdirSync(folder).flatMap((fd) => {
       try {
-        return [readlinkSync(join(folder, fd)).replace(/\[\d+\]/, '')]
+        const target = readlinkSync(join(folder, fd)).replace(/\[\d+\]/, '')
+        // libuv's spare for accept: it takes / where /dev/null cannot be opened for the moment.
+        return [target === '/' ? '/dev/null' : target]
       } catch {
         return []
       }
