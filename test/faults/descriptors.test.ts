@@ -22,11 +22,13 @@ for (const front of fronts) {
         const small = scene.tree('small', 100)
         const libraries: string[] = []
         for (let at = 0; at < 5; at++) libraries.push((await daemon.index(`library ${at}`, small)).library)
+        // Made before the guests come: a connection that is idle for ten seconds is closed.
+        const big = scene.tree('big', 20_000, 200)
         const agents = await guests(daemon, 20)
         const feed = await subscribed(daemon)
         const { job } = await daemon.call('locations.add', {
           library: libraries[0],
-          path: scene.tree('big', 20_000, 200),
+          path: big,
         })
         let looks = 0
         await eventually('the job has ended', 60_000, async () => {
