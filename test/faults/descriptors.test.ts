@@ -4,12 +4,11 @@ import { once } from 'node:events'
 import http from 'node:http'
 import test from 'ava'
 import type { Descriptors } from '../../src/protocol/messages.js'
+import { kinds } from '../front/stage.js'
 import { eventually, type TestDaemon } from '../harness/daemon.js'
 import { play } from '../harness/scene.js'
 
-const fronts = process.env['SPACEDRIVE_FRONT'] ? [process.env['SPACEDRIVE_FRONT']] : ['uws', 'node']
-
-for (const front of fronts) {
+for (const front of await kinds()) {
   test.serial(
     `${front}: all descriptors are named under load, and those of the boot are left afterwards`,
     async (t) => {
