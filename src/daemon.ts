@@ -1,6 +1,7 @@
 // The daemon: everything meets here, is built bottom-up and stopped in reverse.
 import {
   chmodSync,
+  existsSync,
   closeSync,
   mkdirSync,
   openSync,
@@ -12,7 +13,7 @@ import {
 } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errnoOf, fromSystem, fromWire, SpacedriveError, toWire } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
@@ -54,6 +55,8 @@ export interface StartOptions {
   readonly socket?: boolean
 }
 
+/** Why a data directory cannot be made or used: what the person who named it can mend. */
+const UNUSABLE = new Set(['EACCES', 'EPERM', 'ENOTDIR', 'EEXIST', 'ENOENT', 'EROFS'])
 const CHECK_MS = 1_000
 const STATISTICS_MS = 60_000
 const HELD_WAIT_MS = 500
@@ -197,7 +200,8 @@ export class Daemon {
     await this.#tasks?.close()
     this.#reserve.close()
     if (this.#lock) {
-      rmSync(this.#paths.state, { force: true })
+      // Another daemon may have it by now, if the directory was moved away under this one.
+      if (readState(this.#paths.state).pid === process.pid) rmSync(this.#paths.state, { force: true })
       this.#lock.release()
     }
     this.#log('info', 'stopped')
@@ -206,6 +210,16 @@ export class Daemon {
   }
 
   #raiseLimit(): RaisedLimit {
+    const { nofile } = this.#config
+    // Checked before it is set: with too few not even the rest of the program can be loaded.
+    if (nofile !== null && nofile < LIMITS.hardFloor)
+      throw new SpacedriveError(
+        'LIMIT_TOO_LOW',
+        `--nofile ${nofile} is less than the ${LIMITS.hardFloor} that are needed`,
+        {
+          hint: 'Leave out --nofile, or give it more.',
+        },
+      )
     if (this.#options.raiseLimit !== false)
       return raiseLimit(this.#config.nofile === null ? {} : { cap: this.#config.nofile })
     const { soft, hard } = readLimit()
@@ -215,13 +229,13 @@ export class Daemon {
   #prepareDataDirectory(): void {
     const { dataDir, libraries } = this.#paths
     try {
-      mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+      makeDirectory(dataDir)
       chmodSync(dataDir, 0o700)
       mkdirSync(libraries, { recursive: true, mode: 0o700 })
       makeSocketDirectory(this.#paths)
     } catch (error) {
       const errno = errnoOf(error)
-      if (errno !== 'EACCES' && errno !== 'EPERM' && errno !== 'ENOTDIR' && errno !== 'EEXIST') throw fromSystem(error)
+      if (!UNUSABLE.has(errno ?? '')) throw fromSystem(error)
       throw new SpacedriveError(
         'BAD_CONFIG',
         `the data directory ${dataDir} cannot be used: ${(error as Error).message}`,
@@ -436,11 +450,7 @@ export class Daemon {
   #writeState(): void {
     const { http, socket } = this.ready
     const state = { pid: process.pid, http, socket, argv: process.argv.slice(2), startedAt: new Date().toISOString() }
-    const aside = `${this.#paths.state}.new`
-    const file = openSync(aside, 'w', 0o600)
-    writeSync(file, `${JSON.stringify(state)}\n`)
-    closeSync(file)
-    renameSync(aside, this.#paths.state)
+    writeWhole(this.#paths.state, `${JSON.stringify(state)}\n`)
   }
 
   #log(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>): void {
@@ -451,19 +461,45 @@ export class Daemon {
 /** 256 bits in a file that only this user can read. */
 function readOrMakeToken(path: string): string {
   try {
-    const file = openSync(path, 'wx', 0o600)
-    const token = randomBytes(32).toString('base64url')
-    writeSync(file, `${token}\n`)
-    closeSync(file)
-    return token
+    const token = readFileSync(path, 'utf8').trim()
+    if (/^[\x21-\x7e]{16,512}$/.test(token)) return token
   } catch (error) {
-    if (errnoOf(error) !== 'EEXIST') throw fromSystem(error)
+    if (errnoOf(error) === 'ENOENT') return makeToken(path)
+    if (errnoOf(error) !== 'EISDIR') throw fromSystem(error)
   }
-  const token = readFileSync(path, 'utf8').trim()
-  if (token.length >= 16) return token
   throw new SpacedriveError('BAD_CONFIG', `${path} holds no token`, {
     hint: 'Delete the file; the next start makes a new token.',
   })
+}
+
+/** Whole or not at all, also on a full disk; the lock on the data directory keeps others from doing the same. */
+function makeToken(path: string): string {
+  const token = randomBytes(32).toString('base64url')
+  writeWhole(path, `${token}\n`)
+  return token
+}
+
+function writeWhole(path: string, text: string): void {
+  const aside = `${path}.new`
+  try {
+    const file = openSync(aside, 'w', 0o600)
+    try {
+      writeSync(file, text)
+    } finally {
+      closeSync(file)
+    }
+    renameSync(aside, path)
+  } catch (error) {
+    rmSync(aside, { force: true })
+    throw fromSystem(error)
+  }
+}
+
+/** Step by step: Node's own recursion never ends below /proc. */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return
+  makeDirectory(dirname(path))
+  mkdirSync(path, { mode: 0o700 })
 }
 
 function readState(path: string): { pid?: number; http?: string; socket?: string } {

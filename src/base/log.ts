@@ -4,6 +4,8 @@ import { dirname } from 'node:path'
 import { pino, type Logger } from 'pino'
 import { LIMITS } from './limits.js'
 
+const CLOSE_MS = 500
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 export type Log = (level: LogLevel, message: string, fields?: Record<string, unknown>) => void
 
@@ -26,7 +28,9 @@ export function openLog(path: string, level: string): LogFile {
     rotate: () => rotate(path, destination),
     close: () =>
       new Promise((resolve) => {
-        destination.once('close', resolve)
+        // On a full disk it may never say that it closed.
+        const late = setTimeout(() => (destination.destroy(), resolve()), CLOSE_MS)
+        destination.once('close', () => (clearTimeout(late), resolve()))
         destination.end()
       }),
   }

@@ -111,13 +111,21 @@ function read<Result>(status: number, text: string): Result {
 }
 
 export interface RpcFailure {
+  readonly code?: number
   readonly message?: string
   readonly data?: Partial<WireError>
+}
+
+function hintOf({ data }: RpcFailure): { hint?: string } {
+  return data?.hint === undefined ? {} : { hint: data.hint }
 }
 
 /** An answer that is no result: a JSON-RPC error, or the refusal that is the body of an HTTP error. */
 export function refusalOf(status: number, message: Record<string, unknown> | null): SpacedriveError {
   const failure = message?.error as RpcFailure | undefined
+  // The errors of JSON-RPC itself are numbers: what was asked was wrong.
+  if (typeof failure?.code === 'number' && failure.data?.code === undefined)
+    return new SpacedriveError('BAD_REQUEST', failure.message ?? 'the request was refused', hintOf(failure))
   const wire = failure ? { ...failure.data, message: failure.message } : (message as Partial<WireError> | null)
   if (wire?.code === undefined)
     return new SpacedriveError('INTERNAL', `the daemon answered HTTP ${status} and no reason`)

@@ -43,7 +43,7 @@ export function addLibrary(program: Command, desk: Desk): void {
     .action((given: string) => change(desk, 'libraries.close', given, {}, () => 'is closed'))
   library
     .command('delete')
-    .description('delete an empty library; the indexed files are never touched')
+    .description('move a library to DATA_DIR/deleted; the indexed files are never touched')
     .argument('<LIBRARY>', 'name or id')
     .option('--data', 'delete it with its locations and index')
     .action((given: string, { data }: { data?: boolean }) =>

@@ -157,6 +157,8 @@ class Stop {
     this.#desk = desk
     process.on('SIGINT', this.#onSignal)
     process.on('SIGTERM', this.#onSignal)
+    // A terminal that was closed is no reason to lose what a drain saves.
+    process.on('SIGHUP', this.#onSignal)
   }
 
   /** Aborted once the daemon is to stop. */
@@ -173,6 +175,7 @@ class Stop {
     this.#asking.abort()
     process.removeListener('SIGINT', this.#onSignal)
     process.removeListener('SIGTERM', this.#onSignal)
+    process.removeListener('SIGHUP', this.#onSignal)
   }
 
   #signal(): void {

@@ -1,5 +1,5 @@
 // The front on uWebSockets.js. Its objects stay in this file; nothing here may throw into it, for that aborts the process.
-import { unlinkSync } from 'node:fs'
+import { statSync, unlinkSync } from 'node:fs'
 import type {
   HttpRequest,
   HttpResponse,
@@ -53,6 +53,7 @@ class UwsFront implements Front {
   readonly #gate: Gate
   readonly #apps: TemplatedApp[] = []
   readonly #listeners: us_listen_socket[] = []
+  #socketInode: number | null = null
   readonly #feeds = new Map<Feed, Seat>()
   readonly #tcp: Seat
   readonly #unix: Seat
@@ -102,7 +103,7 @@ class UwsFront implements Front {
   async drain(deadlineMs: number): Promise<void> {
     this.#desk.state = 'draining'
     // Only while it is ours: after the first drain another daemon may listen at the same path.
-    if (this.socket !== null && this.#listeners.length > 0) removeSocket(this.socket)
+    if (this.socket !== null && this.#listeners.length > 0) removeSocket(this.socket, this.#socketInode)
     for (const listener of this.#listeners.splice(0)) this.#uws.us_listen_socket_close(listener)
     await this.#desk.deadlines.idle(deadlineMs)
     for (const feed of [...this.#feeds.keys()]) feed.close(1001, 'the daemon is stopping')
@@ -138,6 +139,7 @@ class UwsFront implements Front {
     this.#listeners.push(listener)
     protectSocket(path)
     this.socket = path
+    this.#socketInode = statSync(path).ino
   }
 
   #app(seat: Seat): TemplatedApp {
@@ -259,9 +261,10 @@ function refuseConnection(res: HttpResponse, seat: Seat): void {
   })
 }
 
-function removeSocket(path: string): void {
+/** Only while it is this front's own: where the directory was moved away, another daemon may listen at that path. */
+function removeSocket(path: string, inode: number | null): void {
   try {
-    unlinkSync(path)
+    if (statSync(path).ino === inode) unlinkSync(path)
   } catch {
     // Gone already, which is all that was wanted.
   }

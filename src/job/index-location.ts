@@ -3,12 +3,15 @@
 import { lstatSync } from 'node:fs'
 import { fromSystem, SpacedriveError } from '../base/errors.js'
 import type { Applied } from '../library/apply.js'
+import { plainInode } from '../library/apply.js'
+import type { Entry } from '../library/entries.js'
 import type { Library } from '../library/library.js'
 import type { Location } from '../library/locations.js'
 import type { JobRow } from '../library/jobs.js'
 import { encodeName, printable } from '../scan/names.js'
 import { microseconds } from '../scan/read.js'
-import type { Batch, Place, WalkOptions } from '../scan/walk.js'
+import { inodeKey } from '../scan/diff.js'
+import type { Batch, Place, Run, WalkOptions } from '../scan/walk.js'
 
 /** A walk in another thread, batch by batch; it reads ahead by a few. */
 export type Walker = (options: Omit<WalkOptions, 'read'>, signal: AbortSignal) => AsyncIterable<Batch>
@@ -42,13 +45,19 @@ export async function indexLocation(setup: IndexSetup): Promise<void> {
   const location = library.locations.get(job.location!)
   const start = readCheckpoint(job, library, location)
   const applier = library.applier(location, start.fresh)
-  readRoot(library, location, applier)
+  const root = readRoot(location)
+  const replaced = inodeKey(root.inode) !== storedRoot(library, location)?.inode
+  if (!replaced || start.place) library.write(() => applier.updateRoot(root))
   if (!start.walked) {
     // The root is an entry too, and no batch brings it.
     let done = Math.max(1, job.done)
     const options = { root: encodeName(location.path), leftOut, after: start.place ?? undefined }
     for await (const batch of walk(options, signal)) {
-      refuseUnreadableRoot(batch, location)
+      const first = refuseUnreadableRoot(batch, location)
+      if (first && replaced) {
+        if (first.count === 0 && library.locations.entriesOf(location) > 1) throw emptied(location)
+        library.write(() => applier.updateRoot(root))
+      }
       const applied = library.commit(() =>
         applier.apply(batch, (sofar, place) => {
           done += sofar.entries
@@ -97,22 +106,35 @@ function readCheckpoint(job: JobRow, library: Library, location: Location): Chec
   }
 }
 
-function readRoot(library: Library, location: Location, applier: ReturnType<Library['applier']>): void {
+function storedRoot(library: Library, location: Location): Entry | undefined {
+  const id = library.entries.rootOf(location)
+  return id === undefined ? undefined : library.entries.byId(id)
+}
+
+function readRoot(location: Location): { size: number; mtime: number; inode: number | bigint } {
   try {
     const stat = lstatSync(encodeName(location.path), { bigint: true })
     if (!stat.isDirectory())
       throw new SpacedriveError('PATH_REFUSED', `${printable(location.path)} is no directory any more`)
-    library.write(() =>
-      applier.updateRoot({ size: Number(stat.size), mtime: microseconds(stat.mtimeNs), inode: stat.ino }),
-    )
+    return { size: Number(stat.size), mtime: microseconds(stat.mtimeNs), inode: plainInode(stat.ino) }
   } catch (error) {
     throw unreadable(location, error)
   }
 }
 
-function refuseUnreadableRoot(batch: Batch, location: Location): void {
-  const root = batch.runs.find((run) => run.directory === '' && run.error)
+/** The run that lists the root itself, if this batch brings it. */
+function refuseUnreadableRoot(batch: Batch, location: Location): Run | undefined {
+  const root = batch.runs.find((run) => run.directory === '')
   if (root?.error) throw unreadable(location, Object.assign(new Error(root.error.message), { code: root.error.code }))
+  return root
+}
+
+/** Another directory than the one that was indexed, and nothing in it: what a mount point is without its disk. */
+function emptied(location: Location): SpacedriveError {
+  const message = `${printable(location.path)} is empty and another directory than the one that was indexed: is its disk mounted?`
+  return new SpacedriveError('PATH_REFUSED', message, {
+    hint: 'Mount the disk and rescan; its index is kept as it was. If it is to be empty, remove the location.',
+  })
 }
 
 /** The index stays as it is: an unmounted disk is not an empty one. */

@@ -312,7 +312,7 @@ function foundAt(batch: Batch, names: readonly string[], at: number): Found {
 }
 
 /** A number where that is exact: everywhere but on file systems that use the upper bits. */
-function plainInode(inode: bigint): number | bigint {
+export function plainInode(inode: bigint): number | bigint {
   return inode <= Number.MAX_SAFE_INTEGER ? Number(inode) : inode
 }
 

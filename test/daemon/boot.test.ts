@@ -176,3 +176,33 @@ test.serial('a data directory that vanishes under it does not end it, and it sti
     t.is((await daemon.stop()).code, 0)
   })
 })
+
+test.serial('a terminal that goes away drains it like SIGTERM', async (t) => {
+  await play(async (scene) => {
+    const daemon = await scene.daemon()
+    daemon.kill('SIGHUP')
+    t.is((await daemon.exited).code, 0)
+    t.false(existsSync(join(scene.dataDir, 'daemon.json')))
+  })
+})
+
+test.serial(
+  'a wrong parameter is told as what it is, and a place that can hold no data directory is refused',
+  async (t) => {
+    await play(async (scene) => {
+      const daemon = await scene.daemon()
+      const wrong = cli(['library', 'create', '', '--data-dir', scene.dataDir])
+      t.is(wrong.code, 1)
+      t.regex(wrong.err, /^error BAD_REQUEST: name: .*\nhint: /)
+      t.is((await daemon.stop()).code, 0)
+    })
+    const nowhere = cli(['start', '--data-dir', '/proc/nowhere', '--http', 'off'])
+    t.is(nowhere.code, 78)
+    t.regex(nowhere.err, /^error BAD_CONFIG: /)
+    await play(async (scene) => {
+      const few = cli(['start', '--data-dir', scene.dataDir, '--http', 'off', '--nofile', '10'])
+      t.is(few.code, 78)
+      t.regex(few.err, /^error LIMIT_TOO_LOW: /)
+    })
+  },
+)

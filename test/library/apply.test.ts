@@ -232,6 +232,25 @@ test.serial('the location itself gone, or no directory any more, is refused and 
   t.deepEqual([...indexed(library, uid).keys()], before)
 })
 
+test.serial(
+  'an empty directory in the place of the location is a disk that is not mounted; one with files is the location',
+  async (t) => {
+    using stage = new Stage()
+    const library = stage.open(stage.create())
+    writeFileSync(join(stage.tree, 'kept'), '')
+    const uid = await index(library, stage.tree)
+    const before = [...indexed(library, uid).keys()]
+    renameSync(stage.tree, `${stage.tree} mounted`)
+    mkdirSync(stage.tree)
+    await t.throwsAsync(rescan(library, uid), { code: 'PATH_REFUSED' })
+    await t.throwsAsync(rescan(library, uid), { code: 'PATH_REFUSED' })
+    t.deepEqual([...indexed(library, uid).keys()], before)
+    writeFileSync(join(stage.tree, 'other'), '')
+    await rescan(library, uid)
+    t.deepEqual(differences(library, uid, stage.tree), [])
+  },
+)
+
 test.serial('a child whose metadata cannot be read keeps its entry and all below it', async (t) => {
   using stage = new Stage()
   const library = stage.open(stage.create())
