@@ -266,9 +266,16 @@ async function npm(args) {
   if (code !== 0) throw new SetupError(`npm ${args[0]} failed; its own message stands above`)
 }
 
+/** What better-sqlite3 is compiled with: see native/node_hooks.h. Named by search path, because a path may hold a space. */
+function mendedEnvironment(env) {
+  if (Number(process.versions.node.split('.')[0]) < 24) return env
+  const searched = [join(ROOT, 'native'), ...(env.CPLUS_INCLUDE_PATH ? [env.CPLUS_INCLUDE_PATH] : [])].join(delimiter)
+  return { ...env, CPLUS_INCLUDE_PATH: searched, CXXFLAGS: `${env.CXXFLAGS ?? ''} -include node_hooks.h`.trim() }
+}
+
 /** Resolves to the exit code, or null where there is no such command. */
 function run(command, args, { stdio = ['ignore', 2, 'inherit'] } = {}) {
-  const built = buildEnvironment()
+  const built = mendedEnvironment(buildEnvironment())
   const env = { ...built, PATH: dirname(process.execPath) + delimiter + (built.PATH ?? '') }
   return new Promise((done, failed) => {
     const child = spawn(command, args, { cwd: ROOT, env, stdio })
