@@ -62,11 +62,17 @@ export async function buildNative() {
   return problem
 }
 
+/** Without what scripts/setup.mjs gives to better-sqlite3: the addon needs no header of V8, and no C++20 for it. */
+function ownEnvironment() {
+  const env = buildEnvironment()
+  return { ...env, CXXFLAGS: (env.CXXFLAGS ?? '').replace('-include node_hooks.h', '') }
+}
+
 function runNodeGyp() {
   return new Promise((done) => {
     const child = spawn(process.execPath, [nodeGyp(), 'rebuild'], {
       cwd: ROOT,
-      env: buildEnvironment(),
+      env: ownEnvironment(),
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     let output = ''
