@@ -1,6 +1,8 @@
 // `npm test [-- FILE...]`: sets up what is missing, then lint, format and every test (or the files named). Ends with one line,
 // `N passed, N failed`, in which lint and format count as one test each; exits 0 only when nothing failed.
+// `npm run test:faults`: the same for the slow fault tests alone, the files named `*.slow.ts`.
 import { spawn } from 'node:child_process'
+import { readdirSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -11,7 +13,8 @@ const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 const SILENCE_MS_MAX = 8 * 60_000
 
 const count = { passed: 0, failed: 0 }
-if (await setupOrExplain()) await runAll(process.argv.slice(2))
+const [mode, ...named] = process.argv[2] === '--slow' ? process.argv.slice(2) : ['', ...process.argv.slice(2)]
+if (await setupOrExplain()) await (mode === '--slow' && named.length === 0 ? runSlow() : runAll(named))
 else count.failed++
 console.log(`${count.passed} passed, ${count.failed} failed`)
 process.exitCode = count.failed === 0 ? 0 : 1
@@ -21,7 +24,19 @@ async function runAll(files) {
     await check('lint', 'oxlint/bin/oxlint', [])
     await check('format', 'prettier/bin/prettier.cjs', ['--check', '--log-level', 'warn', '.'])
   }
-  await runTests(files.map(compiledOf))
+  await runTests(files.length === 0 ? ['dist/test/**/*.test.js'] : files.map(compiledOf))
+}
+
+/** Each in a run of its own: what one of them floods or exhausts must not be felt by another. */
+async function runSlow() {
+  for (const file of slowTests(join(ROOT, 'dist', 'test'))) await runTests([relative(ROOT, file)])
+}
+
+function slowTests(folder) {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.slow.js'))
+    .sort()
+    .map((path) => join(folder, path))
 }
 
 async function check(name, tool, args) {
