@@ -14,11 +14,13 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startDaemon, type Starting, type TestDaemon } from './daemon.js'
+import { Shim } from './shim.js'
 
 export class Scene {
   readonly directory = mkdtempSync(join(tmpdir(), 'sd-'))
   readonly dataDir = join(this.directory, 'data')
   readonly #daemons: TestDaemon[] = []
+  readonly #shims: Shim[] = []
 
   path(...names: string[]): string {
     return join(this.directory, ...names)
@@ -28,6 +30,13 @@ export class Scene {
     const daemon = await startDaemon(dataDir, starting)
     this.#daemons.push(daemon)
     return daemon
+  }
+
+  /** For a daemon whose system calls are to fail: `scene.daemon({ env: shim.env })`. One for each daemon. */
+  shim(): Shim {
+    const shim = new Shim(this.path(`shim ${this.#shims.length}`))
+    this.#shims.push(shim)
+    return shim
   }
 
   /** A tree of empty files, `perDirectory` in each directory. Returns its root. */
@@ -47,6 +56,7 @@ export class Scene {
       daemon.hangUp()
       if (alive(daemon.pid)) await daemon.stop('SIGKILL')
     }
+    for (const shim of this.#shims) shim.close()
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 3 })
   }
 }
