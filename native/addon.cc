@@ -23,6 +23,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("preallocate", Napi::Function::New(env, preallocate, "preallocate"));
   exports.Set("count", Napi::Function::New(env, count, "count"));
   exports.Set("list", Napi::Function::New(env, list, "list"));
+  exports.Set("closeOnExec", Napi::Function::New(env, closeOnExec, "closeOnExec"));
   exports.Set("describe", Napi::Function::New(env, describe, "describe"));
   exports.Set("readDirectory", Napi::Function::New(env, readDirectory, "readDirectory"));
   return exports;

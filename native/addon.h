@@ -12,6 +12,7 @@ void setLimit(const Napi::CallbackInfo& call);
 Napi::Value preallocate(const Napi::CallbackInfo& call);
 Napi::Value count(const Napi::CallbackInfo& call);
 Napi::Value list(const Napi::CallbackInfo& call);
+Napi::Value closeOnExec(const Napi::CallbackInfo& call);
 Napi::Value describe(const Napi::CallbackInfo& call);
 
 // scan.cc

@@ -213,6 +213,21 @@ Napi::Value list(const Napi::CallbackInfo& call) {
   return result;
 }
 
+/**
+ * Node opens everything so that a program it starts does not inherit it, but not what it was itself started with: a shell's or
+ * supervisor's leftovers from number 16 on. Nor does every addon.
+ */
+Napi::Value closeOnExec(const Napi::CallbackInfo& call) {
+  const int first = call[0].As<Napi::Number>().Int32Value();
+  int changed = 0;
+  for (const int32_t fd : openDescriptors()) {
+    if (fd < first) continue;
+    const int flags = fcntl(fd, F_GETFD);
+    if (flags >= 0 && !(flags & FD_CLOEXEC) && fcntl(fd, F_SETFD, flags | FD_CLOEXEC) == 0) changed++;
+  }
+  return Napi::Number::New(call.Env(), changed);
+}
+
 /** Null where the number is not open. */
 Napi::Value describe(const Napi::CallbackInfo& call) {
   Napi::Env env = call.Env();

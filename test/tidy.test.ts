@@ -22,6 +22,7 @@ const LAYERS = [
   'daemon',
   'client',
   'index',
+  'doctor',
   'cli',
 ]
 const ENTRIES = /^(src\/index\.ts|src\/cli\/main\.ts|workers\/[^/]+\.ts)$/
@@ -45,6 +46,14 @@ test('every file is imported by another, or is an entry', (t) => {
 
 test('nothing calls what fails when no descriptor is left, and no path of one machine is written down', (t) => {
   t.deepEqual(sources.flatMap(bannedIn), [])
+})
+
+test('one file starts processes, so that all of them are started clean', (t) => {
+  const starting = sources.filter(({ text }) => startsProcesses(text)).map(({ path }) => path)
+  t.deepEqual(starting, ['src/descriptors/child.ts'])
+  t.true(startsProcesses("const { spawn } = await import('child_process')"))
+  t.true(startsProcesses("import {\n  spawn,\n  type ChildProcess,\n} from 'node:child_process'"))
+  t.false(startsProcesses("import type { ChildProcess } from 'node:child_process'"))
 })
 
 test('the checks above find what they are for', (t) => {
@@ -138,6 +147,12 @@ function bannedIn({ path, text }: Source): string[] {
     const found = pattern.exec(code)
     return found ? [`${path}: ${found[0]}`] : []
   })
+}
+
+/** A type alone starts nothing. */
+function startsProcesses(text: string): boolean {
+  const code = withoutComments(text).replace(/\bimport\s+type\b[^;']*'[^']*'/g, '')
+  return /['"`](?:node:)?(?:child_process|cluster)['"`]/.test(code)
 }
 
 /** Crude: a line comment begins a line or follows a space, so that the `//` of a URL stays. */

@@ -13,6 +13,11 @@ export const LIMITS = {
   /** What the warning recommends. */
   softRecommended: 65_536,
 
+  /** Soft limit of a program we start where the launcher noted none: select() cannot name a higher descriptor than 1,023. */
+  childSoft: 1_024,
+  /** A program we wait for is ended after this. */
+  childMs: 5_000,
+
   /** Body of POST /rpc and a WebSocket message: 10,000 paths fit, a memory bomb does not. */
   bodyBytesMax: 1 << 20,
   /** Requests in one JSON-RPC batch. */

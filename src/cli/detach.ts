@@ -1,11 +1,12 @@
 // A daemon of its own: started by a command, outliving it.
-import { spawn, type ChildProcess } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isErrorCode, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Paths } from '../base/places.js'
+import { startChild } from '../descriptors/child.js'
 import type { Status } from '../protocol/messages.js'
 import { Client, readState } from './client.js'
 
@@ -60,7 +61,7 @@ function launch(paths: Paths, argv: readonly string[], cwd: string): ChildProces
   const log = openSync(paths.startLog, 'w', 0o600)
   try {
     const program = [...process.execArgv, process.argv[1]!, ...argv]
-    return spawn(process.execPath, program, { cwd, detached: true, stdio: ['ignore', log, log] })
+    return startChild(process.execPath, program, { cwd, detached: true, stdio: ['ignore', log, log] })
   } finally {
     closeSync(log)
   }

@@ -34,6 +34,8 @@ export interface Native {
   /** Needs no free descriptor, nor do `list` and `describe`. */
   count(): number
   list(): Int32Array
+  /** No program that is started from now on inherits a descriptor from `first` on. Answers how many would have been. */
+  closeOnExec(first: number): number
   /** Null where that number is not open. */
   describe(fd: number): DescriptorDescription | null
   /** Holds one descriptor, none afterwards. A symlink is not followed: ENOTDIR. Children that vanish meanwhile are left out. */

@@ -1,8 +1,8 @@
 // The limit on this process's descriptors: what it was, what it is, and raising it. By the addon, else as far as plain Node gets.
 import assert from 'node:assert'
-import { spawnSync } from 'node:child_process'
 import { readFileSync, readdirSync, statSync } from 'node:fs'
 import { LIMITS } from '../base/limits.js'
+import { NO_SUCH_PROGRAM, runChild } from './child.js'
 import { loadNative } from './native.js'
 
 /** Descriptors; unlimited is Number.MAX_SAFE_INTEGER. */
@@ -61,8 +61,9 @@ function setSoft(before: Limit, wanted: number): string | null {
 
 /** prlimit comes with util-linux; macOS has nothing that could change another process's limit. */
 function setSoftByCommand(wanted: number): string | null {
-  const done = spawnSync('prlimit', ['--pid', String(process.pid), `--nofile=${wanted}:`], { encoding: 'utf8' })
-  if (done.error) return `the soft limit cannot be set to ${wanted} without the native addon or prlimit (util-linux)`
+  const done = runChild('prlimit', ['--pid', String(process.pid), `--nofile=${wanted}:`])
+  if (done.error || done.status === NO_SUCH_PROGRAM)
+    return `the soft limit cannot be set to ${wanted} without the native addon or prlimit (util-linux)`
   return done.status === 0 ? null : `setting the soft limit to ${wanted} was refused: ${done.stderr.trim()}`
 }
 

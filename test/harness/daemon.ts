@@ -97,7 +97,7 @@ export class TestDaemon {
   readonly said: { out: string; err: string }
   readonly #agent = new http.Agent({ keepAlive: true, maxSockets: 4 })
 
-  constructor(dataDir: string, { said, exited }: ReturnType<typeof launch>, ready: Loose) {
+  constructor(dataDir: string, { said, exited }: Pick<ReturnType<typeof launch>, 'said' | 'exited'>, ready: Loose) {
     this.dataDir = dataDir
     this.said = said
     this.exited = exited
