@@ -175,10 +175,14 @@ const SHAPES = {
       [
         'descriptors',
         'object',
-        '`{open, base, budget, reserve, unaccounted, level, classes}`. `level` is `normal`, `elevated`, `high` or `critical`; `classes` holds a [Class](#class) for each of `control`, `clients`, `libraries`, `jobs`, `watches`.',
+        '`{open, base, budget, reserve, unaccounted, level, since, pressure, reason, free, classes}`. `level` is `normal`, `elevated`, `high` or `critical`, entered at `since`; `pressure` is 1 when nothing is left and `reason` says in words what makes it; `free` numbers below the soft limit have no descriptor; `classes` holds a [Class](#class) for each of `control`, `clients`, `libraries`, `jobs`, `watches`.',
       ],
       ['connections', 'object', '`{current, max, peak, accepted, refused}`.'],
-      ['libraries', 'object', '`{known, open, connections}`; connections of SQLite.'],
+      [
+        'libraries',
+        'object',
+        '`{known, open, connections, evicted, reopened}`; connections of SQLite; closed to make room or under pressure, and of those asked for again within 10 s.',
+      ],
       ['shards', 'array', 'Of `{id, libraries, inFlight, queued, restarts}`.'],
       ['jobs', 'object', '`{running, queued}`.'],
     ],
@@ -222,7 +226,7 @@ const EVENTS = {
     'Counts of several commits together, and up to 20 of the directories touched.',
   ],
   'job.changed': ['job', 'A whole [Job](#job).'],
-  'descriptors.level': ['level', 'Of no library: a subscription to one does not get it.'],
+  'descriptors.level': ['level, before, pressure, reason', 'Of no library: a subscription to one does not get it.'],
 }
 
 /** Bounds that a client meets, by the unit in which they are told. */

@@ -23,6 +23,7 @@ import { Audit, type Named } from './descriptors/audit.js'
 import { Ledger } from './descriptors/ledger.js'
 import { loadNative, nativeProblem } from './descriptors/native.js'
 import { plan, type Plan } from './descriptors/planner.js'
+import { askedAt, MachineFiles, Pressure } from './descriptors/pressure.js'
 import { PRICES } from './descriptors/prices.js'
 import { Reserve } from './descriptors/reserve.js'
 import { countOpen, raiseLimit, readLimit, type RaisedLimit } from './descriptors/rlimit.js'
@@ -96,6 +97,8 @@ export class Daemon {
   #logFile: LogFile | undefined
   #ledger: Ledger | undefined
   #audit: Audit | undefined
+  #machine: MachineFiles | undefined
+  #pressure: Pressure | undefined
   #tasks: Tasks | undefined
   #router: Router | undefined
   #front: Front | undefined
@@ -118,11 +121,13 @@ export class Daemon {
     this.#prepareDataDirectory()
     this.#lock = this.#takeLock()
     this.#logFile = openLog(this.#paths.logs, this.#config.logLevel)
+    this.#machine = new MachineFiles()
     const shards = this.#shardCount()
     const listeners = (this.#config.http ? 1 : 0) + (this.#options.socket === false ? 0 : 1)
     const expected = countOpen() + listeners + shards * PRICES.taskThread + BOOT_MARGIN
     const ledger = (this.#ledger = Ledger.create(this.#plan(expected)))
     this.#audit = new Audit(ledger, this.#hostOpen)
+    this.#pressure = new Pressure(ledger, this.#machine)
     this.#front = await this.#openFront(ledger)
     this.#reserve.fill(ledger.totals().reserve)
     await this.#openShards(ledger, shards)
@@ -199,6 +204,7 @@ export class Daemon {
     await this.#router?.close(hurry ? 1_000 : LIMITS.drainMs / 2)
     await this.#tasks?.close()
     this.#reserve.close()
+    this.#machine?.close()
     if (this.#lock) {
       // Another daemon may have it by now, if the directory was moved away under this one.
       if (readState(this.#paths.state).pid === process.pid) rmSync(this.#paths.state, { force: true })
@@ -339,19 +345,42 @@ export class Daemon {
 
   #watch(ledger: Ledger): void {
     const check = () => {
-      const level = this.#audit?.check()
-      if (level) {
-        this.#log(level === 'normal' ? 'info' : 'warn', `descriptor level is ${level}`, ledger.totals())
-        this.#events.publish({ type: 'descriptors.level', at: new Date().toISOString(), level })
-      }
+      this.#audit?.check()
       this.#reserve.fill()
     }
     const tell = () => {
       this.#log('info', 'statistics', { ...ledger.totals(), connections: this.#front?.connections() })
       this.#logFile?.rotate()
     }
-    this.#timers = [setInterval(check, CHECK_MS), setInterval(tell, STATISTICS_MS)]
+    this.#checkPressure(ledger)
+    this.#timers = [
+      setInterval(check, CHECK_MS),
+      setInterval(() => this.#checkPressure(ledger), LIMITS.pressureCheckMs),
+      setInterval(tell, STATISTICS_MS),
+    ]
     for (const timer of this.#timers) timer.unref()
+  }
+
+  #checkPressure(ledger: Ledger): void {
+    const change = this.#pressure!.check()
+    if (change) {
+      const { level, before, pressure, reason } = change
+      const fields = { before, pressure, ...ledger.totals() }
+      this.#log(level === 'normal' ? 'info' : 'warn', `descriptor level is ${level}: ${reason}`, fields)
+      if (this.#front) this.#front.level = level
+      this.#events.publish({ type: 'descriptors.level', at: new Date().toISOString(), level, before, pressure, reason })
+    }
+    this.#giveWay(ledger)
+  }
+
+  /** Idle clients, then idle readers and libraries (the shards look for themselves), then threads kept for a next walk. */
+  #giveWay(ledger: Ledger): void {
+    const { current = 0, idle = current } = this.#front?.connections() ?? {}
+    const { level } = ledger
+    const asked = askedAt(level, ledger.pressure, ledger.totals().budget, idle)
+    const closed = asked ? (this.#front?.giveWay?.({ count: asked.clients, idleMs: asked.clientIdleMs }) ?? 0) : 0
+    ledger.askBack(Math.max(0, (asked?.descriptors ?? 0) - closed))
+    if (level === 'high' || level === 'critical') this.#tasks?.giveWay()
   }
 
   #frontLine(): string {
@@ -413,7 +442,7 @@ export class Daemon {
         budget,
         reserve,
         unaccounted: this.#audit!.unaccounted(),
-        level: ledger.level,
+        ...this.#pressure!.state,
         classes: ledger.uses(),
       },
       connections: {

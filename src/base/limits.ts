@@ -67,6 +67,21 @@ export const LIMITS = {
   poolReaderIdleMs: 10_000,
   /** A library that was not used for this long is closed. */
   libraryIdleMs: 300_000,
+  /** Pressure is looked at this often, by the main thread and by each shard: a cut of the limit is to be felt within 2 s. */
+  pressureCheckMs: 250,
+  /** Under pressure idle clients are closed a few at a time, as nginx does: one in so many of the idle, and so many at most. */
+  giveWayClientsShare: 8,
+  giveWayClientsMax: 32,
+  /** A library that was used within this time is not idle, unless more is held than there is. */
+  libraryRestMs: 1_000,
+  /** A library asked for within this time of being closed to make room was closed too early. */
+  libraryReopenedMs: 10_000,
+  /** It then stays open for so long, as long as another can give way. */
+  libraryKeptMs: 5_000,
+  /** Libraries closed to make room that one shard remembers. */
+  librariesEvictedMax: 4_096,
+  /** A job that waited this long under high pressure may take what its class is guaranteed: nobody else could use that. */
+  jobPressureWaitMs: 60_000,
   /** SQLite waits this long for a lock that another process holds. */
   busyMs: 2_000,
 

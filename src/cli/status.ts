@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { CLASSES, type ClassUse, type DescriptorClass, type Status } from '../protocol/messages.js'
 import type { Desk } from './desk.js'
 import { table, type Column } from './table.js'
-import { duration, fitted, grouped, safe } from './text.js'
+import { duration, fitted, grouped, minute, safe } from './text.js'
 
 const CLASS_COLUMNS: readonly Column[] = [
   { title: 'class' },
@@ -35,7 +35,8 @@ export function statusLines(status: Status, columnsMax: number): string[] {
       'descriptors',
       `${grouped(descriptors.open)} open, budget ${grouped(descriptors.budget)}, reserve ${descriptors.reserve}`,
     ],
-    ['pressure', `${descriptors.level}, ${grouped(descriptors.unaccounted)} unaccounted`],
+    ['pressure', pressureWords(descriptors)],
+    ['', `${grouped(descriptors.free)} numbers free, ${grouped(descriptors.unaccounted)} unaccounted`],
     [
       'connections',
       `${grouped(connections.current)} of ${grouped(connections.max)}, peak ${grouped(connections.peak)}`,
@@ -45,6 +46,7 @@ export function statusLines(status: Status, columnsMax: number): string[] {
       'libraries',
       `${grouped(libraries.known)} known, ${grouped(libraries.open)} open, ${grouped(libraries.connections)} connections`,
     ],
+    ['', `${grouped(libraries.evicted)} closed to make room, ${grouped(libraries.reopened)} of them too early`],
     ['jobs', `${grouped(jobs.running)} running, ${grouped(jobs.queued)} queued`],
   ]
   const title = `spacedrive ${status.version}, pid ${status.pid}, ${status.state ?? 'serving'}, up ${duration(status.uptimeMs)}`
@@ -57,6 +59,10 @@ export function statusLines(status: Status, columnsMax: number): string[] {
     '',
     ...table(SHARD_COLUMNS, status.shards.map(shardRow), columnsMax),
   ]
+}
+
+function pressureWords({ level, since, pressure, reason }: Status['descriptors']): string {
+  return `${level} since ${minute(since)} (${Math.round(100 * pressure)} %): ${reason}`
 }
 
 export function limitWords({ softAtStart, soft, hard }: Status['limit']): string {

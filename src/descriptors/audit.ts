@@ -1,17 +1,9 @@
 // Holds the ledger against the kernel: how many descriptors are open, who holds each, and which nobody accounts for.
 import { readdirSync, readlinkSync } from 'node:fs'
-import type { DescriptorClass, Descriptors, Holder, Level } from '../protocol/messages.js'
+import type { DescriptorClass, Descriptors, Holder } from '../protocol/messages.js'
 import type { HeldLease, Ledger } from './ledger.js'
 import { loadNative, type DescriptorDescription } from './native.js'
 import { countOpen } from './rlimit.js'
-
-/** Levels by share of the budget in use: entered at the first number, left ten points below it. */
-const ENTERED_AT: readonly [Level, number][] = [
-  ['critical', 0.95],
-  ['high', 0.85],
-  ['elevated', 0.7],
-]
-const HYSTERESIS = 0.1
 
 /** What only the front knows: on which port and socket clients arrive, and when each did. */
 export interface Doors {
@@ -48,14 +40,9 @@ export class Audit {
     return Math.max(0, countOpen() - this.#host - base - reserve - used)
   }
 
-  /** Looks again; needs no descriptor. Returns the level when it changed. */
-  check(): Level | null {
+  /** Looks again; needs no descriptor. */
+  check(): void {
     this.#healing = this.#ledger.heal(this.#healing)
-    const { budget, used } = this.#ledger.totals()
-    const before = this.#ledger.level
-    const level = levelOf(used / budget, before)
-    this.#ledger.level = level
-    return level === before ? null : level
   }
 
   /** What is open now and no lease, client or reserve explains belongs to the process itself from now on. */
@@ -91,13 +78,6 @@ export class Audit {
     if (this.#base.get(fd) !== target) return null
     return { class: 'base', holder: 'process', detail: target, ageMs: Math.round(performance.now() - this.#startedAt) }
   }
-}
-
-function levelOf(share: number, before: Level): Level {
-  for (const [level, at] of ENTERED_AT) {
-    if (share >= at || (before === level && share >= at - HYSTERESIS)) return level
-  }
-  return 'normal'
 }
 
 function attribute(fd: number, described: DescriptorDescription, named: Named): Omit<Holder, 'fd'> | null {

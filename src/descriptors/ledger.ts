@@ -27,6 +27,8 @@ const BUDGET = 5
 const RESERVE = 6
 const BASE = 7
 const LEVEL = 8
+const PRESSURE = 9
+const ASKED = 10
 
 const USED = 0
 const FLOOR = 1
@@ -190,6 +192,30 @@ export class Ledger {
 
   set level(level: Level) {
     Atomics.store(this.#words, LEVEL, LEVELS.indexOf(level))
+  }
+
+  /** Of the whole budget, as the last look found it; above 1 more is held than there is. */
+  get pressure(): number {
+    return Atomics.load(this.#words, PRESSURE) / 1000
+  }
+
+  set pressure(pressure: number) {
+    Atomics.store(this.#words, PRESSURE, Math.round(1000 * pressure))
+  }
+
+  /** How many descriptors the idle holders of all threads are to give back; each look sets it anew. */
+  askBack(count: number): void {
+    Atomics.store(this.#words, ASKED, count)
+  }
+
+  /** What of that is still wanted. */
+  get askedBack(): number {
+    return Math.max(0, Atomics.load(this.#words, ASKED))
+  }
+
+  /** Some of it was given back. */
+  gaveBack(count: number): void {
+    Atomics.sub(this.#words, ASKED, count)
   }
 
   /** What this thread holds by lease, with names. Sockets are only counted and do not appear. */

@@ -1,6 +1,6 @@
 // The daemon's face to its clients: one interface, two implementations (uWebSockets.js, and node:http with ws).
 // uWebSockets objects never leave this folder.
-import type { Dispatch, Event } from '../protocol/messages.js'
+import type { Dispatch, Event, Level } from '../protocol/messages.js'
 import type { ParamsOf } from '../protocol/operations.js'
 
 /** The part of the descriptor ledger that the gate needs: counters, no objects, nothing that waits. */
@@ -39,7 +39,12 @@ export interface Front {
   readonly http: string | null
   readonly socket: string | null
   state: FrontState
-  connections(): { current: number; peak: number; accepted: number; refused: number }
+  /** `idle`, where it is known: clients without a request in flight. */
+  connections(): { current: number; peak: number; accepted: number; refused: number; idle?: number }
+  /** The level of pressure: from `high` on no connection is kept alive, at `critical` no new client is let in. */
+  level?: Level
+  /** Closes clients without a request in flight that were idle for `idleMs`, the longest idle first. Returns how many. */
+  giveWay?(asked: { count: number; idleMs: number }): number
   /** Stops listening, lets answers in flight finish until the deadline, then closes every connection. */
   drain(deadlineMs: number): Promise<void>
   /** Open TCP connections, for `fds`. uWebSockets tells no ports, and no connect time but that of a WebSocket: null. */

@@ -16,6 +16,8 @@ export interface RunnerSetup {
   readonly publish: (event: Omit<Event, 'at'>) => void
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
   readonly breathe: () => Promise<void>
+  /** False while descriptors are short: jobs then wait in line, and those that run go on. */
+  readonly mayBegin?: (waitedMs: number) => boolean
 }
 
 interface Waiting {
@@ -37,6 +39,8 @@ export class Runner {
   readonly #waiting: Waiting[] = []
   readonly #running = new Map<string, Running>()
   #stopped = false
+  /** Since when the line stands still because of pressure. */
+  #heldUpSince: number | null = null
 
   constructor(setup: RunnerSetup) {
     this.#setup = setup
@@ -96,8 +100,21 @@ export class Runner {
     await Promise.all(running.map(({ ended }) => ended))
   }
 
+  /** Called at intervals: what held the line up may be over. */
+  goOn(): void {
+    this.#startNext()
+  }
+
+  #mayBegin(): boolean {
+    const since = (this.#heldUpSince ??= performance.now())
+    if (this.#setup.mayBegin?.(performance.now() - since) === false) return false
+    this.#heldUpSince = null
+    return true
+  }
+
   #startNext(): void {
-    while (!this.#stopped && this.#running.size < LIMITS.jobsRunningMax && this.#waiting.length > 0) {
+    const room = () => !this.#stopped && this.#running.size < LIMITS.jobsRunningMax && this.#waiting.length > 0
+    while (room() && this.#mayBegin()) {
       const next = this.#waiting.shift()!
       const running: Running = { ...next, abort: new AbortController(), ended: Promise.resolve() }
       this.#running.set(next.job, running)

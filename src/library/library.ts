@@ -39,6 +39,8 @@ export class Library {
   /** Work that spans several turns; a library with any is not closed to make room. */
   pins = 0
   usedAt = performance.now()
+  /** Until then another one closes to make room, if there is any. */
+  keptUntil = 0
   #name: string
   #reading = false
   readonly #connection: Connection
@@ -120,9 +122,9 @@ export class Library {
     this.#end.run()
   }
 
-  /** Gives readers back that were idle for `ms`. */
-  shrink(ms: number): void {
-    this.#readers.closeIdle(ms)
+  /** Gives readers back that were idle for `ms`. Returns how many descriptors came free. */
+  shrink(ms: number): number {
+    return this.#readers.closeIdle(ms)
   }
 
   close(): void {

@@ -4,6 +4,7 @@ import type { Lease, Ledger } from '../descriptors/ledger.js'
 import { PRICES } from '../descriptors/prices.js'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import { idleShare } from '../descriptors/pressure.js'
 import { FOLDER_ENDING } from './folder.js'
 import { Library } from './library.js'
 
@@ -24,6 +25,10 @@ export class Pool {
   readonly #handedOut = new Set<Library>()
   /** The last of `#open`: moving it there again would change nothing. */
   #latest: Library | undefined
+  /** Closed to make room, and when; oldest first. */
+  readonly #evicted = new Map<string, number>()
+  #evictedCount = 0
+  #reopenedCount = 0
   #closing = false
 
   constructor(ledger: Ledger, observer: PoolObserver) {
@@ -97,23 +102,30 @@ export class Pool {
     this.#paths.delete(id)
   }
 
-  /** Descriptors of another thread's choice are wanted: one idle library gives way. */
-  makeRoom(): boolean {
-    for (const library of this.#open.values()) {
-      if (library.pins > 0 || this.#handedOut.has(library)) continue
-      this.#close(library)
-      return true
-    }
-    return false
+  /** One library gives way: the least recently used of those idle for `idleMs`, one that was closed too early last of all. */
+  makeRoom(idleMs = 0): boolean {
+    const library = this.#idlest(idleMs)
+    if (!library) return false
+    this.#evict(library)
+    return true
   }
 
-  /** Closes what was not used for a while; called at intervals. */
+  /** Closes what was not used for a while, the sooner the higher the pressure; called at intervals. */
   closeIdle(): void {
     const now = performance.now()
+    const share = idleShare(this.#ledger.pressure)
     for (const library of [...this.#open.values()]) {
-      library.shrink(LIMITS.poolReaderIdleMs)
-      if (library.pins === 0 && now - library.usedAt > LIMITS.libraryIdleMs) this.#close(library)
+      library.shrink(LIMITS.poolReaderIdleMs * share)
+      if (library.pins === 0 && now - library.usedAt > LIMITS.libraryIdleMs * share) this.#close(library)
     }
+  }
+
+  /** Idle readers, then idle libraries give back what is asked of all threads; above the budget all that are not in use. */
+  giveWay(): void {
+    if (this.#ledger.askedBack === 0) return
+    for (const library of this.#open.values()) this.#ledger.gaveBack(library.shrink(0))
+    const idleMs = this.#ledger.pressure > 1 ? 0 : LIMITS.libraryRestMs
+    while (this.#ledger.askedBack > 0 && this.makeRoom(idleMs)) this.#ledger.gaveBack(PRICES.library)
   }
 
   /** Closes all, whoever uses them; nothing opens any more. */
@@ -122,10 +134,14 @@ export class Pool {
     for (const library of [...this.#open.values()]) this.#close(library)
   }
 
-  get counts(): { open: number; connections: number } {
+  get counts(): { open: number; evicted: number; reopened: number } {
+    return { open: this.#open.size, evicted: this.#evictedCount, reopened: this.#reopenedCount }
+  }
+
+  get connections(): number {
     let connections = 0
     for (const library of this.#open.values()) connections += library.connections
-    return { open: this.#open.size, connections }
+    return connections
   }
 
   /** Buys `count` descriptors of the libraries' class; idle libraries give way, here first, then in other threads. */
@@ -153,6 +169,7 @@ export class Pool {
       throw new SpacedriveError('DRAINING', 'the daemon is stopping')
     }
     const library = Library.open(id, path, this.#ledger, lease)
+    this.#noticeReopened(library)
     this.#open.set(id, library)
     this.#latest = library
     this.#keepThisTurn(library)
@@ -164,6 +181,37 @@ export class Pool {
   #keepThisTurn(library: Library): void {
     if (this.#handedOut.size === 0) setImmediate(() => this.#handedOut.clear())
     this.#handedOut.add(library)
+  }
+
+  /** First among those that may go, then among those that were asked for again soon after they had gone. */
+  #idlest(idleMs: number): Library | undefined {
+    const now = performance.now()
+    let kept: Library | undefined
+    for (const library of this.#open.values()) {
+      if (now - library.usedAt < idleMs) break
+      if (library.pins > 0 || this.#handedOut.has(library)) continue
+      if (library.keptUntil <= now) return library
+      kept ??= library
+    }
+    return kept
+  }
+
+  #evict(library: Library): void {
+    this.#evictedCount += 1
+    this.#evicted.delete(library.id)
+    this.#evicted.set(library.id, performance.now())
+    if (this.#evicted.size > LIMITS.librariesEvictedMax) this.#evicted.delete(this.#evicted.keys().next().value!)
+    this.#close(library)
+  }
+
+  #noticeReopened(library: Library): void {
+    const at = this.#evicted.get(library.id)
+    if (at === undefined) return
+    this.#evicted.delete(library.id)
+    const now = performance.now()
+    if (now - at > LIMITS.libraryReopenedMs) return
+    this.#reopenedCount += 1
+    library.keptUntil = now + LIMITS.libraryKeptMs
   }
 
   #close(library: Library): void {

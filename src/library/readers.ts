@@ -53,13 +53,15 @@ export class Readers {
     this.#idle.push(slot)
   }
 
-  /** Closes the readers idle for at least `ms`. */
-  closeIdle(ms: number): void {
+  /** Closes the readers idle for at least `ms`. Returns how many descriptors came free. */
+  closeIdle(ms: number): number {
     const now = performance.now()
+    let freed = 0
     for (const slot of this.#idle.splice(0)) {
       if (now - slot.idleSince < ms) this.#idle.push(slot)
-      else this.#close(slot)
+      else freed += this.#close(slot)
     }
+    return freed
   }
 
   /** Closes all; the leases are returned by `release`, after the library's last connection is closed. */
@@ -91,11 +93,12 @@ export class Readers {
     }
   }
 
-  #close({ reader, leases }: Slot): void {
+  #close({ reader, leases }: Slot): number {
     reader.connection.close()
     const [kept, ...rest] = leases
     for (const lease of rest) lease.release()
     kept!.shrink(1)
     this.#parked.push(kept!)
+    return PRICES.connection - 1
   }
 }

@@ -90,6 +90,19 @@ export const CLASSES = ['control', 'clients', 'libraries', 'jobs', 'watches'] as
 export type DescriptorClass = (typeof CLASSES)[number]
 export type Level = 'normal' | 'elevated' | 'high' | 'critical'
 
+/** How near the descriptors are to their end. */
+export interface PressureState {
+  level: Level
+  /** When this level was entered. */
+  since: string
+  /** 0 to 1; above 1 more is held than there is, as after the limit was cut. */
+  pressure: number
+  /** What makes the pressure, in words. */
+  reason: string
+  /** Numbers below the soft limit that no open descriptor has. */
+  free: number
+}
+
 export interface ClassUse {
   used: number
   floor: number
@@ -122,11 +135,11 @@ export interface Status {
     budget: number
     reserve: number
     unaccounted: number
-    level: Level
     classes: Record<DescriptorClass, ClassUse>
-  }
+  } & PressureState
   connections: { current: number; max: number; peak: number; accepted: number; refused: number }
-  libraries: { known: number; open: number; connections: number }
+  /** `evicted`: closed to make room or under pressure; `reopened`: of those, asked for again soon after. */
+  libraries: { known: number; open: number; connections: number; evicted: number; reopened: number }
   shards: { id: number; libraries: number; inFlight: number; queued: number; restarts: number }[]
   jobs: { running: number; queued: number }
 }

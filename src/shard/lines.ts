@@ -47,6 +47,14 @@ export interface TaskSetup {
 }
 
 /** Words of the counts each shard keeps for `status`. */
-export const COUNTS = { libraries: 0, connections: 1, running: 2, queued: 3, words: 4 } as const
+export const COUNTS = {
+  libraries: 0,
+  connections: 1,
+  running: 2,
+  queued: 3,
+  evicted: 4,
+  reopened: 5,
+  words: 6,
+} as const
 
 export type Held = readonly HeldLease[]

@@ -116,7 +116,13 @@ export class Router {
     const words = this.#places.map((place) => new Int32Array(place.counts))
     const sum = (at: number) => words.reduce((total, each) => total + each[at]!, 0)
     return {
-      libraries: { known: this.#catalog.size, open: sum(COUNTS.libraries), connections: sum(COUNTS.connections) },
+      libraries: {
+        known: this.#catalog.size,
+        open: sum(COUNTS.libraries),
+        connections: sum(COUNTS.connections),
+        evicted: sum(COUNTS.evicted),
+        reopened: sum(COUNTS.reopened),
+      },
       shards: this.#places.map(({ number, inFlight, outgoing, restarts }, at) => ({
         id: number,
         libraries: words[at]![COUNTS.libraries]!,

@@ -6,6 +6,7 @@ import type { MessagePort } from 'node:worker_threads'
 import { errnoOf, fromSystem, SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { Ledger } from '../descriptors/ledger.js'
+import { jobMayBegin } from '../descriptors/pressure.js'
 import { PRICES } from '../descriptors/prices.js'
 import { Runner } from '../job/runner.js'
 import { readCatalog } from '../library/catalog.js'
@@ -24,7 +25,9 @@ import { walkElsewhere } from './walker.js'
 type LibraryOperation = Extract<OperationName, `${string}.${string}`>
 type InLibrary = (library: Library, params: never) => unknown
 
-const IDLE_CHECK_MS = 5_000
+const IDLE_CHECK_MS = 1_000
+/** With more open libraries than this their connections are counted at intervals, not with each message. */
+const COUNTED_AT_ONCE_MAX = 256
 /** File systems that only look like files: what is read there never ends or is never the same. */
 const PSEUDO_FILE_SYSTEMS = new Map([
   [0x9fa0, 'proc'],
@@ -39,7 +42,7 @@ export class Shard {
   readonly #runner: Runner
   readonly #counts: Int32Array
   readonly #ended = new AbortController()
-  readonly #idleCheck: NodeJS.Timeout
+  readonly #timers: readonly NodeJS.Timeout[]
   #replies: (number | string | null | WireError)[] = []
   #events: Event[] = []
   #logs: unknown[] = []
@@ -64,9 +67,13 @@ export class Shard {
       publish: (event) => this.#publish(event),
       log: (...line) => this.#log(...line),
       breathe: () => nextTurn(),
+      mayBegin: (waitedMs) => jobMayBegin(this.#ledger.level, waitedMs),
     })
     void this.#ledger.onWanted(() => this.#pool.makeRoom(), this.#ended.signal)
-    this.#idleCheck = setInterval(() => this.#pool.closeIdle(), IDLE_CHECK_MS)
+    this.#timers = [
+      setInterval(() => this.#pool.closeIdle(), IDLE_CHECK_MS),
+      setInterval(() => this.#lookAtPressure(), LIMITS.pressureCheckMs),
+    ]
   }
 
   receive({ know, requests }: ToShard): void {
@@ -117,7 +124,7 @@ export class Shard {
     'shard.takeUp': ({ library }: { library: string }) => this.#pool.get(library).then(() => null),
     'shard.drain': async () => {
       this.#ended.abort()
-      clearInterval(this.#idleCheck)
+      for (const timer of this.#timers) clearInterval(timer)
       await this.#runner.stopAll()
       this.#pool.closeAll()
       return null
@@ -250,6 +257,12 @@ export class Shard {
     }
   }
 
+  #lookAtPressure(): void {
+    this.#pool.giveWay()
+    this.#runner.goOn()
+    this.#count(true)
+  }
+
   #opened(library: Library): void {
     this.#publish({ type: 'library.opened', library: library.id, name: library.name })
     this.#runner.takeUp(library)
@@ -309,11 +322,13 @@ export class Shard {
     })
   }
 
-  #count(): void {
-    const { open, connections } = this.#pool.counts
+  #count(all = false): void {
+    const { open, evicted, reopened } = this.#pool.counts
     const { running, queued } = this.#runner.counts
     this.#counts[COUNTS.libraries] = open
-    this.#counts[COUNTS.connections] = connections
+    if (all || open <= COUNTED_AT_ONCE_MAX) this.#counts[COUNTS.connections] = this.#pool.connections
+    this.#counts[COUNTS.evicted] = evicted
+    this.#counts[COUNTS.reopened] = reopened
     this.#counts[COUNTS.running] = running
     this.#counts[COUNTS.queued] = queued
   }

@@ -1,9 +1,12 @@
 // The task threads: each a thread that lives while there is work and a little longer, under a lease for what a thread costs.
 import { Piscina } from 'piscina'
 import type { MessagePort } from 'node:worker_threads'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { LIMITS } from '../base/limits.js'
 import { toWire } from '../base/errors.js'
 import type { Lease, Ledger } from '../descriptors/ledger.js'
+import { idleShare, jobMayBegin } from '../descriptors/pressure.js'
 import { PRICES } from '../descriptors/prices.js'
 import { proveRoom } from '../descriptors/reserve.js'
 import type { TaskSetup, WalkRequest } from './lines.js'
@@ -68,6 +71,11 @@ export class Tasks {
     return this.#slots.size
   }
 
+  /** Threads that only wait for a next walk end, and give back what they cost. */
+  giveWay(): void {
+    for (const slot of this.#idle.splice(0)) void this.#end(slot)
+  }
+
   async #take(): Promise<Slot> {
     while (!this.#ended.signal.aborted) {
       const slot = this.#idle.pop()
@@ -85,6 +93,7 @@ export class Tasks {
     this.#opening += 1
     try {
       const price = PRICES.taskThread + PRICES.directory
+      await this.#untilPressureAllows(price)
       const lease = await this.#ledger.acquire(
         'jobs',
         price,
@@ -118,12 +127,28 @@ export class Tasks {
     }
   }
 
+  async #untilPressureAllows(price: number): Promise<void> {
+    const begun = performance.now()
+    while (!this.#ended.signal.aborted && !this.#mayBuy(price, performance.now() - begun)) {
+      await sleep(LIMITS.pressureCheckMs)
+    }
+  }
+
+  #mayBuy(price: number, waitedMs: number): boolean {
+    if (!jobMayBegin(this.#ledger.level, waitedMs)) return false
+    const { used, floor } = this.#ledger.use('jobs')
+    return this.#ledger.level !== 'high' || used + price <= floor
+  }
+
   #giveBack(slot: Slot): void {
     if (this.#ended.signal.aborted) return void this.#end(slot)
-    slot.idle = setTimeout(() => {
-      this.#idle.splice(this.#idle.indexOf(slot), 1)
-      void this.#end(slot)
-    }, IDLE_MS)
+    slot.idle = setTimeout(
+      () => {
+        this.#idle.splice(this.#idle.indexOf(slot), 1)
+        void this.#end(slot)
+      },
+      IDLE_MS * idleShare(this.#ledger.pressure),
+    )
     slot.idle.unref()
     this.#idle.push(slot)
   }

@@ -1,4 +1,4 @@
-// The ledger held against the kernel: levels with hysteresis, and every open descriptor with a name.
+// The ledger held against the kernel: every open descriptor with a name.
 import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,29 +10,6 @@ import { Reserve } from '../../src/descriptors/reserve.js'
 import { countOpen } from '../../src/descriptors/rlimit.js'
 
 const NO_DOORS = { port: null, socket: null, peers: [] }
-
-test('a level is entered at its share of the budget and left ten points below', (t) => {
-  const ledger = Ledger.create(plan({ soft: 2_000, base: 0, connectionsMax: 'auto' }))
-  const audit = new Audit(ledger)
-  const { budget } = ledger.totals()
-  let held = 0
-  const at = (share: number) => {
-    const wanted = Math.ceil(budget * share)
-    if (wanted > held) t.true(ledger.take('clients', wanted - held))
-    else ledger.give('clients', held - wanted)
-    held = wanted
-    audit.check()
-    return ledger.level
-  }
-  t.is(at(0.5), 'normal')
-  t.is(at(0.71), 'elevated')
-  t.is(at(0.65), 'elevated')
-  t.is(at(0.59), 'normal')
-  t.is(at(0.86), 'high')
-  t.is(at(0.78), 'high')
-  t.is(at(0.74), 'elevated')
-  t.is(at(0.3), 'normal')
-})
 
 test.serial(
   'a file under a lease has its holder, what was there at boot is the process itself, the rest is unaccounted',

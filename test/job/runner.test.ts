@@ -17,6 +17,7 @@ class Yard {
   readonly pool = new Pool(this.stage.ledger, { opened: () => {}, closed: () => {} })
   readonly runner: Runner
   walker: Walker = walkHere()
+  pressing = false
 
   constructor() {
     this.runner = new Runner({
@@ -26,6 +27,7 @@ class Yard {
       publish: (event) => this.events.push(event),
       log: () => {},
       breathe: () => sleep(1),
+      mayBegin: () => !this.pressing,
     })
   }
 
@@ -111,6 +113,28 @@ test.serial('more jobs than may run at a time wait in line and all come to their
   t.deepEqual(yard.runner.counts, { running: 2, queued: 3 })
   await until(t, () => libraries.every((library, at) => library.jobs.get(jobs[at]!).state === 'done'))
 })
+
+test.serial(
+  'under pressure no job begins, the one that runs goes on, and the line moves when it is over',
+  async (t) => {
+    await using yard = new Yard()
+    plant(yard.stage)
+    const [first, second] = [await yard.library(), await yard.library()]
+    const [one, other] = [first, second].map((library) => library.addLocation(yard.stage.tree, undefined).job)
+    yard.runner.takeUp(first)
+    yard.pressing = true
+    yard.runner.takeUp(second)
+    t.deepEqual(yard.runner.counts, { running: 1, queued: 1 })
+    await until(t, () => first.jobs.get(one!).state === 'done')
+    await until(t, () => yard.runner.counts.running === 0)
+    yard.runner.goOn()
+    t.deepEqual(yard.runner.counts, { running: 0, queued: 1 })
+    t.is(second.jobs.get(other!).state, 'queued')
+    yard.pressing = false
+    yard.runner.goOn()
+    await until(t, () => second.jobs.get(other!).state === 'done')
+  },
+)
 
 for (const code of ['BUDGET_EXHAUSTED', 'SHARD_LOST'] as const) {
   test.serial(`a walk that ends in ${code} is tried again and does not fail`, async (t) => {

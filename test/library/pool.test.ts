@@ -25,7 +25,7 @@ function poolOf(stage: Stage, libraries: number, ledger: Ledger = stage.ledger) 
     ids.push(id)
     pool.know(id, path)
   }
-  return { pool, ids, told, [Symbol.dispose]: () => pool.closeAll() }
+  return { pool, ids, told, ledger, [Symbol.dispose]: () => pool.closeAll() }
 }
 
 /** A ledger whose class of libraries can hold exactly so many open ones. */
@@ -63,6 +63,113 @@ test.serial('a library with work running is not closed to make room, nor on requ
   await held
   t.true(pool.close(ids[0]!))
   t.false(pool.close(ids[0]!))
+})
+
+/** What giving way closes, with the pressure and the wish set as the main thread would. */
+function press(ledger: Ledger, pressure: number, descriptors: number): void {
+  ledger.pressure = pressure
+  ledger.askBack(descriptors)
+}
+
+test.serial(
+  'under pressure idle libraries give back what is asked, oldest first, and no more than is asked',
+  async (t) => {
+    using stage = new Stage()
+    using yard = poolOf(stage, 5, ledgerFor(5))
+    const { pool, ids, told } = yard
+    for (const id of ids) (await pool.get(id)).usedAt -= 2 * LIMITS.libraryRestMs
+    await sleep(5)
+    const ledger = stage.ledger
+    pool.giveWay()
+    t.is(pool.counts.open, 5, 'nothing was asked')
+    const own = yard.ledger
+    press(own, 0.9, 2 * PRICES.library - 1)
+    pool.giveWay()
+    t.deepEqual(told.slice(5), ['closed 0', 'closed 1'])
+    t.is(own.askedBack, 0)
+    t.is(own.use('libraries').used, 3 * PRICES.library)
+    t.is(ledger.totals().used, 0)
+  },
+)
+
+test.serial(
+  'what is in use or was just used does not give way, but above the budget all does that is not in use',
+  async (t) => {
+    using stage = new Stage()
+    using yard = poolOf(stage, 3, ledgerFor(3))
+    const { pool, ids, ledger } = yard
+    for (const id of ids) await pool.get(id)
+    await sleep(5)
+    const held = pool.hold(ids[0]!, () => sleep(200))
+    await sleep(5)
+    press(ledger, 0.96, 100)
+    pool.giveWay()
+    t.is(pool.counts.open, 3)
+    press(ledger, 1.5, 100)
+    pool.giveWay()
+    t.is(pool.counts.open, 1)
+    await held
+    pool.giveWay()
+    t.is(pool.counts.open, 0)
+    t.is(ledger.use('libraries').used, 0)
+  },
+)
+
+test.serial('idle readers give way before any library does', async (t) => {
+  using stage = new Stage()
+  const { id, path } = stage.create()
+  writeFileSync(join(stage.tree, 'a'), '')
+  const ledger = ledgerFor(4)
+  const pool = new Pool(ledger, { opened: () => {}, closed: () => {} })
+  pool.know(id, path)
+  const library = await pool.get(id)
+  await index(library, stage.tree)
+  await library.search({ query: '' })
+  await sleep(5)
+  const used = ledger.use('libraries').used
+  t.is(library.connections, 2)
+  press(ledger, 0.9, 1)
+  pool.giveWay()
+  t.is(library.connections, 1)
+  t.is(ledger.use('libraries').used, used - 1)
+  t.is(pool.counts.open, 1)
+  pool.closeAll()
+})
+
+test.serial('idle times of readers and libraries shrink with the pressure', async (t) => {
+  using stage = new Stage()
+  using yard = poolOf(stage, 2, ledgerFor(2))
+  const { pool, ids, ledger } = yard
+  for (const id of ids) (await pool.get(id)).usedAt -= LIMITS.libraryIdleMs / 2
+  await sleep(5)
+  pool.closeIdle()
+  t.is(pool.counts.open, 2)
+  ledger.pressure = 0.95
+  pool.closeIdle()
+  t.is(pool.counts.open, 0)
+  t.is(pool.counts.evicted, 0, 'its time was over: nobody made it go')
+})
+
+test.serial('a library closed too early is counted, and then others go before it', async (t) => {
+  using stage = new Stage()
+  using yard = poolOf(stage, 4, ledgerFor(2))
+  const { pool, ids, told } = yard
+  for (const at of [0, 1, 2, 0, 3, 1]) {
+    await pool.get(ids[at]!)
+    await sleep(5)
+  }
+  // 0 and 1 came back soon after they had gone. When 1 came back, 3 was the younger of the two, and went.
+  t.deepEqual(told.slice(2), [
+    'closed 0',
+    'opened 2',
+    'closed 1',
+    'opened 0',
+    'closed 2',
+    'opened 3',
+    'closed 3',
+    'opened 1',
+  ])
+  t.deepEqual(pool.counts, { open: 2, evicted: 4, reopened: 2 })
 })
 
 test.serial('callers that ask for a closed library at the same time share one open', async (t) => {

@@ -1,0 +1,197 @@
+// How near the descriptors are to their end, in one number and in words: by the budget, by the numbers the kernel has left
+// below the limit, and by what the whole machine has open. Every look starts from nothing, so that no level can stick.
+import { closeSync, openSync, readSync } from 'node:fs'
+import { LIMITS } from '../base/limits.js'
+import { CLASSES, type Level, type PressureState } from '../protocol/messages.js'
+import type { Ledger } from './ledger.js'
+import { loadNative } from './native.js'
+import { countOpen, readLimit } from './rlimit.js'
+
+/** Levels by pressure: entered at the first number, left ten points below it. */
+const ENTERED_AT: readonly [Level, number][] = [
+  ['critical', 0.95],
+  ['high', 0.85],
+  ['elevated', 0.7],
+]
+const HYSTERESIS = 0.1
+/** Idle times are whole up to the first pressure and a tenth from the second on. */
+const SHRINK_FROM = 0.7
+const SHRINK_TO = 0.95
+const SHRUNK = 0.1
+const NEARLY = 0.01
+
+/** One way to look at it. Above 1 more is held than there is, as after the limit was cut. */
+export interface Reading {
+  readonly pressure: number
+  readonly reason: string
+}
+
+export interface LevelChange extends Reading {
+  readonly level: Level
+  readonly before: Level
+}
+
+export class Pressure {
+  readonly #ledger: Ledger
+  readonly #machine: MachineFiles
+  #reading: Reading = { pressure: 0, reason: '' }
+  #since = new Date()
+  #free = 0
+
+  /** Opened at boot, with everything else that the process itself holds. */
+  constructor(ledger: Ledger, machine: MachineFiles) {
+    this.#ledger = ledger
+    this.#machine = machine
+  }
+
+  /** Looks again; needs no descriptor. Returns the level when it changed. */
+  check(): LevelChange | null {
+    const before = this.#ledger.level
+    this.#reading = this.#read()
+    const level = levelOf(this.#reading.pressure, before)
+    this.#ledger.pressure = this.#reading.pressure
+    this.#ledger.level = level
+    if (level === before) return null
+    this.#since = new Date()
+    return { level, before, ...this.#reading }
+  }
+
+  get state(): PressureState {
+    const { pressure, reason } = this.#reading
+    return { level: this.#ledger.level, since: this.#since.toISOString(), pressure, reason, free: this.#free }
+  }
+
+  #read(): Reading {
+    const ledger = byBudget(this.#ledger)
+    const numbers = numbersFree(ledger.pressure, this.#ledger.totals().budget)
+    this.#free = numbers?.free ?? 0
+    const readings = [ledger]
+    if (numbers) readings.push(byNumbers(this.#ledger, numbers))
+    const machine = this.#machine.read()
+    if (machine) readings.push(byMachine(machine))
+    const pressure = Math.max(...readings.map((each) => each.pressure))
+    // Where two say nearly the same, the plainer one tells why.
+    return { pressure, reason: readings.find((each) => each.pressure >= pressure - NEARLY)!.reason }
+  }
+}
+
+/** Open files of all processes together, read through one descriptor that is kept: at exhaustion none could be opened. */
+export class MachineFiles {
+  readonly #fd: number | null
+  readonly #bytes = Buffer.alloc(128)
+
+  constructor(path = '/proc/sys/fs/file-nr') {
+    this.#fd = process.platform === 'linux' ? openIfThere(path) : null
+  }
+
+  /** Null where the system does not say. */
+  read(): { open: number; most: number } | null {
+    if (this.#fd === null) return null
+    try {
+      const text = this.#bytes.toString('latin1', 0, readSync(this.#fd, this.#bytes, 0, this.#bytes.length, 0))
+      const [, open, free, most] = /^(\d+)\s+(\d+)\s+(\d+)/.exec(text) ?? []
+      if (!Number(most)) return null
+      return { open: Number(open) - Number(free), most: Number(most) }
+    } catch {
+      return null // a system that hides it says nothing; what a descriptor of ours costs is known without it
+    }
+  }
+
+  close(): void {
+    if (this.#fd !== null) closeSync(this.#fd)
+  }
+}
+
+export function levelOf(pressure: number, before: Level): Level {
+  for (const [level, at] of ENTERED_AT) {
+    if (pressure >= at || (before === level && pressure >= at - HYSTERESIS)) return level
+  }
+  return 'normal'
+}
+
+/** What is left of an idle time: all of it without pressure, then less in a straight line. */
+export function idleShare(pressure: number): number {
+  const along = (pressure - SHRINK_FROM) / (SHRINK_TO - SHRINK_FROM)
+  return 1 - (1 - SHRUNK) * Math.max(0, Math.min(1, along))
+}
+
+/** What is asked of idle holders at a pressure. */
+export interface Asked {
+  /** Clients idle for this long are asked first. */
+  readonly clientIdleMs: number
+  /** Clients closed at the most; fewer where fewer were idle for so long. */
+  readonly clients: number
+  /** Descriptors wanted back in all, from clients, readers, libraries and caches in this order. */
+  readonly descriptors: number
+}
+
+/**
+ * Elevated asks only those idle for long, a few at a time; high asks for what brings it below high; critical for all that
+ * brings it back to normal. Above the budget, idle means without a request in flight.
+ *
+ * @param idle clients without a request in flight
+ */
+export function askedAt(level: Level, pressure: number, budget: number, idle: number): Asked | null {
+  if (level === 'normal') return null
+  const batch = Math.max(1, Math.min(LIMITS.giveWayClientsMax, Math.floor(idle / LIMITS.giveWayClientsShare)))
+  const clientIdleMs = Math.round(LIMITS.httpIdleMs * idleShare(pressure))
+  if (level === 'elevated') return { clientIdleMs, clients: batch, descriptors: 0 }
+  const target = leftBelow(level === 'critical' ? 'elevated' : 'high')
+  const descriptors = Math.max(0, Math.ceil((pressure - target) * budget) + 1)
+  const clients = level === 'critical' ? Math.max(batch, descriptors) : batch
+  return { clientIdleMs: pressure > 1 ? 0 : clientIdleMs, clients, descriptors }
+}
+
+/** Under high pressure a job waits; so long that it would never run, it may take what its class is guaranteed. */
+export function jobMayBegin(level: Level, waitedMs: number): boolean {
+  if (level === 'high') return waitedMs >= LIMITS.jobPressureWaitMs
+  return level !== 'critical'
+}
+
+function leftBelow(level: Level): number {
+  return ENTERED_AT.find(([each]) => each === level)![1] - HYSTERESIS
+}
+
+function byBudget(ledger: Ledger): Reading {
+  const { used, budget } = ledger.totals()
+  const uses = ledger.uses()
+  const by = CLASSES.filter((name) => uses[name].used > 0).map((name) => `${name} ${uses[name].used}`)
+  const reason = `${used} of the ${budget} descriptors of the budget are in use${by.length ? `: ${by.join(', ')}` : ''}`
+  return { pressure: used / budget, reason }
+}
+
+/** As much as the budget says while all is accounted for; more when somebody outside the ledger takes from it. */
+function byNumbers(ledger: Ledger, { free, soft }: { free: number; soft: number }): Reading {
+  const { used, budget } = ledger.totals()
+  const reason = `${free} of the ${soft} descriptor numbers are free, while the ledger has lent only ${used} of its ${budget}`
+  return { pressure: 1 - free / budget, reason }
+}
+
+function byMachine({ open, most }: { open: number; most: number }): Reading {
+  const reason = `the machine, not this daemon: all processes together have ${open} of ${most} files open`
+  return { pressure: open / most, reason }
+}
+
+/**
+ * Descriptor numbers below the limit that an open could get. The limit bounds numbers, not counts: what lies above it
+ * (inherited, or opened before a cut) takes none of them, and is told apart only where that matters.
+ */
+function numbersFree(known: number, budget: number): { free: number; soft: number } | null {
+  try {
+    const { soft } = readLimit()
+    const free = soft - countOpen()
+    const tight = 1 - free / budget >= Math.max(ENTERED_AT.at(-1)![1] - HYSTERESIS, known + NEARLY)
+    const native = tight ? loadNative() : null
+    return { soft, free: native ? soft - native.list().filter((fd) => fd < soft).length : Math.max(0, free) }
+  } catch {
+    return null // without the addon, counting may itself need a descriptor
+  }
+}
+
+function openIfThere(path: string): number | null {
+  try {
+    return openSync(path, 'r')
+  } catch {
+    return null
+  }
+}
