@@ -175,7 +175,7 @@ const SHAPES = {
       [
         'descriptors',
         'object',
-        '`{open, base, budget, reserve, unaccounted, level, since, pressure, reason, free, classes}`. `level` is `normal`, `elevated`, `high` or `critical`, entered at `since`; `pressure` is 1 when nothing is left and `reason` says in words what makes it; `free` numbers below the soft limit have no descriptor; `classes` holds a [Class](#class) for each of `control`, `clients`, `libraries`, `jobs`, `watches`.',
+        '`{open, base, budget, reserve, unaccounted, exhaustionSeconds, level, since, pressure, reason, free, classes}`. `exhaustionSeconds` is when the budget will be full if use goes on growing as it does, `null` where that is not in sight; `level` is `normal`, `elevated`, `high` or `critical`, entered at `since`; `pressure` is 1 when nothing is left and `reason` says in words what makes it; `free` numbers below the soft limit have no descriptor; `classes` holds a [Class](#class) for each of `control`, `clients`, `libraries`, `jobs`, `watches`.',
       ],
       ['connections', 'object', '`{current, max, peak, accepted, refused}`.'],
       [
@@ -402,6 +402,7 @@ The daemon listens on a TCP address (\`127.0.0.1:8080\` unless told otherwise) a
 
 | route | answer |
 | --- | --- |
+| \`GET /metrics\`, \`HEAD\` | The figures of the daemon in Prometheus' text format 0.0.4; see [operations.md](operations.md#metrics). |
 | \`GET /health\` | 200 \`{"status":"ok"}\`; 503 with \`Retry-After\` and the status \`starting\` or \`draining\`. Needs no token. |
 | \`GET /\` | A text that names the routes. Needs no token. |
 | \`POST /rpc\` | JSON-RPC 2.0, a request or a batch; \`Content-Type: application/json\`, UTF-8. |

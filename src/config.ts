@@ -24,12 +24,17 @@ export interface Config {
   readonly nofile: number | null
   readonly hostsAllowed: readonly string[]
   readonly logLevel: (typeof LOG_LEVELS)[number]
+  /** Statistics are logged once in this time. */
+  readonly statisticsMs: number
 }
 
 /** What one source says; a key it does not mention is absent. */
 export type Settings = { [Key in keyof Omit<Config, 'dataDir' | 'instance'>]?: Config[Key] | undefined }
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+
+/** The longest a timer of Node waits. */
+const TIMER_MS_MAX = 2 ** 31 - 1
 
 const DEFAULTS = {
   http: { host: '127.0.0.1', port: 8080 },
@@ -39,6 +44,7 @@ const DEFAULTS = {
   nofile: null,
   hostsAllowed: [],
   logLevel: 'info',
+  statisticsMs: LIMITS.statisticsMs,
 } as const satisfies Settings
 
 const ENVIRONMENT = {
@@ -49,6 +55,7 @@ const ENVIRONMENT = {
   nofile: 'SPACEDRIVE_NOFILE',
   hostsAllowed: 'SPACEDRIVE_ALLOW_HOSTS',
   logLevel: 'SPACEDRIVE_LOG_LEVEL',
+  statisticsMs: 'SPACEDRIVE_STATISTICS_MS',
 } as const satisfies Record<keyof Settings, string>
 
 const ADDRESS_WORDS = 'expected HOST:PORT, [IPV6]:PORT or off'
@@ -67,9 +74,9 @@ function parseAddress(text: string): Address | undefined {
   return match ? { host: match[1] ?? match[2] ?? DEFAULTS.http.host, port: Number(match[3]) } : undefined
 }
 
-function whole(max: number, words: string) {
+function whole(max: number, words: string, min = 1) {
   const digits = z.string().regex(/^\d+$/).transform(Number)
-  return z.union([z.number(), digits], words).pipe(z.int(words).min(1, words).max(max, words))
+  return z.union([z.number(), digits], words).pipe(z.int(words).min(min, words).max(max, words))
 }
 
 function wholeOrAuto(max: number) {
@@ -80,6 +87,8 @@ function wholeOrAuto(max: number) {
 const HOST_WORDS = 'expected a host, or host:port, as it stands in the Host header'
 const host = z.string(HOST_WORDS).regex(/^[A-Za-z0-9.\-_[\]:]+$/, HOST_WORDS)
 
+const STATISTICS_WORDS = `expected milliseconds, from ${LIMITS.statisticsMsMin} to ${TIMER_MS_MAX}`
+
 const settings = z
   .strictObject({
     http,
@@ -89,6 +98,7 @@ const settings = z
     nofile: whole(LIMITS.softMax, `expected a whole number from 1 to ${LIMITS.softMax}`).nullable(),
     hostsAllowed: z.array(host),
     logLevel: z.enum(LOG_LEVELS, `expected one of ${LOG_LEVELS.join(', ')}`),
+    statisticsMs: whole(TIMER_MS_MAX, STATISTICS_WORDS, LIMITS.statisticsMsMin),
   })
   .partial()
 

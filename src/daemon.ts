@@ -29,6 +29,7 @@ import { Reserve } from './descriptors/reserve.js'
 import { countOpen, raiseLimit, readLimit, type RaisedLimit } from './descriptors/rlimit.js'
 import type { Front } from './front/front.js'
 import { openFront } from './front/open.js'
+import { Lookout } from './front/lookout.js'
 import { bootLines } from './front/status.js'
 import { holdLock, type Lock } from './library/lock.js'
 import type { Descriptors, Event, LimitUse, Reply, Request, Status } from './protocol/messages.js'
@@ -59,7 +60,7 @@ export interface StartOptions {
 /** Why a data directory cannot be made or used: what the person who named it can mend. */
 const UNUSABLE = new Set(['EACCES', 'EPERM', 'ENOTDIR', 'EEXIST', 'ENOENT', 'EROFS'])
 const CHECK_MS = 1_000
-const STATISTICS_MS = 60_000
+const ROTATE_MS = 60_000
 const HELD_WAIT_MS = 500
 /** Descriptors a boot takes beside threads and listeners: loop internals that come with the first timer and port. */
 const BOOT_MARGIN = 2
@@ -89,6 +90,7 @@ export class Daemon {
   readonly #startedAt = performance.now()
   readonly #events = new Events()
   readonly #reserve = new Reserve()
+  readonly #lookout: Lookout
   #limit: RaisedLimit = { softAtStart: 0, soft: 0, hard: 0, problem: null }
   #lines: string[] = []
   /** Descriptors of a host process that gave the daemon a share. */
@@ -112,6 +114,7 @@ export class Daemon {
     this.#config = config
     this.#options = options
     this.#paths = paths(config.dataDir)
+    this.#lookout = this.#openLookout()
     this.stopped = new Promise((resolve) => (this.#resolveStopped = resolve))
   }
 
@@ -122,6 +125,7 @@ export class Daemon {
     this.#lock = this.#takeLock()
     this.#logFile = openLog(this.#paths.logs, this.#config.logLevel)
     this.#machine = new MachineFiles()
+    this.#lookout.record(this.#paths.flight)
     const shards = this.#shardCount()
     const listeners = (this.#config.http ? 1 : 0) + (this.#options.socket === false ? 0 : 1)
     const expected = countOpen() + listeners + shards * PRICES.taskThread + BOOT_MARGIN
@@ -135,6 +139,7 @@ export class Daemon {
     this.#lines = bootLines(this.#limit, settled, nativeProblem(), this.#frontLine())
     for (const line of this.#lines) this.#log(line.startsWith('warning') ? 'warn' : 'info', line)
     this.#watch(ledger)
+    this.#lookout.start()
     this.#writeState()
     this.#state = 'serving'
     if (this.#front) this.#front.state = 'serving'
@@ -211,6 +216,7 @@ export class Daemon {
       this.#lock.release()
     }
     this.#log('info', 'stopped')
+    this.#lookout.stop()
     await this.#logFile?.close()
     this.#resolveStopped()
   }
@@ -306,7 +312,19 @@ export class Daemon {
       slots: ledger,
       dispatch: (request, answer) => this.#dispatch(request, answer),
       publisher: this.#events,
+      metrics: () => this.#lookout.metrics(),
       log: (level, message, fields) => this.#log(level, message, fields),
+    })
+  }
+
+  #openLookout(): Lookout {
+    return new Lookout({
+      status: () => this.#status(),
+      numbers: () => loadNative()?.list() ?? null,
+      reserveHeld: () => this.#reserve.held.length,
+      statisticsMs: this.#config.statisticsMs,
+      // Past `#log`, by which the lookout hears what all others say.
+      log: (level, message, fields) => this.#logFile?.log(level, message, fields),
     })
   }
 
@@ -348,15 +366,11 @@ export class Daemon {
       this.#audit?.check()
       this.#reserve.fill()
     }
-    const tell = () => {
-      this.#log('info', 'statistics', { ...ledger.totals(), connections: this.#front?.connections() })
-      this.#logFile?.rotate()
-    }
     this.#checkPressure(ledger)
     this.#timers = [
       setInterval(check, CHECK_MS),
       setInterval(() => this.#checkPressure(ledger), LIMITS.pressureCheckMs),
-      setInterval(tell, STATISTICS_MS),
+      setInterval(() => this.#logFile?.rotate(), ROTATE_MS),
     ]
     for (const timer of this.#timers) timer.unref()
   }
@@ -365,8 +379,7 @@ export class Daemon {
     const change = this.#pressure!.check()
     if (change) {
       const { level, before, pressure, reason } = change
-      const fields = { before, pressure, ...ledger.totals() }
-      this.#log(level === 'normal' ? 'info' : 'warn', `descriptor level is ${level}: ${reason}`, fields)
+      this.#lookout.levelChanged(change)
       if (this.#front) this.#front.level = level
       this.#events.publish({ type: 'descriptors.level', at: new Date().toISOString(), level, before, pressure, reason })
     }
@@ -442,6 +455,7 @@ export class Daemon {
         budget,
         reserve,
         unaccounted: this.#audit!.unaccounted(),
+        exhaustionSeconds: this.#lookout.exhaustionSeconds,
         ...this.#pressure!.state,
         classes: ledger.uses(),
       },
@@ -484,6 +498,7 @@ export class Daemon {
 
   #log(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>): void {
     this.#logFile?.log(level, message, fields)
+    this.#lookout.heard(level, message)
   }
 }
 

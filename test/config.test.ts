@@ -30,6 +30,7 @@ test('without anything given the defaults hold, and the result is frozen', (t) =
     nofile: null,
     hostsAllowed: [],
     logLevel: 'info',
+    statisticsMs: 60_000,
   })
   t.true(Object.isFrozen(config) && Object.isFrozen(config.http) && Object.isFrozen(config.hostsAllowed))
 })
@@ -89,6 +90,8 @@ for (const [key, wrong] of [
   ['nofile', 1e9],
   ['front', 'apache'],
   ['logLevel', 'loud'],
+  ['statisticsMs', '999'],
+  ['statisticsMs', '1e99'],
   ['hostsAllowed', ['a/b']],
   ['hostsAllowed', 'a'],
   ['colour', 'red'],

@@ -114,6 +114,16 @@ export const LIMITS = {
 
   /** The log file is renamed aside at this size; one older file is kept. */
   logBytesMax: 16 << 20,
+  /** Connection and descriptor statistics are logged once in this time. */
+  statisticsMs: 60_000,
+  /** More often than this they would be what fills the log. */
+  statisticsMsMin: 1_000,
+  /** Records of the flight recorder, 512 bytes each: 34 minutes at one a second, 6 when as much as may be happens. */
+  flightRecords: 2_048,
+  /** Events the flight recorder takes in one second beside its sample; more are counted only. */
+  flightEventsPerSecond: 4,
+  /** Minutes of growth from which a slow leak is told. */
+  forecastMinutes: 60,
 
   /** Shards one may ask for: each is a thread of about 9 MB and 4 to 5 descriptors. */
   shardsMax: 64,

@@ -28,6 +28,8 @@ export interface Paths {
   readonly lock: string
   readonly logs: string
   readonly startLog: string
+  /** The ring of the flight recorder. */
+  readonly flight: string
   readonly libraries: string
 }
 
@@ -67,6 +69,7 @@ export function paths(dataDir: string, env: Environment = process.env): Paths {
     lock: join(dataDir, 'daemon.lock'),
     logs: join(dataDir, 'logs', 'daemon.log'),
     startLog: join(dataDir, 'logs', 'start.log'),
+    flight: join(dataDir, 'logs', 'flight.bin'),
     libraries: join(dataDir, 'libraries'),
   }
 }

@@ -22,6 +22,7 @@ interface StartOptions {
   readonly nofile?: string
   readonly allowHost: readonly string[]
   readonly logLevel?: string
+  readonly statisticsMs?: string
   readonly detach?: boolean
 }
 
@@ -34,6 +35,7 @@ const FLAGS = {
   nofile: '--nofile',
   hostsAllowed: '--allow-host',
   logLevel: '--log-level',
+  statisticsMs: '--statistics-ms',
 } as const
 
 export function addStart(program: Command, desk: Desk): void {
@@ -51,6 +53,7 @@ export function addStart(program: Command, desk: Desk): void {
     .option('--nofile <N>', 'cap on the descriptor limit it raises itself to')
     .option('--allow-host <HOST>', 'a Host header to accept beside its own address (may be repeated)', collected, [])
     .option('--log-level <LEVEL>', 'trace, debug, info, warn, error, fatal or silent (default: info)')
+    .option('--statistics-ms <MS>', 'log statistics once in this time (default: 60000)')
     .option('--detach', 'run in the background; returns once it serves')
     .action((options: StartOptions) => start(desk, options))
 }
@@ -85,6 +88,7 @@ async function configOf(desk: Desk, options: StartOptions): Promise<Config> {
     nofile: options.nofile,
     hostsAllowed: options.allowHost.length > 0 ? options.allowHost : undefined,
     logLevel: options.logLevel,
+    statisticsMs: options.statisticsMs,
   }
   const { dataDir, instance } = desk.globals
   // Asked for first, so that a wrong --data-dir is a usage error here as everywhere.

@@ -7,11 +7,12 @@ import { Deadlines } from './deadlines.js'
 import type { FrontSetup, FrontState } from './front.js'
 import type { Seat } from './gate.js'
 import type { Head } from './head.js'
+import { METRICS_TYPE } from './metrics.js'
 
 /** A whole answer outside JSON-RPC. */
 export interface Page {
   readonly status: number
-  readonly type: 'application/json' | 'text/plain; charset=utf-8'
+  readonly type: 'application/json' | 'text/plain; charset=utf-8' | typeof METRICS_TYPE
   readonly body: string
   /** Further headers, by name. */
   readonly headers: Readonly<Record<string, string>>
@@ -58,7 +59,9 @@ export class Desk {
     const unready = this.#checkState()
     if (unready) return unready
     if (path === '/') return method === 'GET' ? ABOUT : notAllowed('GET')
-    return this.#checkToken(head, seat) ?? route(method, path)
+    const tokenless = this.#checkToken(head, seat)
+    if (tokenless) return tokenless
+    return path === '/metrics' && this.setup.metrics ? this.#metrics(method, this.setup.metrics) : route(method, path)
   }
 
   /** Why nothing new may begin now, or null. */
@@ -83,6 +86,11 @@ export class Desk {
 
   #checkToken(head: Head, seat: Seat): Page | null {
     return seat.local || this.access.tokenValid(head.authorization) ? null : TOKENLESS
+  }
+
+  #metrics(method: string, text: () => string): Page {
+    if (method !== 'GET' && method !== 'HEAD') return notAllowed('GET, HEAD')
+    return { status: 200, type: METRICS_TYPE, body: text(), headers: {}, close: false }
   }
 
   #health(): Page {
@@ -162,6 +170,7 @@ const ABOUT: Page = {
     'GET /health   whether it is serving; needs no token',
     'POST /rpc     JSON-RPC 2.0, single or batch',
     'GET /ws       the same over WebSocket, and events',
+    'GET /metrics  the figures of this daemon, for Prometheus',
     '',
     'Send `Authorization: Bearer TOKEN` with the token in DATA_DIR/token.',
     '',

@@ -26,6 +26,8 @@ export interface FrontSetup {
   readonly slots: Slots
   readonly dispatch: Dispatch
   readonly publisher: Publisher
+  /** The text of GET /metrics; without it there is no such page. */
+  readonly metrics?: () => string
   /** The response deadline; `LIMITS.responseMs` unless a test wants to see it pass. */
   readonly responseMs?: number
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void

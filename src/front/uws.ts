@@ -18,6 +18,7 @@ import { Feed, type Wire } from './feed.js'
 import type { Front, FrontState, Peer } from './front.js'
 import { Gate, refusalBody, Seat } from './gate.js'
 import { Head } from './head.js'
+import { METRICS_TYPE } from './metrics.js'
 import { statusLine } from './status-line.js'
 
 export type Uws = typeof import('uWebSockets.js')
@@ -30,7 +31,11 @@ const EXCLUSIVE_PORT = 1
  * much as everything the exchange does itself.
  */
 const JSON_HEADERS = headerBlock('application/json')
-const TEXT_HEADERS = headerBlock('text/plain; charset=utf-8')
+const HEADERS: Readonly<Record<Page['type'], string>> = {
+  'application/json': JSON_HEADERS,
+  'text/plain; charset=utf-8': headerBlock('text/plain; charset=utf-8'),
+  [METRICS_TYPE]: headerBlock(METRICS_TYPE),
+}
 
 export async function openUwsFront(uws: Uws, desk: Desk): Promise<Front> {
   const front = new UwsFront(uws, desk)
@@ -199,7 +204,10 @@ class UwsFront implements Front {
   #page(res: HttpResponse, req: HttpRequest, seat: Seat): void {
     const exchange = new UwsExchange(this.#desk, seat, res)
     try {
-      exchange.refuse(this.#desk.answer(req.getMethod().toUpperCase(), req.getUrl(), readHead(req), seat))
+      const method = req.getMethod().toUpperCase()
+      const page = this.#desk.answer(method, req.getUrl(), readHead(req), seat)
+      if (method === 'HEAD') exchange.headOnly()
+      exchange.refuse(page)
     } catch (error) {
       exchange.fail(error)
     }
@@ -299,6 +307,7 @@ class UwsExchange extends Exchange {
   readonly #res: HttpResponse
   #done = false
   #page: Page | null = null
+  #headOnly = false
   #status: RpcStatus = 200
   #text = ''
   #parts: Buffer[] | null = null
@@ -309,6 +318,11 @@ class UwsExchange extends Exchange {
     this.#res = res
     // Before anything else: a handler that returns without it, and without an answer, aborts the process (L17).
     res.onAborted(() => this.#aborted())
+  }
+
+  /** A HEAD request: the length of the answer is told, the answer itself is not sent. */
+  headOnly(): void {
+    this.#headOnly = true
   }
 
   collect(): void {
@@ -384,7 +398,11 @@ class UwsExchange extends Exchange {
   #writePage({ status, type, headers, body, close }: Page): void {
     this.#res.writeStatus(statusLine(status))
     for (const name in headers) this.#res.writeHeader(name, headers[name] as string)
-    this.#res.writeHeader('Content-Type', type === 'application/json' ? JSON_HEADERS : TEXT_HEADERS).end(body, close)
+    this.#res.writeHeader('Content-Type', HEADERS[type])
+    if (!this.#headOnly) this.#res.end(body, close)
+    else if (close) this.#res.endWithoutBody(Buffer.byteLength(body), true)
+    // Told the length, it closes whatever it is told besides (uWebSockets 20.30).
+    else this.#res.writeHeader('Content-Length', String(Buffer.byteLength(body))).endWithoutBody()
   }
 
   #writeText(): void {

@@ -135,6 +135,8 @@ export interface Status {
     budget: number
     reserve: number
     unaccounted: number
+    /** Until the budget is full if use goes on growing as it does; null: not in sight. */
+    exhaustionSeconds: number | null
     classes: Record<DescriptorClass, ClassUse>
   } & PressureState
   connections: { current: number; max: number; peak: number; accepted: number; refused: number }

@@ -182,6 +182,7 @@ export function aStatus(changes: Partial<Status> = {}): Status {
       pressure: 0.987,
       reason: `1,034,869 of the 1,048,500 descriptors of the budget are in use: ${'clients 1000000, '.repeat(8)}`,
       free: 13_576,
+      exhaustionSeconds: null,
       classes: classes(),
     },
     connections: { current: 1_000_000, max: 1_000_000, peak: 1_000_000, accepted: 123_456_789, refused: 123_456_789 },

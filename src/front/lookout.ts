@@ -1,0 +1,200 @@
+// Looks at the whole daemon once a second, and keeps what it sees: in the flight recorder, in the log at intervals and in words
+// when the level changes, for GET /metrics, and as the forecast of when the budget is full. Opens nothing after the boot.
+import { getHeapStatistics } from 'node:v8'
+import { toWire } from '../base/errors.js'
+import { Pulse } from '../base/pulse.js'
+import { Forecast } from '../descriptors/forecast.js'
+import { Recorder, type Flight } from '../descriptors/recorder.js'
+import { CLASSES, type ClassUse, type Level, type Status } from '../protocol/messages.js'
+import { metricsText } from './metrics.js'
+
+const LOOK_MS = 1_000
+
+type Log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
+
+export interface LookoutSetup {
+  readonly status: () => Status
+  /** Numbers of the descriptors that are open, ascending; null where only a descriptor could tell. */
+  readonly numbers: () => ArrayLike<number> | null
+  readonly reserveHeld: () => number
+  readonly statisticsMs: number
+  readonly log: Log
+}
+
+export class Lookout {
+  readonly #setup: LookoutSetup
+  readonly #pulse = new Pulse()
+  readonly #forecast = new Forecast()
+  #recorder: Recorder | null = null
+  #timers: NodeJS.Timeout[] = []
+  #before: Status | null = null
+
+  constructor(setup: LookoutSetup) {
+    this.#setup = setup
+  }
+
+  /** At boot, while descriptors are to be had. Without a recorder the daemon runs all the same. */
+  record(path: string): void {
+    try {
+      this.#recorder = Recorder.open(path)
+      this.#recorder.note('start', '')
+    } catch (error) {
+      this.#setup.log('warn', `there is no flight recorder: ${toWire(error).message}`)
+    }
+  }
+
+  start(): void {
+    this.#pulse.start()
+    this.#timers = [
+      setInterval(() => this.#look(), LOOK_MS),
+      setInterval(() => this.#tell('info', 'statistics'), this.#setup.statisticsMs),
+    ]
+    for (const timer of this.#timers) timer.unref()
+  }
+
+  /** Seconds until the budget is full, or null: not in sight. */
+  get exhaustionSeconds(): number | null {
+    return this.#forecast.seconds
+  }
+
+  metrics(): string {
+    return metricsText({
+      status: this.#setup.status(),
+      pulse: this.#pulse,
+      highest: this.#highest(),
+      reserveHeld: this.#setup.reserveHeld(),
+    })
+  }
+
+  levelChanged({ level, before, reason }: { level: Level; before: Level; reason: string }): void {
+    this.#recorder?.note('level', `${before} → ${level}: ${reason}`)
+    this.#tell(level === 'normal' ? 'info' : 'warn', `descriptor level is ${level}, was ${before}: ${reason}`)
+  }
+
+  /** What goes to the log goes here too if it matters: the log may be what fails. */
+  heard(level: 'debug' | 'info' | 'warn' | 'error', message: string): void {
+    if (level === 'warn') this.#recorder?.note('warning', message)
+    if (level === 'error') this.#recorder?.note('error', message)
+  }
+
+  /** The last thing this process says. */
+  fault(message: string): void {
+    this.#recorder?.mustNote('fault', message)
+  }
+
+  stop(): void {
+    for (const timer of this.#timers) clearInterval(timer)
+    this.#pulse.stop()
+    this.#recorder?.mustNote('stop', '')
+    this.#recorder?.close()
+  }
+
+  /** One line for a person, and the same and more as fields. */
+  #tell(level: 'info' | 'warn', begin: string): void {
+    try {
+      const status = this.#setup.status()
+      const words = `${begin}; ${statisticsWords(status, this.#pulse)}`
+      this.#setup.log(level, words, statisticsFields(status, this.#pulse))
+    } catch (error) {
+      this.#setup.log(level, `${begin}; not counted: ${toWire(error).message}`)
+    }
+  }
+
+  #look(): void {
+    this.#pulse.beat()
+    try {
+      const status = this.#setup.status()
+      const { unaccounted, budget } = status.descriptors
+      this.#forecast.add(performance.now() / 1_000, used(status) + unaccounted, budget)
+      this.#recorder?.sample(flightOf(status, this.#pulse))
+      const refused = refusedSince(this.#before, status)
+      if (refused) this.#recorder?.note('refusal', refused)
+      this.#before = status
+    } catch (error) {
+      // Without the addon an old kernel cannot count when nothing can be opened. The next second tries again.
+      this.#recorder?.note('error', `not counted: ${toWire(error).message}`)
+    }
+  }
+
+  #highest(): number | null {
+    const numbers = this.#setup.numbers()
+    return numbers === null ? null : (numbers[numbers.length - 1] ?? null)
+  }
+}
+
+function flightOf(status: Status, pulse: Pulse): Flight {
+  const { limit, descriptors, connections, libraries, shards, jobs } = status
+  return {
+    level: descriptors.level,
+    exhaustionSeconds: descriptors.exhaustionSeconds,
+    classes: descriptors.classes,
+    open: descriptors.open,
+    soft: limit.soft,
+    budget: descriptors.budget,
+    reserve: descriptors.reserve,
+    unaccounted: descriptors.unaccounted,
+    clients: connections.current,
+    clientsRefused: connections.refused,
+    libraries: libraries.open,
+    connections: libraries.connections,
+    inFlight: inFlight(shards),
+    waiting: shards.reduce((sum, { queued }) => sum + queued, 0),
+    jobsRunning: jobs.running,
+    jobsQueued: jobs.queued,
+    loopUtilization: pulse.last.utilization,
+    loopDelayMs: pulse.last.delayMs,
+    heapBytes: getHeapStatistics().used_heap_size,
+  }
+}
+
+function used({ descriptors }: Pick<Status, 'descriptors'>): number {
+  return CLASSES.reduce((sum, name) => sum + descriptors.classes[name].used, 0)
+}
+
+function inFlight(shards: Status['shards']): number {
+  return shards.reduce((sum, shard) => sum + shard.inFlight, 0)
+}
+
+/** `clients 12, libraries 1`, or nothing. */
+function refusedSince(before: Status | null, now: Status): string {
+  const refused = CLASSES.flatMap((name) => {
+    const more = now.descriptors.classes[name].refused - (before?.descriptors.classes[name].refused ?? 0)
+    return more > 0 ? [`${name} ${more}`] : []
+  })
+  return refused.join(', ')
+}
+
+function statisticsWords({ descriptors, connections, libraries, shards, jobs }: Status, { last }: Pulse): string {
+  const { open, budget, level, exhaustionSeconds, unaccounted } = descriptors
+  const lent = used({ descriptors })
+  const share = Math.round((lent / budget) * 100)
+  return [
+    `${open} descriptors open, ${lent} of ${budget} lent (${share} %), ${level}`,
+    ...(exhaustionSeconds === null ? [] : [`full in about ${Math.ceil(exhaustionSeconds)} s`]),
+    ...(unaccounted > 0 ? [`${unaccounted} unaccounted`] : []),
+    `${connections.current} of ${connections.max} connections, ${connections.refused} refused so far`,
+    `${libraries.open} of ${libraries.known} libraries open`,
+    `${inFlight(shards)} requests in flight, ${jobs.running} jobs running`,
+    `loop ${Math.round(last.utilization * 100)} % busy`,
+  ].join('; ')
+}
+
+function statisticsFields(status: Status, { last }: Pulse): Record<string, unknown> {
+  const { limit, connections, libraries, jobs } = status
+  const { classes, level: descriptorLevel, ...descriptors } = status.descriptors
+  const ofEach = (key: keyof ClassUse) => Object.fromEntries(CLASSES.map((name) => [name, classes[name][key]]))
+  return {
+    limit: limit.soft,
+    ...descriptors,
+    // `level` is that of the line itself.
+    descriptorLevel,
+    used: ofEach('used'),
+    refused: ofEach('refused'),
+    connections,
+    libraries,
+    inFlight: inFlight(status.shards),
+    jobs,
+    loop: last,
+    heapBytes: getHeapStatistics().used_heap_size,
+  }
+}
