@@ -25,6 +25,8 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("list", Napi::Function::New(env, list, "list"));
   exports.Set("closeOnExec", Napi::Function::New(env, closeOnExec, "closeOnExec"));
   exports.Set("describe", Napi::Function::New(env, describe, "describe"));
+  exports.Set("describeAll", Napi::Function::New(env, describeAll, "describeAll"));
+  exports.Set("loopDescriptors", Napi::Function::New(env, loopDescriptors, "loopDescriptors"));
   exports.Set("readDirectory", Napi::Function::New(env, readDirectory, "readDirectory"));
   return exports;
 }

@@ -14,6 +14,8 @@ Napi::Value count(const Napi::CallbackInfo& call);
 Napi::Value list(const Napi::CallbackInfo& call);
 Napi::Value closeOnExec(const Napi::CallbackInfo& call);
 Napi::Value describe(const Napi::CallbackInfo& call);
+Napi::Value describeAll(const Napi::CallbackInfo& call);
+Napi::Value loopDescriptors(const Napi::CallbackInfo& call);
 
 // scan.cc
 Napi::Value readDirectory(const Napi::CallbackInfo& call);

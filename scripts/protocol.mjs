@@ -175,7 +175,7 @@ const SHAPES = {
       [
         'descriptors',
         'object',
-        '`{open, base, budget, reserve, unaccounted, exhaustionSeconds, level, since, pressure, reason, free, classes}`. `exhaustionSeconds` is when the budget will be full if use goes on growing as it does, `null` where that is not in sight; `level` is `normal`, `elevated`, `high` or `critical`, entered at `since`; `pressure` is 1 when nothing is left and `reason` says in words what makes it; `free` numbers below the soft limit have no descriptor; `classes` holds a [Class](#class) for each of `control`, `clients`, `libraries`, `jobs`, `watches`.',
+        '`{open, base, budget, reserve, unaccounted, exhaustionSeconds, level, since, pressure, reason, free, classes, leak?}`. `exhaustionSeconds` is when the budget will be full if use goes on growing as it does, `null` where that is not in sight; `level` is `normal`, `elevated`, `high` or `critical`, entered at `since`; `pressure` is 1 when nothing is left and `reason` says in words what makes it; `free` numbers below the soft limit have no descriptor; `classes` holds a [Class](#class) for each of `control`, `clients`, `libraries`, `jobs`, `watches`; `leak` is the last `descriptors.leak` with its time `at`, while something of it is left.',
       ],
       ['connections', 'object', '`{current, max, peak, accepted, refused}`.'],
       [
@@ -205,9 +205,9 @@ const SHAPES = {
       [
         'holders',
         'array',
-        'Of `{fd, class, holder, detail, ageMs}`; `class` is also `base` (the process itself) or `reserve`. An `ageMs` of 0 may mean that the front does not know.',
+        'Of `{fd, class, holder, detail, ageMs, where?}`; `class` is also `base` (the process itself) or `reserve`. `ageMs` is the age of the lease, or else how long ago the descriptor was first seen, at most 4 s too little (more with many thousands). `where` is the stack that took the lease, with `--trace-leases`.',
       ],
-      ['unaccounted', 'array', 'Of `{fd, target}`: open, and nobody accounts for it.'],
+      ['unaccounted', 'array', 'Of `{fd, target, ageMs, peer?}`: open, and nobody accounts for it.'],
     ],
   },
 }
@@ -227,6 +227,10 @@ const EVENTS = {
   ],
   'job.changed': ['job', 'A whole [Job](#job).'],
   'descriptors.level': ['level, before, pressure, reason', 'Of no library: a subscription to one does not get it.'],
+  'descriptors.leak': [
+    'unaccounted, growth, withinMs, likeliest, targets',
+    'Descriptors that nobody accounts for have become `growth` more, and stay. `likeliest` is `{holder, why, where?}`, `targets` are up to 10 link targets. Of no library.',
+  ],
 }
 
 /** Bounds that a client meets, by the unit in which they are told. */

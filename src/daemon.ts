@@ -14,19 +14,19 @@ import {
 import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { errnoOf, fromSystem, fromWire, SpacedriveError, toWire } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
 import { openLog, type LogFile } from './base/log.js'
 import { makeSocketDirectory, paths, type Config, type Paths } from './config.js'
-import { Audit, type Named } from './descriptors/audit.js'
+import { Audit } from './descriptors/audit.js'
 import { Ledger } from './descriptors/ledger.js'
+import type { Named } from './descriptors/names.js'
 import { loadNative, nativeProblem } from './descriptors/native.js'
 import { plan, type Plan } from './descriptors/planner.js'
 import { askedAt, MachineFiles, Pressure } from './descriptors/pressure.js'
 import { PRICES } from './descriptors/prices.js'
 import { Reserve } from './descriptors/reserve.js'
-import { countOpen, raiseLimit, readLimit, type RaisedLimit } from './descriptors/rlimit.js'
+import { countOpen, openNumbers, raiseLimit, readLimit, type RaisedLimit } from './descriptors/rlimit.js'
 import type { Front } from './front/front.js'
 import { openFront } from './front/open.js'
 import { Lookout } from './front/lookout.js'
@@ -55,6 +55,8 @@ export interface StartOptions {
   readonly descriptorsMax?: number
   /** False when there is no unix socket either. */
   readonly socket?: boolean
+  /** True in a process of somebody else's, who may open what they like beside the daemon. */
+  readonly guest?: boolean
 }
 
 /** Why a data directory cannot be made or used: what the person who named it can mend. */
@@ -119,6 +121,7 @@ export class Daemon {
   }
 
   async start(): Promise<void> {
+    const atStart = openNumbers()
     if (this.#options.descriptorsMax !== undefined) this.#hostOpen = countOpen()
     this.#limit = this.#raiseLimit()
     this.#prepareDataDirectory()
@@ -132,6 +135,7 @@ export class Daemon {
     const ledger = (this.#ledger = Ledger.create(this.#plan(expected)))
     this.#audit = new Audit(ledger, this.#hostOpen)
     this.#pressure = new Pressure(ledger, this.#machine)
+    this.#audit.begin(atStart)
     this.#front = await this.#openFront(ledger)
     this.#reserve.fill(ledger.totals().reserve)
     await this.#openShards(ledger, shards)
@@ -341,7 +345,6 @@ export class Daemon {
       // Walks meet real paths.
       leftOut: [realpathSync(this.#paths.dataDir)],
       log: (level, message, fields) => this.#log(level, message, fields),
-      replaced: () => void this.#settleAgain(ledger),
     })
     await this.#router.open()
   }
@@ -351,20 +354,15 @@ export class Daemon {
     const settled = this.#plan(countOpen() - this.#reserve.held.length - ledger.totals().used)
     ledger.configure(settled)
     this.#reserve.fill(settled.reserve)
-    this.#audit!.settle(await this.#named())
+    await this.#audit!.settle(() => this.#named())
     return settled
-  }
-
-  /** A new thread's descriptors can only be told from a task thread's while there is none. */
-  async #settleAgain(ledger: Ledger): Promise<void> {
-    while (this.#tasks!.threads > 0) await sleep(CHECK_MS, undefined, { ref: false })
-    if (this.#state === 'serving') await this.#settle(ledger)
   }
 
   #watch(ledger: Ledger): void {
     const check = () => {
       this.#audit?.check()
       this.#reserve.fill()
+      void this.#watchHolders()
     }
     this.#checkPressure(ledger)
     this.#timers = [
@@ -394,6 +392,23 @@ export class Daemon {
     const closed = asked ? (this.#front?.giveWay?.({ count: asked.clients, idleMs: asked.clientIdleMs }) ?? 0) : 0
     ledger.askBack(Math.max(0, (asked?.descriptors ?? 0) - closed))
     if (level === 'high' || level === 'critical') this.#tasks?.giveWay()
+  }
+
+  /** Of what a host program opens beside the daemon nobody here can tell whether it is too much. */
+  async #watchHolders(): Promise<void> {
+    if (this.#options.guest) return
+    try {
+      const leak = await this.#audit!.watch(() => this.#named())
+      if (!leak || this.#state !== 'serving') return
+      const { growth, likeliest } = leak
+      this.#log('warn', `${growth} descriptors more that nobody accounts for, likeliest of ${likeliest.holder}`, {
+        ...leak,
+      })
+      this.#events.publish({ type: 'descriptors.leak', at: new Date().toISOString(), ...leak })
+    } catch (error) {
+      // Without the addon a look needs a descriptor itself; the count goes on without.
+      this.#log('debug', `descriptors could not be looked at: ${toWire(error).message}`)
+    }
   }
 
   #frontLine(): string {
@@ -458,6 +473,7 @@ export class Daemon {
         exhaustionSeconds: this.#lookout.exhaustionSeconds,
         ...this.#pressure!.state,
         classes: ledger.uses(),
+        ...(this.#audit!.leak ? { leak: this.#audit!.leak } : {}),
       },
       connections: {
         ...(front?.connections() ?? { current: 0, peak: 0, accepted: 0, refused: 0 }),
@@ -469,23 +485,36 @@ export class Daemon {
 
   async #descriptors(): Promise<Descriptors> {
     const { softAtStart, soft, hard } = this.#limit
-    const described = this.#audit!.describe(await this.#named())
+    const described = await this.#audit!.describe(() => this.#named())
     return { limit: { softAtStart, soft, hard }, classes: this.#ledger!.uses(), ...described }
   }
 
   async #named(): Promise<Named> {
     // Asked first: what this thread holds is to be as fresh as what is looked at next.
-    const ofShards = await this.#router!.held(HELD_WAIT_MS)
-    const url = this.#front?.http
+    const { leases, jobs, untold } = await this.#router!.held(HELD_WAIT_MS)
+    const { lock, logs, flight, libraries } = this.#paths
+    const url = this.#front?.http ?? null
+    const used = (name: 'clients' | 'control') => this.#ledger!.use(name).used
     return {
-      leases: [...this.#ledger!.held(), ...ofShards],
-      libraries: this.#paths.libraries,
-      reserve: this.#reserve.held,
+      leases: [...this.#ledger!.held(), ...leases],
+      threads: this.#router!.threads(),
+      libraries,
+      files: new Map([
+        [lock, 'lock'],
+        [logs, 'log'],
+        [`${logs}.1`, 'log'],
+        [flight, 'flight recorder'],
+      ]),
+      reserve: [...this.#reserve.held],
       doors: {
-        port: url ? Number(new URL(url).port || 80) : null,
+        address: url,
+        port: url === null ? null : Number(new URL(url).port || 80),
         socket: this.#front?.socket ?? null,
+        clients: used('clients') + used('control'),
         peers: this.#front?.peers() ?? [],
       },
+      jobs,
+      untold,
     }
   }
 

@@ -44,6 +44,7 @@ export async function open(options: OpenOptions): Promise<Daemon> {
   const daemon = await startDaemon(config, {
     socket,
     raiseLimit,
+    guest: true,
     ...(maxDescriptors === undefined ? {} : { descriptorsMax: maxDescriptors }),
   })
   return embedded(daemon)

@@ -2,11 +2,13 @@
 import { Piscina } from 'piscina'
 import type { MessagePort } from 'node:worker_threads'
 import { loadNative } from '../src/descriptors/native.js'
+import { tellLoop } from '../src/descriptors/threads.js'
 import { readDirectoryPlain } from '../src/scan/read.js'
 import type { TaskSetup, WalkRequest } from '../src/shard/lines.js'
 import { answerWalk } from '../src/shard/walker.js'
 
-const { native } = Piscina.workerData as TaskSetup
+const { native, told } = Piscina.workerData as TaskSetup
+tellLoop(told)
 const read = (native ? loadNative()?.readDirectory : undefined) ?? readDirectoryPlain
 
 export default function run({ port, options }: { port: MessagePort; options: WalkRequest }): Promise<void> {

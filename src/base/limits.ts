@@ -112,6 +112,19 @@ export const LIMITS = {
   shardRestartMs: 100,
   shardRestartMsMax: 10_000,
 
+  /** Descriptors described in one go, about 3 ms; requests go first between two of them. */
+  lookSliceMax: 1_000,
+  /** All descriptors are looked at once in this time at least, and after a second when their count cannot be explained. */
+  lookMs: 4_000,
+  /** A descriptor without a holder counts as one when it had none for this long: an open may be ahead of the word of it. */
+  leakSettleMs: 1_500,
+  /** So many more of those raise `descriptors.leak`: one or two may be an addon's habit. */
+  leakGrowthMin: 3,
+  /** And at most once in this time. */
+  leakAlarmMs: 10_000,
+  /** Link targets that an alarm lists. */
+  leakTargetsMax: 10,
+
   /** The log file is renamed aside at this size; one older file is kept. */
   logBytesMax: 16 << 20,
   /** Connection and descriptor statistics are logged once in this time. */

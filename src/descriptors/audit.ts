@@ -1,32 +1,42 @@
 // Holds the ledger against the kernel: how many descriptors are open, who holds each, and which nobody accounts for.
-import { readdirSync, readlinkSync } from 'node:fs'
-import type { DescriptorClass, Descriptors, Holder } from '../protocol/messages.js'
-import type { HeldLease, Ledger } from './ledger.js'
-import { loadNative, type DescriptorDescription } from './native.js'
+import { LIMITS } from '../base/limits.js'
+import type { Descriptors, Holder, Leak } from '../protocol/messages.js'
+import { Leaks } from './leaks.js'
+import type { Ledger } from './ledger.js'
+import { look, lookAgain, type Seen } from './look.js'
+import { Base, nameAll, type Name, type Named } from './names.js'
 import { countOpen } from './rlimit.js'
 
-/** What only the front knows: on which port and socket clients arrive, and when each did. */
-export interface Doors {
-  readonly port: number | null
-  readonly socket: string | null
-  readonly peers: readonly { remotePort: number | null; since: number | null; kind: string }[]
-}
+/** A look may cost this share of the main thread's time, and costs about this much for each descriptor. */
+const LOOK_SHARE = 0.01
+const LOOK_MS_EACH = 0.004
 
-export interface Named {
-  readonly leases: readonly HeldLease[]
-  readonly reserve: readonly number[]
-  /** The directory that holds every library's folder. */
-  readonly libraries: string
-  readonly doors: Doors
+/** Asked twice by a look that finds somebody without a name: before it, and after. */
+export type AskNamed = () => Promise<Named>
+
+type FirstSeen = Map<number, { readonly inode: number; readonly target: string; readonly at: number }>
+
+interface Looked {
+  readonly seen: readonly Seen[]
+  readonly unaccounted: readonly Seen[]
+  readonly names: ReadonlyMap<number, Name>
+  readonly named: Named
 }
 
 export class Audit {
   readonly #ledger: Ledger
   readonly #host: number
-  readonly #startedAt = performance.now()
-  /** Descriptors of the process itself, by number, with their targets as they were when it had settled. */
-  readonly #base = new Map<number, string>()
+  readonly #base = new Base()
+  readonly #leaks = new Leaks()
+  /** When each was first seen, by number and what it was then. */
+  #since: FirstSeen = new Map()
+  #atStart: ReadonlySet<number> = new Set()
   #healing: { epoch: number; drift: number } | null = null
+  #looking = false
+  #lookedAt = -Infinity
+  #lookedAtCount = 0
+  #driftThen = 0
+  #leak: (Leak & { at: string }) | null = null
 
   /** @param host descriptors that were open before, and are somebody else's */
   constructor(ledger: Ledger, host = 0) {
@@ -36,8 +46,12 @@ export class Audit {
 
   /** Open descriptors that neither base, reserve nor a lease explains. */
   unaccounted(): number {
-    const { base, reserve, used } = this.#ledger.totals()
-    return Math.max(0, countOpen() - this.#host - base - reserve - used)
+    return Math.max(0, this.#drift(), this.#leaks.settled(performance.now()).length)
+  }
+
+  /** The last alarm, for as long as there is something left of what it was about. */
+  get leak(): (Leak & { at: string }) | null {
+    return this.unaccounted() > 0 ? this.#leak : null
   }
 
   /** Looks again; needs no descriptor. */
@@ -45,103 +59,112 @@ export class Audit {
     this.#healing = this.#ledger.heal(this.#healing)
   }
 
-  /** What is open now and no lease, client or reserve explains belongs to the process itself from now on. */
-  settle(named: Named): void {
-    this.#base.clear()
-    const listening = (described: DescriptorDescription) => ofUnixSocket(described, named.doors)
-    let listener = false
-    for (const { fd, described } of openDescriptors()) {
-      if (!described) continue
-      // The listener has the lowest number of all that carry the socket's path: it was there before any client.
-      const isListener: boolean = !listener && listening(described)
-      listener ||= isListener
-      if (isListener || !attribute(fd, described, named)) this.#base.set(fd, described.target)
+  /** What is open before the daemon opens anything came with the process. */
+  begin(open: readonly number[]): void {
+    this.#atStart = new Set(open)
+  }
+
+  /** What is open now and nobody else's belongs to the process itself from now on. */
+  async settle(ask: AskNamed): Promise<void> {
+    const named = await ask()
+    const seen = this.#byAge(await look())
+    const names = nameAll(seen, this.#base, named)
+    this.#base.note(
+      seen.filter(({ fd }) => !names.has(fd)),
+      this.#atStart,
+      this.#host > 0 ? 'host program' : 'inherited',
+    )
+    this.#driftThen = this.#drift()
+  }
+
+  /**
+   * Called every second: a look at everything when the count has grown past what the ledger explains, and else now and then,
+   * because a lease that is not used up hides as many. Returns a leak to raise an alarm about.
+   *
+   * @throws EMFILE without the addon, when there is none left to look with
+   */
+  async watch(ask: AskNamed): Promise<Leak | null> {
+    if (this.#looking || !this.#isDue()) return null
+    this.#looking = true
+    try {
+      const { unaccounted, named } = await this.#look(ask)
+      const leak = this.#leaks.consider(unaccounted, named, performance.now())
+      if (leak) this.#leak = { ...leak, at: new Date().toISOString() }
+      return leak
+    } finally {
+      this.#looking = false
     }
   }
 
-  describe(named: Named): Omit<Descriptors, 'limit' | 'classes'> {
+  async describe(ask: AskNamed): Promise<Omit<Descriptors, 'limit' | 'classes'>> {
+    const { seen, names, unaccounted: nameless } = await this.#look(ask)
+    this.#leaks.keep(nameless)
     const holders: Holder[] = []
-    const unaccounted: { fd: number; target: string }[] = []
+    const unaccounted: Descriptors['unaccounted'] = []
+    const now = performance.now()
     let highest = 0
-    for (const { fd, described } of openDescriptors()) {
-      // Closed by another thread since it was listed.
-      if (!described) continue
+    for (const { fd, target, peer } of seen.toSorted((one, other) => one.fd - other.fd)) {
       highest = Math.max(highest, fd)
-      const holder = this.#baseHolder(fd, described) ?? attribute(fd, described, named)
-      if (holder) holders.push({ fd, ...holder })
-      else unaccounted.push({ fd, target: described.target })
+      const name = names.get(fd)
+      const seenMs = Math.round(now - this.#since.get(fd)!.at)
+      if (name) holders.push({ fd, ...name, ageMs: name.ageMs ?? seenMs })
+      else unaccounted.push({ fd, target, ageMs: seenMs, ...(peer === '' ? {} : { peer }) })
     }
-    return { open: holders.length + unaccounted.length, highest, holders, unaccounted }
+    return { open: seen.length, highest, holders, unaccounted }
   }
 
-  #baseHolder(fd: number, { target }: DescriptorDescription): Omit<Holder, 'fd'> | null {
-    if (this.#base.get(fd) !== target) return null
-    return { class: 'base', holder: 'process', detail: target, ageMs: Math.round(performance.now() - this.#startedAt) }
+  #drift(): number {
+    const { base, reserve, used } = this.#ledger.totals()
+    return countOpen() - this.#host - base - reserve - used
   }
-}
 
-function attribute(fd: number, described: DescriptorDescription, named: Named): Omit<Holder, 'fd'> | null {
-  if (named.reserve.includes(fd)) return { class: 'reserve', holder: 'reserve', detail: described.target, ageMs: 0 }
-  return ofLease(described, named.leases) ?? ofClient(described, named.doors) ?? ofLibrary(described, named.libraries)
-}
+  #isDue(): boolean {
+    const since = performance.now() - this.#lookedAt
+    if (since < (this.#lookedAtCount * LOOK_MS_EACH) / LOOK_SHARE) return false
+    if (since >= LIMITS.lookMs) return true
+    return this.#drift() > this.#driftThen || this.#leaks.doubtful
+  }
 
-function ofLease({ target, kind }: DescriptorDescription, leases: readonly HeldLease[]): Omit<Holder, 'fd'> | null {
-  const lease = leases.find(({ path }) => path !== undefined && (target === path || target.startsWith(`${path}/`)))
-  if (lease) return { class: lease.class, holder: lease.holder, detail: target, ageMs: lease.ageMs }
-  const thread = leases.find(({ path }) => path === undefined)
-  if (!thread || kind === 'file') return null
-  const isThreads = kind === 'directory' || /^(anon_inode|pipe):|^\/dev\/null$/.test(target)
-  return isThreads ? { class: thread.class, holder: thread.holder, detail: target, ageMs: thread.ageMs } : null
-}
+  async #look(ask: AskNamed): Promise<Looked> {
+    const before = await ask()
+    const seen = this.#byAge(await look())
+    this.#lookedAtCount = seen.length
+    this.#lookedAt = performance.now()
+    this.#driftThen = this.#drift()
+    const names = nameAll(seen, this.#base, before)
+    if (names.size === seen.length) return { seen, unaccounted: [], names, named: before }
+    // Some were opened since the threads were asked: what those have closed meanwhile is in the first answer. Some are gone.
+    const named = both(before, await ask())
+    const all = nameAll(seen, this.#base, named)
+    const nameless = seen.filter(({ fd }) => !all.has(fd))
+    const left = new Set(lookAgain(nameless))
+    const open = seen.filter((one) => all.has(one.fd) || left.has(one))
+    return { seen: open, unaccounted: [...left], names: all, named }
+  }
 
-/** A library that was opened after its thread had told its leases. */
-function ofLibrary({ target }: DescriptorDescription, libraries: string): Omit<Holder, 'fd'> | null {
-  if (!target.startsWith(`${libraries}/`)) return null
-  const [folder = ''] = target.slice(libraries.length + 1).split('/')
-  return { class: 'libraries', holder: `library ${folder.replace(/\.sdlibrary$/, '')}`, detail: target, ageMs: 0 }
-}
-
-function ofClient(described: DescriptorDescription, doors: Doors): Omit<Holder, 'fd'> | null {
-  const { kind, family, localPort, remotePort } = described
-  const { port, peers } = doors
-  if (kind !== 'socket') return null
-  const client = (detail: string, since: number | null) => ({
-    class: 'clients' as DescriptorClass,
-    holder: 'client',
-    detail,
-    ageMs: since === null ? 0 : Date.now() - since,
-  })
-  if (family === 'unix') return ofUnixSocket(described, doors) ? client('unix socket', null) : null
-  if (localPort !== port || !remotePort) return null
-  const peer = peers.find((each) => each.remotePort === remotePort)
-  return client(`port ${remotePort}${peer ? ` ${peer.kind}` : ''}`, peer?.since ?? null)
-}
-
-function ofUnixSocket({ family, target }: DescriptorDescription, { socket }: Doors): boolean {
-  return family === 'unix' && socket !== null && target === socket
-}
-
-function openDescriptors(): { fd: number; described: DescriptorDescription | null }[] {
-  const native = loadNative()
-  if (native) return [...native.list()].map((fd) => ({ fd, described: native.describe(fd) }))
-  const directory = process.platform === 'linux' ? '/proc/self/fd' : '/dev/fd'
-  return readdirSync(directory).flatMap((name) => {
-    const target = linkTarget(`${directory}/${name}`)
-    return target === null ? [] : [{ fd: Number(name), described: { kind: kindOf(target), target, readOnly: false } }]
-  })
-}
-
-/** Null for the descriptor that listed the directory: it is closed by now. */
-function linkTarget(path: string): string | null {
-  try {
-    return readlinkSync(path)
-  } catch {
-    return null
+  /** Oldest first, by when each was first seen. */
+  #byAge(seen: readonly Seen[]): Seen[] {
+    const now = performance.now()
+    const since: FirstSeen = new Map()
+    for (const { fd, inode, target } of seen) {
+      const before = this.#since.get(fd)
+      // What came with the process is as old as the process.
+      const at = this.#since.size === 0 && this.#atStart.has(fd) ? 0 : now
+      since.set(fd, before?.inode === inode && before.target === target ? before : { inode, target, at })
+    }
+    this.#since = since
+    return seen.toSorted((one, other) => since.get(one.fd)!.at - since.get(other.fd)!.at || one.fd - other.fd)
   }
 }
 
-function kindOf(target: string): DescriptorDescription['kind'] {
-  if (target.startsWith('socket:')) return 'socket'
-  if (target.startsWith('pipe:')) return 'pipe'
-  return target.startsWith('/') ? 'file' : 'other'
+/** A lease that one of the two answers has is one that was held at some time between them. */
+function both(before: Named, after: Named): Named {
+  const leases = new Map([...before.leases, ...after.leases].map((lease) => [lease.id, lease]))
+  const clients = Math.max(before.doors.clients, after.doors.clients)
+  return {
+    ...after,
+    leases: [...leases.values()],
+    doors: { ...after.doors, clients },
+    untold: Math.max(before.untold, after.untold),
+  }
 }

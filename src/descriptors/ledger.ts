@@ -11,6 +11,7 @@ import assert from 'node:assert'
 import { SpacedriveError } from '../base/errors.js'
 import { CLASSES, type ClassUse, type DescriptorClass, type Level } from '../protocol/messages.js'
 import type { Plan } from './planner.js'
+import type { Told } from './threads.js'
 
 const HEAD_WORDS = 16
 const CLASS_WORDS = 8
@@ -29,6 +30,10 @@ const BASE = 7
 const LEVEL = 8
 const PRESSURE = 9
 const ASKED = 10
+/** From the end of the head: whether leases remember where they were taken. */
+const TRACING = 15
+/** Frames of a stack that say where. */
+const TRACED_FRAMES = 8
 
 const USED = 0
 const FLOOR = 1
@@ -43,12 +48,18 @@ export const LEVELS: readonly Level[] = ['normal', 'elevated', 'high', 'critical
 export interface LeaseHolder {
   readonly holder: string
   readonly path?: string
+  /** Of a lease for a thread: what its event loop holds, once it told. */
+  readonly told?: Told
 }
 
 export interface HeldLease extends LeaseHolder {
+  /** Names it among all threads. */
+  readonly id: string
   readonly class: DescriptorClass
   readonly count: number
   readonly ageMs: number
+  /** Where it was taken, with `--trace-leases`. */
+  readonly where?: readonly string[]
 }
 
 /** Descriptors bought before an open and returned after the close. */
@@ -57,6 +68,14 @@ export interface Lease extends Disposable {
   /** Gives back what the open turned out not to need. */
   shrink(count: number): void
   release(): void
+}
+
+interface Held {
+  readonly id: string
+  readonly class: DescriptorClass
+  readonly by: LeaseHolder
+  readonly since: number
+  readonly trace: Error | null
 }
 
 interface Waiter {
@@ -69,7 +88,9 @@ export class Ledger {
   readonly shared: SharedArrayBuffer
   readonly #words: Int32Array
   readonly #column: number
-  readonly #held = new Map<OpenLease, { class: DescriptorClass; by: LeaseHolder; since: number }>()
+  readonly #thread: number
+  readonly #held = new Map<OpenLease, Held>()
+  #leases = 0
   readonly #waiters = new Map<DescriptorClass, Waiter[]>()
   #watching = false
 
@@ -85,6 +106,7 @@ export class Ledger {
   constructor(shared: SharedArrayBuffer, thread: number) {
     assert(thread >= 0 && thread < THREADS_MAX)
     this.shared = shared
+    this.#thread = thread
     this.#words = new Int32Array(shared)
     this.#column = COLUMNS_AT + thread * COLUMN_WORDS
   }
@@ -220,12 +242,25 @@ export class Ledger {
 
   /** What this thread holds by lease, with names. Sockets are only counted and do not appear. */
   held(): HeldLease[] {
-    return [...this.#held].map(([lease, { class: name, by, since }]) => ({
+    return [...this.#held].map(([lease, { id, class: name, by, since, trace }]) => ({
+      id,
       class: name,
       count: lease.count,
       ageMs: Math.round(performance.now() - since),
       ...by,
+      ...(trace ? { where: framesOf(trace) } : {}),
     }))
+  }
+
+  /** What a thread holds of all classes, whether it can be asked for what or not. */
+  heldBy(thread: number): number {
+    const column = COLUMNS_AT + thread * COLUMN_WORDS
+    return CLASSES.reduce((sum, _, index) => sum + Atomics.load(this.#words, column + index), 0)
+  }
+
+  /** From now on each lease of any thread remembers the stack that took it. */
+  trace(): void {
+    Atomics.store(this.#words, TRACING, 1)
   }
 
   /** Gives back everything a thread that died held, and clears its column. Returns how many descriptors that was. */
@@ -333,7 +368,10 @@ export class Ledger {
       if (last) this.#held.delete(lease)
       this.#give(CLASSES.indexOf(descriptorClass), returned)
     })
-    this.#held.set(lease, { class: descriptorClass, by, since: performance.now() })
+    const trace = Atomics.load(this.#words, TRACING) === 1 ? new Error('taken here') : null
+    this.#leases += 1
+    const id = `${this.#thread}.${this.#leases}`
+    this.#held.set(lease, { id, class: descriptorClass, by, since: performance.now(), trace })
     return lease
   }
 
@@ -415,6 +453,12 @@ class OpenLease implements Lease {
   [Symbol.dispose](): void {
     this.release()
   }
+}
+
+/** Without the ledger's own, which are the same for all. */
+function framesOf({ stack = '' }: Error): string[] {
+  const frames = stack.split('\n').map((line) => line.trim().replace(/^at (async )?/, ''))
+  return frames.filter((frame) => !frame.includes('/descriptors/ledger.')).slice(1, TRACED_FRAMES + 1)
 }
 
 function classAt(index: number): number {

@@ -11,6 +11,22 @@ export interface DescriptorDescription {
   readonly remotePort?: number
 }
 
+/** Only the first `count` places are filled. */
+export interface DescriptorColumns {
+  readonly count: number
+  readonly fds: Int32Array
+  /** 0 file, 1 directory, 2 socket, 3 pipe, 4 other. */
+  readonly kinds: Uint8Array
+  /** 1 read-only, 2 listening, 4 not closed on exec; of a socket the second only. */
+  readonly flags: Uint8Array
+  /** 1 unix, 4 IPv4, 6 IPv6, 0 something else. */
+  readonly families: Uint8Array
+  readonly ports: Int32Array
+  readonly inodes: Float64Array
+  /** Of each its target and its peer, with a NUL after each. */
+  readonly texts: Buffer
+}
+
 /** Columns of one directory, in the order in which the disk lists them; `.` and `..` are left out. */
 export interface NativeListing {
   /** Each name's bytes, then a NUL. */
@@ -38,6 +54,10 @@ export interface Native {
   closeOnExec(first: number): number
   /** Null where that number is not open. */
   describe(fd: number): DescriptorDescription | null
+  /** Of those numbers that are open, in as few calls of the system as can be; see `look.ts` for what the columns say. */
+  describeAll(fds: Int32Array): DescriptorColumns
+  /** Seven numbers, −1 for none, that the event loop of this thread holds: see `threads.ts`. */
+  loopDescriptors(): Int32Array
   /** Holds one descriptor, none afterwards. A symlink is not followed: ENOTDIR. Children that vanish meanwhile are left out. */
   readDirectory(path: Buffer): NativeListing
 }

@@ -46,6 +46,13 @@ export function countOpen(): number {
   return counted > 0 ? counted : readdirSync(process.platform === 'linux' ? '/proc/self/fd' : '/dev/fd').length - 1
 }
 
+/** Their numbers; without the addon the one that lists them is among them. */
+export function openNumbers(): readonly number[] {
+  const native = loadNative()
+  if (native) return [...native.list()]
+  return readdirSync(process.platform === 'linux' ? '/proc/self/fd' : '/dev/fd').map(Number)
+}
+
 /** Null, or why it is not `wanted` now. */
 function setSoft(before: Limit, wanted: number): string | null {
   if (wanted === before.soft) return null

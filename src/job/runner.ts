@@ -2,6 +2,7 @@
 import { SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Applied } from '../library/apply.js'
+import type { RunningJob } from '../descriptors/names.js'
 import type { Library } from '../library/library.js'
 import type { Location } from '../library/locations.js'
 import type { Pool } from '../library/pool.js'
@@ -27,6 +28,8 @@ interface Waiting {
 
 interface Running extends Waiting {
   readonly abort: AbortController
+  /** The library by name and the directory by path, once it is begun. */
+  on: { readonly library: string; readonly path: string } | undefined
   /** Resolves when the run has ended, whatever its end. */
   ended: Promise<void>
 }
@@ -48,6 +51,11 @@ export class Runner {
 
   get counts(): { running: number; queued: number } {
     return { running: this.#running.size, queued: this.#waiting.length }
+  }
+
+  /** What runs now, and on which directory. */
+  running(): RunningJob[] {
+    return [...this.#running.values()].flatMap(({ job, on }) => (on ? [{ job, ...on }] : []))
   }
 
   /** Takes up the jobs a library has left; those that wait or run already are left alone. */
@@ -116,7 +124,7 @@ export class Runner {
     const room = () => !this.#stopped && this.#running.size < LIMITS.jobsRunningMax && this.#waiting.length > 0
     while (room() && this.#mayBegin()) {
       const next = this.#waiting.shift()!
-      const running: Running = { ...next, abort: new AbortController(), ended: Promise.resolve() }
+      const running: Running = { ...next, abort: new AbortController(), on: undefined, ended: Promise.resolve() }
       this.#running.set(next.job, running)
       running.ended = this.#run(running).finally(() => {
         this.#running.delete(next.job)
@@ -138,7 +146,9 @@ export class Runner {
     }
   }
 
-  async #runIn(library: Library, { job, abort: { signal } }: Running): Promise<void> {
+  async #runIn(library: Library, running: Running): Promise<void> {
+    const { job, abort } = running
+    const { signal } = abort
     const { log } = this.#setup
     const told = new Throttled(LIMITS.jobProgressMs, () => this.#tell(library, job))
     const changes = new Changes(LIMITS.jobProgressMs, (event) => this.#setup.publish({ ...event, library: library.id }))
@@ -148,6 +158,7 @@ export class Runner {
     try {
       library.jobs.setState(job, 'running')
       this.#tell(library, job)
+      running.on = workOf(library, job)
       await indexLocation({
         library,
         job: library.jobs.get(job),
@@ -199,6 +210,13 @@ export class Runner {
 }
 
 const AGAIN_MS = 1000
+
+function workOf(library: Library, job: string): { library: string; path: string } | undefined {
+  const { location } = library.jobs.get(job)
+  return location === null
+    ? undefined
+    : { library: library.name, path: printable(library.locations.get(location).path) }
+}
 
 /** Calls at once, then at most once in a time. */
 class Throttled {

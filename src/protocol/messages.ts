@@ -138,6 +138,8 @@ export interface Status {
     /** Until the budget is full if use goes on growing as it does; null: not in sight. */
     exhaustionSeconds: number | null
     classes: Record<DescriptorClass, ClassUse>
+    /** The last alarm about a leak, for as long as something of it is left. */
+    leak?: Leak & { at: string }
   } & PressureState
   connections: { current: number; max: number; peak: number; accepted: number; refused: number }
   /** `evicted`: closed to make room or under pressure; `reopened`: of those, asked for again soon after. */
@@ -153,6 +155,18 @@ export interface Holder {
   holder: string
   detail: string
   ageMs: number
+  /** Where its lease was taken, with `--trace-leases`. */
+  where?: readonly string[]
+}
+
+/** Descriptors without a holder that have become more and stay. */
+export interface Leak {
+  unaccounted: number
+  /** How many of them came since the last alarm, and in what time. */
+  growth: number
+  withinMs: number
+  likeliest: { holder: string; why: string; where?: readonly string[] }
+  targets: string[]
 }
 
 export interface Descriptors {
@@ -161,5 +175,5 @@ export interface Descriptors {
   highest: number
   classes: Record<DescriptorClass, ClassUse>
   holders: Holder[]
-  unaccounted: { fd: number; target: string }[]
+  unaccounted: { fd: number; target: string; ageMs: number; peer?: string }[]
 }

@@ -26,6 +26,7 @@ export const EVENT_TYPES = [
   'entries.changed',
   'job.changed',
   'descriptors.level',
+  'descriptors.leak',
 ] as const
 
 const filters = z.strictObject({

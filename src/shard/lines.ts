@@ -3,6 +3,8 @@ import type { WireError } from '../base/errors.js'
 import type { Event } from '../protocol/messages.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { HeldLease } from '../descriptors/ledger.js'
+import type { RunningJob } from '../descriptors/names.js'
+import type { Told } from '../descriptors/threads.js'
 import type { OperationName } from '../protocol/operations.js'
 
 /** What the main thread itself asks of a shard, beside what clients ask. */
@@ -37,6 +39,7 @@ export interface ShardSetup {
   readonly ledger: SharedArrayBuffer
   readonly thread: number
   readonly counts: SharedArrayBuffer
+  readonly told: Told
   readonly libraries: string
   readonly deleted: string
   readonly leftOut: readonly string[]
@@ -44,6 +47,7 @@ export interface ShardSetup {
 
 export interface TaskSetup {
   readonly native: boolean
+  readonly told: Told
 }
 
 /** Words of the counts each shard keeps for `status`. */
@@ -57,4 +61,8 @@ export const COUNTS = {
   words: 6,
 } as const
 
-export type Held = readonly HeldLease[]
+/** What a shard's thread holds, and for whom. */
+export interface Held {
+  readonly leases: readonly HeldLease[]
+  readonly jobs: readonly RunningJob[]
+}

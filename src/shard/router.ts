@@ -6,6 +6,9 @@ import { uuidv7 } from 'uuidv7'
 import { fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Ledger } from '../descriptors/ledger.js'
+import type { BaseThread } from '../descriptors/names.js'
+import { PRICES } from '../descriptors/prices.js'
+import { newTold, type Told } from '../descriptors/threads.js'
 import type { Cataloged } from '../library/catalog.js'
 import type { Event, LibraryItem, Reply, Request, Status } from '../protocol/messages.js'
 import { runsOn, type OperationName } from '../protocol/operations.js'
@@ -38,15 +41,19 @@ export interface RouterSetup {
   readonly deleted: string
   readonly leftOut: readonly string[]
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
-  /** A thread was replaced: what the process itself holds has changed. */
-  readonly replaced: () => void
 }
+
+const NOTHING_HELD: Held = { leases: [], jobs: [] }
 
 type Answer = (reply: Reply) => void
 
 interface Place {
   readonly number: number
   readonly counts: SharedArrayBuffer
+  readonly told: Told
+  /** What its thread held when it last answered. */
+  held: Held
+  startedAt: number
   pool: Piscina | null
   port: MessagePort | null
   thread: number
@@ -73,6 +80,9 @@ export class Router {
     this.#places = Array.from({ length: setup.shards }, (_, number) => ({
       number,
       counts: new SharedArrayBuffer(COUNTS.words * Int32Array.BYTES_PER_ELEMENT),
+      told: newTold(),
+      held: NOTHING_HELD,
+      startedAt: 0,
       pool: null,
       port: null,
       thread: 0,
@@ -134,13 +144,41 @@ export class Router {
     }
   }
 
-  /** Leases of all shards, by name; a shard that does not answer in time is left out. */
-  async held(waitMs: number): Promise<Held> {
-    const late = new Promise<Held>((resolve) => setTimeout(() => resolve([]), waitMs).unref())
-    const asked = this.#places.map((place) =>
-      Promise.race([this.#ask<Held>(place, 'shard.held', {}).catch(() => []), late]),
-    )
-    return (await Promise.all(asked)).flat()
+  /**
+   * Leases and jobs of all shards, by name. Of a shard that does not answer in time it is what it said last; `untold` is how
+   * many descriptors such shards hold beyond that.
+   */
+  async held(waitMs: number): Promise<Held & { readonly untold: number }> {
+    const late = new Promise<null>((resolve) => setTimeout(() => resolve(null), waitMs).unref())
+    const untold = await Promise.all(this.#places.map((place) => this.#askHeld(place, late)))
+    return {
+      leases: this.#places.flatMap(({ held }) => held.leases),
+      jobs: this.#places.flatMap(({ held }) => held.jobs),
+      untold: untold.reduce((sum, count) => sum + count, 0),
+    }
+  }
+
+  /** The threads of the shards, which are part of the process's base. */
+  threads(): BaseThread[] {
+    const live = this.#places.filter((place) => place.pool)
+    return live.map(({ number, told, startedAt }) => {
+      return {
+        holder: `shard ${number}`,
+        told,
+        price: PRICES.taskThread,
+        ageMs: Math.round(performance.now() - startedAt),
+      }
+    })
+  }
+
+  async #askHeld(place: Place, late: Promise<null>): Promise<number> {
+    const held = await Promise.race([this.#ask<Held>(place, 'shard.held', {}).catch(() => null), late])
+    if (held) {
+      place.held = held
+      return 0
+    }
+    const known = place.held.leases.reduce((sum, { count }) => sum + count, 0)
+    return Math.max(0, this.#setup.ledger.heldBy(place.thread) - known)
   }
 
   /** Jobs stop at their checkpoints, libraries close, threads end; threads that do not are ended after the deadline. */
@@ -253,11 +291,15 @@ export class Router {
   #start(place: Place): void {
     this.#threads = (this.#threads % 250) + 1
     place.thread = this.#threads
+    place.held = NOTHING_HELD
+    place.told.fill(0)
+    place.startedAt = performance.now()
     const { port1, port2 } = new MessageChannel()
     const workerData: ShardSetup = {
       ledger: this.#setup.ledger.shared,
       thread: place.thread,
       counts: place.counts,
+      told: place.told,
       libraries: this.#setup.libraries,
       deleted: this.#setup.deleted,
       leftOut: this.#setup.leftOut,
@@ -322,7 +364,6 @@ export class Router {
     this.#start(place)
     this.#tellCatalog(place)
     this.#takeUpUnfinished([place])
-    this.#setup.replaced()
   }
 
   #forgetOpen(place: Place): void {

@@ -19,7 +19,7 @@ import type { Event } from '../protocol/messages.js'
 import { runsOn, type OperationName, type ParamsOf } from '../protocol/operations.js'
 import { decodeName, encodeName, printable } from '../scan/names.js'
 import { describeRules } from '../scan/rules.js'
-import { COUNTS, type FromShard, type ShardOperation, type ShardSetup, type ToShard } from './lines.js'
+import { COUNTS, type FromShard, type Held, type ShardOperation, type ShardSetup, type ToShard } from './lines.js'
 import { walkElsewhere } from './walker.js'
 
 type LibraryOperation = Extract<OperationName, `${string}.${string}`>
@@ -120,7 +120,7 @@ export class Shard {
 
   readonly #internal = {
     'shard.catalog': () => readCatalog(this.#setup.libraries),
-    'shard.held': () => this.#ledger.held(),
+    'shard.held': (): Held => ({ leases: this.#ledger.held(), jobs: this.#runner.running() }),
     'shard.takeUp': ({ library }: { library: string }) => this.#pool.get(library).then(() => null),
     'shard.drain': async () => {
       this.#ended.abort()

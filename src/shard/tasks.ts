@@ -9,6 +9,8 @@ import type { Lease, Ledger } from '../descriptors/ledger.js'
 import { idleShare, jobMayBegin } from '../descriptors/pressure.js'
 import { PRICES } from '../descriptors/prices.js'
 import { proveRoom } from '../descriptors/reserve.js'
+import { newTold, type Told } from '../descriptors/threads.js'
+import { decodeName, printable } from '../scan/names.js'
 import type { TaskSetup, WalkRequest } from './lines.js'
 
 const ENTRY = fileURLToPath(new URL('../../workers/task.js', import.meta.url))
@@ -18,16 +20,24 @@ const IDLE_MS = 3_000
 const THREAD_PEAK = 2
 const LEASE_WAIT_MS = 24 * 3600 * 1000
 
+/** What the lease of a thread says of it: `path` is the tree it walks now. */
+interface Walking {
+  readonly holder: string
+  readonly told: Told
+  path?: string
+}
+
 interface Slot {
   readonly pool: Piscina
   readonly lease: Lease
+  readonly walking: Walking
   idle: NodeJS.Timeout | undefined
 }
 
 export class Tasks {
   readonly #ledger: Ledger
   readonly #most: number
-  readonly #setup: TaskSetup
+  readonly #setup: Omit<TaskSetup, 'told'>
   readonly #log: (message: string) => void
   readonly #idle: Slot[] = []
   readonly #waiting: (() => void)[] = []
@@ -35,7 +45,7 @@ export class Tasks {
   #opening = 0
   readonly #ended = new AbortController()
 
-  constructor(ledger: Ledger, most: number, setup: TaskSetup, log: (message: string) => void) {
+  constructor(ledger: Ledger, most: number, setup: Omit<TaskSetup, 'told'>, log: (message: string) => void) {
     this.#ledger = ledger
     this.#most = most
     this.#setup = setup
@@ -47,6 +57,7 @@ export class Tasks {
     this.#take()
       .then(async (slot) => {
         try {
+          slot.walking.path = printable(decodeName(Buffer.from(options.root)))
           await slot.pool.run({ port, options }, { transferList: [port] })
           this.#giveBack(slot)
         } catch (error) {
@@ -65,10 +76,6 @@ export class Tasks {
     this.#ended.abort()
     for (const next of this.#waiting.splice(0)) next()
     await Promise.all([...this.#slots].map((slot) => this.#end(slot)))
-  }
-
-  get threads(): number {
-    return this.#slots.size
   }
 
   /** Threads that only wait for a next walk end, and give back what they cost. */
@@ -93,14 +100,9 @@ export class Tasks {
     this.#opening += 1
     try {
       const price = PRICES.taskThread + PRICES.directory
+      const walking: Walking = { holder: 'task thread', told: newTold() }
       await this.#untilPressureAllows(price)
-      const lease = await this.#ledger.acquire(
-        'jobs',
-        price,
-        { holder: 'task thread' },
-        LEASE_WAIT_MS,
-        this.#ended.signal,
-      )
+      const lease = await this.#ledger.acquire('jobs', price, walking, LEASE_WAIT_MS, this.#ended.signal)
       try {
         // libuv leaks a descriptor of a loop that it could not open whole (Node 20).
         proveRoom(PRICES.taskThread + THREAD_PEAK)
@@ -115,9 +117,9 @@ export class Tasks {
         idleTimeout: Infinity,
         maxQueue: 1,
         atomics: 'disabled',
-        workerData: this.#setup,
+        workerData: { ...this.#setup, told: walking.told } satisfies TaskSetup,
       })
-      const slot: Slot = { pool, lease, idle: undefined }
+      const slot: Slot = { pool, lease, walking, idle: undefined }
       // A thread that cannot start (no descriptor left) would end the process; ended, its pool refuses the walk instead.
       pool.on('error', () => void this.#end(slot))
       this.#slots.add(slot)
@@ -141,6 +143,7 @@ export class Tasks {
   }
 
   #giveBack(slot: Slot): void {
+    delete slot.walking.path
     if (this.#ended.signal.aborted) return void this.#end(slot)
     slot.idle = setTimeout(
       () => {

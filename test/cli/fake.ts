@@ -211,7 +211,7 @@ export function someDescriptors(): Descriptors {
       holder(21, 'library Photos', `/${'deep/'.repeat(30)}library.db-wal`),
       { fd: 3, class: 'base', holder: 'node', detail: 'epoll', ageMs: 120_000 },
     ],
-    unaccounted: [{ fd: 63, target: `/${'lost/'.repeat(30)}` }],
+    unaccounted: [{ fd: 63, target: `/${'lost/'.repeat(30)}`, ageMs: 90_000 }],
   }
 }
 
