@@ -146,6 +146,19 @@ export const LIMITS = {
   cliStopMs: 12_000,
   /** Progress is printed once in this time where it is not shown on a terminal. */
   cliProgressLineMs: 3_000,
+  /** `doctor` waits this long for a daemon to answer before it calls it stuck: a turn of a busy loop is a tenth of it. */
+  doctorPatienceMs: 2_000,
+  /** Daemons it asks at a time: each costs it a descriptor. */
+  doctorAskedAtOnce: 8,
+  /** Other programs it lists. */
+  doctorHungryMax: 10,
+  /** Descriptors of one user it looks at for watches: some 5 µs each. */
+  doctorLinksMax: 65_536,
+  /** It warns when the disk of the data directory has less left than this. */
+  doctorFreeBytesMin: 100 << 20,
+  doctorFreeInodesMin: 1_000,
+  /** What macOS is told as its hard limit: more is refused by kern.maxfilesperproc on small machines. */
+  hardOfMac: 524_288,
   /** Lines of the log that `spacedrive logs` shows unless told otherwise, and most. */
   cliLogLines: 50,
   cliLogLinesMax: 100_000,

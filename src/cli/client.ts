@@ -1,7 +1,7 @@
 // A line to the running daemon: JSON-RPC over its unix socket, one kept-alive connection.
 import { readFileSync } from 'node:fs'
 import { Agent, request, type IncomingMessage } from 'node:http'
-import { errnoOf, fromWire, SpacedriveError, type WireError } from '../base/errors.js'
+import { errnoOf, fromSystem, fromWire, SpacedriveError, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Paths } from '../base/places.js'
 import type { OperationName } from '../protocol/operations.js'
@@ -18,20 +18,24 @@ export interface DaemonState {
 /** The daemon gives up on an answer after `responseMs`; this only ends a wait for a daemon that hangs. */
 const PATIENCE_MS = LIMITS.responseMs + 5_000
 
+const SILENT = { hint: '`spacedrive doctor` tells why, and how to end it.' }
+
 export class Client {
   readonly socket: string
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  readonly #patienceMs: number
   #id = 0
 
-  constructor(socket: string) {
+  constructor(socket: string, patienceMs = PATIENCE_MS) {
     this.socket = socket
+    this.#patienceMs = patienceMs
   }
 
   /** @throws what the daemon answered, or NO_DAEMON where nobody does */
   async call<Result>(operation: OperationName, params: object = {}): Promise<Result> {
     this.#id += 1
     const body = JSON.stringify({ jsonrpc: '2.0', id: this.#id, method: operation, params })
-    const { status, text } = await post(this.socket, this.#agent, body)
+    const { status, text } = await post(this.socket, this.#agent, body, this.#patienceMs)
     return read<Result>(status, text)
   }
 
@@ -60,15 +64,17 @@ interface Answer {
   readonly text: string
 }
 
-function post(socketPath: string, agent: Agent, body: string): Promise<Answer> {
+function post(socketPath: string, agent: Agent, body: string, patienceMs: number): Promise<Answer> {
   const headers = { host: 'localhost', 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
   return new Promise((resolve, reject) => {
     const outgoing = request({ socketPath, agent, path: '/rpc', method: 'POST', headers }, (incoming) => {
       textOf(incoming).then((text) => resolve({ status: incoming.statusCode ?? 0, text }), fail)
     })
     const fail = (error: unknown) => reject(unreachable(socketPath, error))
-    outgoing.setTimeout(PATIENCE_MS, () => {
-      outgoing.destroy(new SpacedriveError('TIMEOUT', `the daemon did not answer within ${PATIENCE_MS / 1_000} s`))
+    outgoing.setTimeout(patienceMs, () => {
+      outgoing.destroy(
+        new SpacedriveError('TIMEOUT', `the daemon did not answer within ${patienceMs / 1_000} s`, SILENT),
+      )
     })
     outgoing.on('error', fail)
     outgoing.end(body)
@@ -99,6 +105,15 @@ export function unreachable(socket: string, error: unknown): unknown {
         cause: error,
         hint: 'Run this as the user who started the daemon, or name another --data-dir.',
       })
+    case 'EAGAIN':
+      // Of a unix socket it means that the queue of those who wait to be accepted is full.
+      return new SpacedriveError('CONNECTION_LIMIT', 'the daemon accepts nobody, and its queue is full', {
+        cause: error,
+        hint: '`spacedrive doctor` tells why.',
+      })
+    case 'EMFILE':
+    case 'ENFILE':
+      return fromSystem(error)
     default:
       return error
   }

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import type { Environment } from '../base/places.js'
 import { Desk } from './desk.js'
+import { addDoctor } from './doctor.js'
 import { addEvents } from './events.js'
 import { failureOf } from './failure.js'
 import { addFds } from './fds.js'
@@ -32,6 +33,7 @@ const COMMANDS = [
   addSearch,
   addJob,
   addFds,
+  addDoctor,
 ] as const
 
 const EXIT_CODES = `

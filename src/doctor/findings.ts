@@ -1,0 +1,236 @@
+// What is wrong, judged from what was seen; each with the exact mend. Looks at nothing itself.
+import { bytes, duration, grouped, plural } from '../base/text.js'
+import { LIMITS } from '../base/limits.js'
+import type { Limit } from '../descriptors/rlimit.js'
+import { CLASSES } from '../protocol/messages.js'
+import type { DaemonProcess, Leftovers } from './daemons.js'
+import type { Machine, MachineLimits, Process, Unit, WatchUse } from './machine.js'
+import { profileLine, quoted, raiseHard, sysctl, type Mend } from './mends.js'
+
+/** `hint`: worth knowing. `warning`: works, but not as it should. `problem`: does not work. */
+export type Severity = 'hint' | 'warning' | 'problem'
+
+export interface Finding {
+  readonly code: string
+  readonly severity: Severity
+  readonly message: string
+  readonly mend: Mend
+}
+
+export interface DataDirectory {
+  readonly path: string
+  readonly exists: boolean
+  readonly mode: number
+  readonly uid: number
+  readonly writable: boolean
+  readonly freeBytes: number | null
+  readonly freeInodes: number | null
+}
+
+/** Everything a judgement needs. */
+export interface Seen {
+  readonly machine: Machine
+  readonly limits: MachineLimits
+  readonly shell: Limit
+  readonly daemon: DaemonProcess | null
+  readonly unit: Unit | null
+  readonly spacedrive: readonly DaemonProcess[]
+  readonly others: readonly Process[]
+  readonly watches: WatchUse | null
+  readonly leftovers: Leftovers
+  readonly directory: DataDirectory
+  /** Why this command has no native addon, or null. */
+  readonly nativeProblem: string | null
+  /** Files of mends that were written before and hold from the next login or start on. */
+  readonly written: ReadonlySet<string>
+}
+
+const NEAR = 0.9
+const WATCHES_NEAR = 0.8
+
+export function findingsOf(seen: Seen): Finding[] {
+  return [
+    ...silentDaemons(seen),
+    ...limitFindings(seen),
+    ...machineFindings(seen),
+    ...pressureFindings(seen),
+    ...watchFindings(seen),
+    ...leftoverFindings(seen),
+    ...directoryFindings(seen),
+    ...nativeFindings(seen),
+  ].toSorted((a, b) => RANK[a.severity] - RANK[b.severity])
+}
+
+const RANK = { problem: 0, warning: 1, hint: 2 } as const
+
+/** Alive, but nobody gets an answer. */
+function silentDaemons({ spacedrive, directory }: Seen): Finding[] {
+  return spacedrive.flatMap((each) => {
+    const { pid, answering, open, limit } = each
+    // Only the daemon of the data directory that was asked about is ended by --fix; of others the command is told.
+    const kill = (signal: 'SIGTERM' | 'SIGCONT') =>
+      each.paths?.dataDir === directory.path ? { kill: { pid, signal } } : {}
+    const end = `kill ${pid}\nkill -9 ${pid}   # if it is still there after ${LIMITS.drainMs / 1_000} s; nothing committed is lost`
+    if (answering === 'stopped')
+      return problem('DAEMON_STOPPED', `the daemon, pid ${pid}, was stopped by a signal and answers nobody`, {
+        command: `kill -CONT ${pid}`,
+        ...kill('SIGCONT'),
+        root: false,
+      })
+    if (answering === 'exhausted')
+      return problem(
+        'DAEMON_EXHAUSTED',
+        `the daemon, pid ${pid}, holds ${grouped(open!)} of ${grouped(limit!.soft)} descriptors and has none left to answer with`,
+        { command: `${moreRoom(pid, limit!)}   # mends it at once\n${end}`, ...kill('SIGTERM'), root: false }, // prettier-ignore
+      )
+    if (answering !== 'stuck') return []
+    return problem('DAEMON_STUCK', `the daemon, pid ${pid}, is alive but did not answer on its socket for ${duration(LIMITS.doctorPatienceMs)}`, { command: end, ...kill('SIGTERM'), root: false }) // prettier-ignore
+  })
+}
+
+/** The soft limit may be raised to the hard one by its owner, the hard one by root. */
+function moreRoom(pid: number, { soft, hard }: Limit): string {
+  if (soft < hard) return `prlimit --pid ${pid} --nofile=${Math.min(4 * soft, hard)}:`
+  return `sudo prlimit --pid ${pid} --nofile=${4 * soft}:${4 * soft}`
+}
+
+function limitFindings(seen: Seen): Finding[] {
+  const { daemon, machine, shell, nativeProblem } = seen
+  const limit = daemon?.status?.limit ?? daemon?.limit ?? shell
+  const reach = Math.min(limit.hard, LIMITS.softMax)
+  const found: Finding[] = [...hardFindings(seen, reach)]
+  if (daemon && daemon.argv.some((word) => word.startsWith('--nofile'))) {
+    found.push(...cappedFinding(limit, reach))
+  } else if (daemon && limit.soft < reach) {
+    found.push(warning('LIMIT_NOT_RAISED', `the daemon's soft limit is ${grouped(limit.soft)} though ${grouped(reach)} are allowed`, { command: `prlimit --pid ${daemon.pid} --nofile=${reach}:`, root: false })) // prettier-ignore
+  }
+  // Linux programs raise it themselves; on macOS every other one that this shell starts lives with its 256.
+  const raised = machine.system === 'Linux' && nativeProblem === null
+  if (!raised && shell.soft < LIMITS.softWarn && shell.hard >= LIMITS.softRecommended) {
+    found.push(warning('SOFT_LOW', `this shell gives its programs ${grouped(shell.soft)} descriptors, though ${grouped(LIMITS.softRecommended)} are allowed`, profileLine(machine.person))) // prettier-ignore
+  }
+  return found
+}
+
+function cappedFinding(limit: Limit, reach: number): Finding[] {
+  if (limit.soft >= reach) return []
+  return [hint('LIMIT_CAPPED', `the daemon was started with --nofile, and keeps to ${grouped(limit.soft)} of ${grouped(reach)} descriptors`, { command: 'spacedrive stop\nspacedrive start   # without --nofile', root: false })] // prettier-ignore
+}
+
+function hardFindings(seen: Seen, reach: number): Finding[] {
+  if (reach >= LIMITS.softRecommended) return []
+  const mend = pending(raiseHard(seen.machine, seen.unit), seen.written)
+  const whose = seen.daemon ? 'the daemon' : 'this shell'
+  const words = `${whose} may open ${grouped(reach)} files at most (hard limit)`
+  if (reach < LIMITS.hardFloor)
+    return [problem('LIMIT_TOO_LOW', `${words}, and spacedrive needs ${LIMITS.hardFloor}`, mend)]
+  if (reach < LIMITS.softWarn) return [warning('LIMIT_LOW', `${words}; ${grouped(LIMITS.softWarn)} serve well, ${grouped(LIMITS.softRecommended)} are recommended`, mend)] // prettier-ignore
+  return [hint('LIMIT_BELOW_RECOMMENDED', `${words}; ${grouped(LIMITS.softRecommended)} are recommended`, mend)]
+}
+
+/** What stands there already is not written again: only what must follow is left to do. */
+function pending(mend: Mend, written: ReadonlySet<string>): Mend {
+  if (!mend.file || !written.has(mend.file.path)) return mend
+  return { command: `# ${mend.file.path} is written already\n${mend.after ?? ''}`, root: mend.root }
+}
+
+function machineFindings({ limits, others, machine, written }: Seen): Finding[] {
+  const { files, filesOpen, perProcess } = limits
+  const found: Finding[] = []
+  if (files !== null && filesOpen !== null && filesOpen >= files * NEAR) {
+    found.push(warning('MACHINE_FULL', `the whole machine has ${grouped(filesOpen)} of ${grouped(files)} files open`, machine.system === 'Linux' ? pending(sysctl('files', { 'fs.file-max': 2 * files }), written) : { command: `sudo sysctl -w kern.maxfiles=${2 * files}`, root: true })) // prettier-ignore
+  }
+  if (machine.system === 'Linux' && perProcess !== null && perProcess < LIMITS.softRecommended) {
+    found.push(warning('NR_OPEN_LOW', `no process of this machine may open more than ${grouped(perProcess)} files (fs.nr_open)`, pending(sysctl('files', { 'fs.nr_open': LIMITS.softMax }), written))) // prettier-ignore
+  }
+  if (files !== null) {
+    for (const { pid, name, open } of others) {
+      if (open === null || open < files * 0.5) continue
+      found.push(warning('HOG', `${name}, pid ${pid}, has ${grouped(open)} of the machine's ${grouped(files)} files open`, { command: `kill ${pid}`, root: false })) // prettier-ignore
+    }
+  }
+  return found
+}
+
+function pressureFindings({ daemon }: Seen): Finding[] {
+  const status = daemon?.status
+  if (!status) return []
+  const { descriptors } = status
+  const look = { command: 'spacedrive fds', root: false }
+  const found: Finding[] = []
+  if (descriptors.level === 'high' || descriptors.level === 'critical') {
+    const say = descriptors.level === 'critical' ? warning : hint
+    const { reason } = descriptors as { reason?: unknown }
+    const why = typeof reason === 'string' ? `: ${reason}` : ''
+    found.push(say('PRESSURE', `the daemon's pressure is ${descriptors.level}${why}`, look))
+  }
+  for (const name of CLASSES) {
+    const { used, ceiling, refused } = descriptors.classes[name]
+    if (name === 'watches' || name === 'control' || used < ceiling || refused === 0) continue
+    found.push(warning('CLASS_FULL', `every descriptor of the class ${name} is taken (${grouped(used)} of ${grouped(ceiling)}), ${plural(refused, 'request')} refused so far`, look)) // prettier-ignore
+  }
+  return [...found, ...leakFindings(descriptors)]
+}
+
+function leakFindings(descriptors: { unaccounted: number; leak?: unknown }): Finding[] {
+  const { unaccounted, leak } = descriptors
+  const look = { command: 'spacedrive fds', root: false }
+  if (leak !== undefined && leak !== null && leak !== false) {
+    const { holder } = leak as { holder?: unknown }
+    const whose = typeof holder === 'string' ? `; most likely by ${holder}` : ''
+    return [warning('LEAK', `${plural(unaccounted, 'descriptor')} of the daemon ${unaccounted === 1 ? 'is' : 'are'} nobody's, and they grow${whose}`, look)] // prettier-ignore
+  }
+  if (unaccounted === 0) return []
+  return [hint('UNACCOUNTED', `${plural(unaccounted, 'descriptor')} of the daemon ${unaccounted === 1 ? 'has' : 'have'} no known holder`, look)] // prettier-ignore
+}
+
+function watchFindings({ watches, written }: Seen): Finding[] {
+  if (!watches) return []
+  const { instances, instancesMax, watches: used, watchesMax } = watches
+  const found: Finding[] = []
+  const settings = { 'fs.inotify.max_user_watches': Math.max(524_288, 2 * watchesMax), 'fs.inotify.max_user_instances': Math.max(1_024, 2 * instancesMax) } // prettier-ignore
+  const mend = pending(sysctl('watches', settings), written)
+  if (instances >= instancesMax * WATCHES_NEAR) found.push(warning('INOTIFY_INSTANCES', `${grouped(instances)} of ${grouped(instancesMax)} inotify instances of this user are taken; past that a watcher is told "too many open files"`, mend)) // prettier-ignore
+  if (used >= watchesMax * WATCHES_NEAR) found.push(warning('INOTIFY_WATCHES', `${grouped(used)} of ${grouped(watchesMax)} inotify watches of this user are taken; past that a watcher is told "no space left on device"`, mend)) // prettier-ignore
+  return found
+}
+
+function leftoverFindings({ leftovers }: Seen): Finding[] {
+  const found: Finding[] = []
+  const left = (code: string, path: string, what: string) =>
+    found.push(hint(code, `${what}: the next start removes it by itself`, { command: `rm ${quoted(path)}`, remove: path, root: false })) // prettier-ignore
+  if (leftovers.socket) left('STALE_SOCKET', leftovers.socket, 'a daemon that was killed left its socket, and nobody listens there') // prettier-ignore
+  if (leftovers.state) left('STALE_STATE', leftovers.state, 'a daemon that was killed left its state file, and its lock is free') // prettier-ignore
+  return found
+}
+
+function directoryFindings({ directory, machine }: Seen): Finding[] {
+  const { path, exists, mode, uid, writable, freeBytes, freeInodes } = directory
+  if (!exists) return []
+  const found: Finding[] = []
+  const { person } = machine
+  if (uid !== person.uid) found.push(warning('DIRECTORY_OWNER', `the data directory belongs to another user (${uid})`, { command: `sudo chown -R ${person.user} ${quoted(path)}`, root: true })) // prettier-ignore
+  else if ((mode & 0o077) !== 0) found.push(warning('DIRECTORY_MODE', `others may enter the data directory (mode ${(mode & 0o777).toString(8)})`, { command: `chmod 700 ${quoted(path)}`, secure: path, root: false })) // prettier-ignore
+  if (!writable) found.push(problem('DIRECTORY_READ_ONLY', 'the data directory cannot be written', { command: `ls -ld ${quoted(path)}\nfindmnt --target ${quoted(path)}`, root: false })) // prettier-ignore
+  if (freeBytes !== null && freeBytes < LIMITS.doctorFreeBytesMin) found.push(warning('DISK_SPACE', `the disk of the data directory has ${bytes(freeBytes)} left`, { command: `df -h ${quoted(path)}`, root: false })) // prettier-ignore
+  if (freeInodes !== null && freeInodes < LIMITS.doctorFreeInodesMin) found.push(warning('DISK_INODES', `the disk of the data directory has room for ${plural(freeInodes, 'more file')}`, { command: `df -i ${quoted(path)}`, root: false })) // prettier-ignore
+  return found
+}
+
+function nativeFindings({ daemon, nativeProblem }: Seen): Finding[] {
+  const build = { command: 'node scripts/native.mjs   # in the directory of the package', root: false }
+  if (daemon?.status?.native === false) return [warning('NATIVE_OFF', 'the daemon runs without its native addon: holders are named less exactly, and its limit is raised by prlimit only', build)] // prettier-ignore
+  return nativeProblem === null || daemon ? [] : [hint('NATIVE_OFF', `the native addon is ${nativeProblem.split(';')[0]}`, build)] // prettier-ignore
+}
+
+function problem(code: string, message: string, mend: Mend): Finding {
+  return { code, severity: 'problem', message, mend }
+}
+
+function warning(code: string, message: string, mend: Mend): Finding {
+  return { code, severity: 'warning', message, mend }
+}
+
+function hint(code: string, message: string, mend: Mend): Finding {
+  return { code, severity: 'hint', message, mend }
+}
