@@ -35,7 +35,7 @@ const OPERATIONS = {
   'libraries.info': ['What a library holds.', '[Library](#library) with its counts'],
   'libraries.rename': ['Gives a library another name. Its folder keeps the old one.', '`{id, name, path}`'],
   'libraries.open': [
-    'Opens a library now instead of at its first use. Also tries one again that was listed with a problem.',
+    'Opens a library now instead of at its first use. Also tries one again that was listed with a problem; one whose disk failed is read through first.',
     '`{id, name, path, open: true}`',
   ],
   'libraries.close': [
@@ -161,6 +161,7 @@ const SHAPES = {
       ['location?', 'string', 'Id.'],
       ['createdAt, startedAt?, finishedAt?', 'string', 'ISO 8601, UTC.'],
       ['error?', 'error', 'Of a failed job.'],
+      ['waiting?', 'error', 'Why a queued job that had begun stands in line again; it goes on by itself.'],
     ],
   },
   Status: {
@@ -218,6 +219,7 @@ const EVENTS = {
   'library.renamed': ['name', ''],
   'library.closed': ['', 'On request, idle, or to make room for another.'],
   'library.deleted': ['', ''],
+  'library.failed': ['error', 'Its disk failed: it was closed, and opens again when `libraries.open` asks for it.'],
   'location.added': ['location, path', ''],
   'location.removed': ['location', 'Its entries are gone.'],
   'location.changed': ['location', 'Its name.'],
@@ -259,7 +261,8 @@ const BOUNDS = {
 /** All codes, in the order of the source: the table itself is not exported. */
 export function errorCodes() {
   const source = readFileSync(join(ROOT, 'dist', 'src', 'base', 'errors.js'), 'utf8')
-  const codes = [...source.matchAll(/^ {4}([A-Z_]+): \{/gm)].map(([, code]) => code)
+  const [table] = /const ERRORS = \{[^]*?\n\}/.exec(source)
+  const codes = [...table.matchAll(/^ {4}([A-Z_]+): \{/gm)].map(([, code]) => code)
   assert(codes.length > 0 && codes.every(isErrorCode), 'the codes stand in errors.js as they did')
   return codes
 }
@@ -459,7 +462,7 @@ Parameters are an object; an unknown key is an error. A batch is answered in its
 | −32601 | No such method. |
 | −32602 | Wrong parameters; the message names the first one. |
 
-All others have the code −32000 and \`data: {code, hint, retryable, retryAfterMs?}\` with a code of [Errors](#errors).
+All others have the code −32000 and \`data: {code, hint, retryable, retryAfterMs?, class?}\` with a code of [Errors](#errors). \`class\` names what is full: a class of the budget (\`control\`, \`clients\`, \`libraries\`, \`jobs\`, \`watches\`), or by the system's word \`process\`, \`machine\` or \`threads\`.
 
 ## WebSocket
 
@@ -469,7 +472,7 @@ Messages are text, each a request, a batch or a notification as above; answers c
 
 A result with \`cursor\` has more: ask again with the same parameters and that cursor. Entries that stay as they are come exactly once, whatever is added between two pages.`
 
-const OPERATIONS_INTRODUCTION = `Errors that an operation shares with others are told here once. Any: \`STARTING\`, \`DRAINING\`, \`TIMEOUT\`, \`INTERNAL\`. All but \`core.*\`, on a connection that sits on a control slot: \`CONNECTION_LIMIT\`. Those that take \`library\`: \`LIBRARY_NOT_FOUND\`, \`LIBRARY_LOCKED\`, \`LIBRARY_DAMAGED\`, \`LIBRARY_NEWER\`. Those and \`libraries.create\`: \`BUDGET_EXHAUSTED\`, \`SHARD_BUSY\`, \`SHARD_LOST\`, \`READ_ONLY\`, \`DISK_FULL\`.
+const OPERATIONS_INTRODUCTION = `Errors that an operation shares with others are told here once. Any: \`STARTING\`, \`DRAINING\`, \`TIMEOUT\`, \`INTERNAL\`. All but \`core.*\`, on a connection that sits on a control slot: \`CONNECTION_LIMIT\`. Those that take \`library\`: \`LIBRARY_NOT_FOUND\`, \`LIBRARY_LOCKED\`, \`LIBRARY_DAMAGED\`, \`LIBRARY_NEWER\`, \`DISK_FAILED\`. Those and \`libraries.create\`: \`BUDGET_EXHAUSTED\`, \`SHARD_BUSY\`, \`SHARD_LOST\`, \`READ_ONLY\`, \`DISK_FULL\`.
 
 A request to a library that is closed opens it.`
 

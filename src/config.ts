@@ -1,7 +1,7 @@
 // The daemon's settings: defaults < config.json < environment < flags. Each source is checked once, the result frozen.
 import { readFileSync } from 'node:fs'
 import { z } from './base/zod.js'
-import { errnoOf, SpacedriveError } from './base/errors.js'
+import { errnoOf, fromSystem, SpacedriveError } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
 import { dataDirOf, instanceOf, paths, type Environment, type Place } from './base/places.js'
 
@@ -141,6 +141,7 @@ function readConfigFile(path: string): Settings {
     text = readFileSync(path, 'utf8')
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return {}
+    if (fromSystem(error).code === 'BUDGET_EXHAUSTED') throw fromSystem(error)
     if (errnoOf(error) === 'EACCES') {
       const hint = 'Name a directory of your own with --data-dir, or mend the permissions of this one.'
       throw new SpacedriveError('BAD_CONFIG', `the data directory may not be read by this user: ${path}`, {

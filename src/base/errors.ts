@@ -76,6 +76,11 @@ const ERRORS = {
     retryable: true,
     hint: 'The library cannot be written: check the permissions and mount options of the data directory.',
   },
+  DISK_FAILED: {
+    status: 500,
+    retryable: false,
+    hint: 'Nothing was deleted. Look at the disk (`dmesg`), copy the folder of the library, then `spacedrive library open`, which checks it first.',
+  },
   LIMIT_TOO_LOW: {
     status: 500,
     retryable: false,
@@ -101,6 +106,12 @@ const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS
 
+/**
+ * What is full where something is: a class of the budget; or, by the system's word, the limit of this process, the files of
+ * the whole machine, or the threads this user may have.
+ */
+export type Full = 'control' | 'clients' | 'libraries' | 'jobs' | 'watches' | 'process' | 'machine' | 'threads'
+
 /** An error as plain data: what crosses threads and sockets. */
 export interface WireError {
   readonly code: ErrorCode
@@ -108,11 +119,13 @@ export interface WireError {
   readonly hint: string
   readonly retryable: boolean
   readonly retryAfterMs?: number
+  readonly class?: Full
 }
 
 export interface SpacedriveErrorOptions extends ErrorOptions {
   hint?: string
   retryAfterMs?: number
+  class?: Full
 }
 
 export class SpacedriveError extends Error {
@@ -120,12 +133,14 @@ export class SpacedriveError extends Error {
   readonly code: ErrorCode
   readonly hint: string
   readonly retryAfterMs: number | undefined
+  readonly class: Full | undefined
 
   constructor(code: ErrorCode, message: string, options?: SpacedriveErrorOptions) {
     super(message, options)
     this.code = code
     this.hint = options?.hint ?? ERRORS[code].hint
     this.retryAfterMs = options?.retryAfterMs
+    this.class = options?.class
   }
 
   get retryable(): boolean {
@@ -143,47 +158,106 @@ export function isErrorCode(value: unknown): value is ErrorCode {
 
 /** Anything thrown, as plain data. What is not ours becomes INTERNAL and keeps its message. */
 export function toWire(error: unknown): WireError {
-  const known = error instanceof SpacedriveError ? error : fromSystem(error)
+  const known = fromSystem(error)
   return {
     code: known.code,
     message: known.message,
     hint: known.hint,
     retryable: known.retryable,
     ...(known.retryAfterMs === undefined ? {} : { retryAfterMs: known.retryAfterMs }),
+    ...(known.class === undefined ? {} : { class: known.class }),
   }
 }
 
 export function fromWire(wire: WireError): SpacedriveError {
-  const options = wire.retryAfterMs === undefined ? {} : { retryAfterMs: wire.retryAfterMs }
   return new SpacedriveError(isErrorCode(wire.code) ? wire.code : 'INTERNAL', wire.message, {
     hint: wire.hint,
-    ...options,
+    ...(wire.retryAfterMs === undefined ? {} : { retryAfterMs: wire.retryAfterMs }),
+    ...(wire.class === undefined ? {} : { class: wire.class }),
   })
 }
 
-/** Errors of the system calls, told apart by errno; a resource error is never taken for absence. */
+/** Errors of the system calls, told apart by errno and by which call met it; a resource error is never taken for absence. */
 export function fromSystem(error: unknown): SpacedriveError {
   if (error instanceof SpacedriveError) return error
-  const errno = errnoOf(error)
   const message = error instanceof Error ? error.message : String(error)
-  switch (errno) {
-    case 'EMFILE':
-      return new SpacedriveError('BUDGET_EXHAUSTED', `this process has no descriptor left: ${message}`, {
-        cause: error,
-      })
-    case 'ENFILE':
-      return new SpacedriveError('BUDGET_EXHAUSTED', `the whole machine has no descriptor left: ${message}`, {
-        cause: error,
-        hint: 'Other programs hold the descriptors of this machine (fs.file-max); close some of them.',
-      })
-    case 'ENOSPC':
-    case 'EDQUOT':
-      return new SpacedriveError('DISK_FULL', message, { cause: error })
-    case 'EROFS':
-      return new SpacedriveError('READ_ONLY', message, { cause: error })
-    default:
-      return new SpacedriveError('INTERNAL', message, { cause: error })
-  }
+  const cause = causeOf(errnoOf(error) ?? '', error)
+  if (!cause) return new SpacedriveError('INTERNAL', message, { cause: error })
+  const { code, words, ...more } = cause
+  return new SpacedriveError(code, words === undefined ? message : `${words}: ${message}`, { cause: error, ...more })
+}
+
+interface Cause {
+  readonly code: ErrorCode
+  readonly words?: string
+  readonly hint?: string
+  readonly class?: Full
+}
+
+function causeOf(errno: string, error: unknown): Cause | undefined {
+  if (errno === 'ERR_WORKER_INIT_FAILED') return threadCause(String((error as Error).message))
+  const syscall = (error as { syscall?: unknown } | null)?.syscall
+  // Said by inotify, these two mean something else than by any other call.
+  if (syscall === 'watch' && Object.hasOwn(WATCH_CAUSES, errno)) return WATCH_CAUSES[errno]
+  return Object.hasOwn(CAUSES, errno) ? CAUSES[errno] : undefined
+}
+
+/** Node says of a thread that could not start only which errno it met. */
+function threadCause(message: string): Cause | undefined {
+  const errno = /\bE[A-Z]+\b/.exec(message.replace('ERR_WORKER_INIT_FAILED', ''))?.[0] ?? ''
+  return errno === 'EAGAIN' || errno === 'ENOMEM' ? THREADS : CAUSES[errno]
+}
+
+const FORBIDDEN: Cause = {
+  code: 'READ_ONLY',
+  words: 'this user may not',
+  hint: 'Look at the owner and the permissions of what is named; the daemon and its data belong to one user.',
+}
+
+const CAUSES: Readonly<Record<string, Cause>> = {
+  EMFILE: { code: 'BUDGET_EXHAUSTED', words: 'this process has no descriptor left', class: 'process' },
+  ENFILE: {
+    code: 'BUDGET_EXHAUSTED',
+    words: 'the whole machine has no descriptor left',
+    hint: 'Other programs hold the descriptors of this machine: close some of them, or raise fs.file-max with `sysctl`.',
+    class: 'machine',
+  },
+  ENOSPC: { code: 'DISK_FULL', words: 'the disk is full' },
+  EDQUOT: {
+    code: 'DISK_FULL',
+    words: 'the quota of this user is used up',
+    hint: 'Delete something of this user on that disk, or have the quota raised (`quota` shows it); nothing was lost.',
+  },
+  EROFS: {
+    code: 'READ_ONLY',
+    words: 'the file system is read-only',
+    hint: 'See why it was mounted read-only (`dmesg`) and mount it writable again; work goes on by itself then.',
+  },
+  EACCES: FORBIDDEN,
+  EPERM: FORBIDDEN,
+  EIO: { code: 'DISK_FAILED', words: 'the disk reported an error' },
+}
+
+const WATCH_CAUSES: Readonly<Record<string, Cause>> = {
+  EMFILE: {
+    code: 'BUDGET_EXHAUSTED',
+    words: 'this user has no inotify instance left',
+    hint: 'Raise it with `sudo sysctl fs.inotify.max_user_instances=1024`; descriptors are not what is missing.',
+    class: 'watches',
+  },
+  ENOSPC: {
+    code: 'BUDGET_EXHAUSTED',
+    words: 'this user has no inotify watch left',
+    hint: 'Raise it with `sudo sysctl fs.inotify.max_user_watches=1048576`; the disk is not what is full.',
+    class: 'watches',
+  },
+}
+
+const THREADS: Cause = {
+  code: 'BUDGET_EXHAUSTED',
+  words: 'no further thread can be started',
+  hint: 'Try again shortly; `ulimit -u`, the pids limit of the container, or memory is used up.',
+  class: 'threads',
 }
 
 export function errnoOf(error: unknown): string | undefined {

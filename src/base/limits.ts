@@ -82,6 +82,8 @@ export const LIMITS = {
   librariesEvictedMax: 4_096,
   /** A job that waited this long under high pressure may take what its class is guaranteed: nobody else could use that. */
   jobPressureWaitMs: 60_000,
+  /** Pages of the write-ahead log (16 MB) past which a commit also takes them into the database. */
+  walFramesMax: 4_000,
   /** SQLite waits this long for a lock that another process holds. */
   busyMs: 2_000,
 

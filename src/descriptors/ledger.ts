@@ -181,7 +181,7 @@ export class Ledger {
     throw new SpacedriveError(
       'BUDGET_EXHAUSTED',
       `${by.holder} needs ${count} descriptors of the class "${descriptorClass}": ${used} of ${ceiling} are in use${waited}`,
-      { retryAfterMs: 1000 },
+      { retryAfterMs: 1000, class: descriptorClass },
     )
   }
 

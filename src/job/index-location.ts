@@ -140,7 +140,7 @@ function emptied(location: Location): SpacedriveError {
 /** The index stays as it is: an unmounted disk is not an empty one. */
 function unreadable(location: Location, error: unknown): SpacedriveError {
   const known = fromSystem(error)
-  if (known.code !== 'INTERNAL') return known
+  if (known.code === 'BUDGET_EXHAUSTED' || known.code === 'PATH_REFUSED') return known
   return new SpacedriveError('PATH_REFUSED', `${printable(location.path)} cannot be read: ${known.message}`, {
     cause: error,
     hint: 'Mount or restore the directory and rescan; its index is kept as it was.',

@@ -1,8 +1,9 @@
 // Runs the jobs of one thread: a few at a time, the others wait in their libraries' databases.
-import { SpacedriveError, toWire } from '../base/errors.js'
+import { SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Applied } from '../library/apply.js'
 import type { RunningJob } from '../descriptors/names.js'
+import { fromSqlite } from '../library/cause.js'
 import type { Library } from '../library/library.js'
 import type { Location } from '../library/locations.js'
 import type { Pool } from '../library/pool.js'
@@ -41,6 +42,8 @@ export class Runner {
   readonly #setup: RunnerSetup
   readonly #waiting: Waiting[] = []
   readonly #running = new Map<string, Running>()
+  /** What jobs were put back in line for, told once and not at every try. */
+  readonly #reasons = new Map<string, string>()
   #stopped = false
   /** Since when the line stands still because of pressure. */
   #heldUpSince: number | null = null
@@ -80,7 +83,8 @@ export class Runner {
     await running?.ended
     // It may have come to its end before it saw the signal.
     const now = library.jobs.get(job).state
-    if (now === 'queued' || now === 'running' || now === 'paused') library.jobs.setState(job, reason)
+    if (now === 'queued' || now === 'running' || now === 'paused')
+      library.write(() => library.jobs.setState(job, reason))
     this.#mark(library)
     return this.#tell(library, job)
   }
@@ -88,7 +92,7 @@ export class Runner {
   resume(library: Library, job: string): JobItem {
     const { state } = library.jobs.get(job)
     if (state !== 'paused') throw new SpacedriveError('JOB_STATE', `the job is ${state}, only a paused one can go on`)
-    library.jobs.setState(job, 'queued')
+    library.write(() => library.jobs.setState(job, 'queued'))
     this.takeUp(library)
     return this.#tell(library, job)
   }
@@ -156,7 +160,7 @@ export class Runner {
     const { state } = library.jobs.get(job)
     if (state !== 'queued' && state !== 'running') return
     try {
-      library.jobs.setState(job, 'running')
+      library.write(() => library.jobs.setState(job, 'running'))
       this.#tell(library, job)
       running.on = workOf(library, job)
       await indexLocation({
@@ -171,21 +175,34 @@ export class Runner {
         },
         breathe: this.#setup.breathe,
       })
-      if (!signal.aborted) library.jobs.setState(job, 'done')
+      if (!signal.aborted) library.write(() => library.jobs.setState(job, 'done'))
+      this.#reasons.delete(job)
     } catch (error) {
-      const wire = toWire(error)
-      log('warn', `job ${job} of library "${library.name}": ${wire.message}`, { code: wire.code })
-      if (signal.aborted) return
-      if (wire.code === 'BUDGET_EXHAUSTED' || wire.code === 'SHARD_LOST') {
-        library.jobs.setState(job, 'queued')
-        this.#again({ library: library.id, job })
-        // On a full disk this fails too: then the run as a whole is tried again, until there is space.
-      } else library.write(() => library.jobs.setState(job, 'failed', wire))
+      const wire = toWire(fromSqlite(error, library.path))
+      if (this.#reasons.get(job) !== wire.code)
+        log('warn', `job ${job} of library "${library.name}": ${wire.message}`, { code: wire.code })
+      // Where the disk failed it goes on when the library is opened again.
+      if (signal.aborted || library.failure) return
+      if (wire.retryable) this.#wait(library, job, wire)
+      else library.write(() => library.jobs.setState(job, 'failed', wire))
     } finally {
       told.stop()
       changes.flush()
-      this.#mark(library)
-      this.#tell(library, job)
+      if (!library.failure) {
+        this.#mark(library)
+        this.#tell(library, job)
+      }
+    }
+  }
+
+  /** For lack of descriptors, threads or space no job fails: it stands in line again, with the reason. */
+  #wait(library: Library, job: string, why: WireError): void {
+    this.#reasons.set(job, why.code)
+    this.#again({ library: library.id, job })
+    try {
+      library.write(() => library.jobs.wait(job, why))
+    } catch {
+      // On a full disk it stays `running` in the database, which is as good: a start takes it up as well.
     }
   }
 
@@ -198,8 +215,13 @@ export class Runner {
     }, AGAIN_MS).unref()
   }
 
+  /** A hint for the next start, without which everything goes on until then. */
   #mark(library: Library): void {
-    library.markUnfinished(library.jobs.unfinished().length > 0)
+    try {
+      library.markUnfinished(library.jobs.unfinished().length > 0)
+    } catch (error) {
+      this.#setup.log('warn', `library "${library.name}": ${toWire(error).message}`)
+    }
   }
 
   #tell(library: Library, job: string): JobItem {

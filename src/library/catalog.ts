@@ -2,8 +2,10 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { SpacedriveError, toWire, type WireError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
 import { openConnection } from './connection.js'
-import { filesOf, FOLDER_ENDING, readLibraryJson } from './folder.js'
+import { diskFailed, filesOf, FOLDER_ENDING, readLibraryJson, requireDatabase } from './folder.js'
+import { holdLock } from './lock.js'
 
 export interface Cataloged {
   readonly id: string
@@ -15,41 +17,77 @@ export interface Cataloged {
   readonly problem?: WireError
 }
 
-/** Reads every `library.json`; one that is damaged is listed with its problem, and touched no further. */
+/**
+ * Reads every `library.json`; one that is damaged is listed with its problem, and touched no further.
+ *
+ * @throws BUDGET_EXHAUSTED when descriptors do not come back: a library that could not be looked at is not called damaged
+ */
 export function readCatalog(libraries: string): Cataloged[] {
   mkdirSync(libraries, { recursive: true, mode: 0o700 })
   const found: Cataloged[] = []
   for (const name of readdirSync(libraries).sort()) {
     // What a crash left of a library that was being created; nobody was told of it.
     if (name.startsWith('.new-')) rmSync(join(libraries, name), { recursive: true, force: true })
-    else if (name.endsWith(FOLDER_ENDING)) found.push(readFolder(join(libraries, name)))
+    else if (name.endsWith(FOLDER_ENDING)) found.push(patiently(() => readFolder(join(libraries, name))))
   }
   return withoutTwins(found)
 }
 
+/** A lack of descriptors passes, or it is the start that fails; nothing is kept of it. */
+function patiently<T>(look: () => T): T {
+  const end = performance.now() + LIMITS.libraryLeaseWaitMs
+  for (;;) {
+    try {
+      return look()
+    } catch (error) {
+      if (!isShortage(error) || performance.now() > end) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LIMITS.libraryRoomAgainMs)
+    }
+  }
+}
+
+function isShortage(error: unknown): boolean {
+  return toWire(error).code === 'BUDGET_EXHAUSTED'
+}
+
 function readFolder(path: string): Cataloged {
-  const unfinished = existsSync(filesOf(path).unfinished)
+  const { unfinished, failed } = filesOf(path)
   try {
     const { id, name } = readLibraryJson(path)
-    return { id, name, path, unfinished }
+    if (existsSync(failed)) return { id, name, path, unfinished: false, problem: toWire(diskFailed(path)) }
+    return { id, name, path, unfinished: existsSync(unfinished) }
   } catch (error) {
+    if (isShortage(error)) throw error
     return { ...identityInside(path), path, unfinished: false, problem: toWire(error) }
   }
 }
 
 /** The database knows its id and name too, so that a client who asks for a damaged library by id is told the truth. */
 function identityInside(path: string): { id: string; name: string } {
-  const fallback = basename(path, FOLDER_ENDING)
+  const fallback = { id: basename(path, FOLDER_ENDING), name: basename(path, FOLDER_ENDING) }
   try {
-    const connection = openConnection(filesOf(path).database)
+    requireDatabase(path)
+    // Another process may use it: then it is not for us to open.
+    const lock = holdLock(filesOf(path).lock)
+    if (!lock) return fallback
     try {
-      const get = connection.prepare<[string], string>('SELECT value FROM meta WHERE key = ?').pluck()
-      return { id: get.get('id') ?? fallback, name: get.get('name') ?? fallback }
+      return readIdentity(path, fallback)
     } finally {
-      connection.close()
+      lock.release()
     }
-  } catch {
-    return { id: fallback, name: fallback }
+  } catch (error) {
+    if (isShortage(error)) throw error
+    return fallback
+  }
+}
+
+function readIdentity(path: string, fallback: { id: string; name: string }): { id: string; name: string } {
+  const connection = openConnection(filesOf(path).database)
+  try {
+    const get = connection.prepare<[string], string>('SELECT value FROM meta WHERE key = ?').pluck()
+    return { id: get.get('id') ?? fallback.id, name: get.get('name') ?? fallback.name }
+  } finally {
+    connection.close()
   }
 }
 

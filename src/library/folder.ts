@@ -3,6 +3,7 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -14,6 +15,7 @@ import {
 import { join } from 'node:path'
 import { z, type Infer } from '../base/zod.js'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
+import { filesOfDatabase, fromSqlite, noFile } from './cause.js'
 import { openConnection } from './connection.js'
 import { migrate } from './schema.js'
 
@@ -37,6 +39,8 @@ export function filesOf(folder: string) {
     lock: join(folder, 'lock'),
     /** There while jobs wait or run, so that a start finds them without opening every library. */
     unfinished: join(folder, 'jobs.unfinished'),
+    /** There since the disk failed under the library, until somebody has it opened and checked. */
+    failed: join(folder, 'disk.failed'),
   }
 }
 
@@ -46,14 +50,13 @@ export function readLibraryJson(folder: string): LibraryJson {
   const damaged = (why: string) => new SpacedriveError('LIBRARY_DAMAGED', `${path} ${why}`)
   let text: string
   try {
-    const stat = statSync(path)
-    // Reading a pipe would wait for ever.
-    if (!stat.isFile() || stat.size > JSON_BYTES_MAX) throw damaged('is not a file of a library')
+    const why = noFile(path)
+    if (why) throw damaged(why)
+    if (statSync(path).size > JSON_BYTES_MAX) throw damaged('is not a file of a library')
     text = readFileSync(path, 'utf8')
   } catch (error) {
     const errno = errnoOf(error)
     if (errno === 'ENOENT' || errno === 'ENOTDIR') throw damaged('is missing')
-    if (errno === 'EACCES') throw new SpacedriveError('READ_ONLY', `${path} may not be read by this user`)
     throw fromSystem(error)
   }
   let value: unknown
@@ -72,17 +75,25 @@ export function readLibraryJson(folder: string): LibraryJson {
 
 /**
  * SQLite takes an empty file for a new database, and throws away the -wal beside it: what a library is made of is there
- * from its creation on.
+ * from its creation on. Nor is any of its files a pipe, which could hold up the thread, or a link, which leads to another.
  *
  * @throws LIBRARY_DAMAGED
  */
 export function requireDatabase(folder: string): void {
   const path = filesOf(folder).database
-  const damaged = (why: string) => new SpacedriveError('LIBRARY_DAMAGED', `${path} ${why}`)
+  const damaged = (file: string, why: string) => new SpacedriveError('LIBRARY_DAMAGED', `${file} ${why}`)
+  for (const each of filesOfDatabase(path)) {
+    const why = noFile(each)
+    if (why) throw damaged(each, why)
+  }
   const stat = statSync(path, { throwIfNoEntry: false })
-  if (!stat) throw damaged('is missing')
-  if (!stat.isFile()) throw damaged('is not a file')
-  if (stat.size === 0) throw damaged('is empty')
+  if (!stat) throw damaged(path, 'is missing')
+  if (stat.size === 0) throw damaged(path, 'is empty')
+}
+
+/** What is said of a library whose disk failed, until somebody has it opened and checked. */
+export function diskFailed(folder: string): SpacedriveError {
+  return new SpacedriveError('DISK_FAILED', `the disk failed under ${folder}, and it was not checked since`)
 }
 
 /** Whole or not at all: written aside, then renamed. */
@@ -117,14 +128,24 @@ export function createFolder(libraries: string, id: string, name: string): strin
     writeLibraryJson(aside, { id, name, createdAt: new Date().toISOString() })
     return moveTo(aside, () => freeFolder(libraries, name))
   } catch (error) {
-    if (!existsSync(libraries)) {
+    if (!lstatSync(libraries, { throwIfNoEntry: false })) {
       throw new SpacedriveError('READ_ONLY', `${libraries} is not there any more`, {
         cause: error,
         hint: 'The data directory was moved or deleted under the running daemon: put it back, or stop the daemon.',
       })
     }
+    const known = fromSqlite(error, filesOf(aside).database)
+    sweep(aside)
+    throw known
+  }
+}
+
+/** What nobody was told of. To list it takes a descriptor; where there is none, the next start sweeps. */
+function sweep(aside: string): void {
+  try {
     rmSync(aside, { recursive: true, force: true })
-    throw fromSystem(error)
+  } catch {
+    // It is in nobody's way.
   }
 }
 

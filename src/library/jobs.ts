@@ -34,6 +34,8 @@ export interface Progress {
 export class Jobs {
   readonly #library: string
   readonly #connection: Connection
+  /** Why jobs that had begun stand in line again. Only in memory: on a full disk nothing else can be noted. */
+  readonly #waiting = new Map<string, WireError>()
   readonly #byId
   readonly #progress
 
@@ -96,7 +98,17 @@ export class Jobs {
     this.#progress.run(checkpoint, done, fraction, failures.length, failures.length, kept, id)
   }
 
+  /** What a job met is no fault of its own and will pass. */
+  wait(id: string, why: WireError): void {
+    try {
+      this.setState(id, 'queued')
+    } finally {
+      this.#waiting.set(id, why)
+    }
+  }
+
   setState(id: string, state: JobState, error?: WireError): void {
+    this.#waiting.delete(id)
     const finished = state === 'done' || state === 'failed' || state === 'cancelled'
     this.#connection
       .prepare(
@@ -118,11 +130,12 @@ export class Jobs {
 
   item(row: JobRow): JobItem {
     const time = (at: number) => new Date(at).toISOString()
+    const waiting = this.#waiting.get(row.id)
     return {
       id: row.id,
       library: this.#library,
       kind: row.kind,
-      state: row.state,
+      state: waiting ? 'queued' : row.state,
       progress: {
         done: row.done,
         unit: 'entries',
@@ -136,6 +149,7 @@ export class Jobs {
       ...(row.started_at === null ? {} : { startedAt: time(row.started_at) }),
       ...(row.finished_at === null ? {} : { finishedAt: time(row.finished_at) }),
       ...(row.error === null ? {} : { error: JSON.parse(row.error) as WireError }),
+      ...(waiting ? { waiting } : {}),
     }
   }
 

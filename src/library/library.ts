@@ -6,12 +6,14 @@ import { LIMITS } from '../base/limits.js'
 import type { Lease, Ledger } from '../descriptors/ledger.js'
 import { ENTRY_KINDS } from '../protocol/operations.js'
 import type { FileItem, LibraryInfo } from '../protocol/messages.js'
+import { markLive, type LiveFiles } from '../scan/guard.js'
 import { encodeName } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
 import { Applier } from './apply.js'
-import { openConnection, fromSqlite, type Connection } from './connection.js'
+import { fromSqlite } from './cause.js'
+import { openConnection, type Connection } from './connection.js'
 import { Entries, rootName } from './entries.js'
-import { filesOf, readLibraryJson, requireDatabase, writeLibraryJson } from './folder.js'
+import { diskFailed, filesOf, readLibraryJson, requireDatabase, writeLibraryJson } from './folder.js'
 import { Jobs } from './jobs.js'
 import { locationItem, Locations, type Location } from './locations.js'
 import { holdLock, type Lock } from './lock.js'
@@ -41,6 +43,8 @@ export class Library {
   usedAt = performance.now()
   /** Until then another one closes to make room, if there is any. */
   keptUntil = 0
+  /** Set when the disk failed under a write: nothing is done with it any more, and it is closed as soon as may be. */
+  failure: SpacedriveError | null = null
   #name: string
   #reading = false
   readonly #connection: Connection
@@ -50,27 +54,37 @@ export class Library {
   readonly #search: Search
   readonly #readers: Readers
   readonly #lock: Lock
+  readonly #live: LiveFiles
   readonly #lease: Lease
+  readonly #walState
 
   /**
    * @param lease of `PRICES.library` descriptors, the library's from now on; returned on close and on failure
-   * @throws LIBRARY_LOCKED, LIBRARY_DAMAGED, LIBRARY_NEWER, READ_ONLY, DISK_FULL, BUDGET_EXHAUSTED
+   * @param check a person asked for it: also one whose disk failed is opened, once its database was read through
+   * @throws LIBRARY_LOCKED, LIBRARY_DAMAGED, LIBRARY_NEWER, READ_ONLY, DISK_FULL, DISK_FAILED, BUDGET_EXHAUSTED
    */
-  static open(id: string, path: string, ledger: Ledger, lease: Lease): Library {
+  static open(id: string, path: string, ledger: Ledger, lease: Lease, check = false): Library {
     let lock: Lock | null = null
+    let live: LiveFiles | undefined
     let connection: Connection | undefined
     try {
+      const failed = existsSync(filesOf(path).failed)
+      if (failed && !check) throw diskFailed(path)
       const json = readLibraryJson(path)
       if (json.id !== id)
         throw new SpacedriveError('LIBRARY_DAMAGED', `${filesOf(path).json} has another id than ${id}`)
       lock = holdLock(filesOf(path).lock)
       if (!lock) throw new SpacedriveError('LIBRARY_LOCKED', `another process has the library "${json.name}" open`)
       requireDatabase(path)
+      live = markLive(lockedFiles(path))
       connection = openConnection(filesOf(path).database)
+      live.add(lockedFiles(path))
+      if (failed) checkWhole(connection, path)
       migrate(connection, json.name)
-      return new Library(json, path, connection, lock, ledger, lease)
+      return new Library(json, path, connection, { lock, live }, ledger, lease)
     } catch (error) {
       connection?.close()
+      live?.release()
       lock?.release()
       lease.release()
       throw fromSqlite(error, filesOf(path).database)
@@ -81,7 +95,7 @@ export class Library {
     { id, name }: { id: string; name: string },
     path: string,
     connection: Connection,
-    lock: Lock,
+    { lock, live }: { lock: Lock; live: LiveFiles },
     ledger: Ledger,
     lease: Lease,
   ) {
@@ -91,7 +105,9 @@ export class Library {
     this.#connection = connection
     this.#begin = connection.prepare('BEGIN')
     this.#end = connection.prepare('COMMIT')
+    this.#walState = connection.prepare<[], [busy: number, frames: number, checkpointed: number]>(WAL_STATE).raw()
     this.#lock = lock
+    this.#live = live
     this.#lease = lease
     this.#names = new Names(connection)
     this.locations = new Locations(connection)
@@ -130,7 +146,10 @@ export class Library {
   close(): void {
     this.endRead()
     this.#readers.close()
+    // SQLite does the same as it closes, and keeps to itself what went wrong.
+    this.#walCheckpoint(0)
     this.#connection.close()
+    this.#live.release()
     this.#lock.release()
     this.#readers.release()
     this.#lease.release()
@@ -287,15 +306,45 @@ export class Library {
   /** Work that brings its own transactions; what was remembered of one that did not commit is forgotten. */
   commit<T>(work: () => T): T {
     this.endRead()
+    if (this.failure) throw this.failure
     try {
-      return work()
+      const done = work()
+      this.#walCheckpoint(LIMITS.walFramesMax)
+      if (this.failure) throw this.failure
+      return done
     } catch (error) {
       this.#names.forget()
       this.locations.forget()
-      throw fromSqlite(error, filesOf(this.path).database)
+      throw this.#noted(fromSqlite(error, filesOf(this.path).database))
     } finally {
       this.version += 1
     }
+  }
+
+  /**
+   * Takes the write-ahead log into the database once it has so many pages. SQLite would do it by itself, and not say when
+   * the disk failed; any other reason why it could not be done now is tried again after the next commit.
+   */
+  #walCheckpoint(frames: number): void {
+    try {
+      const [, written, checkpointed] = this.#walState.get()!
+      if (written - checkpointed <= frames) return
+      this.#connection.pragma('wal_checkpoint(PASSIVE)')
+    } catch (error) {
+      this.#noted(fromSqlite(error, filesOf(this.path).database))
+    }
+  }
+
+  /** After a failed write nobody knows what the disk holds; the mark outlives this process. */
+  #noted(error: SpacedriveError): SpacedriveError {
+    if (error.code !== 'DISK_FAILED' || this.failure) return error
+    this.failure = error
+    try {
+      mkdirSync(filesOf(this.path).failed, { mode: 0o700 })
+    } catch {
+      // Where not even that can be written, the pool remembers it.
+    }
+    return error
   }
 
   /** Leaves word on disk that a start should open this library and go on; a directory, because that needs no descriptor. */
@@ -305,6 +354,21 @@ export class Library {
     if (unfinished) mkdirSync(mark, { mode: 0o700 })
     else rmdirSync(mark)
   }
+}
+
+const WAL_STATE = 'PRAGMA wal_checkpoint(NOOP)'
+
+/** What SQLite holds locks on; closing a descriptor of -wal does no harm. */
+function lockedFiles(folder: string): string[] {
+  const { database } = filesOf(folder)
+  return [database, `${database}-shm`]
+}
+
+/** @throws LIBRARY_DAMAGED; else the library is as good as before */
+function checkWhole(connection: Connection, folder: string): void {
+  const found = String(connection.pragma('quick_check(1)', { simple: true }))
+  if (found !== 'ok') throw new SpacedriveError('LIBRARY_DAMAGED', `${filesOf(folder).database} is damaged: ${found}`)
+  rmdirSync(filesOf(folder).failed)
 }
 
 function finish<T>(steps: Generator<void, T>): T {

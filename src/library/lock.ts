@@ -1,7 +1,8 @@
 // Locks that are held, not dated: the kernel drops them when their holder dies, however it dies.
-import Database from 'better-sqlite3'
-import { errnoOf } from '../base/errors.js'
-import { fromSqlite } from './connection.js'
+import { errnoOf, SpacedriveError } from '../base/errors.js'
+import { markLive } from '../scan/guard.js'
+import { noFile } from './cause.js'
+import { openProven, type Connection } from './connection.js'
 
 export interface Lock {
   release(): void
@@ -14,20 +15,34 @@ export interface Lock {
  * @returns null when another process or thread holds it
  */
 export function holdLock(path: string): Lock | null {
-  let database: Database.Database | undefined
+  const why = noFile(path)
+  if (why)
+    throw new SpacedriveError('READ_ONLY', `${path} ${why} and cannot be locked`, {
+      hint: 'Move it away: a new lock file is made in its place.',
+    })
+  const live = markLive([path])
   try {
-    database = new Database(path, { timeout: 0 })
-    database.pragma('journal_mode = MEMORY') // no journal file: one descriptor in all
-    database.pragma('locking_mode = EXCLUSIVE')
-    database.exec('BEGIN EXCLUSIVE')
-    // A connection that SQLite demoted to read-only, as it does when an open met EMFILE, begins too and locks nothing.
-    // This write, never committed, fails on one.
-    database.pragma('user_version = 1')
-    const held = database
-    return { release: () => held.close() }
+    const held = openProven(path, { timeout: 0 }, lock)
+    live.add([path])
+    return {
+      release: () => {
+        held.close()
+        live.release()
+      },
+    }
   } catch (error) {
-    database?.close()
-    if (errnoOf(error)?.startsWith('SQLITE_BUSY')) return null
-    throw fromSqlite(error, path)
+    live.release()
+    const cause = (error as Error).cause ?? error
+    if (errnoOf(cause)?.startsWith('SQLITE_BUSY')) return null
+    throw error
   }
+}
+
+function lock(connection: Connection): void {
+  connection.pragma('journal_mode = MEMORY') // no journal file: one descriptor in all
+  connection.pragma('locking_mode = EXCLUSIVE')
+  connection.exec('BEGIN EXCLUSIVE')
+  // A connection that SQLite demoted to read-only, as it does when an open met EMFILE, begins too and locks nothing.
+  // This write, never committed, fails on one.
+  connection.pragma('user_version = 1')
 }

@@ -11,6 +11,8 @@ import { Library } from './library.js'
 export interface PoolObserver {
   opened(library: Library): void
   closed(library: Library): void
+  /** The disk failed under it; it is closed now, and opens again only when a person asks. */
+  failed?(library: Library, why: SpacedriveError): void
 }
 
 export class Pool {
@@ -21,6 +23,8 @@ export class Pool {
   /** In order of use, oldest first. */
   readonly #open = new Map<string, Library>()
   readonly #opening = new Map<string, Promise<Library>>()
+  /** Whose disk failed, until they are opened by `open`. */
+  readonly #failed = new Map<string, SpacedriveError>()
   /** Handed out in this turn of the event loop: whoever asked has yet to begin with them. */
   readonly #handedOut = new Set<Library>()
   /** The last of `#open`: moving it there again would change nothing. */
@@ -50,6 +54,7 @@ export class Pool {
   peek(id: string): Library | undefined {
     const library = this.#open.get(id)
     if (!library) return undefined
+    if (library.failure) throw library.failure
     if (this.#latest !== library) {
       this.#open.delete(id)
       this.#open.set(id, library)
@@ -59,16 +64,22 @@ export class Pool {
     return library
   }
 
-  /** Opens it if need be; callers that ask at the same time share one open. */
-  get(id: string): Promise<Library> {
+  /**
+   * Opens it if need be; callers that ask at the same time share one open.
+   *
+   * @param check a person asked for it: one whose disk failed is checked, and opens if nothing is wrong with it
+   */
+  async get(id: string, check = false): Promise<Library> {
     const library = this.peek(id)
     if (library) {
       this.#keepThisTurn(library)
-      return Promise.resolve(library)
+      return library
     }
+    const failure = this.#failed.get(id)
+    if (failure && !check) throw failure
     let opening = this.#opening.get(id)
     if (!opening) {
-      opening = this.#openLibrary(id).finally(() => this.#opening.delete(id))
+      opening = this.#openLibrary(id, check).finally(() => this.#opening.delete(id))
       this.#opening.set(id, opening)
     }
     return opening
@@ -82,6 +93,14 @@ export class Pool {
       return await work(library)
     } finally {
       library.pins -= 1
+      if (library.failure) this.closeFailed()
+    }
+  }
+
+  /** Libraries whose disk failed are closed when nobody works on them any more. */
+  closeFailed(): void {
+    for (const library of [...this.#open.values()]) {
+      if (library.failure && library.pins === 0) this.#close(library)
     }
   }
 
@@ -161,14 +180,15 @@ export class Pool {
     }
   }
 
-  async #openLibrary(id: string): Promise<Library> {
+  async #openLibrary(id: string, check: boolean): Promise<Library> {
     const path = this.pathOf(id)
     const lease = await this.lease(PRICES.library, { holder: `library ${basename(path, FOLDER_ENDING)}`, path })
     if (this.#closing) {
       lease.release()
       throw new SpacedriveError('DRAINING', 'the daemon is stopping')
     }
-    const library = Library.open(id, path, this.#ledger, lease)
+    const library = Library.open(id, path, this.#ledger, lease, check)
+    this.#failed.delete(id)
     this.#noticeReopened(library)
     this.#open.set(id, library)
     this.#latest = library
@@ -219,5 +239,8 @@ export class Pool {
     if (this.#latest === library) this.#latest = undefined
     library.close()
     this.#observer.closed(library)
+    if (!library.failure) return
+    this.#failed.set(library.id, library.failure)
+    this.#observer.failed?.(library, library.failure)
   }
 }

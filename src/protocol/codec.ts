@@ -75,12 +75,8 @@ function badHint(code: number): string {
 }
 
 function rpcError(wire: WireError): RpcError {
-  const { code, message, hint, retryable, retryAfterMs } = wire
-  return {
-    code: -32000,
-    message,
-    data: { code, hint, retryable, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
-  }
+  const { message, ...data } = wire
+  return { code: -32000, message, data }
 }
 
 /** The text that answers one call. The result is spliced in as it came, never parsed again. */

@@ -56,6 +56,7 @@ export interface JobItem {
   startedAt?: string
   finishedAt?: string
   error?: WireError
+  waiting?: WireError
 }
 
 export interface LibraryItem {

@@ -20,6 +20,7 @@ export const EVENT_TYPES = [
   'library.renamed',
   'library.closed',
   'library.deleted',
+  'library.failed',
   'location.added',
   'location.removed',
   'location.changed',

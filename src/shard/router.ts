@@ -62,6 +62,8 @@ interface Place {
   outgoing: Requests
   know: string[]
   restarts: number
+  /** What the last thread died of, or could not be started for. */
+  why: string
   crashedAt: number
   waitMs: number
 }
@@ -90,6 +92,7 @@ export class Router {
       outgoing: [],
       know: [],
       restarts: 0,
+      why: '',
       crashedAt: -Infinity,
       waitMs: LIMITS.shardRestartMs,
     }))
@@ -284,7 +287,9 @@ export class Router {
       const { problem: _mended, ...rest } = known
       this.#catalog.set(known.id, { ...rest, name: event['name'] as string, open: true })
     } else if (known && event.type === 'library.closed') known.open = false
-    else if (known && event.type === 'library.deleted') this.#catalog.delete(known.id)
+    else if (known && event.type === 'library.failed') {
+      this.#catalog.set(known.id, { ...known, unfinished: false, problem: event['error'] as WireError })
+    } else if (known && event.type === 'library.deleted') this.#catalog.delete(known.id)
     this.#setup.events.publish(event)
   }
 
@@ -304,16 +309,8 @@ export class Router {
       deleted: this.#setup.deleted,
       leftOut: this.#setup.leftOut,
     }
-    const pool = new Piscina({
-      filename: ENTRY,
-      minThreads: 1,
-      maxThreads: 1,
-      idleTimeout: Infinity,
-      maxQueue: 1,
-      // The other modes block the thread's event loop while it waits for a task: timers and ports would stand still.
-      atomics: 'disabled',
-      workerData,
-    })
+    const pool = this.#startThread(place, workerData)
+    if (!pool) return port1.close()
     // A thread that cannot start is no task's failure: without this it would end the process.
     pool.on('error', (error: unknown) => this.#lose(place, pool, toWire(error).message))
     place.pool = pool
@@ -325,10 +322,30 @@ export class Router {
     )
   }
 
+  /** Null when the system lets no thread be started; then it is tried again later, as after a crash. */
+  #startThread(place: Place, workerData: ShardSetup): Piscina | null {
+    try {
+      return new Piscina({
+        filename: ENTRY,
+        minThreads: 1,
+        maxThreads: 1,
+        idleTimeout: Infinity,
+        maxQueue: 1,
+        // The other modes block the thread's event loop while it waits for a task: timers and ports would stand still.
+        atomics: 'disabled',
+        workerData,
+      })
+    } catch (error) {
+      this.#lose(place, null, toWire(error).message)
+      return null
+    }
+  }
+
   /** Its callers get a retryable error, its leases come back, and after a while another thread takes its place. */
-  #lose(place: Place, pool: Piscina, why: string): void {
+  #lose(place: Place, pool: Piscina | null, why: string): void {
     if (place.pool !== pool || this.#closing) return
     this.#setup.log('error', `shard ${place.number} was lost: ${why}`)
+    place.why = why
     const { thread } = place
     place.port?.close()
     place.port = null
@@ -344,8 +361,7 @@ export class Router {
         ? Math.min(2 * place.waitMs, LIMITS.shardRestartMsMax)
         : LIMITS.shardRestartMs
     place.crashedAt = now
-    pool
-      .destroy()
+    Promise.resolve(pool?.destroy())
       .catch(() => null)
       .then(() => {
         const returned = this.#setup.ledger.reclaim(thread)
@@ -409,5 +425,7 @@ export class Router {
 }
 
 function lost(place: Place): SpacedriveError {
-  return new SpacedriveError('SHARD_LOST', `shard ${place.number} is being replaced`, { retryAfterMs: place.waitMs })
+  return new SpacedriveError('SHARD_LOST', `shard ${place.number} is being replaced: ${place.why}`, {
+    retryAfterMs: place.waitMs,
+  })
 }

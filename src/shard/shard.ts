@@ -10,7 +10,7 @@ import { jobMayBegin } from '../descriptors/pressure.js'
 import { PRICES } from '../descriptors/prices.js'
 import { Runner } from '../job/runner.js'
 import { readCatalog } from '../library/catalog.js'
-import { fromSqlite } from '../library/connection.js'
+import { fromSqlite } from '../library/cause.js'
 import { createFolder } from '../library/folder.js'
 import type { Library } from '../library/library.js'
 import { isWithin, locationItem, type Location } from '../library/locations.js'
@@ -59,6 +59,7 @@ export class Shard {
     this.#pool = new Pool(this.#ledger, {
       opened: (library) => this.#opened(library),
       closed: (library) => this.#publish({ type: 'library.closed', library: library.id }),
+      failed: (library, why) => this.#failed(library, why),
     })
     this.#runner = new Runner({
       pool: this.#pool,
@@ -109,6 +110,7 @@ export class Shard {
     const work = read ?? this.#inLibrary[operation]
     if (!work) throw new SpacedriveError('INTERNAL', `${operation} is no operation of a shard`)
     const { library: id } = params as { library: string }
+    if (operation === 'libraries.open') return this.#pool.get(id, true).then((opened) => work(opened, params as never))
     const library = this.#pool.peek(id)
     if (library && read && (this.#several || MANY_READS.has(operation))) {
       this.#reading.add(library)
@@ -248,6 +250,7 @@ export class Shard {
         ENOTDIR: 'is not a directory',
         EACCES: 'may not be read by this user',
         EPERM: 'may not be read by this user',
+        EIO: 'cannot be read: its disk reported an error',
         ELOOP: 'is a loop of symbolic links',
         ENAMETOOLONG: 'is too long',
       }
@@ -275,6 +278,11 @@ export class Shard {
     }
   }
 
+  #failed(library: Library, why: SpacedriveError): void {
+    this.#log('error', `library "${library.name}" was closed, because its disk failed: ${why.message}`)
+    this.#publish({ type: 'library.failed', library: library.id, error: toWire(why) })
+  }
+
   async #removeSlices(library: Library, location: Location): Promise<void> {
     while (!library.removeSlice(location)) await nextTurn()
     this.#publish({ type: 'location.removed', library: library.id, location: location.uid })
@@ -299,6 +307,7 @@ export class Shard {
     const wire = toWire(fromSqlite(error, 'the database of the library'))
     if (wire.code === 'INTERNAL')
       this.#log('error', wire.message, { stack: error instanceof Error ? error.stack : undefined })
+    if (wire.code === 'DISK_FAILED') this.#pool.closeFailed()
     this.#replies.push(number, null, wire)
     this.#flushSoon()
   }
@@ -359,7 +368,7 @@ const IN_LIBRARY: Partial<Record<LibraryOperation, InLibrary>> = {
 /** A library that cannot be opened because of what it is can still go; one that another process uses cannot. */
 function nullIfUnusable(error: unknown): null {
   const { code } = toWire(error)
-  if (code === 'LIBRARY_DAMAGED' || code === 'LIBRARY_NEWER') return null
+  if (code === 'LIBRARY_DAMAGED' || code === 'LIBRARY_NEWER' || code === 'DISK_FAILED') return null
   throw error
 }
 

@@ -32,6 +32,8 @@ interface Slot {
   readonly lease: Lease
   readonly walking: Walking
   idle: NodeJS.Timeout | undefined
+  /** Why the thread could not start. */
+  failure: unknown
 }
 
 export class Tasks {
@@ -52,7 +54,7 @@ export class Tasks {
     this.#log = log
   }
 
-  /** Waits in line for a thread; if none can be had the port is closed, which the other end takes for a lost thread. */
+  /** Waits in line for a thread; if none can be had the other end is told why, or takes the closed port for a lost thread. */
   walk(port: MessagePort, options: WalkRequest): void {
     this.#take()
       .then(async (slot) => {
@@ -62,11 +64,13 @@ export class Tasks {
           this.#giveBack(slot)
         } catch (error) {
           await this.#end(slot)
-          throw error
+          throw slot.failure ?? error
         }
       })
       .catch((error: unknown) => {
-        this.#log(`a walk could not be run: ${toWire(error).message}`)
+        const wire = toWire(error)
+        this.#log(`a walk could not be run: ${wire.message}`)
+        if (wire.code === 'BUDGET_EXHAUSTED') port.postMessage({ error: wire })
         port.close()
       })
       .finally(() => this.#waiting.shift()?.())
@@ -103,13 +107,16 @@ export class Tasks {
       const walking: Walking = { holder: 'task thread', told: newTold() }
       await this.#untilPressureAllows(price)
       const lease = await this.#ledger.acquire('jobs', price, walking, LEASE_WAIT_MS, this.#ended.signal)
-      try {
-        // libuv leaks a descriptor of a loop that it could not open whole (Node 20).
-        proveRoom(PRICES.taskThread + THREAD_PEAK)
-      } catch (error) {
-        lease.release()
-        throw error
-      }
+      return this.#start(lease, walking)
+    } finally {
+      this.#opening -= 1
+    }
+  }
+
+  #start(lease: Lease, walking: Walking): Slot {
+    try {
+      // libuv leaks a descriptor of a loop that it could not open whole (Node 20).
+      proveRoom(PRICES.taskThread + THREAD_PEAK)
       const pool = new Piscina({
         filename: ENTRY,
         minThreads: 1,
@@ -119,13 +126,18 @@ export class Tasks {
         atomics: 'disabled',
         workerData: { ...this.#setup, told: walking.told } satisfies TaskSetup,
       })
-      const slot: Slot = { pool, lease, walking, idle: undefined }
+      const slot: Slot = { pool, lease, walking, idle: undefined, failure: undefined }
       // A thread that cannot start (no descriptor left) would end the process; ended, its pool refuses the walk instead.
-      pool.on('error', () => void this.#end(slot))
+      pool.on('error', (error: unknown) => {
+        slot.failure ??= error
+        void this.#end(slot)
+      })
       this.#slots.add(slot)
       return slot
-    } finally {
-      this.#opening -= 1
+    } catch (error) {
+      // The system lets no thread be started: Node says so at once of threads, and by an event of descriptors.
+      lease.release()
+      throw error
     }
   }
 

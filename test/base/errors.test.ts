@@ -15,13 +15,38 @@ test('errors of the system are told by errno, and a lack of descriptors is never
     ['ENOSPC', 'DISK_FULL', true],
     ['EDQUOT', 'DISK_FULL', true],
     ['EROFS', 'READ_ONLY', true],
-    ['EIO', 'INTERNAL', false],
+    ['EIO', 'DISK_FAILED', false],
+    ['EACCES', 'READ_ONLY', true],
+    ['ENOENT', 'INTERNAL', false],
   ] as const) {
     const error = fromSystem(Object.assign(new Error('made up'), { code: errno }))
     t.is(error.code, code)
     t.is(error.retryable, retryable)
     t.is(errnoOf(error.cause), errno)
   }
+})
+
+test('the same errno means another thing of inotify and of a thread, and what is full is named', (t) => {
+  const made = (code: string, syscall?: string, message = 'made up') =>
+    Object.assign(new Error(message), { code, syscall })
+  const init = (errno: string) => made('ERR_WORKER_INIT_FAILED', undefined, `Worker initialization failure: ${errno}`)
+  for (const [error, full, words] of [
+    [made('EMFILE', 'open'), 'process', /this process/],
+    [made('ENFILE', 'open'), 'machine', /the whole machine/],
+    [made('EMFILE', 'watch'), 'watches', /inotify instance/],
+    [made('ENOSPC', 'watch'), 'watches', /inotify watch/],
+    [init('EMFILE'), 'process', /this process/],
+    [init('ENFILE'), 'machine', /the whole machine/],
+    [init('EAGAIN'), 'threads', /thread/],
+  ] as const) {
+    const wire = toWire(error)
+    t.is(wire.code, 'BUDGET_EXHAUSTED')
+    t.is(wire.class, full)
+    t.regex(wire.message, words)
+    t.notRegex(wire.message + wire.hint, /disk is full/)
+    t.is(fromWire(structuredClone(wire)).class, full)
+  }
+  t.is(toWire(made('ENOSPC', 'write')).code, 'DISK_FULL')
 })
 
 test('whatever is thrown becomes data, and an unknown code becomes INTERNAL', (t) => {

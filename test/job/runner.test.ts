@@ -185,13 +185,42 @@ test.serial('any other failure is the end of the job, with its reason', async (t
   const library = await yard.library()
   yard.walker = async function* () {
     await sleep(1)
-    throw Object.assign(new Error('made up'), { code: 'ENOSPC' })
+    throw new Error('made up')
   }
   const { job } = library.addLocation(yard.stage.tree, undefined)
   yard.runner.takeUp(library)
   await until(t, () => library.jobs.get(job).state === 'failed')
-  t.is(library.jobs.item(library.jobs.get(job)).error?.code, 'DISK_FULL')
+  t.is(library.jobs.item(library.jobs.get(job)).error?.code, 'INTERNAL')
 })
+
+test.serial(
+  'for lack of space, of threads or of a writable disk it waits with the reason, and goes on by itself',
+  async (t) => {
+    for (const [errno, code] of [
+      ['ENOSPC', 'DISK_FULL'],
+      ['EDQUOT', 'DISK_FULL'],
+      ['EROFS', 'READ_ONLY'],
+      ['ENFILE', 'BUDGET_EXHAUSTED'],
+    ] as const) {
+      await using yard = new Yard()
+      plant(yard.stage)
+      const library = await yard.library()
+      yard.walker = async function* () {
+        await sleep(1)
+        throw Object.assign(new Error('made up'), { code: errno })
+      }
+      const { job } = library.addLocation(yard.stage.tree, undefined)
+      const item = () => library.jobs.item(library.jobs.get(job))
+      yard.runner.takeUp(library)
+      await until(t, () => item().waiting?.code === code)
+      t.is(item().state, 'queued')
+      t.is(item().error, undefined)
+      yard.walker = walkHere()
+      await until(t, () => item().state === 'done')
+      t.is(item().waiting, undefined)
+    }
+  },
+)
 
 test.serial('stopping all leaves the job where it is, and another runner goes on with it', async (t) => {
   await using yard = new Yard()

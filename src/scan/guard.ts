@@ -1,0 +1,172 @@
+// What no code of this process may open for itself: the files that SQLite has locked here. Closing any descriptor of such a file
+// drops the locks of the whole process on it, whoever opened it and by whatever name, and then another process may write.
+//
+// Two sets of (device, inode) that all threads share: the files in use by SQLite, and those that somebody reads. Each side
+// marks its own before it looks at the other's, so that of two who come at the same moment at least one gives way.
+import { closeSync, constants, fstatSync, lstatSync, openSync, type BigIntStats, type PathLike } from 'node:fs'
+import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads'
+import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
+import { Marks } from './marks.js'
+import { decodeName, printable } from './names.js'
+
+/** The memory belongs to the process, as the locks do: Node hands it to every thread that is started. */
+const MEMORY = 'spacedrive.guard'
+const LIVE_BUCKETS = 16_384
+const READ_BUCKETS = 4_096
+
+interface Shared {
+  readonly live: SharedArrayBuffer
+  readonly read: SharedArrayBuffer
+}
+
+const shared = (getEnvironmentData(MEMORY) as Shared | undefined) ?? share()
+const live = new Marks(shared.live)
+const read = new Marks(shared.read)
+
+function share(): Shared {
+  const made = { live: Marks.memory(LIVE_BUCKETS), read: Marks.memory(READ_BUCKETS) }
+  setEnvironmentData(MEMORY, made as unknown as Parameters<typeof setEnvironmentData>[1])
+  return made
+}
+
+export interface LiveFiles {
+  /** Files that came to be since; those that are marked already stay so. */
+  add(paths: readonly string[]): void
+  /** After the last descriptor of them is closed. */
+  release(): void
+}
+
+/**
+ * Marks files that SQLite is about to lock, as far as they exist. What a thread that died had marked stays marked: its
+ * files are refused for longer than need be, never for shorter.
+ *
+ * @throws LIBRARY_LOCKED while somebody reads one of them
+ */
+export function markLive(paths: readonly string[]): LiveFiles {
+  const marked = new Set<bigint>()
+  const release = () => {
+    for (const key of marked) live.remove(key)
+    marked.clear()
+  }
+  const add = (more: readonly string[]) => {
+    for (const path of more) {
+      const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
+      if (stat) markOne(keyOf(stat), path, marked)
+    }
+  }
+  try {
+    add(paths)
+  } catch (error) {
+    release()
+    throw error
+  }
+  return { add, release }
+}
+
+function markOne(key: bigint, path: string, marked: Set<bigint>): void {
+  if (marked.has(key)) return
+  if (!live.add(key))
+    throw new SpacedriveError('BUDGET_EXHAUSTED', 'too many libraries are open', { class: 'libraries' })
+  marked.add(key)
+  if (read.has(key)) throw new SpacedriveError('LIBRARY_LOCKED', `${path} is being read, by this or another name of it`)
+}
+
+/** A regular file, open for reading. The lease for its descriptor is the caller's. */
+export interface GuardedFile extends Disposable {
+  readonly fd: number
+  readonly stat: BigIntStats
+  close(): void
+}
+
+/**
+ * The one way in which jobs and the front open a file for its contents: never a link, never what blocks (a pipe) or is no
+ * file, and never what SQLite has locked in this process, whatever its name.
+ *
+ * @throws PATH_REFUSED for those; FILE_NOT_FOUND; BUDGET_EXHAUSTED; DISK_FAILED
+ */
+export function openGuarded(path: string | Buffer): GuardedFile {
+  closeParked()
+  const seen = look(path)
+  const key = keyOf(seen)
+  if (!read.add(key)) throw new SpacedriveError('BUDGET_EXHAUSTED', 'too many files are being read', { class: 'jobs' })
+  try {
+    if (live.has(key)) throw isOurs(path)
+    const fd = told(path, () => openSync(path, FLAGS))
+    return opened(path, fd, key)
+  } catch (error) {
+    read.remove(key)
+    throw error
+  }
+}
+
+/** Whether SQLite has locked this file in this process. */
+export function isLive(path: PathLike): boolean {
+  const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
+  return stat !== undefined && live.has(keyOf(stat))
+}
+
+const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY
+
+/** Descriptors that came to a locked file by a change of name at the wrong moment: closing them is the harm, so they wait. */
+const parked: { readonly fd: number; readonly key: bigint }[] = []
+
+function opened(path: string | Buffer, fd: number, key: bigint): GuardedFile {
+  const stat = fstatSync(fd, { bigint: true })
+  const real = keyOf(stat)
+  if (real !== key && live.has(real)) {
+    parked.push({ fd, key: real })
+    throw isOurs(path)
+  }
+  const close = () => {
+    closeSync(fd)
+    read.remove(key)
+  }
+  if (real === key) return { fd, stat, close, [Symbol.dispose]: close }
+  closeSync(fd)
+  throw new SpacedriveError('PATH_REFUSED', `${printed(path)} was replaced while it was opened`)
+}
+
+function closeParked(): void {
+  for (let at = parked.length - 1; at >= 0; at--) {
+    if (live.has(parked[at]!.key)) continue
+    closeSync(parked[at]!.fd)
+    parked.splice(at, 1)
+  }
+}
+
+function look(path: string | Buffer): BigIntStats {
+  const stat = told(path, () => lstatSync(path, { bigint: true }))
+  if (stat.isFile()) return stat
+  throw new SpacedriveError('PATH_REFUSED', `${printed(path)} is no regular file`, { hint: 'Name a file.' })
+}
+
+/** What is not there any more is no failure of the daemon's. */
+function told<T>(path: string | Buffer, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    const errno = errnoOf(error) ?? ''
+    if (errno === 'ENOENT' || errno === 'ENOTDIR')
+      throw new SpacedriveError('FILE_NOT_FOUND', `${printed(path)} is gone`)
+    if (errno === 'ELOOP' || errno === 'EACCES' || errno === 'EPERM')
+      throw new SpacedriveError('PATH_REFUSED', `${printed(path)} may not be read: ${errno}`, { cause: error })
+    throw fromSystem(error)
+  }
+}
+
+function isOurs(path: string | Buffer): SpacedriveError {
+  return new SpacedriveError('PATH_REFUSED', `${printed(path)} is a file of an open library of this daemon`, {
+    hint: 'Reading it here would drop the locks that protect the library. It is left out.',
+  })
+}
+
+function printed(path: string | Buffer): string {
+  return printable(typeof path === 'string' ? path : decodeName(path))
+}
+
+/** 48 bits of a mix: two files share one by chance in one of 10^14 cases, and then one is refused without need. */
+function keyOf({ dev, ino }: { dev: bigint; ino: bigint }): bigint {
+  let mixed = BigInt.asUintN(64, (ino + 0x9e3779b97f4a7c15n) * 0xbf58476d1ce4e5b9n + dev)
+  mixed = BigInt.asUintN(64, (mixed ^ (mixed >> 29n)) * 0x94d049bb133111ebn)
+  return mixed >> 16n || 1n
+}
