@@ -27,6 +27,11 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("describe", Napi::Function::New(env, describe, "describe"));
   exports.Set("describeAll", Napi::Function::New(env, describeAll, "describeAll"));
   exports.Set("loopDescriptors", Napi::Function::New(env, loopDescriptors, "loopDescriptors"));
+  exports.Set("reserveResize", Napi::Function::New(env, reserveResize, "reserveResize"));
+  exports.Set("reserveRefill", Napi::Function::New(env, reserveRefill, "reserveRefill"));
+  exports.Set("reserveLend", Napi::Function::New(env, reserveLend, "reserveLend"));
+  exports.Set("reserveReturn", Napi::Function::New(env, reserveReturn, "reserveReturn"));
+  exports.Set("reserveList", Napi::Function::New(env, reserveList, "reserveList"));
   exports.Set("readDirectory", Napi::Function::New(env, readDirectory, "readDirectory"));
   return exports;
 }

@@ -1,5 +1,5 @@
-// What the addon exports, one function per syscall or pair of syscalls. No policy and no state: JavaScript decides, C++ acts,
-// and every thread may load it.
+// What the addon exports, one function per syscall or pair of syscalls. No policy, and no state but the reserve: JavaScript decides,
+// C++ acts, and every thread may load it.
 #pragma once
 #include <napi.h>
 
@@ -16,6 +16,13 @@ Napi::Value closeOnExec(const Napi::CallbackInfo& call);
 Napi::Value describe(const Napi::CallbackInfo& call);
 Napi::Value describeAll(const Napi::CallbackInfo& call);
 Napi::Value loopDescriptors(const Napi::CallbackInfo& call);
+
+// reserve.cc
+Napi::Value reserveResize(const Napi::CallbackInfo& call);
+Napi::Value reserveRefill(const Napi::CallbackInfo& call);
+Napi::Value reserveLend(const Napi::CallbackInfo& call);
+Napi::Value reserveReturn(const Napi::CallbackInfo& call);
+Napi::Value reserveList(const Napi::CallbackInfo& call);
 
 // scan.cc
 Napi::Value readDirectory(const Napi::CallbackInfo& call);

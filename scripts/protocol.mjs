@@ -176,7 +176,7 @@ const SHAPES = {
       [
         'descriptors',
         'object',
-        '`{open, base, budget, reserve, unaccounted, exhaustionSeconds, level, since, pressure, reason, free, classes, leak?}`. `exhaustionSeconds` is when the budget will be full if use goes on growing as it does, `null` where that is not in sight; `level` is `normal`, `elevated`, `high` or `critical`, entered at `since`; `pressure` is 1 when nothing is left and `reason` says in words what makes it; `free` numbers below the soft limit have no descriptor; `classes` holds a [Class](#class) for each of `control`, `clients`, `libraries`, `jobs`, `watches`; `leak` is the last `descriptors.leak` with its time `at`, while something of it is left.',
+        '`{open, base, budget, reserve, reserveHeld, highest, unaccounted, exhaustionSeconds, level, since, pressure, reason, free, classes, leak?}`. `reserveHeld`: how much of the reserve is there now; `highest` is the highest number in use, null where it cannot be told. `exhaustionSeconds` is when the budget will be full if use goes on growing as it does, `null` where that is not in sight; `level` is `normal`, `elevated`, `high` or `critical`, entered at `since`; `pressure` is 1 when nothing is left and `reason` says in words what makes it; `free` numbers below the soft limit have no descriptor; `classes` holds a [Class](#class) for each of `control`, `clients`, `libraries`, `jobs`, `watches`; `leak` is the last `descriptors.leak` with its time `at`, while something of it is left.',
       ],
       ['connections', 'object', '`{current, max, peak, accepted, refused}`.'],
       [
@@ -232,6 +232,10 @@ const EVENTS = {
   'descriptors.leak': [
     'unaccounted, growth, withinMs, likeliest, targets',
     'Descriptors that nobody accounts for have become `growth` more, and stay. `likeliest` is `{holder, why, where?}`, `targets` are up to 10 link targets. Of no library.',
+  ],
+  'descriptors.limit': [
+    'before, after',
+    'Of no library. The limit of the running daemon was changed from outside; each is `{soft, hard}`.',
   ],
 }
 

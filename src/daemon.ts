@@ -22,11 +22,20 @@ import { Audit } from './descriptors/audit.js'
 import { Ledger } from './descriptors/ledger.js'
 import type { Named } from './descriptors/names.js'
 import { loadNative, nativeProblem } from './descriptors/native.js'
-import { plan, type Plan } from './descriptors/planner.js'
+import { plan, squeeze, type Plan } from './descriptors/planner.js'
 import { askedAt, MachineFiles, Pressure } from './descriptors/pressure.js'
 import { PRICES } from './descriptors/prices.js'
-import { Reserve } from './descriptors/reserve.js'
-import { countOpen, openNumbers, raiseLimit, readLimit, type RaisedLimit } from './descriptors/rlimit.js'
+import { lend, Reserve } from './descriptors/reserve.js'
+import {
+  countOpen,
+  highestOpen,
+  LiveLimit,
+  openNumbers,
+  raiseLimit,
+  readLimit,
+  type LimitChange,
+  type RaisedLimit,
+} from './descriptors/rlimit.js'
 import type { Front } from './front/front.js'
 import { openFront } from './front/open.js'
 import { Lookout } from './front/lookout.js'
@@ -94,6 +103,7 @@ export class Daemon {
   readonly #reserve = new Reserve()
   readonly #lookout: Lookout
   #limit: RaisedLimit = { softAtStart: 0, soft: 0, hard: 0, problem: null }
+  #live: LiveLimit | undefined
   #lines: string[] = []
   /** Descriptors of a host process that gave the daemon a share. */
   #hostOpen = 0
@@ -124,6 +134,7 @@ export class Daemon {
     const atStart = openNumbers()
     if (this.#options.descriptorsMax !== undefined) this.#hostOpen = countOpen()
     this.#limit = this.#raiseLimit()
+    this.#live = new LiveLimit(this.#limit)
     this.#prepareDataDirectory()
     this.#lock = this.#takeLock()
     this.#logFile = openLog(this.#paths.logs, this.#config.logLevel)
@@ -131,8 +142,8 @@ export class Daemon {
     this.#lookout.record(this.#paths.flight)
     const shards = this.#shardCount()
     const listeners = (this.#config.http ? 1 : 0) + (this.#options.socket === false ? 0 : 1)
-    const expected = countOpen() + listeners + shards * PRICES.taskThread + BOOT_MARGIN
-    const ledger = (this.#ledger = Ledger.create(this.#plan(expected)))
+    const expected = countOpen() - this.#hostOpen + listeners + shards * PRICES.taskThread + BOOT_MARGIN
+    const ledger = (this.#ledger = Ledger.create(this.#planWithin(this.#usable(), expected)))
     this.#audit = new Audit(ledger, this.#hostOpen)
     this.#pressure = new Pressure(ledger, this.#machine)
     this.#audit.begin(atStart)
@@ -203,6 +214,7 @@ export class Daemon {
     this.#log('info', hurry ? 'stopping' : 'draining')
     this.#state = 'draining'
     const hurried = new Promise<void>((resolve) => (this.#hurry = resolve))
+    const spare = lend('drain')
     const soon = (work: Promise<unknown> | undefined) => Promise.race([work, hurried])
     for (const timer of this.#timers) clearInterval(timer)
     if (this.#front) {
@@ -212,13 +224,15 @@ export class Daemon {
     }
     await this.#router?.close(hurry ? 1_000 : LIMITS.drainMs / 2)
     await this.#tasks?.close()
-    this.#reserve.close()
     this.#machine?.close()
     if (this.#lock) {
       // Another daemon may have it by now, if the directory was moved away under this one.
       if (readState(this.#paths.state).pid === process.pid) rmSync(this.#paths.state, { force: true })
       this.#lock.release()
     }
+    spare[Symbol.dispose]()
+    this.#reserve.close()
+    this.#live?.close()
     this.#log('info', 'stopped')
     this.#lookout.stop()
     await this.#logFile?.close()
@@ -274,18 +288,18 @@ export class Daemon {
     )
   }
 
-  /** @param open descriptors of this process that the ledger does not lend */
-  #plan(open: number): Plan {
-    const share = this.#options.descriptorsMax
-    if (share === undefined) return this.#planWithin(this.#limit.soft, open)
+  /** What the daemon may use of the soft limit: no more than it was allowed, and of a host's no more than its share. */
+  #usable(): number {
+    const most = Math.min(this.#limit.soft, this.#config.nofile ?? LIMITS.softMax, LIMITS.softMax)
     // The host's own descriptors are no part of the share, and leave less of the limit.
-    const soft = Math.min(share, this.#limit.soft - this.#hostOpen)
-    return this.#planWithin(soft, open - this.#hostOpen)
+    return Math.min(this.#options.descriptorsMax ?? LIMITS.softMax, most - this.#hostOpen)
   }
 
+  /** @param base descriptors of the process that the ledger does not lend */
   #planWithin(soft: number, base: number): Plan {
+    const { connectionsMax } = this.#config
     try {
-      return plan({ soft, base, connectionsMax: this.#config.connectionsMax })
+      return plan({ soft, base, connectionsMax })
     } catch (error) {
       const { nofile } = this.#config
       const { message } = fromSystem(error)
@@ -351,7 +365,8 @@ export class Daemon {
 
   /** With everything up, what the process itself holds is measured, and the budget follows. */
   async #settle(ledger: Ledger): Promise<Plan> {
-    const settled = this.#plan(countOpen() - this.#reserve.held.length - ledger.totals().used)
+    const base = countOpen() - this.#hostOpen - this.#reserve.count - ledger.totals().used
+    const settled = this.#planWithin(this.#usable(), base)
     ledger.configure(settled)
     this.#reserve.fill(settled.reserve)
     await this.#audit!.settle(() => this.#named())
@@ -361,14 +376,18 @@ export class Daemon {
   #watch(ledger: Ledger): void {
     const check = () => {
       this.#audit?.check()
-      this.#reserve.fill()
       void this.#watchHolders()
+    }
+    const look = () => {
+      ledger.reserveMissing = this.#reserve.fill()
+      this.#followLimit(ledger)
     }
     this.#checkPressure(ledger)
     this.#timers = [
       setInterval(check, CHECK_MS),
+      setInterval(look, LIMITS.limitCheckMs),
       setInterval(() => this.#checkPressure(ledger), LIMITS.pressureCheckMs),
-      setInterval(() => this.#logFile?.rotate(), ROTATE_MS),
+      setInterval(() => this.#logFile?.rotate(() => lend('log')), ROTATE_MS),
     ]
     for (const timer of this.#timers) timer.unref()
   }
@@ -409,6 +428,45 @@ export class Daemon {
       // Without the addon a look needs a descriptor itself; the count goes on without.
       this.#log('debug', `descriptors could not be looked at: ${toWire(error).message}`)
     }
+  }
+
+  /** A limit that was changed from outside is followed: a raise is used at once, after a cut idle holders give way. */
+  #followLimit(ledger: Ledger): void {
+    const change = this.#live?.look()
+    if (!change) return
+    this.#limit = { ...this.#limit, ...change.after }
+    const { base } = ledger.totals()
+    const next = this.#planAfterCut(base)
+    ledger.configure(next)
+    ledger.reserveMissing = this.#reserve.fill(next.reserve)
+    this.#tellLimit(change, next)
+    this.#checkPressure(ledger)
+  }
+
+  /** As far as it goes: a daemon that runs does not end because it was given less than a boot needs. */
+  #planAfterCut(base: number): Plan {
+    try {
+      return this.#planWithin(this.#usable(), base)
+    } catch (error) {
+      this.#log('warn', `${toWire(error).message}; what is open stays open, and as much as fits is served`)
+      return squeeze({ soft: this.#usable(), base, connectionsMax: this.#config.connectionsMax })
+    }
+  }
+
+  #tellLimit({ before, after }: LimitChange, { budget, reserve }: Plan): void {
+    const cut = after.soft < before.soft
+    const line =
+      after.soft === before.soft
+        ? `the hard descriptor limit was changed from ${before.hard} to ${after.hard}`
+        : `the descriptor limit was ${cut ? 'cut' : 'raised'} from ${before.soft} to ${after.soft}`
+    this.#log(cut ? 'warn' : 'info', line, {
+      hard: after.hard,
+      budget,
+      reserve,
+      open: countOpen(),
+      highest: highestOpen(),
+    })
+    this.#events.publish({ type: 'descriptors.limit', at: new Date().toISOString(), before, after })
   }
 
   #frontLine(): string {
@@ -469,6 +527,8 @@ export class Daemon {
         base,
         budget,
         reserve,
+        reserveHeld: this.#reserve.count,
+        highest: highestOpen(),
         unaccounted: this.#audit!.unaccounted(),
         exhaustionSeconds: this.#lookout.exhaustionSeconds,
         ...this.#pressure!.state,
@@ -485,6 +545,8 @@ export class Daemon {
 
   async #descriptors(): Promise<Descriptors> {
     const { softAtStart, soft, hard } = this.#limit
+    // The addon needs no descriptor to list them; Node does, and at exhaustion that is one of the reserve.
+    using _listing = loadNative() ? undefined : lend('doctor')
     const described = await this.#audit!.describe(() => this.#named())
     return { limit: { softAtStart, soft, hard }, classes: this.#ledger!.uses(), ...described }
   }

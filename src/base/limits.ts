@@ -6,6 +6,8 @@ export const LIMITS = {
   softMax: 1_048_576,
   /** The launcher refuses to start under this hard limit: Node holds about 20, each thread 5, and a library needs 3. */
   hardFloor: 56,
+  /** The limit is read again at this interval: a cut is obeyed within four of them. */
+  limitCheckMs: 500,
   /** The kernel's table of descriptors is grown this far at boot (512 KiB), in one go of about 8 ms instead of a stall per doubling. */
   tablePreallocatedMax: 65_536,
   /** Under this many descriptors a warning is logged at boot. */

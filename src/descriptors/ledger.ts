@@ -11,6 +11,7 @@ import assert from 'node:assert'
 import { SpacedriveError } from '../base/errors.js'
 import { CLASSES, type ClassUse, type DescriptorClass, type Level } from '../protocol/messages.js'
 import type { Plan } from './planner.js'
+import { refill } from './reserve.js'
 import type { Told } from './threads.js'
 
 const HEAD_WORDS = 16
@@ -30,6 +31,8 @@ const BASE = 7
 const LEVEL = 8
 const PRESSURE = 9
 const ASKED = 10
+/** How many descriptors of the reserve are missing. */
+const RESERVE_MISSING = 11
 /** From the end of the head: whether leases remember where they were taken. */
 const TRACING = 15
 /** Frames of a stack that say where. */
@@ -111,24 +114,26 @@ export class Ledger {
     this.#column = COLUMNS_AT + thread * COLUMN_WORDS
   }
 
-  /** Sets budget, floors and ceilings; what is held stays held, and the pot may fall below zero until it is returned. */
+  /**
+   * Sets budget, floors and ceilings; what is held stays held, and the pot may fall below zero until it is returned. Other
+   * threads go on taking and returning meanwhile, so the pot is changed by a difference and never overwritten.
+   */
   configure(plan: Plan): void {
-    let floors = 0
-    let lent = 0
-    CLASSES.forEach((name, index) => {
-      const { floor, ceiling } = plan.classes[name]
-      const at = classAt(index)
-      Atomics.store(this.#words, at + FLOOR, floor)
-      Atomics.store(this.#words, at + CEILING, ceiling)
-      floors += floor
-      lent += above(Atomics.load(this.#words, at + USED), floor)
-    })
+    const floors = CLASSES.reduce((sum, name) => sum + plan.classes[name].floor, 0)
     assert(floors <= plan.budget, 'the floors fit the budget')
+    let returned = 0
+    CLASSES.forEach((name, index) => {
+      const at = classAt(index)
+      const { floor, ceiling } = plan.classes[name]
+      const used = Atomics.load(this.#words, at + USED)
+      returned += above(used, Atomics.exchange(this.#words, at + FLOOR, floor)) - above(used, floor)
+      Atomics.store(this.#words, at + CEILING, ceiling)
+    })
     Atomics.store(this.#words, BUDGET, plan.budget)
     Atomics.store(this.#words, RESERVE, plan.reserve)
     Atomics.store(this.#words, BASE, plan.base)
-    Atomics.store(this.#words, POT_TOTAL, plan.budget - floors)
-    Atomics.store(this.#words, POT, plan.budget - floors - lent)
+    const before = Atomics.exchange(this.#words, POT_TOTAL, plan.budget - floors)
+    Atomics.add(this.#words, POT, plan.budget - floors - before + returned)
     this.#wake()
   }
 
@@ -240,6 +245,15 @@ export class Ledger {
     Atomics.sub(this.#words, ASKED, count)
   }
 
+  /** Told by who watches the reserve: while some of it is missing, what is returned goes there before anybody gets it. */
+  set reserveMissing(count: number) {
+    Atomics.store(this.#words, RESERVE_MISSING, count)
+  }
+
+  get reserveMissing(): number {
+    return Atomics.load(this.#words, RESERVE_MISSING)
+  }
+
   /** What this thread holds by lease, with names. Sockets are only counted and do not appear. */
   held(): HeldLease[] {
     return [...this.#held].map(([lease, { id, class: name, by, since, trace }]) => ({
@@ -344,6 +358,7 @@ export class Ledger {
   }
 
   #give(index: number, count: number): void {
+    if (Atomics.load(this.#words, RESERVE_MISSING) > 0) this.reserveMissing = refill() ?? this.reserveMissing
     Atomics.sub(this.#words, this.#column + index, count)
     this.#lower(index, count)
     this.#wake()

@@ -58,6 +58,13 @@ export interface Native {
   describeAll(fds: Int32Array): DescriptorColumns
   /** Seven numbers, −1 for none, that the event loop of this thread holds: see `threads.ts`. */
   loopDescriptors(): Int32Array
+  /** The reserve of the whole process, all threads alike: descriptors that are really held. Each returns how many are missing. */
+  reserveResize(by: number): number
+  reserveRefill(): number
+  reserveReturn(use: number, count: number): number
+  /** Closes up to `count` for a use that may have `most` at a time; returns how many. They are not taken back before they are returned. */
+  reserveLend(use: number, count: number, most: number): number
+  reserveList(): Int32Array
   /** Holds one descriptor, none afterwards. A symlink is not followed: ENOTDIR. Children that vanish meanwhile are left out. */
   readDirectory(path: Buffer): NativeListing
 }

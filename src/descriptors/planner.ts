@@ -17,6 +17,8 @@ export interface Plan {
   readonly classes: Readonly<Record<DescriptorClass, Share>>
 }
 
+const RESERVE_LEAST = 2
+
 interface Wanted {
   readonly soft: number
   readonly base: number
@@ -57,9 +59,27 @@ export function plan({ soft, base, connectionsMax }: Wanted): Plan {
   }
 }
 
+/**
+ * The same where the limit was cut under what a boot needs: nothing is promised that is not there, what is held stays held.
+ * The floors are served in the order of the classes, so that the doctor gets in as long as anybody does.
+ */
+export function squeeze({ soft, base, connectionsMax }: Wanted): Plan {
+  const reserve = Math.max(0, Math.min(RESERVE_LEAST, soft - base))
+  const budget = Math.max(1, soft - base - reserve)
+  const floors = floorsFor(budget)
+  let left = budget
+  const shares = CLASSES.map((name) => {
+    const most = name === 'clients' && connectionsMax !== 'auto' ? Math.min(floors[name], connectionsMax) : floors[name]
+    const floor = Math.min(left, most)
+    left -= floor
+    return [name, { floor, ceiling: floor }] as const
+  })
+  return { base, reserve, budget, classes: Object.fromEntries(shares) as Plan['classes'] }
+}
+
 /** Two in the tiny profile; more buys nothing past a few dozen. */
 function reserveFor(soft: number): number {
-  return Math.max(2, Math.min(16, Math.floor(soft / 64)))
+  return Math.max(RESERVE_LEAST, Math.min(16, Math.floor(soft / 64)))
 }
 
 function floorsFor(budget: number): Record<DescriptorClass, number> {

@@ -1,6 +1,6 @@
 // The limit on this process's descriptors: what it was, what it is, and raising it. By the addon, else as far as plain Node gets.
 import assert from 'node:assert'
-import { readFileSync, readdirSync, statSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, readSync, readdirSync, statSync } from 'node:fs'
 import { LIMITS } from '../base/limits.js'
 import { NO_SUCH_PROGRAM, runChild } from './child.js'
 import { loadNative } from './native.js'
@@ -35,6 +35,63 @@ export function raiseLimit({ cap }: { cap?: number } = {}): RaisedLimit {
   const after = readLimit()
   loadNative()?.preallocate(Math.min(after.soft, LIMITS.tablePreallocatedMax))
   return { softAtStart: softAtStart() ?? before.soft, soft: after.soft, hard: after.hard, problem }
+}
+
+/** The limit changed from outside, by prlimit or by the program that this daemon lives in. */
+export interface LimitChange {
+  readonly before: Limit
+  readonly after: Limit
+}
+
+/** Looks again and again whether the limit is still what it was; needs no descriptor for it, but without the addon keeps one. */
+export class LiveLimit {
+  readonly #file: number | null
+  #last: Limit
+
+  constructor(last: Limit) {
+    this.#last = { soft: last.soft, hard: last.hard }
+    this.#file = loadNative() === null ? openLimits() : null
+  }
+
+  /** Null while nothing has changed. */
+  look(): LimitChange | null {
+    const before = this.#last
+    const after = this.#read()
+    if (after.soft === before.soft && after.hard === before.hard) return null
+    this.#last = after
+    return { before, after }
+  }
+
+  close(): void {
+    if (this.#file !== null) closeSync(this.#file)
+  }
+
+  #read(): Limit {
+    return loadNative()?.getLimit() ?? (this.#file === null ? limitOfReport() : limitOfFile(this.#file)) ?? this.#last
+  }
+}
+
+/** Kept open, because reading by name needs a descriptor, and the report takes milliseconds. */
+function openLimits(): number | null {
+  try {
+    return openSync('/proc/self/limits', 'r')
+  } catch {
+    return null // not Linux, or /proc is not mounted
+  }
+}
+
+function limitOfFile(file: number): Limit | null {
+  const bytes = Buffer.alloc(4096)
+  return limitOfText(bytes.toString('latin1', 0, readSync(file, bytes, 0, bytes.length, 0)))
+}
+
+/** The highest number that is open: the limit bounds numbers. Null where they cannot be listed, without the addon at exhaustion. */
+export function highestOpen(): number | null {
+  try {
+    return loadNative()?.list().at(-1) ?? openNumbers().reduce((most, fd) => Math.max(most, fd), 0)
+  } catch {
+    return null
+  }
 }
 
 /** Descriptors open in this process now; needs none itself on Linux ≥ 6.2, or with the addon. */
@@ -82,11 +139,15 @@ function softAtStart(): number | null {
 
 function limitOfProc(): Limit | null {
   try {
-    const [, soft, hard] = /^Max open files\s+(\S+)\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
-    return toLimit(soft, hard)
+    return limitOfText(readFileSync('/proc/self/limits', 'utf8'))
   } catch {
     return null // not Linux, /proc is not mounted, or no descriptor is left: the report knows it too
   }
+}
+
+function limitOfText(text: string): Limit | null {
+  const [, soft, hard] = /^Max open files\s+(\S+)\s+(\S+)/m.exec(text) ?? []
+  return toLimit(soft, hard)
 }
 
 function limitOfReport(): Limit {

@@ -44,6 +44,8 @@ export class Runner {
   readonly #running = new Map<string, Running>()
   /** What jobs were put back in line for, told once and not at every try. */
   readonly #reasons = new Map<string, string>()
+  /** Jobs that are tried again after a while. */
+  readonly #retries = new Map<string, NodeJS.Timeout>()
   #stopped = false
   /** Since when the line stands still because of pressure. */
   #heldUpSince: number | null = null
@@ -65,7 +67,9 @@ export class Runner {
   takeUp(library: Library): void {
     for (const { id } of library.jobs.unfinished()) {
       const here = this.#running.has(id) || this.#waiting.some((each) => each.job === id)
-      if (!here) this.#waiting.push({ library: library.id, job: id })
+      if (here) continue
+      this.#forgetRetry(id)
+      this.#waiting.push({ library: library.id, job: id })
     }
     this.#mark(library)
     this.#startNext()
@@ -207,12 +211,21 @@ export class Runner {
   }
 
   #again(waiting: Waiting): void {
-    setTimeout(() => {
+    this.#forgetRetry(waiting.job)
+    const retry = setTimeout(() => {
+      this.#retries.delete(waiting.job)
       const here = this.#running.has(waiting.job) || this.#waiting.some(({ job }) => job === waiting.job)
       if (this.#stopped || here) return
       this.#waiting.push({ library: waiting.library, job: waiting.job })
       this.#startNext()
     }, AGAIN_MS).unref()
+    this.#retries.set(waiting.job, retry)
+  }
+
+  /** A library that was opened meanwhile has had its jobs taken up: a retry would open it again for nothing. */
+  #forgetRetry(job: string): void {
+    clearTimeout(this.#retries.get(job))
+    this.#retries.delete(job)
   }
 
   /** A hint for the next start, without which everything goes on until then. */

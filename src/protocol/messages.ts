@@ -135,6 +135,10 @@ export interface Status {
     base: number
     budget: number
     reserve: number
+    /** How much of the reserve is really held now; less than `reserve` while somebody else has it. */
+    reserveHeld: number
+    /** The highest number in use; null where it cannot be told at exhaustion. */
+    highest: number | null
     unaccounted: number
     /** Until the budget is full if use goes on growing as it does; null: not in sight. */
     exhaustionSeconds: number | null

@@ -28,6 +28,7 @@ export const EVENT_TYPES = [
   'job.changed',
   'descriptors.level',
   'descriptors.leak',
+  'descriptors.limit',
 ] as const
 
 const filters = z.strictObject({

@@ -8,6 +8,7 @@ import { LIMITS } from '../base/limits.js'
 import { Ledger } from '../descriptors/ledger.js'
 import { jobMayBegin } from '../descriptors/pressure.js'
 import { PRICES } from '../descriptors/prices.js'
+import { lend } from '../descriptors/reserve.js'
 import { Runner } from '../job/runner.js'
 import { readCatalog } from '../library/catalog.js'
 import { fromSqlite } from '../library/cause.js'
@@ -127,6 +128,7 @@ export class Shard {
     'shard.drain': async () => {
       this.#ended.abort()
       for (const timer of this.#timers) clearInterval(timer)
+      using _spare = lend('checkpoint')
       await this.#runner.stopAll()
       this.#pool.closeAll()
       return null

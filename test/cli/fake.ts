@@ -175,6 +175,8 @@ export function aStatus(changes: Partial<Status> = {}): Status {
       open: 1_040_000,
       base: 40,
       budget: 1_048_500,
+      reserveHeld: 4,
+      highest: 60,
       reserve: 32,
       unaccounted: 0,
       level: 'critical',

@@ -29,7 +29,10 @@ test.serial(
         ]
         outcomes.set(free, codes)
         daemon.limit(LIMIT)
-        t.is(await eventually('it answers again', 10_000, () => daemon.watch('core.ping').catch(() => null)), 'pong')
+        await eventually('it answers again, and has noticed the limit', 10_000, async () => {
+          const status = await daemon.status().catch(() => null)
+          return status?.limit.soft === LIMIT
+        })
         for (const code of codes) t.regex(code, TYPED, `${free} free: ${codes.join()}`)
         await idle(daemon, cold[0]!)
         t.deepEqual(await atRest(daemon, cold), rest, `${free} free`)

@@ -26,6 +26,8 @@ const status: Status = {
     open: 120,
     base: 30,
     budget: 4_000,
+    reserveHeld: 4,
+    highest: 60,
     reserve: 16,
     unaccounted: 2,
     level: 'high',
