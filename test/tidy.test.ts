@@ -25,7 +25,7 @@ const LAYERS = [
   'doctor',
   'cli',
 ]
-const ENTRIES = /^(src\/index\.ts|src\/cli\/main\.ts|workers\/[^/]+\.ts)$/
+const ENTRIES = /^(src\/index\.ts|src\/cli\/main\.ts|src\/cli\/selftest\/crowd\.ts|workers\/[^/]+\.ts)$/
 
 interface Source {
   /** Relative to the root, `/`-separated. */

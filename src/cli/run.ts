@@ -14,6 +14,7 @@ import { addLogs } from './logs.js'
 import { addLs } from './ls.js'
 import { addRestart } from './restart.js'
 import { addSearch } from './search.js'
+import { addSelftest } from './selftest.js'
 import { addStart } from './start.js'
 import { addStatus } from './status.js'
 import { addStop } from './stop.js'
@@ -34,6 +35,7 @@ const COMMANDS = [
   addJob,
   addFds,
   addDoctor,
+  addSelftest,
 ] as const
 
 const EXIT_CODES = `

@@ -17,7 +17,11 @@ export function startChild(command: string, args: readonly string[], options: Sp
 }
 
 /** The same, waited for; for boot and for commands, since it takes up to 14 free descriptors and stands in the loop's way. */
-export function runChild(command: string, args: readonly string[], ms = LIMITS.childMs): SpawnSyncReturns<string> {
+export function runChild(
+  command: string,
+  args: readonly string[],
+  ms: number = LIMITS.childMs,
+): SpawnSyncReturns<string> {
   loadNative()?.closeOnExec(3)
   return spawnSync('/bin/sh', wrapped(command, args), {
     encoding: 'utf8',

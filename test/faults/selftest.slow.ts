@@ -1,0 +1,32 @@
+// The whole drill, as a user runs it.
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'ava'
+import { LAUNCHER, type Loose } from '../harness/daemon.js'
+
+test.serial('every promise holds on this machine, and nothing is left behind', async (t) => {
+  const temporary = mkdtempSync(join(tmpdir(), 'sd-'))
+  t.teardown(() => rmSync(temporary, { recursive: true, force: true }))
+  const { code, out } = await run(['selftest', '--exhaust', '--json'], temporary)
+  const said: Loose = JSON.parse(out)
+  const failed = said.checks.filter(({ ok }: Loose) => ok === false)
+  t.deepEqual(failed, [])
+  t.is(said.failed, 0)
+  t.is(said.passed + said.notTried, said.checks.length)
+  t.is(new Set(said.checks.map(({ name }: Loose) => name)).size, 11)
+  t.is(code, 0)
+  t.deepEqual(readdirSync(temporary), [])
+  t.log(`${said.ms} ms`)
+})
+
+function run(args: readonly string[], temporary: string): Promise<{ code: number | null; out: string }> {
+  const child = spawn(LAUNCHER, args, {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, TMPDIR: temporary },
+  })
+  let out = ''
+  child.stdout.on('data', (bytes) => (out += bytes))
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, out })))
+}
