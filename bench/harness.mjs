@@ -17,7 +17,7 @@ process.on('exit', () => {
 process.on('SIGINT', () => process.exit(130))
 
 /** Starts the daemon and waits for its ready line. */
-export async function startDaemon({ args = [], nofile = null } = {}) {
+export async function startDaemon({ args = [], nofile = null, env = {} } = {}) {
   const dataDir = mkdtempSync(join(scratch, 'data-'))
   const command = [
     join(root, 'bin/spacedrive'),
@@ -30,7 +30,8 @@ export async function startDaemon({ args = [], nofile = null } = {}) {
     ...args,
   ]
   const limited = nofile === null ? command : ['prlimit', `--nofile=${nofile}:${nofile}`, ...command]
-  const child = spawn(limited[0], limited.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] })
+  const options = { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } }
+  const child = spawn(limited[0], limited.slice(1), options)
   const ready = JSON.parse(await firstLine(child))
   const token = readFileSync(join(dataDir, 'token'), 'utf8').trim()
   return {

@@ -59,6 +59,8 @@ export const LIMITS = {
 
   /** Requests one shard may have in flight; more get SHARD_BUSY at once. */
   shardInFlightMax: 10_000,
+  /** Who waited this long for no more than a class guarantees is not overtaken any more, by no thread. */
+  leaseOvertakenMs: 100,
   /** How long a library open may wait for descriptors before BUDGET_EXHAUSTED. */
   libraryLeaseWaitMs: 5_000,
   /** Meanwhile idle libraries are asked to give way once in this time: one that was busy before may be idle now. */

@@ -31,7 +31,6 @@ export class Audit {
   /** When each was first seen, by number and what it was then. */
   #since: FirstSeen = new Map()
   #atStart: ReadonlySet<number> = new Set()
-  #healing: { epoch: number; drift: number } | null = null
   #looking = false
   #lookedAt = -Infinity
   #lookedAtCount = 0
@@ -56,7 +55,7 @@ export class Audit {
 
   /** Looks again; needs no descriptor. */
   check(): void {
-    this.#healing = this.#ledger.heal(this.#healing)
+    this.#ledger.heal()
   }
 
   /** What is open before the daemon opens anything came with the process. */

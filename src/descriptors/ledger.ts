@@ -3,38 +3,51 @@
 //   budget = soft limit − process base − held reserve
 //   pot    = budget − Σ floors, lent to whoever asks, up to the ceiling of the class
 //
-//   words:  head (16) │ class 0 (8) │ … │ class 4 (8) │ column of thread 0 (8) │ column of thread 1 (8) │ …
+//   words:  head │ class 0 │ … │ class 4 │ column of thread 0 │ column of thread 1 │ …   each in cache lines of its own
 //
 // What a class holds above its floor comes out of the pot. A thread's column says how much of each class it holds, so
-// that what a dead thread held can be given back. A thread may die between two of these steps; `heal` re-derives the pot.
+// that what a dead thread held can be given back. A thread may die between two of these steps; `heal` re-derives the sums.
+//
+// Nobody waits for ever for somebody who waits:
+//   1. A lease is all or nothing.
+//   2. Classes are waited for in one order, libraries before jobs: who holds descriptors of a job does not wait for a
+//      library. All other classes are taken at once or not at all, so that nobody waits for them.
+//   3. Who holds a library and waits for a job's descriptors wants no more than the floor of the class. So those who hold
+//      that class come to their end without another lease, and then the floor alone is enough.
+//   4. Who waits for no more than the floor is not overtaken once it has waited for a while, by no thread. What is above
+//      the floor is lent, and goes to who asks when there is some.
 import assert from 'node:assert'
 import { SpacedriveError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
 import { CLASSES, type ClassUse, type DescriptorClass, type Level } from '../protocol/messages.js'
 import type { Plan } from './planner.js'
 import { refill } from './reserve.js'
 import type { Told } from './threads.js'
 
-const HEAD_WORDS = 16
-const CLASS_WORDS = 8
-const COLUMN_WORDS = 8
+/** 64 bytes: what different threads write to lies this far apart, or they would take the line from each other. */
+const LINE = 16
+const POT = LINE
+const HEAD_WORDS = 3 * LINE
+const CLASS_WORDS = LINE
+const COLUMN_WORDS = LINE
 const THREADS_MAX = 256
 const COLUMNS_AT = HEAD_WORDS + CLASSES.length * CLASS_WORDS
 
 const EPOCH = 0
-const POT = 1
-const POT_TOTAL = 2
-const WAITERS = 3
-const WANTED = 4
-const BUDGET = 5
-const RESERVE = 6
-const BASE = 7
-const LEVEL = 8
-const PRESSURE = 9
-const ASKED = 10
+const WAITERS = 1
+const WANTED = 2
+/** From here on written by the main thread only, and read by all. */
+const POT_TOTAL = 2 * LINE
+const BUDGET = POT_TOTAL + 1
+const RESERVE = POT_TOTAL + 2
+const BASE = POT_TOTAL + 3
+const LEVEL = POT_TOTAL + 4
+const PRESSURE = POT_TOTAL + 5
+const ASKED = POT_TOTAL + 6
+/** Whether leases remember where they were taken. */
+const TRACING = POT_TOTAL + 7
 /** How many descriptors of the reserve are missing. */
-const RESERVE_MISSING = 11
-/** From the end of the head: whether leases remember where they were taken. */
-const TRACING = 15
+const RESERVE_MISSING = POT_TOTAL + 8
 /** Frames of a stack that say where. */
 const TRACED_FRAMES = 8
 
@@ -44,6 +57,20 @@ const CEILING = 2
 const PEAK = 3
 const REFUSED = 4
 const WAITED = 5
+const TICKETS = 6
+/** Threads that have somebody in this class who is not to be overtaken. */
+const STARVING = 7
+
+/** In a column: what it holds of each class, then the tickets of those not to be overtaken, then odd while it changes sums. */
+const TICKET = CLASSES.length
+const CHANGING = 2 * CLASSES.length
+
+/** For the bench of what the ledger costs (bench/ledger.mjs): nothing is counted, nothing refused. */
+const OFF = process.env['SPACEDRIVE_BENCH_LEDGER'] === 'off'
+
+const INDEX: Readonly<Record<DescriptorClass, number>> = { control: 0, clients: 1, libraries: 2, jobs: 3, watches: 4 }
+/** In the order in which they may be waited for. */
+const WAITED_FOR: readonly DescriptorClass[] = ['libraries', 'jobs']
 
 export const LEVELS: readonly Level[] = ['normal', 'elevated', 'high', 'critical']
 
@@ -70,19 +97,15 @@ export interface Lease extends Disposable {
   readonly count: number
   /** Gives back what the open turned out not to need. */
   shrink(count: number): void
+  /** Makes two of it: `count` go to a lease of their own. */
+  split(count: number): Lease
   release(): void
-}
-
-interface Held {
-  readonly id: string
-  readonly class: DescriptorClass
-  readonly by: LeaseHolder
-  readonly since: number
-  readonly trace: Error | null
 }
 
 interface Waiter {
   readonly wants: number
+  readonly ticket: number
+  readonly since: number
   deadline: number
   readonly settle: (got: boolean) => void
 }
@@ -92,9 +115,11 @@ export class Ledger {
   readonly #words: Int32Array
   readonly #column: number
   readonly #thread: number
-  readonly #held = new Map<OpenLease, Held>()
+  /** The newest of this thread's leases; each knows the next older one. */
+  #newest: OpenLease | null = null
+  /** By class; each in the order they came. */
+  readonly #lines: readonly Waiter[][] = CLASSES.map(() => [])
   #leases = 0
-  readonly #waiters = new Map<DescriptorClass, Waiter[]>()
   #watching = false
 
   /** The first ledger of a process; other threads attach to its `shared`. */
@@ -139,28 +164,29 @@ export class Ledger {
 
   /** Takes at once or not at all, and counts a refusal. For holders that are only counted, such as client sockets. */
   take(descriptorClass: DescriptorClass, count: number): boolean {
-    const taken = this.#take(CLASSES.indexOf(descriptorClass), count)
-    if (!taken) Atomics.add(this.#words, classAt(CLASSES.indexOf(descriptorClass)) + REFUSED, 1)
+    const index = INDEX[descriptorClass]
+    const taken = this.#take(index, count)
+    if (!taken) Atomics.add(this.#words, classAt(index) + REFUSED, 1)
     return taken
   }
 
   give(descriptorClass: DescriptorClass, count: number): void {
-    this.#give(CLASSES.indexOf(descriptorClass), count)
+    this.#give(INDEX[descriptorClass], count)
   }
 
   /** A lease now, or null; a null is counted as a refusal unless `quiet`. */
   tryAcquire(descriptorClass: DescriptorClass, count: number, by: LeaseHolder, quiet = false): Lease | null {
-    const index = CLASSES.indexOf(descriptorClass)
-    const waiting = this.#waiters.get(descriptorClass)
-    if (waiting?.length || !this.#take(index, count)) {
+    const index = INDEX[descriptorClass]
+    if (this.#wouldOvertake(index) || !this.#take(index, count)) {
       if (!quiet) Atomics.add(this.#words, classAt(index) + REFUSED, 1)
       return null
     }
-    return this.#lease(descriptorClass, count, by)
+    return this.#lease(index, count, by)
   }
 
   /**
-   * A lease as soon as there is room, all or nothing; callers of one thread and class are served in order.
+   * A lease as soon as there is room, all or nothing; callers of one thread and class are served in order, and whoever wants
+   * no more than the floor is not overtaken by other threads for long.
    *
    * @throws BUDGET_EXHAUSTED after `waitMs` or when the signal is aborted, or at once when the class could never hold that many
    */
@@ -171,14 +197,15 @@ export class Ledger {
     waitMs: number,
     signal?: AbortSignal,
   ): Promise<Lease> {
-    const index = CLASSES.indexOf(descriptorClass)
+    const index = INDEX[descriptorClass]
     const at = classAt(index)
     const now = this.tryAcquire(descriptorClass, count, by, true)
     if (now) return now
     const possible = count <= Atomics.load(this.#words, at + CEILING)
     if (possible) {
+      this.#assertOrder(descriptorClass, count)
       Atomics.add(this.#words, at + WAITED, 1)
-      if (await this.#wait(descriptorClass, count, waitMs, signal)) return this.#lease(descriptorClass, count, by)
+      if (await this.#wait(index, count, waitMs, signal)) return this.#lease(index, count, by)
     }
     Atomics.add(this.#words, at + REFUSED, 1)
     const { used, ceiling } = this.use(descriptorClass)
@@ -191,7 +218,7 @@ export class Ledger {
   }
 
   use(descriptorClass: DescriptorClass): ClassUse {
-    const at = classAt(CLASSES.indexOf(descriptorClass))
+    const at = classAt(INDEX[descriptorClass])
     const word = (offset: number) => Atomics.load(this.#words, at + offset)
     return {
       used: word(USED),
@@ -256,14 +283,15 @@ export class Ledger {
 
   /** What this thread holds by lease, with names. Sockets are only counted and do not appear. */
   held(): HeldLease[] {
-    return [...this.#held].map(([lease, { id, class: name, by, since, trace }]) => ({
-      id,
-      class: name,
-      count: lease.count,
-      ageMs: Math.round(performance.now() - since),
-      ...by,
-      ...(trace ? { where: framesOf(trace) } : {}),
-    }))
+    const now = performance.now()
+    const held: HeldLease[] = []
+    for (let lease = this.#newest; lease; lease = lease.older) {
+      const { number, index, count, by, since, trace } = lease
+      const where = trace ? { where: framesOf(trace) } : {}
+      const id = `${this.#thread}.${number}`
+      held.push({ id, class: CLASSES[index]!, count, ageMs: Math.round(now - since), ...by, ...where })
+    }
+    return held.reverse()
   }
 
   /** What a thread holds of all classes, whether it can be asked for what or not. */
@@ -279,32 +307,58 @@ export class Ledger {
 
   /** Gives back everything a thread that died held, and clears its column. Returns how many descriptors that was. */
   reclaim(thread: number): number {
+    const column = COLUMNS_AT + thread * COLUMN_WORDS
     let returned = 0
     CLASSES.forEach((_, index) => {
-      const held = Atomics.exchange(this.#words, COLUMNS_AT + thread * COLUMN_WORDS + index, 0)
+      const held = Atomics.exchange(this.#words, column + index, 0)
       if (held > 0) this.#lower(index, held)
       returned += Math.max(0, held)
+      if (Atomics.exchange(this.#words, column + TICKET + index, 0) !== 0)
+        Atomics.sub(this.#words, classAt(index) + STARVING, 1)
     })
-    if (returned > 0) this.#wake()
+    Atomics.store(this.#words, column + CHANGING, 0)
+    this.#wake()
     return returned
   }
 
   /**
-   * Corrects the pot if a thread died halfway through a step. Called at intervals by the main thread: it acts only when
-   * two looks in a row find the same difference with no lease taken or returned in between.
+   * Corrects what a thread left that died halfway through a step: what a class has in use is what the columns hold, and the
+   * pot what is not lent. Called at intervals by the main thread; acts only where no living thread is halfway, and tells
+   * whether there was anything to correct.
    */
-  heal(before: { epoch: number; drift: number } | null): { epoch: number; drift: number } {
-    const epoch = Atomics.load(this.#words, EPOCH)
-    const pot = Atomics.load(this.#words, POT)
-    const lent = CLASSES.reduce((sum, _, index) => {
-      const at = classAt(index)
-      return sum + above(Atomics.load(this.#words, at + USED), Atomics.load(this.#words, at + FLOOR))
-    }, 0)
-    const drift = Atomics.load(this.#words, POT_TOTAL) - lent - pot
-    if (drift !== 0 && before?.drift === drift && before.epoch === epoch) {
-      Atomics.compareExchange(this.#words, POT, pot, pot + drift)
+  heal(): boolean {
+    const before = this.#changes()
+    if (before === null) return false
+    const uses = CLASSES.map((_, index) => this.#heldOf(index))
+    const lent = uses.reduce(
+      (sum, used, index) => sum + above(used, Atomics.load(this.#words, classAt(index) + FLOOR)),
+      0,
+    )
+    const pot = Atomics.load(this.#words, POT_TOTAL) - lent
+    const wrong = [...uses.map((used, index) => [classAt(index) + USED, used] as const), [POT, pot] as const]
+      .map(([at, right]) => ({ at, right, found: Atomics.load(this.#words, at) }))
+      .filter(({ right, found }) => right !== found)
+    if (wrong.length === 0 || this.#changes() !== before) return false
+    for (const { at, right, found } of wrong) Atomics.compareExchange(this.#words, at, found, right)
+    this.#wake()
+    return true
+  }
+
+  /** What all threads together have changed so far, or null while one is halfway. */
+  #changes(): number | null {
+    let sum = 0
+    for (let at = COLUMNS_AT + CHANGING; at < this.#words.length; at += COLUMN_WORDS) {
+      const changes = Atomics.load(this.#words, at)
+      if (changes & 1) return null
+      sum = (sum + changes) | 0
     }
-    return { epoch, drift }
+    return sum
+  }
+
+  #heldOf(index: number): number {
+    let held = 0
+    for (let at = COLUMNS_AT + index; at < this.#words.length; at += COLUMN_WORDS) held += Atomics.load(this.#words, at)
+    return held
   }
 
   /** Asks every thread to give back idle libraries; they hear of it through `onWanted`. */
@@ -325,20 +379,29 @@ export class Ledger {
   }
 
   #take(index: number, count: number): boolean {
-    const at = classAt(index)
-    const floor = Atomics.load(this.#words, at + FLOOR)
+    if (OFF) return true
+    const words = this.#words
+    // Only this thread writes to its column, and others read it when this one is at rest or dead: plain writes are enough.
+    words[this.#column + CHANGING]! += 1
+    const taken = this.#takeCounted(words, classAt(index), count)
+    if (taken) words[this.#column + index]! += count
+    words[this.#column + CHANGING]! += 1
+    return taken
+  }
+
+  #takeCounted(words: Int32Array, at: number, count: number): boolean {
+    const floor = words[at + FLOOR]!
     for (;;) {
-      const used = Atomics.load(this.#words, at + USED)
-      if (used + count > Atomics.load(this.#words, at + CEILING)) return false
+      const used = Atomics.load(words, at + USED)
+      if (used + count > words[at + CEILING]!) return false
       // The pot first: whoever fails here has taken nothing that another thread could have seen.
       const fromPot = above(used + count, floor) - above(used, floor)
       if (fromPot > 0 && !this.#takeFromPot(fromPot)) return false
-      if (Atomics.compareExchange(this.#words, at + USED, used, used + count) === used) {
-        Atomics.add(this.#words, this.#column + index, count)
-        if (used + count > Atomics.load(this.#words, at + PEAK)) this.#raisePeak(at + PEAK, used + count)
+      if (Atomics.compareExchange(words, at + USED, used, used + count) === used) {
+        if (used + count > words[at + PEAK]!) this.#raisePeak(at + PEAK, used + count)
         return true
       }
-      if (fromPot > 0) Atomics.add(this.#words, POT, fromPot)
+      if (fromPot > 0) Atomics.add(words, POT, fromPot)
     }
   }
 
@@ -358,44 +421,80 @@ export class Ledger {
   }
 
   #give(index: number, count: number): void {
-    if (Atomics.load(this.#words, RESERVE_MISSING) > 0) this.reserveMissing = refill() ?? this.reserveMissing
-    Atomics.sub(this.#words, this.#column + index, count)
+    if (OFF) return
+    const words = this.#words
+    if (words[RESERVE_MISSING]! > 0) this.reserveMissing = refill() ?? this.reserveMissing
+    words[this.#column + CHANGING]! += 1
+    words[this.#column + index]! -= count
     this.#lower(index, count)
-    this.#wake()
+    words[this.#column + CHANGING]! += 1
+    // Whoever begins to wait is counted first and looks then: it sees what was returned, or is seen here.
+    if (Atomics.load(words, WAITERS) > 0) this.#wake()
   }
 
   #lower(index: number, count: number): void {
     const at = classAt(index)
     const used = Atomics.sub(this.#words, at + USED, count)
     assert(used >= count, 'more was returned than was lent')
-    const floor = Atomics.load(this.#words, at + FLOOR)
+    const floor = this.#words[at + FLOOR]!
     const toPot = above(used, floor) - above(used - count, floor)
     if (toPot > 0) Atomics.add(this.#words, POT, toPot)
   }
 
   #wake(): void {
     Atomics.add(this.#words, EPOCH, 1)
-    if (Atomics.load(this.#words, WAITERS) > 0) Atomics.notify(this.#words, EPOCH)
+    Atomics.notify(this.#words, EPOCH)
   }
 
-  #lease(descriptorClass: DescriptorClass, count: number, by: LeaseHolder): Lease {
-    const lease = new OpenLease(count, (returned, last) => {
-      if (last) this.#held.delete(lease)
-      this.#give(CLASSES.indexOf(descriptorClass), returned)
-    })
-    const trace = Atomics.load(this.#words, TRACING) === 1 ? new Error('taken here') : null
-    this.#leases += 1
-    const id = `${this.#thread}.${this.#leases}`
-    this.#held.set(lease, { id, class: descriptorClass, by, since: performance.now(), trace })
+  #lease(index: number, count: number, by: LeaseHolder): Lease {
+    const lease = new OpenLease(index, count, by, this.#owner)
+    lease.number = ++this.#leases
+    if (this.#words[TRACING] === 1) lease.trace = new Error('taken here')
+    lease.older = this.#newest
+    if (this.#newest) this.#newest.newer = lease
+    this.#newest = lease
     return lease
   }
 
-  #wait(descriptorClass: DescriptorClass, count: number, waitMs: number, signal?: AbortSignal): Promise<boolean> {
+  readonly #owner: Owner = {
+    giveBack: (lease, returned) => {
+      if (lease.count === 0) this.#unlink(lease)
+      this.#give(lease.index, returned)
+    },
+    divide: ({ index, by }, count) => this.#lease(index, count, by),
+  }
+
+  /** A list instead of a Set: that cost as much as the counting itself. */
+  #unlink({ older, newer }: OpenLease): void {
+    if (older) older.newer = newer
+    if (newer) newer.older = older
+    else this.#newest = older
+  }
+
+  /** Of this thread whoever waits, of another whoever has waited for long. */
+  #wouldOvertake(index: number): boolean {
+    return this.#lines[index]!.length > 0 || Atomics.load(this.#words, classAt(index) + STARVING) > 0
+  }
+
+  #assertOrder(descriptorClass: DescriptorClass, count: number): void {
+    const place = WAITED_FOR.indexOf(descriptorClass)
+    assert(place >= 0, `nobody waits for descriptors of the class ${descriptorClass}`)
+    for (const [other, name] of WAITED_FOR.entries()) {
+      const holds = this.#words[this.#column + INDEX[name]]! > 0
+      assert(!holds || other <= place, `a thread that holds ${name} does not wait for ${descriptorClass}`)
+      assert(
+        !holds || other === place || count <= this.use(descriptorClass).floor,
+        'who holds waits for the floor only',
+      )
+    }
+  }
+
+  #wait(index: number, count: number, waitMs: number, signal?: AbortSignal): Promise<boolean> {
     return new Promise((settle) => {
-      const line = this.#waiters.get(descriptorClass) ?? []
-      this.#waiters.set(descriptorClass, line)
-      const waiter: Waiter = { wants: count, deadline: performance.now() + waitMs, settle }
-      line.push(waiter)
+      const since = performance.now()
+      const ticket = Atomics.add(this.#words, classAt(index) + TICKETS, 1) + 1
+      const waiter: Waiter = { wants: count, ticket, since, deadline: since + waitMs, settle }
+      this.#lines[index]!.push(waiter)
       signal?.addEventListener('abort', () => {
         waiter.deadline = 0
         this.#wake()
@@ -408,14 +507,14 @@ export class Ledger {
 
   /** Serves the lines of this thread until they are empty: once at each release anywhere, and at each deadline. */
   async #watch(): Promise<void> {
-    if (this.#watching) return
     this.#watching = true
     Atomics.add(this.#words, WAITERS, 1)
-    while (this.#waiters.size > 0) {
+    for (;;) {
       const epoch = Atomics.load(this.#words, EPOCH)
-      let next = Infinity
-      for (const [name, line] of this.#waiters) next = Math.min(next, this.#serve(name, line))
-      if (this.#waiters.size === 0) break
+      const next = Math.min(
+        ...this.#lines.map((line, index) => (line.length > 0 ? this.#serve(index, line) : Infinity)),
+      )
+      if (next === Infinity) break
       const { async: isAsync, value } = Atomics.waitAsync(this.#words, EPOCH, epoch, Math.max(1, next))
       if (isAsync) await value
     }
@@ -423,31 +522,70 @@ export class Ledger {
     this.#watching = false
   }
 
-  #serve(name: DescriptorClass, line: Waiter[]): number {
-    const index = CLASSES.indexOf(name)
+  /** @returns ms until there is something to do again even if nothing is returned; Infinity when nobody waits any more */
+  #serve(index: number, line: Waiter[]): number {
     const now = performance.now()
-    while (line[0] && (line[0].deadline <= now || this.#take(index, line[0].wants))) {
-      line[0].settle(line[0].deadline > now)
-      line.shift()
+    const floor = this.#words[classAt(index) + FLOOR]!
+    let blocked = false
+    for (const waiter of [...line]) {
+      const late = waiter.deadline <= now
+      const served = !late && !blocked && this.#isFirst(index, waiter.ticket) && this.#take(index, waiter.wants)
+      // Those behind it cannot overtake it, but their time may run out before it is served.
+      if (!late && !served) blocked ||= waiter.wants <= floor
+      else {
+        line.splice(line.indexOf(waiter), 1)
+        waiter.settle(served)
+      }
     }
-    // Those behind the first cannot overtake it, but their time may run out before it is served.
-    for (const late of line.filter((waiter) => waiter.deadline <= now)) {
-      line.splice(line.indexOf(late), 1)
-      late.settle(false)
+    return Math.min(this.#publish(index, line, floor, now), ...line.map((waiter) => waiter.deadline - now))
+  }
+
+  /** Tells the other threads of the first one here that is not to be overtaken. Returns when the next look is due. */
+  #publish(index: number, line: readonly Waiter[], floor: number, now: number): number {
+    const first = line.find((waiter) => waiter.wants <= floor)
+    const due = first ? first.since + LIMITS.leaseOvertakenMs - now : Infinity
+    const ticket = first && due <= 0 ? first.ticket : 0
+    const before = Atomics.exchange(this.#words, this.#column + TICKET + index, ticket)
+    if (before === ticket) return due > 0 ? due : Infinity
+    if ((before === 0) !== (ticket === 0)) Atomics.add(this.#words, classAt(index) + STARVING, ticket === 0 ? -1 : 1)
+    // It was somebody else's turn before.
+    this.#wake()
+    return due > 0 ? due : Infinity
+  }
+
+  #isFirst(index: number, ticket: number): boolean {
+    if (Atomics.load(this.#words, classAt(index) + STARVING) === 0) return true
+    for (let at = COLUMNS_AT + TICKET + index; at < this.#words.length; at += COLUMN_WORDS) {
+      const other = Atomics.load(this.#words, at)
+      if (other !== 0 && ((other - ticket) | 0) < 0) return false
     }
-    if (line.length === 0) this.#waiters.delete(name)
-    return Math.min(...line.map((waiter) => waiter.deadline - now), Infinity)
+    return true
   }
 }
 
-class OpenLease implements Lease {
-  #count: number
-  readonly #giveBack: (count: number, last: boolean) => void
+interface Owner {
+  giveBack(lease: OpenLease, returned: number): void
+  divide(lease: OpenLease, count: number): Lease
+}
 
-  constructor(count: number, giveBack: (count: number, last: boolean) => void) {
+class OpenLease implements Lease {
+  readonly index: number
+  readonly by: LeaseHolder
+  readonly since = performance.now()
+  /** Names it in its thread. */
+  number = 0
+  trace: Error | null = null
+  older: OpenLease | null = null
+  newer: OpenLease | null = null
+  #count: number
+  readonly #owner: Owner
+
+  constructor(index: number, count: number, by: LeaseHolder, owner: Owner) {
     assert(count > 0)
+    this.index = index
+    this.by = by
     this.#count = count
-    this.#giveBack = giveBack
+    this.#owner = owner
   }
 
   get count(): number {
@@ -458,7 +596,13 @@ class OpenLease implements Lease {
     assert(count <= this.#count, 'a lease does not grow')
     const returned = this.#count - count
     this.#count = count
-    if (returned > 0) this.#giveBack(returned, count === 0)
+    if (returned > 0) this.#owner.giveBack(this, returned)
+  }
+
+  split(count: number): Lease {
+    assert(count < this.#count, 'something stays')
+    this.#count -= count
+    return this.#owner.divide(this, count)
   }
 
   release(): void {

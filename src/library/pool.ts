@@ -1,6 +1,6 @@
 // The open libraries of one thread, least recently used first: opens what is asked for, closes idle ones to make room.
 import { basename } from 'node:path'
-import type { Lease, Ledger } from '../descriptors/ledger.js'
+import type { Lease, LeaseHolder, Ledger } from '../descriptors/ledger.js'
 import { PRICES } from '../descriptors/prices.js'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
@@ -104,6 +104,40 @@ export class Pool {
     }
   }
 
+  /**
+   * The same for work that needs `count` descriptors more. What is not there at once is waited for together with what the
+   * library itself costs, while nothing is held: two that hold a library each would wait for each other.
+   */
+  async holdWith<T>(
+    id: string,
+    count: number,
+    holder: LeaseHolder,
+    work: (library: Library, lease: Lease) => T,
+  ): Promise<T> {
+    let library = await this.get(id)
+    let lease = this.#whilePinned(library, () => this.#leaseNow(count, holder))
+    if (!lease) {
+      const both = await this.lease(PRICES.library + count, holder)
+      lease = both.split(count)
+      try {
+        library = this.#openWith(id, both)
+      } catch (error) {
+        lease.release()
+        throw error
+      }
+    }
+    return this.#whilePinned(library, () => work(library, lease))
+  }
+
+  #whilePinned<T>(library: Library, work: () => T): T {
+    library.pins += 1
+    try {
+      return work()
+    } finally {
+      library.pins -= 1
+    }
+  }
+
   /** @returns false when it was not open */
   close(id: string): boolean {
     const library = this.#open.get(id)
@@ -164,12 +198,9 @@ export class Pool {
   }
 
   /** Buys `count` descriptors of the libraries' class; idle libraries give way, here first, then in other threads. */
-  async lease(count: number, holder: { holder: string; path?: string }): Promise<Lease> {
-    for (;;) {
-      const lease = this.#ledger.tryAcquire('libraries', count, holder, true)
-      if (lease) return lease
-      if (!this.makeRoom()) break
-    }
+  async lease(count: number, holder: LeaseHolder): Promise<Lease> {
+    const now = this.#leaseNow(count, holder)
+    if (now) return now
     this.#ledger.want()
     // What became idle since, here or elsewhere, may have been given to somebody else: asking once is not enough.
     const again = setInterval(() => this.makeRoom() || this.#ledger.want(), LIMITS.libraryRoomAgainMs)
@@ -180,9 +211,29 @@ export class Pool {
     }
   }
 
+  /** Closes idle libraries for it, but no more than it needs: where others are first in line, closing more helps nobody. */
+  #leaseNow(count: number, holder: LeaseHolder): Lease | null {
+    for (let freed = 0; ; freed += PRICES.library) {
+      const lease = this.#ledger.tryAcquire('libraries', count, holder, true)
+      if (lease || freed >= count || !this.makeRoom()) return lease
+    }
+  }
+
   async #openLibrary(id: string, check: boolean): Promise<Library> {
     const path = this.pathOf(id)
     const lease = await this.lease(PRICES.library, { holder: `library ${basename(path, FOLDER_ENDING)}`, path })
+    return this.#openWith(id, lease, check)
+  }
+
+  /** Somebody who needed more than the library may have opened it while its lease was waited for. */
+  #openWith(id: string, lease: Lease, check = false): Library {
+    const path = this.pathOf(id)
+    const open = this.peek(id)
+    if (open) {
+      lease.release()
+      this.#keepThisTurn(open)
+      return open
+    }
     if (this.#closing) {
       lease.release()
       throw new SpacedriveError('DRAINING', 'the daemon is stopping')

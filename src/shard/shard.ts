@@ -138,10 +138,8 @@ export class Shard {
   /** Operations that need more than the library. */
   readonly #inLibrary: Partial<Record<OperationName, InLibrary>> = {
     'libraries.rename': async (library: Library, { name }: ParamsOf<'libraries.rename'>) => {
-      // Held: a lease may make room, and would close this one while it is waited for.
-      await this.#pool.hold(library.id, async (held) => {
-        held.rename(name, await this.#pool.lease(1, { holder: `renaming library ${held.name}`, path: held.path }))
-      })
+      const by = { holder: `renaming library ${library.name}`, path: library.path }
+      await this.#pool.holdWith(library.id, 1, by, (held, lease) => held.rename(name, lease))
       this.#publish({ type: 'library.renamed', library: library.id, name })
       return { id: library.id, name, path: library.path }
     },

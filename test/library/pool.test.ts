@@ -172,6 +172,26 @@ test.serial('a library closed too early is counted, and then others go before it
   t.deepEqual(pool.counts, { open: 2, evicted: 4, reopened: 2 })
 })
 
+test.serial('work that needs more than its library does not wait for others that wait as well', async (t) => {
+  using stage = new Stage()
+  // Room for three libraries and nothing else; six want one descriptor more each, three of them with a library in hand.
+  using yard = poolOf(stage, 6, ledgerFor(3))
+  const { pool, ids, ledger } = yard
+  const begun = performance.now()
+  const done = await Promise.all(
+    ids.map((id) =>
+      pool.holdWith(id, 1, { holder: 'a test' }, (library, lease) => {
+        const { used, ceiling } = ledger.use('libraries')
+        lease.release()
+        return library.id === id && used <= ceiling
+      }),
+    ),
+  )
+  t.deepEqual(done, [true, true, true, true, true, true])
+  t.true(performance.now() - begun < LIMITS.libraryLeaseWaitMs)
+  t.is(ledger.use('libraries').used, pool.counts.open * PRICES.library)
+})
+
 test.serial('callers that ask for a closed library at the same time share one open', async (t) => {
   using stage = new Stage()
   using yard = poolOf(stage, 1)
