@@ -366,7 +366,7 @@ class Threads {
 test.serial('whatever four threads ask for in the order of the classes, all of it is had in the end', async (t) => {
   const threads = new Threads(4, 20_000)
   const share = fc.double({ min: 0.01, max: 1, noNaN: true })
-  const programs = fc.array(fc.record({ first: share, then: share, kind: fc.nat(2), pause: fc.nat(2) }), {
+  const programs = fc.array(fc.record({ first: share, second: share, kind: fc.nat(2), pause: fc.nat(2) }), {
     maxLength: 12,
   })
   const holds = fc.asyncProperty(
@@ -376,12 +376,12 @@ test.serial('whatever four threads ask for in the order of the classes, all of i
       const ledger = Ledger.create(planOf(soft))
       const of = (share: number, most: number) => Math.max(1, Math.floor(share * most))
       const [libraries, jobs] = [ledger.use('libraries'), ledger.use('jobs')]
-      const steps = ({ first, then, kind }: { first: number; then: number; kind: number }): Program['steps'] => {
+      const steps = ({ first, second, kind }: { first: number; second: number; kind: number }): Program['steps'] => {
         if (kind === 0) return [['libraries', of(first, libraries.ceiling)]]
         if (kind === 1) return [['jobs', of(first, jobs.ceiling)]]
         return [
           ['libraries', of(first, libraries.ceiling)],
-          ['jobs', of(then, jobs.floor)],
+          ['jobs', of(second, jobs.floor)],
         ]
       }
       const planned = lists.map((list) => list.map((each) => ({ steps: steps(each), pause: each.pause })))
