@@ -56,6 +56,15 @@ test('one file starts processes, so that all of them are started clean', (t) => 
   t.false(startsProcesses("import type { ChildProcess } from 'node:child_process'"))
 })
 
+test('below the libraries files are opened by one function, which refuses what SQLite has locked', (t) => {
+  t.deepEqual(sources.filter(({ path }) => GUARDED.test(path)).flatMap(openingIn), [])
+  const bad = {
+    path: 'src/job/hash.ts',
+    text: "import { lstatSync, openSync } from 'node:fs'\nimport 'node:fs/promises'",
+  }
+  t.deepEqual(openingIn(bad), ['src/job/hash.ts: openSync', 'src/job/hash.ts: node:fs/promises'])
+})
+
 test('the checks above find what they are for', (t) => {
   const bad: Source[] = [
     { path: 'src/base/low.ts', text: "import type { High } from '../scan/high.js'" },
@@ -131,6 +140,19 @@ function importsOf({ path, text }: Source): string[] {
   return [...withoutComments(text).matchAll(/(?:\bfrom\s|\bimport\s|\bimport\()\s*'(\.[^']+)'/g)]
     .map(([, target = '']) => posix.join(dirname(path), target).replace(/\.js$/, '.ts'))
     .filter((target) => target.endsWith('.ts'))
+}
+
+/** What works on the files of other people. `library/` alone opens its own, and `scan/guard.ts` all others. */
+const GUARDED = /^(src\/(job|scan|shard|front)|workers)\/(?!guard\.ts)/
+const OPENING =
+  /\b(open|openSync|openAsBlob|readFile|readFileSync|createReadStream|createWriteStream|writeFile|writeFileSync|appendFileSync|copyFile|copyFileSync|cpSync|truncateSync|opendirSync)\b/g
+
+function openingIn({ path, text }: Source): string[] {
+  const code = withoutComments(text)
+  const named = [...code.matchAll(/import\s*\{([^}]*)\}\s*from 'node:fs'/g)].flatMap(
+    ([, names]) => names!.match(OPENING) ?? [],
+  )
+  return [...named, ...(code.match(/node:fs\/promises|\bfs\.\w+/g) ?? [])].map((name) => `${path}: ${name}`)
 }
 
 const BANNED = [

@@ -1,5 +1,6 @@
 // The further connections of one library, for reads that take more than one turn of the event loop: each sees the
 // library as it was when the read began, while the first connection goes on writing.
+import { toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Lease, Ledger, LeaseHolder } from '../descriptors/ledger.js'
 import { PRICES } from '../descriptors/prices.js'
@@ -88,17 +89,21 @@ export class Readers {
       const connection = openConnection(this.#database)
       return { reader: { connection, search: new Search(connection) }, leases, idleSince: performance.now() }
     } catch (error) {
-      for (const each of leases) each.release()
+      this.#park(leases)
+      if (toWire(error).code === 'BUDGET_EXHAUSTED') return null
       throw error
     }
   }
 
   #close({ reader, leases }: Slot): number {
     reader.connection.close()
-    const [kept, ...rest] = leases
+    this.#park(leases)
+    return PRICES.connection - 1
+  }
+
+  #park([kept, ...rest]: readonly Lease[]): void {
     for (const lease of rest) lease.release()
     kept!.shrink(1)
     this.#parked.push(kept!)
-    return PRICES.connection - 1
   }
 }

@@ -34,9 +34,12 @@ export class Refusal extends Error {
   readonly code: string
   readonly number: number
   readonly status: number
+  /** As it came: code, hint, retryable, class. */
+  readonly data: Loose
 
   constructor(method: string, status: number, error: Loose) {
     super(`${method}: ${error.message}`)
+    this.data = error.data ?? {}
     this.code = error.data?.code ?? String(error.code)
     this.number = error.code
     this.status = status

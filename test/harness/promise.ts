@@ -1,0 +1,60 @@
+// The five things that hold whatever fails: the process lives, an admitted client is served, who is refused is told why, all comes
+// back by itself with exactly the descriptors of before, and no library is lost or has become read-only.
+import assert from 'node:assert'
+import { eventually, type Loose, type TestDaemon } from './daemon.js'
+import { alive } from './scene.js'
+
+export interface Fault {
+  /** Every library of the daemon that must be there and writable afterwards. */
+  readonly libraries: readonly string[]
+  readonly begin: () => Promise<void> | void
+  /** What is to be seen while it lasts; who is refused, and with which words. */
+  readonly during: () => Promise<void>
+  readonly end: () => Promise<void> | void
+  /** Asked again and again from the end of the fault on, until it is true. */
+  readonly recovered?: () => Promise<boolean>
+  readonly recoveryMs?: number
+}
+
+/** @throws what did not hold; the rest is for the test to assert in `during` */
+export async function keepsPromise(daemon: TestDaemon, fault: Fault): Promise<void> {
+  const { libraries, recovered, recoveryMs = 5_000 } = fault
+  const rest = await atRest(daemon, libraries)
+  await daemon.call('core.ping') // whoever is admitted keeps the connection
+  await fault.begin()
+  await fault.during()
+  assert(alive(daemon.pid), 'the process lives')
+  assert.equal(await daemon.call('core.ping'), 'pong', 'the admitted client is served')
+  await fault.end()
+  if (recovered) await eventually('all is well again', recoveryMs, recovered)
+  for (const library of libraries) await isWritable(daemon, library)
+  assert.deepEqual(await atRest(daemon, libraries), rest, 'the descriptors of before')
+}
+
+/** Nothing was lost or demoted: it is listed without a problem, and what is written to it is read back. */
+export async function isWritable(daemon: TestDaemon, library: string): Promise<void> {
+  const listed: Loose[] = await daemon.call('libraries.list')
+  const found = listed.find(({ id }) => id === library)
+  assert(found && found.problem === undefined, `${library} is listed without a problem: ${JSON.stringify(found)}`)
+  const name = `written ${Math.random()}`
+  await daemon.call('libraries.rename', { library, name })
+  assert.equal((await daemon.call('libraries.info', { library })).name, name)
+}
+
+/** With libraries closed, task threads gone and calls hung up. */
+export async function atRest(daemon: TestDaemon, libraries: readonly string[]): Promise<string[]> {
+  for (const library of libraries) {
+    await eventually(`${library} has no work`, 20_000, () =>
+      daemon.call('libraries.close', { library }).then(
+        () => true,
+        () => false,
+      ),
+    )
+  }
+  daemon.hangUp()
+  await eventually('nothing is leased but by the looking client', 15_000, async () => {
+    const { classes } = (await daemon.status()).descriptors
+    return Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
+  })
+  return await daemon.descriptorsAtRest()
+}
