@@ -1,9 +1,11 @@
 // A client of a running daemon over one WebSocket: calls typed by operation, events, and a connection that comes back.
+import type { IncomingMessage } from 'node:http'
 import { connect as connectSocket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { fromWire, isErrorCode, SpacedriveError, type WireError } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
+import { shortageBehind } from './descriptors/shortage.js'
 import type { Event } from './protocol/messages.js'
 import type { OperationName, ParamsOf } from './protocol/operations.js'
 import type { Results } from './protocol/results.js'
@@ -120,24 +122,37 @@ export class Client {
     const ws = this.#openSocket()
     await new Promise<void>((resolve, reject) => {
       ws.once('open', resolve)
-      ws.once('error', (error) =>
-        reject(new SpacedriveError('NO_DAEMON', `${this.#url}: ${error.message}`, { cause: error })),
-      )
+      ws.once('error', (error) => reject(this.#unreached(error)))
       ws.once('unexpected-response', (_request, response) => {
-        const unauthorized = response.statusCode === 401
-        ws.terminate()
-        reject(
-          new SpacedriveError(
-            unauthorized ? 'UNAUTHORIZED' : 'NO_DAEMON',
-            `${this.#url} answered ${response.statusCode}`,
-          ),
-        )
+        void this.#refusal(response).then((refusal) => (ws.terminate(), reject(refusal)))
       })
     })
     this.#ws = ws
     ws.on('message', (bytes: Buffer) => this.#receive(JSON.parse(bytes.toString('utf8')) as Message))
     ws.once('close', () => this.#lost(ws))
     await Promise.all([...this.#subscribers].map((each) => this.#subscribe(each)))
+  }
+
+  /** A name that cannot be looked up for lack of a descriptor is not a name that does not exist. */
+  #unreached(error: Error): SpacedriveError {
+    const absent = new SpacedriveError('NO_DAEMON', `${this.#url}: ${error.message}`, { cause: error })
+    return shortageBehind(error) ?? absent
+  }
+
+  /** Why the daemon did not open the connection, in its own words where it has some. */
+  async #refusal(response: IncomingMessage): Promise<SpacedriveError> {
+    const { statusCode } = response
+    const code = statusCode === 401 ? 'UNAUTHORIZED' : 'NO_DAEMON'
+    const answered = new SpacedriveError(code, `${this.#url} answered ${statusCode}`)
+    try {
+      const chunks: Buffer[] = []
+      for await (const chunk of response) chunks.push(chunk as Buffer)
+      const wire = JSON.parse(Buffer.concat(chunks).toString('utf8')) as WireError
+      return isErrorCode(wire.code) ? fromWire(wire) : answered
+    } catch {
+      // Cut off, or no daemon of ours: what the status says has to do.
+      return answered
+    }
   }
 
   #openSocket(): WebSocket {

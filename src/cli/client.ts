@@ -1,9 +1,10 @@
 // A line to the running daemon: JSON-RPC over its unix socket, one kept-alive connection.
 import { readFileSync } from 'node:fs'
 import { Agent, request, type IncomingMessage } from 'node:http'
-import { errnoOf, fromSystem, fromWire, SpacedriveError, type WireError } from '../base/errors.js'
+import { errnoOf, fromWire, SpacedriveError, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Paths } from '../base/places.js'
+import { shortageBehind } from '../descriptors/shortage.js'
 import type { OperationName } from '../protocol/operations.js'
 
 /** What daemon.json says of the daemon that serves a data directory, or served it last. */
@@ -111,11 +112,8 @@ export function unreachable(socket: string, error: unknown): unknown {
         cause: error,
         hint: '`spacedrive doctor` tells why.',
       })
-    case 'EMFILE':
-    case 'ENFILE':
-      return fromSystem(error)
     default:
-      return error
+      return shortageBehind(error) ?? error
   }
 }
 

@@ -117,6 +117,8 @@ export async function answeringOf(
   limit: Limit | null,
   askStatus: AskStatus,
 ): Promise<{ answering: Answering; status: Status | null }> {
+  // The kernel takes connections on its behalf; waiting for an answer would be waiting for nothing.
+  if (each.state === 'stopped') return { answering: 'stopped', status: null }
   try {
     const status = await askStatus(socket)
     // One that answers for another process: this one lost its socket, or never got it.
@@ -139,8 +141,7 @@ function ownTrouble(error: unknown): boolean {
   return error instanceof SpacedriveError && error.code === 'BUDGET_EXHAUSTED' && /EMFILE|ENFILE/.test(errnoOf(error.cause) ?? '') // prettier-ignore
 }
 
-function silent({ state, open, ageMs }: Process, limit: Limit | null): Answering {
-  if (state === 'stopped') return 'stopped'
+function silent({ open, ageMs }: Process, limit: Limit | null): Answering {
   if (ageMs !== null && ageMs < LIMITS.cliStartMs) return 'starting'
   // One free is as good as none: the answer needs one for the connection, and what it looks up another.
   return open !== null && limit !== null && open >= limit.soft - 1 ? 'exhausted' : 'stuck'

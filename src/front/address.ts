@@ -2,6 +2,7 @@
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { errnoOf, SpacedriveError } from '../base/errors.js'
+import { listenerOf } from '../descriptors/listener.js'
 
 /** `sun_path` holds 104 bytes on macOS, 108 on Linux; uSockets copies it without looking at its length (L20). */
 const SOCKET_PATH_BYTES_MAX = 103
@@ -32,11 +33,15 @@ export function protectSocket(path: string): void {
   chmodSync(path, 0o600)
 }
 
-/** A failure of listen() as ours. */
+/** A failure of listen() as ours; of a port that is taken it names who has it, where that can be told. */
 export function listenError(error: unknown, address: string): SpacedriveError {
+  if (errnoOf(error) === 'EADDRINUSE') {
+    const holder = listenerOf(Number(/:(\d+)$/.exec(address)?.[1]))
+    const message = `cannot listen on ${address}: ${holder ?? 'another program'} listens there`
+    return new SpacedriveError('ADDRESS_IN_USE', message, { cause: error })
+  }
   const message = `cannot listen on ${address}: ${error instanceof Error ? error.message : String(error)}`
-  const code = errnoOf(error) === 'EADDRINUSE' ? 'ADDRESS_IN_USE' : 'BAD_CONFIG'
-  return new SpacedriveError(code, message, { cause: error })
+  return new SpacedriveError('BAD_CONFIG', message, { cause: error })
 }
 
 /** uWebSockets says only that it failed: asks the system again for the reason. */

@@ -2,12 +2,12 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
-import http from 'node:http'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import test from 'ava'
 import { softForChildren } from '../../src/descriptors/child.js'
 import { eventually, LAUNCHER, TestDaemon, type Exit } from '../harness/daemon.js'
+import { atRest, writable } from '../harness/rest.js'
 import { play, sameAsDisk, type Scene } from '../harness/scene.js'
 
 const PARENT = join(import.meta.dirname, '..', 'harness', 'parent.js')
@@ -20,29 +20,24 @@ test.serial(
     await play(async (scene) => {
       const parent = await startParent(scene, '300:2000')
       const { daemon } = parent
+      const before = await daemon.descriptorsAtRest()
       const small = scene.tree('small', 50)
       const { library } = await daemon.index('small', small)
-      const feed = new http.Agent({ keepAlive: true })
-      await daemon.call('core.ping', {}, { agent: feed })
       t.is(Number(limitsOf(daemon.pid)[0]), 2000, 'the daemon raised itself')
       t.true(readdirSync(`/proc/${daemon.pid}/fd`).includes(String(LEFTOVER)), 'and has what its own parent left it')
-      const before = await daemon.descriptorsAtRest()
 
       for (let at = 0; at < 5; at++) {
         const pid = Number(await parent.tell('sleep 60'))
         await eventually('the helper runs', 10_000, () => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'sleep\n')
         t.deepEqual(readdirSync(`/proc/${pid}/fd`).sort(), ['0', '1', '2'])
         t.deepEqual(limitsOf(pid), ['300', '2000'])
-        t.is(await daemon.call('core.ping', {}, { agent: feed }), 'pong')
+        t.is(await daemon.call('core.ping'), 'pong')
         t.is(await parent.tell(''), 'ended')
       }
 
-      t.deepEqual(await daemon.descriptorsAtRest(), before)
-      feed.destroy()
+      t.deepEqual(await atRest(daemon), before)
       writeFileSync(join(small, 'later.txt'), '')
-      const [{ id: location }] = await daemon.call('locations.list', { library })
-      const { job } = await daemon.call('locations.rescan', { library, location })
-      await daemon.jobDone(library, job)
+      await writable(daemon, library)
       await sameAsDisk(daemon, library, small)
       t.is((await daemon.stop()).code, 0)
     })

@@ -9,7 +9,8 @@ import { answeringOf } from '../../src/doctor/daemons.js'
 import type { Diagnosis } from '../../src/doctor/examine.js'
 import { ground, type Ground } from '../doctor/ground.js'
 import { kinds } from '../front/stage.js'
-import { cli, eventually, LAUNCHER, type Loose, type Starting, type TestDaemon } from '../harness/daemon.js'
+import { cli, LAUNCHER, type Loose, type Starting, type TestDaemon } from '../harness/daemon.js'
+import { atRest, writable } from '../harness/rest.js'
 import { play, sameAsDisk, type Scene } from '../harness/scene.js'
 
 // The root of configuration is a directory of the test, so that what this machine is set to does not matter.
@@ -31,9 +32,9 @@ for (const front of await kinds()) {
       await play(async (scene) => {
         using here = ground()
         const daemon = await scene.daemon({ limit: '150:150', args: ['--front', front] })
+        const before = await daemon.descriptorsAtRest()
         const { library, small } = await indexed(scene, daemon)
         await daemon.call('core.ping')
-        const before = await rest(daemon)
         const crowd = await fill(daemon)
         const full = doctor(scene.dataDir, here)
         t.is(full.daemon?.pid, daemon.pid, 'it got in by a control slot')
@@ -52,7 +53,7 @@ for (const front of await kinds()) {
         }
         daemon.limit(150)
         for (const each of crowd) each.destroy()
-        t.deepEqual(await rest(daemon), before)
+        t.deepEqual(await atRest(daemon), before)
         await sameAsDisk(daemon, library, small)
         t.is((await daemon.stop()).code, 0)
       })
@@ -140,9 +141,11 @@ test.serial(
       t.is(fixed.code, 0, fixed.err)
       t.false(existsSync(state.socket) || existsSync(`${scene.dataDir}/daemon.json`))
       const third = await scene.daemon()
-      const before = await rest(third)
-      await rescanned(third, library, small)
-      t.deepEqual(await rest(third), before)
+      const before = await third.descriptorsAtRest()
+      writeFileSync(`${small}/later.txt`, '')
+      await writable(third, library)
+      await sameAsDisk(third, library, small)
+      t.deepEqual(await atRest(third), before)
       t.is((await third.stop()).code, 0)
     })
   },
@@ -214,16 +217,6 @@ async function indexed(scene: Scene, daemon: TestDaemon): Promise<{ library: str
   return { small, library: (await daemon.index('small', small)).library }
 }
 
-/** A library that can still be written is one that nothing demoted. */
-async function rescanned(daemon: TestDaemon, library: string, root: string): Promise<void> {
-  writeFileSync(`${root}/later.txt`, '')
-  const [{ id: location }] = await daemon.call('locations.list', { library })
-  const { job } = await daemon.call('locations.rescan', { library, location })
-  await daemon.jobDone(library, job)
-  await sameAsDisk(daemon, library, root)
-  await daemon.call('libraries.close', { library })
-}
-
 /** Connections until one is refused: every slot of the class clients is taken. */
 async function fill(daemon: TestDaemon): Promise<Socket[]> {
   const open: Socket[] = []
@@ -236,16 +229,4 @@ async function fill(daemon: TestDaemon): Promise<Socket[]> {
     if (bytes.toString().startsWith('HTTP/1.1 503')) return open
     open.push(socket)
   }
-}
-
-async function rest(daemon: TestDaemon): Promise<string[]> {
-  for (const { id } of (await daemon.call('libraries.list')) as Loose[]) {
-    await daemon.call('libraries.close', { library: id })
-  }
-  daemon.hangUp()
-  await eventually('nothing is leased but by the looking client', 20_000, async () => {
-    const { classes } = (await daemon.status()).descriptors
-    return Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
-  })
-  return await daemon.descriptorsAtRest()
 }

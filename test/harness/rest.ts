@@ -1,0 +1,22 @@
+// A daemon with nothing to do: libraries closed, task threads gone, nobody connected but whoever looks.
+import { eventually, type Loose, type TestDaemon } from './daemon.js'
+
+/** What it has open then; two of these are the same if nothing was lost or kept between them. */
+export async function atRest(daemon: TestDaemon): Promise<string[]> {
+  for (const { id } of (await daemon.call('libraries.list')) as Loose[]) {
+    await daemon.call('libraries.close', { library: id })
+  }
+  daemon.hangUp()
+  await eventually('nothing is leased but by the looking client', 20_000, async () => {
+    const { classes } = (await daemon.status()).descriptors
+    return Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
+  })
+  return await daemon.descriptorsAtRest()
+}
+
+/** A library that can still be written is one that nothing demoted. */
+export async function writable(daemon: TestDaemon, library: string): Promise<void> {
+  const [{ id: location }] = await daemon.call('locations.list', { library })
+  const { job } = await daemon.call('locations.rescan', { library, location })
+  await daemon.jobDone(library, job)
+}
