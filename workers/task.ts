@@ -11,6 +11,7 @@ const { native, told } = Piscina.workerData as TaskSetup
 tellLoop(told)
 const read = (native ? loadNative()?.readDirectory : undefined) ?? readDirectoryPlain
 
-export default function run({ port, options }: { port: MessagePort; options: WalkRequest }): Promise<void> {
-  return answerWalk(port, options, read)
+/** Null only asks whether this thread could be started. */
+export default async function run(walk: { port: MessagePort; options: WalkRequest } | null): Promise<void> {
+  if (walk) await answerWalk(walk.port, walk.options, read)
 }

@@ -107,7 +107,7 @@ export class Tasks {
       const walking: Walking = { holder: 'task thread', told: newTold() }
       await this.#untilPressureAllows(price)
       const lease = await this.#ledger.acquire('jobs', price, walking, LEASE_WAIT_MS, this.#ended.signal)
-      return this.#start(lease, walking)
+      return await this.#ready(this.#start(lease, walking))
     } finally {
       this.#opening -= 1
     }
@@ -138,6 +138,17 @@ export class Tasks {
       // The system lets no thread be started: Node says so at once of threads, and by an event of descriptors.
       lease.release()
       throw error
+    }
+  }
+
+  /** A walk's port goes with the walk, and with a thread that cannot start, so that nothing could be told by it. */
+  async #ready(slot: Slot): Promise<Slot> {
+    try {
+      await slot.pool.run(null)
+      return slot
+    } catch (error) {
+      await this.#end(slot)
+      throw slot.failure ?? error
     }
   }
 
