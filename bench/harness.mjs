@@ -17,8 +17,12 @@ process.on('exit', () => {
 process.on('SIGINT', () => process.exit(130))
 
 /** Starts the daemon and waits for its ready line. */
-export async function startDaemon({ args = [], nofile = null, env = {} } = {}) {
-  const dataDir = mkdtempSync(join(scratch, 'data-'))
+export async function startDaemon({
+  args = [],
+  nofile = null,
+  env = {},
+  dataDir = mkdtempSync(join(scratch, 'data-')),
+} = {}) {
   const command = [
     join(root, 'bin/spacedrive'),
     'start',
@@ -46,10 +50,10 @@ export async function startDaemon({ args = [], nofile = null, env = {} } = {}) {
 }
 
 /** Starts a server of ours that prints its port as its first line. */
-export async function startServer(script, ...args) {
-  const child = spawn(process.execPath, [fileURLToPath(new URL(script, import.meta.url)), ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+export async function startServer({ script, args = [], nofile = null }) {
+  const command = [process.execPath, fileURLToPath(new URL(script, import.meta.url)), ...args]
+  const limited = nofile === null ? command : ['prlimit', `--nofile=${nofile}:${nofile}`, ...command]
+  const child = spawn(limited[0], limited.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] })
   return { child, http: `http://127.0.0.1:${(await firstLine(child)).trim()}`, stop: () => stop(child) }
 }
 

@@ -30,8 +30,8 @@ for (const item of items) {
 }
 database.close()
 
-const echo = await startServer('servers/uws-echo.mjs')
-const fastify = await startServer('servers/fastify-sqlite.mjs', plain)
+const echo = await startServer({ script: 'servers/uws-echo.mjs' })
+const fastify = await startServer({ script: 'servers/fastify-sqlite.mjs', args: [plain] })
 const headers = { 'content-type': 'application/json', authorization: `Bearer ${daemon.token}` }
 const runs = { ours: [], echo: [], fastify: [] }
 load(`${daemon.http}/rpc`, { bodies, headers, seconds: 2 })

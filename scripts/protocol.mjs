@@ -182,7 +182,7 @@ const SHAPES = {
       [
         'libraries',
         'object',
-        '`{known, open, connections, evicted, reopened}`; connections of SQLite; closed to make room or under pressure, and of those asked for again within 10 s.',
+        '`{known, open, connections, opened, evicted, reopened}`; connections of SQLite; how often one was opened since the start, closed to make room or under pressure, and of those asked for again within 10 s.',
       ],
       ['shards', 'array', 'Of `{id, libraries, inFlight, queued, restarts}`.'],
       ['jobs', 'object', '`{running, queued}`.'],

@@ -46,7 +46,10 @@ export function statusLines(status: Status, columnsMax: number): string[] {
       'libraries',
       `${grouped(libraries.known)} known, ${grouped(libraries.open)} open, ${grouped(libraries.connections)} connections`,
     ],
-    ['', `${grouped(libraries.evicted)} closed to make room, ${grouped(libraries.reopened)} of them too early`],
+    [
+      '',
+      `opened ${grouped(libraries.opened)} times, ${grouped(libraries.evicted)} closed to make room, ${grouped(libraries.reopened)} of them too early`,
+    ],
     ['jobs', `${grouped(jobs.running)} running, ${grouped(jobs.queued)} queued`],
   ]
   const title = `spacedrive ${status.version}, pid ${status.pid}, ${status.state ?? 'serving'}, up ${duration(status.uptimeMs)}`

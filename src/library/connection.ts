@@ -11,12 +11,12 @@ const OPEN_TRIES = 3
 /**
  * Opens a library's database so that it can really be written, see `openProven`.
  *
- * @param path of a database that exists unless `create`
+ * @param path of a database that exists
  * @throws BUDGET_EXHAUSTED, READ_ONLY, DISK_FULL, DISK_FAILED, LIBRARY_LOCKED, LIBRARY_DAMAGED
  */
-export function openConnection(path: string, create = false): Connection {
-  return openProven(path, { fileMustExist: !create, timeout: LIMITS.busyMs }, (connection) => {
-    configure(connection, create)
+export function openConnection(path: string): Connection {
+  return openProven(path, { fileMustExist: true, timeout: LIMITS.busyMs }, (connection) => {
+    configure(connection)
     proveWritable(connection)
   })
 }
@@ -43,8 +43,7 @@ export function openProven(
   }
 }
 
-function configure(connection: Connection, create: boolean): void {
-  if (create) connection.pragma('journal_mode = WAL')
+function configure(connection: Connection): void {
   connection.pragma('synchronous = NORMAL')
   connection.pragma('temp_store = MEMORY') // a sorter that spills would open a file nobody leased
   connection.pragma('cache_size = -8000')

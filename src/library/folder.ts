@@ -15,9 +15,8 @@ import {
 import { join } from 'node:path'
 import { z, type Infer } from '../base/zod.js'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
+import { blankDatabase } from './blank.js'
 import { filesOfDatabase, fromSqlite, noFile } from './cause.js'
-import { openConnection } from './connection.js'
-import { migrate } from './schema.js'
 
 export const FOLDER_ENDING = '.sdlibrary'
 const FORMAT = 1
@@ -100,31 +99,29 @@ export function diskFailed(folder: string): SpacedriveError {
 export function writeLibraryJson(folder: string, { id, name, createdAt }: Omit<LibraryJson, 'format'>): void {
   const path = filesOf(folder).json
   const aside = `${path}.new`
-  const file = openSync(aside, 'w', 0o600)
+  writeSynced(aside, Buffer.from(`${JSON.stringify({ format: FORMAT, id, name, createdAt }, null, 2)}\n`), 0o600)
+  renameSync(aside, path)
+}
+
+function writeSynced(path: string, bytes: Buffer, mode: number): void {
+  const file = openSync(path, 'w', mode)
   try {
-    writeSync(file, `${JSON.stringify({ format: FORMAT, id, name, createdAt }, null, 2)}\n`)
+    for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at)
     fsyncSync(file)
   } finally {
     closeSync(file)
   }
-  renameSync(aside, path)
 }
 
 /**
  * Makes the folder of a new library. It takes its final name when it is complete, so a crash leaves nothing half made.
- * Needs as many descriptors as an open library.
+ * Needs one descriptor.
  */
 export function createFolder(libraries: string, id: string, name: string): string {
   const aside = join(libraries, `.new-${id}`)
   try {
     mkdirSync(aside, { mode: 0o700 })
-    const connection = openConnection(filesOf(aside).database, true)
-    try {
-      migrate(connection, name)
-      connection.prepare(`INSERT INTO meta (key, value) VALUES ('id', ?), ('name', ?)`).run(id, name)
-    } finally {
-      connection.close()
-    }
+    writeSynced(filesOf(aside).database, blankDatabase(id, name), 0o644)
     writeLibraryJson(aside, { id, name, createdAt: new Date().toISOString() })
     return moveTo(aside, () => freeFolder(libraries, name))
   } catch (error) {

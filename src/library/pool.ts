@@ -31,6 +31,7 @@ export class Pool {
   #latest: Library | undefined
   /** Closed to make room, and when; oldest first. */
   readonly #evicted = new Map<string, number>()
+  #openedCount = 0
   #evictedCount = 0
   #reopenedCount = 0
   #closing = false
@@ -187,8 +188,13 @@ export class Pool {
     for (const library of [...this.#open.values()]) this.#close(library)
   }
 
-  get counts(): { open: number; evicted: number; reopened: number } {
-    return { open: this.#open.size, evicted: this.#evictedCount, reopened: this.#reopenedCount }
+  get counts(): { open: number; opened: number; evicted: number; reopened: number } {
+    return {
+      open: this.#open.size,
+      opened: this.#openedCount,
+      evicted: this.#evictedCount,
+      reopened: this.#reopenedCount,
+    }
   }
 
   get connections(): number {
@@ -240,6 +246,7 @@ export class Pool {
     }
     const library = Library.open(id, path, this.#ledger, lease, check)
     this.#failed.delete(id)
+    this.#openedCount += 1
     this.#noticeReopened(library)
     this.#open.set(id, library)
     this.#latest = library

@@ -147,8 +147,18 @@ export interface Status {
     leak?: Leak & { at: string }
   } & PressureState
   connections: { current: number; max: number; peak: number; accepted: number; refused: number }
-  /** `evicted`: closed to make room or under pressure; `reopened`: of those, asked for again soon after. */
-  libraries: { known: number; open: number; connections: number; evicted: number; reopened: number }
+  /**
+   * `opened`: how often one was, since the start; `evicted`: closed to make room or under pressure; `reopened`: of those,
+   * asked for again soon after.
+   */
+  libraries: {
+    known: number
+    open: number
+    connections: number
+    opened: number
+    evicted: number
+    reopened: number
+  }
   shards: { id: number; libraries: number; inFlight: number; queued: number; restarts: number }[]
   jobs: { running: number; queued: number }
 }

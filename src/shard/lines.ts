@@ -58,7 +58,8 @@ export const COUNTS = {
   queued: 3,
   evicted: 4,
   reopened: 5,
-  words: 6,
+  opened: 6,
+  words: 7,
 } as const
 
 /** What a shard's thread holds, and for whom. */

@@ -135,6 +135,7 @@ export class Router {
         connections: sum(COUNTS.connections),
         evicted: sum(COUNTS.evicted),
         reopened: sum(COUNTS.reopened),
+        opened: sum(COUNTS.opened),
       },
       shards: this.#places.map(({ number, inFlight, outgoing, restarts }, at) => ({
         id: number,

@@ -7,7 +7,6 @@ import { errnoOf, fromSystem, SpacedriveError, toWire, type WireError } from '..
 import { LIMITS } from '../base/limits.js'
 import { Ledger } from '../descriptors/ledger.js'
 import { jobMayBegin } from '../descriptors/pressure.js'
-import { PRICES } from '../descriptors/prices.js'
 import { lend } from '../descriptors/reserve.js'
 import { Runner } from '../job/runner.js'
 import { readCatalog } from '../library/catalog.js'
@@ -177,7 +176,7 @@ export class Shard {
   }
 
   async #create({ id, name }: { id: string; name: string }): Promise<unknown> {
-    const lease = await this.#pool.lease(PRICES.library, {
+    const lease = await this.#pool.lease(1, {
       holder: `creating library ${name}`,
       path: this.#setup.libraries,
     })
@@ -332,10 +331,11 @@ export class Shard {
   }
 
   #count(all = false): void {
-    const { open, evicted, reopened } = this.#pool.counts
+    const { open, opened, evicted, reopened } = this.#pool.counts
     const { running, queued } = this.#runner.counts
     this.#counts[COUNTS.libraries] = open
     if (all || open <= COUNTED_AT_ONCE_MAX) this.#counts[COUNTS.connections] = this.#pool.connections
+    this.#counts[COUNTS.opened] = opened
     this.#counts[COUNTS.evicted] = evicted
     this.#counts[COUNTS.reopened] = reopened
     this.#counts[COUNTS.running] = running

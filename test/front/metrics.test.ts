@@ -39,7 +39,7 @@ const status: Status = {
     classes: Object.fromEntries(CLASSES.map((name) => [name, use])) as Record<DescriptorClass, ClassUse>,
   },
   connections: { current: 5, max: 50, peak: 7, accepted: 1_000, refused: 12 },
-  libraries: { known: 9, open: 4, connections: 6, evicted: 20, reopened: 1 },
+  libraries: { known: 9, open: 4, connections: 6, opened: 9, evicted: 20, reopened: 1 },
   shards: [
     { id: 0, libraries: 3, inFlight: 2, queued: 1, restarts: 0 },
     { id: 1, libraries: 1, inFlight: 0, queued: 0, restarts: 2 },

@@ -8,6 +8,7 @@ import test from 'ava'
 import { countOpen } from '../../src/descriptors/rlimit.js'
 import { createFolder, filesOf, readLibraryJson } from '../../src/library/folder.js'
 import { holdLock } from '../../src/library/lock.js'
+import { SCHEMA_VERSION } from '../../src/library/schema.js'
 import { asOrdinaryUser, inProcess } from '../scan/ordinary.js'
 import { index, rescan, Stage } from './stage.js'
 
@@ -300,3 +301,22 @@ if (canRun('unshare', '-m', 'true')) {
     t.deepEqual(told, { code: 'DISK_FULL', again: 'done', integrity: 'ok', differences: [] })
   })
 }
+
+test('a new library is a whole database in WAL mode, in the current version, with its own id and name', (t) => {
+  using stage = new Stage()
+  const made = [stage.create('One'), stage.create('Another')]
+  for (const [at, { id, path }] of made.entries()) {
+    const database = new Database(filesOf(path).database)
+    t.is(database.pragma('journal_mode', { simple: true }), 'wal')
+    t.is(database.pragma('integrity_check', { simple: true }), 'ok')
+    t.is(database.pragma('user_version', { simple: true }), SCHEMA_VERSION)
+    t.deepEqual(database.prepare('SELECT key, value FROM meta ORDER BY key').raw().all(), [
+      ['id', id],
+      ['name', at === 0 ? 'One' : 'Another'],
+    ])
+    database.close()
+    const library = stage.open({ id, path })
+    t.deepEqual(library.jobs.unfinished(), [])
+    stage.close(library)
+  }
+})
