@@ -158,6 +158,10 @@ export const LIMITS = {
   doctorAskedAtOnce: 8,
   /** Other programs it lists. */
   doctorHungryMax: 10,
+  /** Events of the flight recorder it shows: the last ones are about what is wrong now. */
+  doctorFlightMax: 8,
+  /** It warns when the budget will be full sooner than this. */
+  doctorExhaustionSeconds: 600,
   /** Descriptors of one user it looks at for watches: some 5 µs each. */
   doctorLinksMax: 65_536,
   /** It warns when the disk of the data directory has less left than this. */

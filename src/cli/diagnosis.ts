@@ -1,9 +1,10 @@
 // The doctor's report as lines for a terminal, at most 80 columns wide; only a command that has to be copied may be longer.
 import type { Diagnosis, LimitSeen, SpacedriveSeen } from '../doctor/examine.js'
+import type { FlightEntry } from '../descriptors/recorder.js'
 import type { Finding } from '../doctor/findings.js'
 import type { Origin } from '../doctor/machine.js'
 import { table, type Column } from './table.js'
-import { bytes, columnsOf, duration, fitted, grouped, safe } from './text.js'
+import { bytes, columnsOf, duration, fitted, grouped, millisecond, safe } from './text.js'
 
 const COLUMNS_MAX = 80
 const INDENT = '  '
@@ -36,6 +37,7 @@ export function diagnosisLines(diagnosis: Diagnosis, uid: number, columns: numbe
     ...daemonLines(diagnosis, columnsMax),
     ...processLines(diagnosis, uid, columnsMax),
     ...watchLines(diagnosis, columnsMax),
+    ...flightLines(diagnosis, columnsMax),
     ...placeLines(diagnosis, columnsMax),
   ]
 }
@@ -91,9 +93,9 @@ function daemonLines({ daemon }: Diagnosis, columnsMax: number): string[] {
   if (!daemon) return []
   const { descriptors, connections } = daemon
   return section('the daemon', columnsMax, [
-    ['', `${daemon.version}, pid ${daemon.pid}, ${daemon.state}, up ${duration(daemon.uptimeMs)}`],
+    ['version', `${daemon.version}, pid ${daemon.pid}, ${daemon.state}, up ${duration(daemon.uptimeMs)}`],
     ['descriptors', `${grouped(descriptors.open)} open, budget ${grouped(descriptors.budget)}, reserve ${descriptors.reserve}`], // prettier-ignore
-    ['pressure', `${descriptors.level}, ${grouped(descriptors.unaccounted)} unaccounted`],
+    ['pressure', `${descriptors.level} (${descriptors.reason}), ${grouped(descriptors.unaccounted)} unaccounted`],
     ['connections', `${grouped(connections.current)} of ${grouped(connections.max)}, ${grouped(connections.refused)} refused`], // prettier-ignore
     ['addon', daemon.native ? 'loaded' : 'not loaded'],
   ])
@@ -140,6 +142,20 @@ function watchLines({ watches }: Diagnosis, columnsMax: number): string[] {
     ['instances', `${least}${grouped(instances)} of ${grouped(instancesMax)} (fs.inotify.max_user_instances)`],
     ['watches', `${least}${grouped(used)} of ${grouped(watchesMax)} (fs.inotify.max_user_watches)`],
   ])
+}
+
+function flightLines({ flight }: Diagnosis, columnsMax: number): string[] {
+  const { events, last } = flight
+  if (!last) return []
+  const shown = [...events, ...(events.includes(last) ? [] : [last])]
+  return section('flight recorder', columnsMax, shown.map(flightFact))
+}
+
+function flightFact({ at, kind, text, open, soft, level }: FlightEntry): readonly [string, string] {
+  const when = millisecond(at).slice(-12)
+  // Of the second before the first sample nothing is known.
+  const numbers = soft === 0 ? '' : `${grouped(open)} of ${grouped(soft)} open, ${level}`
+  return [when, [kind === 'sample' ? 'last sample' : kind, numbers, text].filter((each) => each !== '').join('; ')]
 }
 
 function placeLines({ dataDirectory, native, daemon }: Diagnosis, columnsMax: number): string[] {

@@ -4,7 +4,9 @@ import { accessSync, statfsSync } from 'node:fs'
 import { LIMITS } from '../base/limits.js'
 import type { Environment, Paths } from '../base/places.js'
 import { grouped, plural } from '../base/text.js'
+import { SpacedriveError } from '../base/errors.js'
 import { nativeProblem } from '../descriptors/native.js'
+import { readFlight, type FlightEntry } from '../descriptors/recorder.js'
 import { readLimit, type Limit } from '../descriptors/rlimit.js'
 import type { Status } from '../protocol/messages.js'
 import { answeringOf, leftoversOf, notedState, socketOf, spacedriveProcesses, type AskStatus, type DaemonProcess } from './daemons.js' // prettier-ignore
@@ -12,7 +14,6 @@ import { statOf } from './files.js'
 import { findingsOf, type DataDirectory, type Finding, type Seen } from './findings.js'
 import { isWritten } from './fix.js'
 import type { Machine, MachineLimits, Origin, Process, WatchUse } from './machine.js'
-import { launchd, loginLimit, dropIn, profileLine, SYSCTL_FILES } from './mends.js'
 
 export interface LimitSeen extends Limit {
   readonly softOrigin: Origin | null
@@ -52,6 +53,8 @@ export interface Diagnosis {
   }
   readonly daemon: Pick<Status, 'pid' | 'version' | 'uptimeMs' | 'state' | 'front' | 'native' | 'descriptors' | 'connections'> | null // prettier-ignore
   readonly watches: WatchUse | null
+  /** The end of the flight recorder: what happened last, and how things were at the last second that was written. */
+  readonly flight: { readonly events: readonly FlightEntry[]; readonly last: FlightEntry | null }
   readonly dataDirectory: DataDirectory
   /** Whether this command could load the addon. */
   readonly native: boolean
@@ -75,6 +78,7 @@ export async function examine(asking: Asking): Promise<Diagnosis> {
   const daemon =
     spacedrive.find(({ role, paths: where }) => role === 'daemon' && where?.dataDir === paths.dataDir) ?? null
   const shell = shellLimit(env)
+  const flight = flightOf(paths)
   const seen: Seen = {
     machine,
     limits: machine.limits(),
@@ -86,10 +90,11 @@ export async function examine(asking: Asking): Promise<Diagnosis> {
     watches: machine.watches(),
     leftovers: daemon ? { socket: null, state: null } : await leftoversOf(machine, paths, askStatus),
     directory: look(paths.dataDir),
+    last: flight.last,
     nativeProblem: nativeProblem(),
-    written: writtenFiles(asking, daemon),
+    isWritten: (file) => isWritten(asking.root, file),
   }
-  return diagnosisOf(seen, findingsOf(seen))
+  return diagnosisOf(seen, findingsOf(seen), flight)
 }
 
 /** A daemon inside another program is no process of ours by its name; the state file names it. */
@@ -118,6 +123,18 @@ function shellLimit(env: Environment): Limit {
   if (soft === undefined || hard === undefined) return now
   // On macOS the shell says unlimited where the kernel refuses more than the addon reads.
   return { soft: number(soft), hard: Math.min(number(hard), Math.max(now.hard, number(soft))) }
+}
+
+/** A recorder that is not there, or is no recorder, has nothing to tell; only a lack of descriptors is worth failing for. */
+function flightOf({ flight }: Paths): Diagnosis['flight'] {
+  let all: FlightEntry[] = []
+  try {
+    all = readFlight(flight)
+  } catch (error) {
+    if (error instanceof SpacedriveError && error.code === 'BUDGET_EXHAUSTED') throw error
+  }
+  const events = all.filter(({ kind }) => kind !== 'sample').slice(-LIMITS.doctorFlightMax)
+  return { events, last: all.at(-1) ?? null }
 }
 
 function hungriest(processes: readonly Process[], spacedrive: readonly DaemonProcess[]): Process[] {
@@ -154,16 +171,7 @@ function freeOf(path: string): { freeBytes: number | null; freeInodes: number | 
   }
 }
 
-function writtenFiles({ machine, root }: Asking, daemon: DaemonProcess | null): Set<string> {
-  const { person } = machine
-  const unit = machine.unitOf(daemon?.pid ?? process.pid)
-  const mends = [loginLimit(person), launchd(), profileLine(person), ...(unit ? [dropIn(unit, person)] : [])]
-  const files = mends.flatMap(({ file }) => (file && isWritten(root, file) ? [file.path] : []))
-  const settings = Object.values(SYSCTL_FILES).filter((path) => statOf(root + path) !== null)
-  return new Set([...files, ...settings])
-}
-
-function diagnosisOf(seen: Seen, findings: readonly Finding[]): Diagnosis {
+function diagnosisOf(seen: Seen, findings: readonly Finding[], flight: Diagnosis['flight']): Diagnosis {
   const { machine, daemon, shell, limits } = seen
   const status = daemon?.status ?? null
   const of = (pid: number, limit: Limit): LimitSeen => ({
@@ -191,6 +199,7 @@ function diagnosisOf(seen: Seen, findings: readonly Finding[]): Diagnosis {
     },
     daemon: status && briefOf(status),
     watches: seen.watches,
+    flight,
     dataDirectory: seen.directory,
     native: seen.nativeProblem === null,
     findings,

@@ -2,10 +2,11 @@
 import { bytes, duration, grouped, plural } from '../base/text.js'
 import { LIMITS } from '../base/limits.js'
 import type { Limit } from '../descriptors/rlimit.js'
-import { CLASSES } from '../protocol/messages.js'
+import type { FlightEntry } from '../descriptors/recorder.js'
+import { CLASSES, type Status } from '../protocol/messages.js'
 import type { DaemonProcess, Leftovers } from './daemons.js'
 import type { Machine, MachineLimits, Process, Unit, WatchUse } from './machine.js'
-import { profileLine, quoted, raiseHard, sysctl, type Mend } from './mends.js'
+import { profileLine, quoted, raiseHard, sysctl, type Mend, type MendFile } from './mends.js'
 
 /** `hint`: worth knowing. `warning`: works, but not as it should. `problem`: does not work. */
 export type Severity = 'hint' | 'warning' | 'problem'
@@ -39,10 +40,12 @@ export interface Seen {
   readonly watches: WatchUse | null
   readonly leftovers: Leftovers
   readonly directory: DataDirectory
+  /** What the flight recorder holds last. */
+  readonly last: FlightEntry | null
   /** Why this command has no native addon, or null. */
   readonly nativeProblem: string | null
-  /** Files of mends that were written before and hold from the next login or start on. */
-  readonly written: ReadonlySet<string>
+  /** Whether it was written before, and holds from the next login or start on. */
+  isWritten(file: MendFile): boolean
 }
 
 const NEAR = 0.9
@@ -56,6 +59,7 @@ export function findingsOf(seen: Seen): Finding[] {
     ...pressureFindings(seen),
     ...watchFindings(seen),
     ...leftoverFindings(seen),
+    ...lastRunFindings(seen),
     ...directoryFindings(seen),
     ...nativeFindings(seen),
   ].toSorted((a, b) => RANK[a.severity] - RANK[b.severity])
@@ -119,7 +123,7 @@ function cappedFinding(limit: Limit, reach: number): Finding[] {
 
 function hardFindings(seen: Seen, reach: number): Finding[] {
   if (reach >= LIMITS.softRecommended) return []
-  const mend = pending(raiseHard(seen.machine, seen.unit), seen.written)
+  const mend = pending(raiseHard(seen.machine, seen.unit), seen)
   const whose = seen.daemon ? 'the daemon' : 'this shell'
   const words = `${whose} may open ${grouped(reach)} files at most (hard limit)`
   if (reach < LIMITS.hardFloor)
@@ -129,19 +133,20 @@ function hardFindings(seen: Seen, reach: number): Finding[] {
 }
 
 /** What stands there already is not written again: only what must follow is left to do. */
-function pending(mend: Mend, written: ReadonlySet<string>): Mend {
-  if (!mend.file || !written.has(mend.file.path)) return mend
+function pending(mend: Mend, { isWritten }: Seen): Mend {
+  if (!mend.file || !isWritten(mend.file)) return mend
   return { command: `# ${mend.file.path} is written already\n${mend.after ?? ''}`, root: mend.root }
 }
 
-function machineFindings({ limits, others, machine, written }: Seen): Finding[] {
+function machineFindings(seen: Seen): Finding[] {
+  const { limits, others, machine } = seen
   const { files, filesOpen, perProcess } = limits
   const found: Finding[] = []
   if (files !== null && filesOpen !== null && filesOpen >= files * NEAR) {
-    found.push(warning('MACHINE_FULL', `the whole machine has ${grouped(filesOpen)} of ${grouped(files)} files open`, machine.system === 'Linux' ? pending(sysctl('files', { 'fs.file-max': 2 * files }), written) : { command: `sudo sysctl -w kern.maxfiles=${2 * files}`, root: true })) // prettier-ignore
+    found.push(warning('MACHINE_FULL', `the whole machine has ${grouped(filesOpen)} of ${grouped(files)} files open`, machine.system === 'Linux' ? pending(sysctl('machine', { 'fs.file-max': 2 * files }), seen) : { command: `sudo sysctl -w kern.maxfiles=${2 * files}`, root: true })) // prettier-ignore
   }
   if (machine.system === 'Linux' && perProcess !== null && perProcess < LIMITS.softRecommended) {
-    found.push(warning('NR_OPEN_LOW', `no process of this machine may open more than ${grouped(perProcess)} files (fs.nr_open)`, pending(sysctl('files', { 'fs.nr_open': LIMITS.softMax }), written))) // prettier-ignore
+    found.push(warning('NR_OPEN_LOW', `no process of this machine may open more than ${grouped(perProcess)} files (fs.nr_open)`, pending(sysctl('process', { 'fs.nr_open': LIMITS.softMax }), seen))) // prettier-ignore
   }
   if (files !== null) {
     for (const { pid, name, open } of others) {
@@ -160,9 +165,7 @@ function pressureFindings({ daemon }: Seen): Finding[] {
   const found: Finding[] = []
   if (descriptors.level === 'high' || descriptors.level === 'critical') {
     const say = descriptors.level === 'critical' ? warning : hint
-    const { reason } = descriptors as { reason?: unknown }
-    const why = typeof reason === 'string' ? `: ${reason}` : ''
-    found.push(say('PRESSURE', `the daemon's pressure is ${descriptors.level}${why}`, look))
+    found.push(say('PRESSURE', `the daemon's pressure is ${descriptors.level}: ${descriptors.reason}`, look))
   }
   for (const name of CLASSES) {
     const { used, ceiling, refused } = descriptors.classes[name]
@@ -172,24 +175,37 @@ function pressureFindings({ daemon }: Seen): Finding[] {
   return [...found, ...leakFindings(descriptors)]
 }
 
-function leakFindings(descriptors: { unaccounted: number; leak?: unknown }): Finding[] {
-  const { unaccounted, leak } = descriptors
+function leakFindings({ unaccounted, leak, exhaustionSeconds: seconds }: Status['descriptors']): Finding[] {
   const look = { command: 'spacedrive fds', root: false }
-  if (leak !== undefined && leak !== null && leak !== false) {
-    const { holder } = leak as { holder?: unknown }
-    const whose = typeof holder === 'string' ? `; most likely by ${holder}` : ''
-    return [warning('LEAK', `${plural(unaccounted, 'descriptor')} of the daemon ${unaccounted === 1 ? 'is' : 'are'} nobody's, and they grow${whose}`, look)] // prettier-ignore
+  const found: Finding[] = []
+  if (seconds !== null && seconds < LIMITS.doctorExhaustionSeconds) {
+    const words = seconds < 1 ? 'the budget is full, and use grows' : `as use grows now, the budget is full in ${duration(seconds * 1_000)}` // prettier-ignore
+    found.push(hint('EXHAUSTION_NEAR', words, look))
   }
-  if (unaccounted === 0) return []
-  return [hint('UNACCOUNTED', `${plural(unaccounted, 'descriptor')} of the daemon ${unaccounted === 1 ? 'has' : 'have'} no known holder`, look)] // prettier-ignore
+  if (leak) {
+    const { growth, withinMs, likeliest } = leak
+    found.push(warning('LEAK', `${plural(growth, 'descriptor')} without a holder came within ${duration(withinMs)} and stayed; most likely ${likeliest.holder}: ${likeliest.why}`, look)) // prettier-ignore
+  } else if (unaccounted > 0) {
+    found.push(hint('UNACCOUNTED', `${plural(unaccounted, 'descriptor')} of the daemon ${unaccounted === 1 ? 'has' : 'have'} no known holder`, look)) // prettier-ignore
+  }
+  return found
 }
 
-function watchFindings({ watches, written }: Seen): Finding[] {
+/** No daemon runs, and the last one did not come to say that it stops. */
+function lastRunFindings({ daemon, last }: Seen): Finding[] {
+  if (daemon || !last || last.kind === 'stop') return []
+  const { pid, at, open, soft, level } = last
+  const numbers = soft === 0 ? '' : `: ${grouped(open)} of ${grouped(soft)} descriptors were open, pressure ${level}`
+  return [hint('LAST_RUN_CUT', `the last daemon, pid ${pid}, ended without stopping after ${at}${numbers}`, { command: 'spacedrive logs   # what it last said\nspacedrive start', root: false })] // prettier-ignore
+}
+
+function watchFindings(seen: Seen): Finding[] {
+  const { watches } = seen
   if (!watches) return []
   const { instances, instancesMax, watches: used, watchesMax } = watches
   const found: Finding[] = []
   const settings = { 'fs.inotify.max_user_watches': Math.max(524_288, 2 * watchesMax), 'fs.inotify.max_user_instances': Math.max(1_024, 2 * instancesMax) } // prettier-ignore
-  const mend = pending(sysctl('watches', settings), written)
+  const mend = pending(sysctl('watches', settings), seen)
   if (instances >= instancesMax * WATCHES_NEAR) found.push(warning('INOTIFY_INSTANCES', `${grouped(instances)} of ${grouped(instancesMax)} inotify instances of this user are taken; past that a watcher is told "too many open files"`, mend)) // prettier-ignore
   if (used >= watchesMax * WATCHES_NEAR) found.push(warning('INOTIFY_WATCHES', `${grouped(used)} of ${grouped(watchesMax)} inotify watches of this user are taken; past that a watcher is told "no space left on device"`, mend)) // prettier-ignore
   return found

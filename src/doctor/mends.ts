@@ -33,7 +33,8 @@ export const BLOCK_END = '# <<< spacedrive doctor <<<'
 export const LIMITS_D_FILE = '/etc/security/limits.d/spacedrive.conf'
 export const SYSCTL_FILES = {
   watches: '/etc/sysctl.d/90-spacedrive-inotify.conf',
-  files: '/etc/sysctl.d/90-spacedrive-files.conf',
+  machine: '/etc/sysctl.d/90-spacedrive-files.conf',
+  process: '/etc/sysctl.d/90-spacedrive-nr-open.conf',
 } as const
 export const DROP_IN = 'limit.conf'
 

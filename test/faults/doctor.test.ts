@@ -128,6 +128,8 @@ test.serial(
           `${pid}: ${codes(found).join()}`,
         )
         t.is(found.daemon, null)
+        t.true(codes(found).includes('LAST_RUN_CUT'))
+        t.is(found.flight.last?.pid, state.pid, 'what the recorder held survived')
       }
       t.is(cli(['status', '--data-dir', scene.dataDir]).code, 3)
       const second = await scene.daemon()
@@ -147,6 +149,9 @@ test.serial(
       await sameAsDisk(third, library, small)
       t.deepEqual(await atRest(third), before)
       t.is((await third.stop()).code, 0)
+      const stopped = doctor(scene.dataDir, here)
+      t.false(codes(stopped).includes('LAST_RUN_CUT'))
+      t.is(stopped.flight.events.at(-1)?.kind, 'stop')
     })
   },
 )
