@@ -171,6 +171,11 @@ const SHAPES = {
       ['state', 'string', '`starting`, `serving` or `draining`.'],
       ['front', 'string', '`uws`, `node`, or `none` for a daemon that listens nowhere.'],
       ['native', 'boolean', 'Whether the addon is loaded.'],
+      [
+        'errorsSurvived',
+        'number',
+        'Times that want of descriptors hit code that did not expect it, and the daemon went on.',
+      ],
       ['http, socket', 'string or null', 'Where it listens.'],
       ['limit', 'object', '`{softAtStart, soft, hard}`.'],
       [

@@ -71,7 +71,6 @@ export interface StartOptions {
 /** Why a data directory cannot be made or used: what the person who named it can mend. */
 const UNUSABLE = new Set(['EACCES', 'EPERM', 'ENOTDIR', 'EEXIST', 'ENOENT', 'EROFS'])
 const CHECK_MS = 1_000
-const ROTATE_MS = 60_000
 const HELD_WAIT_MS = 500
 /** Descriptors a boot takes beside threads and listeners: loop internals that come with the first timer and port. */
 const BOOT_MARGIN = 2
@@ -210,6 +209,11 @@ export class Daemon {
     return this.#closing
   }
 
+  /** Told of an error that nobody caught, by whoever owns the process. False where the daemon should end. */
+  survives(error: unknown): boolean {
+    return this.#lookout.survives(error)
+  }
+
   async #close(hurry: boolean): Promise<void> {
     this.#log('info', hurry ? 'stopping' : 'draining')
     this.#state = 'draining'
@@ -338,8 +342,6 @@ export class Daemon {
   #openLookout(): Lookout {
     return new Lookout({
       status: () => this.#status(),
-      numbers: () => loadNative()?.list() ?? null,
-      reserveHeld: () => this.#reserve.held.length,
       statisticsMs: this.#config.statisticsMs,
       // Past `#log`, by which the lookout hears what all others say.
       log: (level, message, fields) => this.#logFile?.log(level, message, fields),
@@ -387,7 +389,7 @@ export class Daemon {
       setInterval(check, CHECK_MS),
       setInterval(look, LIMITS.limitCheckMs),
       setInterval(() => this.#checkPressure(ledger), LIMITS.pressureCheckMs),
-      setInterval(() => this.#logFile?.rotate(() => lend('log')), ROTATE_MS),
+      setInterval(() => this.#logFile?.rotate(() => lend('log')), CHECK_MS),
     ]
     for (const timer of this.#timers) timer.unref()
   }
@@ -519,6 +521,7 @@ export class Daemon {
       state: this.#state,
       front: front?.kind ?? 'none',
       native: loadNative() !== null,
+      errorsSurvived: this.#lookout.errorsSurvived,
       http: front?.http ?? null,
       socket: front?.socket ?? null,
       limit: { softAtStart, soft, hard },

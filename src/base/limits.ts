@@ -137,6 +137,10 @@ export const LIMITS = {
   statisticsMs: 60_000,
   /** More often than this they would be what fills the log. */
   statisticsMsMin: 1_000,
+  /** Want of descriptors that nobody caught is logged at most once in this time, and counted each time. */
+  survivedLogMs: 10_000,
+  /** After an error that ends the daemon the drain may take so much longer than a usual one before the process is ended. */
+  faultMs: 2_000,
   /** Records of the flight recorder, 512 bytes each: 34 minutes at one a second, 6 when as much as may be happens. */
   flightRecords: 2_048,
   /** Events the flight recorder takes in one second beside its sample; more are counted only. */

@@ -109,11 +109,16 @@ function asUsage<Value>(check: () => Value): Value {
 
 async function serve(desk: Desk, config: Config, roots: readonly string[]): Promise<void> {
   // All that is needed later is loaded now: a load can fail once descriptors are short.
-  const [{ startDaemon }, { addRoots }] = await Promise.all([import('../daemon.js'), import('./roots.js')])
+  const [{ startDaemon }, { addRoots }, { Guard }] = await Promise.all([
+    import('../daemon.js'),
+    import('./roots.js'),
+    import('./guard.js'),
+  ])
   const stop = new Stop(desk)
   desk.terminal.outlivesReader = true
   try {
     const daemon = await startDaemon(config)
+    const guard = new Guard(daemon)
     for (const line of daemon.bootLines) desk.note(line)
     await desk.answer(daemon.ready, () => readyLines(daemon.ready, desk.paths))
     stop.arm(daemon)
@@ -124,6 +129,9 @@ async function serve(desk: Desk, config: Config, roots: readonly string[]): Prom
     await daemon.stopped
     stop.disarm()
     await indexed
+    guard.disarm()
+    if (guard.faulted)
+      throw new SpacedriveError('INTERNAL', `an error nobody caught ended it; ${desk.paths.logs} has it`)
   } finally {
     stop.disarm()
   }

@@ -2,6 +2,7 @@
 // when the level changes, for GET /metrics, and as the forecast of when the budget is full. Opens nothing after the boot.
 import { getHeapStatistics } from 'node:v8'
 import { toWire } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
 import { Pulse } from '../base/pulse.js'
 import { Forecast } from '../descriptors/forecast.js'
 import { Recorder, type Flight } from '../descriptors/recorder.js'
@@ -14,9 +15,6 @@ type Log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?
 
 export interface LookoutSetup {
   readonly status: () => Status
-  /** Numbers of the descriptors that are open, ascending; null where only a descriptor could tell. */
-  readonly numbers: () => ArrayLike<number> | null
-  readonly reserveHeld: () => number
   readonly statisticsMs: number
   readonly log: Log
 }
@@ -28,6 +26,8 @@ export class Lookout {
   #recorder: Recorder | null = null
   #timers: NodeJS.Timeout[] = []
   #before: Status | null = null
+  errorsSurvived = 0
+  #survivedAt = -Infinity
 
   constructor(setup: LookoutSetup) {
     this.#setup = setup
@@ -58,12 +58,7 @@ export class Lookout {
   }
 
   metrics(): string {
-    return metricsText({
-      status: this.#setup.status(),
-      pulse: this.#pulse,
-      highest: this.#highest(),
-      reserveHeld: this.#setup.reserveHeld(),
-    })
+    return metricsText(this.#setup.status(), this.#pulse)
   }
 
   levelChanged({ level, before, reason }: { level: Level; before: Level; reason: string }): void {
@@ -77,9 +72,23 @@ export class Lookout {
     if (level === 'error') this.#recorder?.note('error', message)
   }
 
-  /** The last thing this process says. */
-  fault(message: string): void {
-    this.#recorder?.mustNote('fault', message)
+  /** An error that nobody caught: false where it is more than want of descriptors, and the daemon should end. */
+  survives(error: unknown): boolean {
+    const { code, message } = toWire(error)
+    if (code !== 'BUDGET_EXHAUSTED') {
+      const stack = error instanceof Error ? error.stack : undefined
+      this.#setup.log('error', `nobody caught this, the daemon ends: ${message}`, { stack })
+      this.#recorder?.mustNote('fault', message)
+      return false
+    }
+    this.errorsSurvived += 1
+    const now = performance.now()
+    if (now - this.#survivedAt < LIMITS.survivedLogMs) return true
+    this.#survivedAt = now
+    const words = `nobody caught this, and the daemon goes on: ${message}`
+    this.#setup.log('warn', words, { times: this.errorsSurvived, stack: (error as Error).stack })
+    this.#recorder?.note('error', words)
+    return true
   }
 
   stop(): void {
@@ -114,11 +123,6 @@ export class Lookout {
       // Without the addon an old kernel cannot count when nothing can be opened. The next second tries again.
       this.#recorder?.note('error', `not counted: ${toWire(error).message}`)
     }
-  }
-
-  #highest(): number | null {
-    const numbers = this.#setup.numbers()
-    return numbers === null ? null : (numbers[numbers.length - 1] ?? null)
   }
 }
 

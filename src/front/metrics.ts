@@ -8,26 +8,17 @@ import { CLASSES, type ClassUse, type Status } from '../protocol/messages.js'
 
 export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
-export interface Measured {
-  readonly status: Status
-  readonly pulse: Pulse
-  /** The highest number of an open descriptor, where it can be told. */
-  readonly highest: number | null
-  /** Descriptors of the reserve that are really held now. */
-  readonly reserveHeld: number
-}
-
 type Labels = Readonly<Record<string, string | number | boolean>>
 type Sample = readonly [Labels, number]
 type Kind = 'counter' | 'gauge' | 'histogram'
 
-export function metricsText(measured: Measured): string {
+export function metricsText(status: Status, pulse: Pulse): string {
   const page = new MetricsPage()
-  addProcess(page, measured)
-  addDescriptors(page, measured)
-  addConnections(page, measured.status)
-  addWork(page, measured.status)
-  addLoop(page, measured.pulse)
+  addProcess(page, status)
+  addDescriptors(page, status)
+  addConnections(page, status)
+  addWork(page, status)
+  addLoop(page, pulse)
   return page.text
 }
 
@@ -62,12 +53,13 @@ class MetricsPage {
   }
 }
 
-function addProcess(page: MetricsPage, { status }: Measured): void {
+function addProcess(page: MetricsPage, status: Status): void {
   const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage()
   const heap = getHeapStatistics()
   const built = { version: status.version, node: process.version, front: status.front, native: status.native }
   page.family('gauge', 'build_info', 'What runs: always 1.', [[built, 1]])
   page.one('gauge', 'uptime_seconds', 'Since the daemon was started.', status.uptimeMs / 1_000)
+  page.one('counter', 'errors_survived_total', 'Want of descriptors that nobody caught.', status.errorsSurvived)
   page.family('counter', 'process_cpu_seconds_total', 'CPU time of the whole process.', [
     [{ mode: 'user' }, userCPUTime / 1e6],
     [{ mode: 'system' }, systemCPUTime / 1e6],
@@ -79,8 +71,8 @@ function addProcess(page: MetricsPage, { status }: Measured): void {
   page.one('gauge', 'heap_external_bytes', 'Memory outside that heap which it holds.', heap.external_memory)
 }
 
-function addDescriptors(page: MetricsPage, { status, highest, reserveHeld }: Measured): void {
-  const { limit, descriptors } = status
+function addDescriptors(page: MetricsPage, { limit, descriptors }: Status): void {
+  const { highest } = descriptors
   page.family('gauge', 'descriptors_limit', 'The limit of this process on open descriptors.', [
     [{ bound: 'soft' }, limit.soft],
     [{ bound: 'hard' }, limit.hard],
@@ -93,7 +85,7 @@ function addDescriptors(page: MetricsPage, { status, highest, reserveHeld }: Mea
   page.one('gauge', 'descriptors_budget', 'To be lent to all classes together.', descriptors.budget)
   page.family('gauge', 'descriptors_reserve', 'Held back for getting out of trouble.', [
     [{ kind: 'wanted' }, descriptors.reserve],
-    [{ kind: 'held' }, reserveHeld],
+    [{ kind: 'held' }, descriptors.reserveHeld],
   ])
   page.one('gauge', 'descriptors_unaccounted', 'Open, and nobody says whose.', descriptors.unaccounted)
   page.family(

@@ -127,6 +127,8 @@ export interface Status {
   front: 'uws' | 'node' | 'none'
   /** Whether the native addon is loaded; without it limits cannot be raised and holders are named less exactly. */
   native: boolean
+  /** Times that want of descriptors hit code that did not expect it, and the daemon went on. */
+  errorsSurvived: number
   http: string | null
   socket: string | null
   limit: LimitUse

@@ -168,6 +168,7 @@ export function aStatus(changes: Partial<Status> = {}): Status {
     state: 'serving',
     front: 'uws',
     native: true,
+    errorsSurvived: 0,
     http: 'http://127.0.0.1:8080',
     socket: `/${'long/'.repeat(25)}daemon.sock`,
     limit: { softAtStart: 1_024, soft: 1_048_576, hard: 1_048_576 },

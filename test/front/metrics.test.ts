@@ -2,7 +2,7 @@
 import http from 'node:http'
 import test from 'ava'
 import { Pulse } from '../../src/base/pulse.js'
-import { METRICS_TYPE, metricsText, type Measured } from '../../src/front/metrics.js'
+import { METRICS_TYPE, metricsText } from '../../src/front/metrics.js'
 import { CLASSES, type ClassUse, type DescriptorClass, type Status } from '../../src/protocol/messages.js'
 import { parseExposition } from './exposition.js'
 import { kinds, withStage } from './stage.js'
@@ -19,6 +19,7 @@ const status: Status = {
   state: 'serving',
   front: 'uws',
   native: true,
+  errorsSurvived: 0,
   http: null,
   socket: null,
   limit: { softAtStart: 1_024, soft: 4_096, hard: Number.MAX_SAFE_INTEGER },
@@ -26,8 +27,8 @@ const status: Status = {
     open: 120,
     base: 30,
     budget: 4_000,
-    reserveHeld: 4,
-    highest: 60,
+    reserveHeld: 15,
+    highest: 251,
     reserve: 16,
     unaccounted: 2,
     level: 'high',
@@ -47,7 +48,7 @@ const status: Status = {
   jobs: { running: 1, queued: 3 },
 }
 
-const measured: Measured = { status, pulse: new Pulse(), highest: 251, reserveHeld: 15 }
+const pulse = new Pulse()
 
 function valueOf(text: string, name: string, labels: Record<string, string> = {}): number | undefined {
   const samples = parseExposition(text).get(`spacedrive_${name}`)?.samples ?? []
@@ -56,7 +57,7 @@ function valueOf(text: string, name: string, labels: Record<string, string> = {}
 }
 
 test('every figure is there, in base units and under one prefix', (t) => {
-  const text = metricsText(measured)
+  const text = metricsText(status, pulse)
   for (const name of parseExposition(text).keys()) t.regex(name, /^spacedrive_[a-z_]+$/)
   const value = (name: string, labels?: Record<string, string>) => valueOf(text, name, labels)
   t.is(value('uptime_seconds'), 12.345)
@@ -81,8 +82,8 @@ test('every figure is there, in base units and under one prefix', (t) => {
 })
 
 test('labels are escaped, and what is not in sight is infinite', (t) => {
-  const calm = { ...status, descriptors: { ...status.descriptors, exhaustionSeconds: null } }
-  const text = metricsText({ ...measured, status: calm, highest: null })
+  const calm = { ...status, descriptors: { ...status.descriptors, exhaustionSeconds: null, highest: null } }
+  const text = metricsText(calm, pulse)
   const [sample] = parseExposition(text).get('spacedrive_build_info')!.samples
   t.is(sample!.labels['version'], status.version)
   t.is(valueOf(text, 'descriptors_exhaustion_seconds'), Infinity)
@@ -111,7 +112,7 @@ test('the parser of these tests finds what is wrong', (t) => {
 })
 
 for (const kind of fronts) {
-  const options = { metrics: () => metricsText(measured) }
+  const options = { metrics: () => metricsText(status, pulse) }
 
   test(`${kind}: the page needs the token, and its type names the version of the format`, (t) =>
     withStage(kind, options, async ({ ask }) => {
