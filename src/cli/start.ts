@@ -163,6 +163,7 @@ class Stop {
   readonly #asking = new AbortController()
   readonly #onSignal = () => this.#signal()
   #count = 0
+  #over = false
   #daemon: Daemon | undefined
 
   constructor(desk: Desk) {
@@ -183,14 +184,14 @@ class Stop {
     if (this.#count > 0) this.#close({})
   }
 
+  /** The daemon is down. Its process ends in a moment by itself: a signal that comes now would only spoil its exit code. */
   disarm(): void {
     this.#asking.abort()
-    process.removeListener('SIGINT', this.#onSignal)
-    process.removeListener('SIGTERM', this.#onSignal)
-    process.removeListener('SIGHUP', this.#onSignal)
+    this.#over = true
   }
 
   #signal(): void {
+    if (this.#over) return
     this.#count += 1
     if (this.#count > 2) process.exit(1)
     this.#asking.abort()

@@ -48,6 +48,9 @@ const CROWD = 2_000
 const CROWD_OWN = 100
 const GUESTS = 16
 const LIBRARIES = 8
+/** Files of the trees that are indexed. */
+const SMALL = 300
+const LARGE = 6_000
 const CALM_MS = 1_500
 const FLOOD_MS = 3_000
 const CUT_MS = 1_000
@@ -68,7 +71,7 @@ export class Drill {
   readonly #report: (check: Check) => void
   readonly #judged = new Set<Promised>()
   readonly #small: Tree
-  readonly #large: Tree
+  readonly #large: string
   #subject: Subject | null = null
   #libraries: string[] = []
   #atBoot: { status: Status; count: number | null } | null = null
@@ -77,8 +80,8 @@ export class Drill {
   constructor(place: string, report: (check: Check) => void) {
     this.#place = place
     this.#report = report
-    this.#small = plant(join(place, 'small'), 300)
-    this.#large = plant(join(place, 'large'), 6_000)
+    this.#small = plant(join(place, 'small'), SMALL)
+    this.#large = join(place, 'large')
   }
 
   async run(): Promise<void> {
@@ -298,8 +301,9 @@ export class Drill {
 
   async #kill(): Promise<void> {
     const before = this.#running()
+    const large = plant(this.#large, LARGE)
     const [library] = this.#libraries as [string]
-    const { job } = await before.call<{ job: string }>('locations.add', { library, path: this.#large.path })
+    const { job } = await before.call<{ job: string }>('locations.add', { library, path: large.path })
     await eventually('it indexes', WAIT_MS, async () => {
       const { state, progress } = await before.call<JobItem>('jobs.info', { library, job })
       return state === 'done' || progress.done > 0
@@ -308,7 +312,7 @@ export class Drill {
     const subject = (this.#subject = await Subject.start(join(this.#place, 'data'), LIMIT))
     await done(subject, library, job)
     const counted = await Promise.all(this.#libraries.map((each) => entriesOf(subject, each)))
-    const missing = counted.filter((count, at) => count !== this.#small.entries + (at === 0 ? this.#large.entries : 0))
+    const missing = counted.filter((count, at) => count !== this.#small.entries + (at === 0 ? large.entries : 0))
     await subject.call('libraries.rename', { library, name: 'written to afterwards' })
     const total = counted.reduce((sum, count) => sum + count, 0)
     const words = `ready again after ${duration(subject.readyMs)}, the job went on, ${grouped(total)} entries as on the disk`
@@ -324,7 +328,7 @@ export class Drill {
     const subject = this.#running()
     const [library] = this.#libraries as [string]
     const locations = await subject.call<{ id: string; path: string }[]>('locations.list', { library })
-    const location = locations.find(({ path }) => path === this.#large.path)!.id
+    const location = locations.find(({ path }) => path === this.#large)!.id
     await subject.call('locations.rescan', { library, location })
     const begun = performance.now()
     const { code, signal } = await subject.end('SIGTERM')

@@ -1,0 +1,52 @@
+// Code of somebody else inside the daemon under test: takes every descriptor, samples memory, or breaks, as files in a directory tell.
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Scene } from './scene.js'
+
+/** What it can be told to do, again and again while the file is there. */
+export type Trick = 'hog' | 'sample' | 'reject' | 'break'
+
+export class Intruder {
+  readonly #directory: string
+  /** For the daemon that it is to be in. */
+  readonly env: Readonly<Record<string, string>>
+
+  constructor(scene: Scene) {
+    this.#directory = scene.path('intruder')
+    mkdirSync(this.#directory)
+    const script = join(this.#directory, 'intruder.cjs')
+    writeFileSync(script, `(${intrude.toString()})(${JSON.stringify(this.#directory)}, require)`)
+    this.env = { NODE_OPTIONS: `--require ${script}` }
+  }
+
+  begin(trick: Trick): void {
+    writeFileSync(join(this.#directory, trick), '')
+  }
+
+  end(trick: Trick): void {
+    rmSync(join(this.#directory, trick))
+  }
+}
+
+/** Runs in the daemon, as text: knows nothing of this file. Looking for a file takes no descriptor. */
+function intrude(directory: string, load: NodeJS.Require): void {
+  const fs = load('node:fs') as typeof import('node:fs')
+  const { isMainThread } = load('node:worker_threads') as typeof import('node:worker_threads')
+  if (!isMainThread || !process.argv.includes('start')) return
+  const held: number[] = []
+  const told = (trick: string) => fs.existsSync(`${directory}/${trick}`)
+  const every = (act: () => void) => void setInterval(act, 20).unref()
+  every(() => {
+    try {
+      while (told('hog')) held.push(fs.openSync('/dev/null', 'r'))
+      while (held.length > 0) fs.closeSync(held.pop()!)
+    } catch {
+      // It has them all.
+    }
+  })
+  every(() => void (told('sample') && process.memoryUsage()))
+  every(() => void (told('reject') && Promise.resolve().then(() => process.memoryUsage())))
+  every(() => {
+    if (told('break')) throw new TypeError('a sampler that is broken')
+  })
+}
