@@ -1,5 +1,8 @@
 // Every failure a caller can act on: its code, how HTTP says it, whether trying again can help, and what to do next.
 // Codes are promises to callers: they are added, never renamed, never reused.
+import { statfsSync } from 'node:fs'
+import { constants } from 'node:os'
+import { dirname } from 'node:path'
 
 interface ErrorKind {
   /** HTTP status when the failure is the whole answer. */
@@ -199,8 +202,29 @@ function causeOf(errno: string, error: unknown): Cause | undefined {
   const syscall = (error as { syscall?: unknown } | null)?.syscall
   // Said by inotify, these two mean something else than by any other call.
   if (syscall === 'watch' && Object.hasOwn(WATCH_CAUSES, errno)) return WATCH_CAUSES[errno]
+  if (errno === 'ENOSPC') return spaceCause((error as { path?: unknown }).path)
   return Object.hasOwn(CAUSES, errno) ? CAUSES[errno] : undefined
 }
+
+/** Space may be left, and only no file be possible any more. */
+export function hasNoInode(folder: string): boolean {
+  try {
+    const { files, ffree } = statfsSync(folder)
+    return files > 0 && ffree === 0
+  } catch {
+    return false // Not even that can be asked.
+  }
+}
+
+function spaceCause(path: unknown): Cause {
+  return typeof path === 'string' && hasNoInode(dirname(path)) ? NO_INODE : CAUSES['ENOSPC']!
+}
+
+export const NO_INODE = {
+  code: 'DISK_FULL',
+  words: 'the disk has no inode left',
+  hint: 'Delete some files, however small, on the disk of the data directory (`df -i` shows them); nothing was lost.',
+} as const satisfies Cause
 
 /** Node says of a thread that could not start only which errno it met. */
 function threadCause(message: string): Cause | undefined {
@@ -261,6 +285,10 @@ const THREADS: Cause = {
 }
 
 export function errnoOf(error: unknown): string | undefined {
-  const code = (error as { code?: unknown } | null)?.code
-  return typeof code === 'string' ? code : undefined
+  const { code, errno } = (error ?? {}) as { code?: unknown; errno?: unknown }
+  if (typeof code !== 'string') return undefined
+  return code === 'UNKNOWN' ? (ERRNO_NAMES.get(Number(errno)) ?? code) : code
 }
+
+/** Those that Node has no name for: EDQUOT is one. */
+const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [-number, name]))

@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { threadId } from 'node:worker_threads'
-import { errnoOf, fromSystem, SpacedriveError, type ErrorCode } from '../base/errors.js'
+import { errnoOf, fromSystem, hasNoInode, NO_INODE, SpacedriveError, type ErrorCode } from '../base/errors.js'
 import { PRICES } from '../descriptors/prices.js'
 import { proveRoom } from '../descriptors/reserve.js'
 
@@ -77,12 +77,9 @@ function noDescriptor(): SpacedriveError | null {
 
 function noSpace(path: string): SpacedriveError | null {
   try {
-    const { bavail, bsize, files, ffree } = statfsSync(dirname(path))
-    if (bavail * bsize < FREE_BYTES_MIN) return new SpacedriveError('DISK_FULL', `the disk is full: ${path}`)
-    if (files === 0 || ffree > 0) return null
-    return new SpacedriveError('DISK_FULL', `the disk has no inode left: ${path}`, {
-      hint: 'Delete some files, however small, on the disk of the data directory (`df -i` shows them); nothing was lost.',
-    })
+    if (hasNoInode(dirname(path))) return new SpacedriveError(NO_INODE.code, `${NO_INODE.words}: ${path}`, NO_INODE)
+    const { bavail, bsize } = statfsSync(dirname(path))
+    return bavail * bsize < FREE_BYTES_MIN ? new SpacedriveError('DISK_FULL', `the disk is full: ${path}`) : null
   } catch {
     return null // Not even that can be asked: what the error itself says has to do.
   }

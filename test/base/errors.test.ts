@@ -1,4 +1,5 @@
 // Failures as data: what crosses a thread or a socket says what it was, and whether to try again.
+import { constants } from 'node:os'
 import test from 'ava'
 import { errnoOf, fromSystem, fromWire, isErrorCode, SpacedriveError, statusOf, toWire } from '../../src/base/errors.js'
 
@@ -47,6 +48,9 @@ test('the same errno means another thing of inotify and of a thread, and what is
     t.is(fromWire(structuredClone(wire)).class, full)
   }
   t.is(toWire(made('ENOSPC', 'write')).code, 'DISK_FULL')
+  // As Node tells what it has no name for.
+  const quota = Object.assign(new Error('made up'), { code: 'UNKNOWN', errno: -constants.errno.EDQUOT })
+  t.regex(toWire(quota).message, /quota/)
 })
 
 test('whatever is thrown becomes data, and an unknown code becomes INTERNAL', (t) => {
