@@ -158,6 +158,11 @@ const SHAPES = {
       ],
       ['failures', 'array', 'Of `{path, code, message}`, e.g. directories that could not be read; the first ones.'],
       ['failureCount', 'number', 'All of them.'],
+      [
+        'descriptors?',
+        'object',
+        '`{taken, returned, left, leaks?}` over all runs that have ended: its own leases, and the thread that walked for it. `leaks` is up to 10 of `{path, count, where?}`; what a job left is taken back 10 s after its end.',
+      ],
       ['location?', 'string', 'Id.'],
       ['createdAt, startedAt?, finishedAt?', 'string', 'ISO 8601, UTC.'],
       ['error?', 'error', 'Of a failed job.'],

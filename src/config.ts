@@ -24,6 +24,8 @@ export interface Config {
   readonly nofile: number | null
   readonly hostsAllowed: readonly string[]
   readonly logLevel: (typeof LOG_LEVELS)[number]
+  /** Each lease of descriptors remembers the stack that took it. */
+  readonly traceLeases: boolean
   /** Statistics are logged once in this time. */
   readonly statisticsMs: number
 }
@@ -44,6 +46,7 @@ const DEFAULTS = {
   nofile: null,
   hostsAllowed: [],
   logLevel: 'info',
+  traceLeases: false,
   statisticsMs: LIMITS.statisticsMs,
 } as const satisfies Settings
 
@@ -55,6 +58,7 @@ const ENVIRONMENT = {
   nofile: 'SPACEDRIVE_NOFILE',
   hostsAllowed: 'SPACEDRIVE_ALLOW_HOSTS',
   logLevel: 'SPACEDRIVE_LOG_LEVEL',
+  traceLeases: 'SPACEDRIVE_TRACE_LEASES',
   statisticsMs: 'SPACEDRIVE_STATISTICS_MS',
 } as const satisfies Record<keyof Settings, string>
 
@@ -84,6 +88,16 @@ function wholeOrAuto(max: number) {
   return z.union([z.literal('auto'), whole(max, words)], words)
 }
 
+const SWITCH_WORDS = 'expected on or off'
+const onOrOff = z.union(
+  [
+    z.boolean(),
+    z.literal(['on', 'true', '1']).transform(() => true),
+    z.literal(['off', 'false', '0']).transform(() => false),
+  ],
+  SWITCH_WORDS,
+)
+
 const HOST_WORDS = 'expected a host, or host:port, as it stands in the Host header'
 const host = z.string(HOST_WORDS).regex(/^[A-Za-z0-9.\-_[\]:]+$/, HOST_WORDS)
 
@@ -98,6 +112,7 @@ const settings = z
     nofile: whole(LIMITS.softMax, `expected a whole number from 1 to ${LIMITS.softMax}`).nullable(),
     hostsAllowed: z.array(host),
     logLevel: z.enum(LOG_LEVELS, `expected one of ${LOG_LEVELS.join(', ')}`),
+    traceLeases: onOrOff,
     statisticsMs: whole(TIMER_MS_MAX, STATISTICS_WORDS, LIMITS.statisticsMsMin),
   })
   .partial()

@@ -143,6 +143,7 @@ export class Daemon {
     const listeners = (this.#config.http ? 1 : 0) + (this.#options.socket === false ? 0 : 1)
     const expected = countOpen() - this.#hostOpen + listeners + shards * PRICES.taskThread + BOOT_MARGIN
     const ledger = (this.#ledger = Ledger.create(this.#planWithin(this.#usable(), expected)))
+    if (this.#config.traceLeases) ledger.trace()
     this.#audit = new Audit(ledger, this.#hostOpen)
     this.#pressure = new Pressure(ledger, this.#machine)
     this.#audit.begin(atStart)

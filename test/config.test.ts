@@ -30,6 +30,7 @@ test('without anything given the defaults hold, and the result is frozen', (t) =
     nofile: null,
     hostsAllowed: [],
     logLevel: 'info',
+    traceLeases: false,
     statisticsMs: 60_000,
   })
   t.true(Object.isFrozen(config) && Object.isFrozen(config.http) && Object.isFrozen(config.hostsAllowed))
@@ -90,6 +91,7 @@ for (const [key, wrong] of [
   ['nofile', 1e9],
   ['front', 'apache'],
   ['logLevel', 'loud'],
+  ['traceLeases', 'maybe'],
   ['statisticsMs', '999'],
   ['statisticsMs', '1e99'],
   ['hostsAllowed', ['a/b']],

@@ -11,7 +11,13 @@ const { native, told } = Piscina.workerData as TaskSetup
 tellLoop(told)
 const read = (native ? loadNative()?.readDirectory : undefined) ?? readDirectoryPlain
 
+interface Task {
+  readonly port: MessagePort
+  readonly options: WalkRequest
+  readonly lent: number
+}
+
 /** Null only asks whether this thread could be started. */
-export default async function run(walk: { port: MessagePort; options: WalkRequest } | null): Promise<void> {
-  if (walk) await answerWalk(walk.port, walk.options, read)
+export default async function run(task: Task | null): Promise<void> {
+  if (task) await answerWalk(task.port, task.options, task.lent, read)
 }

@@ -101,6 +101,12 @@ export const LIMITS = {
   jobsKeptMax: 200,
   /** Failures (unreadable directories, …) a job keeps in words; beyond it only counts. */
   jobFailuresKeptMax: 100,
+  /** A job waits this long for descriptors of its own: it never fails for lack of them. */
+  jobLeaseWaitMs: 24 * 3_600_000,
+  /** What a job did not return is taken back this long after its end: what it began may still be closing. */
+  jobLeakGraceMs: 10_000,
+  /** Leases a job did not return that its result names. */
+  jobLeaksKeptMax: 10,
   /** Progress of one job is published at most once in this time. */
   jobProgressMs: 250,
 
@@ -154,6 +160,8 @@ export const LIMITS = {
   cliStartMs: 30_000,
   /** The CLI waits this long for a stopped daemon to be gone: the drain and some more. */
   cliStopMs: 12_000,
+  /** A screen that is watched is drawn again after this. */
+  cliWatchMs: 1_000,
   /** Progress is printed once in this time where it is not shown on a terminal. */
   cliProgressLineMs: 3_000,
   /** `doctor` waits this long for a daemon to answer before it calls it stuck: a turn of a busy loop is a tenth of it. */

@@ -1,7 +1,7 @@
 // `spacedrive job …`: what a library is doing in the background.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
-import type { JobItem } from '../protocol/messages.js'
+import type { JobDescriptors, JobItem } from '../protocol/messages.js'
 import type { OperationName } from '../protocol/operations.js'
 import { chooseLibrary, listOf, type Listed } from './choice.js'
 import type { Desk } from './desk.js'
@@ -94,11 +94,21 @@ export function jobLines(job: JobItem): string[] {
     ['started', job.startedAt && minute(job.startedAt)],
     ['finished', job.finishedAt && minute(job.finishedAt)],
     ['error', job.error && `${job.error.code}: ${job.error.message}`],
+    ['descriptors', job.descriptors && descriptorWords(job.descriptors)],
     ['failures', job.failureCount > 0 ? plural(job.failureCount, 'path') : undefined],
   ]
   const known = facts.filter(([, words]) => words !== undefined)
   const failures = job.failures.map(({ code, path, message }) => `  ${code} ${safe(path)}: ${safe(message)}`)
-  return [...known.map(([name, words]) => `${name.padEnd(10)}${safe(words!)}`), ...failures]
+  const leaks = job.descriptors?.leaks?.flatMap(leakLines) ?? []
+  return [...known.map(([name, words]) => `${name.padEnd(13)}${safe(words!)}`), ...leaks, ...failures]
+}
+
+function descriptorWords({ taken, returned, left }: JobDescriptors): string {
+  return `${grouped(taken)} taken, ${grouped(returned)} returned${left > 0 ? `, ${grouped(left)} left behind` : ''}`
+}
+
+function leakLines({ path, count, where = [] }: NonNullable<JobDescriptors['leaks']>[number]): string[] {
+  return [`  left ${grouped(count)} for ${safe(path)}`, ...where.map((frame) => `    taken at ${safe(frame)}`)]
 }
 
 async function change(desk: Desk, operation: OperationName, id: string, options: JobOptions): Promise<void> {

@@ -22,6 +22,7 @@ interface StartOptions {
   readonly nofile?: string
   readonly allowHost: readonly string[]
   readonly logLevel?: string
+  readonly traceLeases?: boolean
   readonly statisticsMs?: string
   readonly detach?: boolean
 }
@@ -35,6 +36,7 @@ const FLAGS = {
   nofile: '--nofile',
   hostsAllowed: '--allow-host',
   logLevel: '--log-level',
+  traceLeases: '--trace-leases',
   statisticsMs: '--statistics-ms',
 } as const
 
@@ -54,6 +56,7 @@ export function addStart(program: Command, desk: Desk): void {
     .option('--allow-host <HOST>', 'a Host header to accept beside its own address (may be repeated)', collected, [])
     .option('--log-level <LEVEL>', 'trace, debug, info, warn, error, fatal or silent (default: info)')
     .option('--statistics-ms <MS>', 'log statistics once in this time (default: 60000)')
+    .option('--trace-leases', 'remember where each lease of descriptors was taken; for finding leaks')
     .option('--detach', 'run in the background; returns once it serves')
     .action((options: StartOptions) => start(desk, options))
 }
@@ -88,6 +91,7 @@ async function configOf(desk: Desk, options: StartOptions): Promise<Config> {
     nofile: options.nofile,
     hostsAllowed: options.allowHost.length > 0 ? options.allowHost : undefined,
     logLevel: options.logLevel,
+    traceLeases: options.traceLeases,
     statisticsMs: options.statisticsMs,
   }
   const { dataDir, instance } = desk.globals

@@ -5,9 +5,11 @@ export interface Output {
   write(text: string, written?: (error?: Error | null) => void): boolean
   readonly isTTY?: boolean
   readonly columns?: number
+  readonly rows?: number
 }
 
 const COLUMNS_USUAL = 80
+const ROWS_USUAL = 24
 const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const
 export type Style = keyof typeof STYLES
 
@@ -38,6 +40,10 @@ export class Terminal {
   /** For tables made to be looked at. */
   get columns(): number {
     return (this.stdout.isTTY && this.stdout.columns) || COLUMNS_USUAL
+  }
+
+  get rows(): number {
+    return this.stdout.rows || ROWS_USUAL
   }
 
   /** For listings: nothing is cut where a program reads them. */

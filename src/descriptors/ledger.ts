@@ -100,6 +100,8 @@ export interface Lease extends Disposable {
   /** Makes two of it: `count` go to a lease of their own. */
   split(count: number): Lease
   release(): void
+  /** The stack that took it, with `--trace-leases`. */
+  where(): readonly string[] | null
 }
 
 interface Waiter {
@@ -286,10 +288,17 @@ export class Ledger {
     const now = performance.now()
     const held: HeldLease[] = []
     for (let lease = this.#newest; lease; lease = lease.older) {
-      const { number, index, count, by, since, trace } = lease
-      const where = trace ? { where: framesOf(trace) } : {}
+      const { number, index, count, by, since } = lease
+      const where = lease.where()
       const id = `${this.#thread}.${number}`
-      held.push({ id, class: CLASSES[index]!, count, ageMs: Math.round(now - since), ...by, ...where })
+      held.push({
+        id,
+        class: CLASSES[index]!,
+        count,
+        ageMs: Math.round(now - since),
+        ...by,
+        ...(where ? { where } : {}),
+      })
     }
     return held.reverse()
   }
@@ -609,6 +618,10 @@ class OpenLease implements Lease {
     this.shrink(0)
   }
 
+  where(): readonly string[] | null {
+    return this.trace && framesOf(this.trace)
+  }
+
   [Symbol.dispose](): void {
     this.release()
   }
@@ -617,7 +630,7 @@ class OpenLease implements Lease {
 /** Without the ledger's own, which are the same for all. */
 function framesOf({ stack = '' }: Error): string[] {
   const frames = stack.split('\n').map((line) => line.trim().replace(/^at (async )?/, ''))
-  return frames.filter((frame) => !frame.includes('/descriptors/ledger.')).slice(1, TRACED_FRAMES + 1)
+  return frames.filter((frame) => !frame.includes('/src/descriptors/ledger.')).slice(1, TRACED_FRAMES + 1)
 }
 
 function classAt(index: number): number {

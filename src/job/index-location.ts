@@ -11,10 +11,11 @@ import type { JobRow } from '../library/jobs.js'
 import { encodeName, printable } from '../scan/names.js'
 import { microseconds } from '../scan/read.js'
 import { inodeKey } from '../scan/diff.js'
+import type { Balance } from './balance.js'
 import type { Batch, Place, Run, WalkOptions } from '../scan/walk.js'
 
 /** A walk in another thread, batch by batch; it reads ahead by a few. */
-export type Walker = (options: Omit<WalkOptions, 'read'>, signal: AbortSignal) => AsyncIterable<Batch>
+export type Walker = (options: Omit<WalkOptions, 'read'>, signal: AbortSignal, balance: Balance) => AsyncIterable<Batch>
 
 export interface IndexSetup {
   readonly library: Library
@@ -22,6 +23,7 @@ export interface IndexSetup {
   readonly walk: Walker
   readonly leftOut: readonly string[]
   readonly signal: AbortSignal
+  readonly balance: Balance
   /** After each commit. */
   readonly committed: (applied: Applied, location: Location) => void
   /** Lets waiting requests of this thread go first. */
@@ -41,7 +43,7 @@ interface Checkpoint {
  * @throws PATH_REFUSED when the location itself cannot be read: nothing is concluded from that
  */
 export async function indexLocation(setup: IndexSetup): Promise<void> {
-  const { library, job, walk, leftOut, signal, committed, breathe } = setup
+  const { library, job, walk, leftOut, signal, balance, committed, breathe } = setup
   const location = library.locations.get(job.location!)
   const start = readCheckpoint(job, library, location)
   const applier = library.applier(location, start.fresh)
@@ -52,7 +54,7 @@ export async function indexLocation(setup: IndexSetup): Promise<void> {
     // The root is an entry too, and no batch brings it.
     let done = Math.max(1, job.done)
     const options = { root: encodeName(location.path), leftOut, after: start.place ?? undefined }
-    for await (const batch of walk(options, signal)) {
+    for await (const batch of walk(options, signal, balance)) {
       const first = refuseUnreadableRoot(batch, location)
       if (first && replaced) {
         if (first.count === 0 && library.locations.entriesOf(location) > 1) throw emptied(location)

@@ -2,6 +2,7 @@
 import { SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Applied } from '../library/apply.js'
+import type { Ledger } from '../descriptors/ledger.js'
 import type { RunningJob } from '../descriptors/names.js'
 import { fromSqlite } from '../library/cause.js'
 import type { Library } from '../library/library.js'
@@ -9,9 +10,11 @@ import type { Location } from '../library/locations.js'
 import type { Pool } from '../library/pool.js'
 import type { Event, JobItem } from '../protocol/messages.js'
 import { printable } from '../scan/names.js'
-import { indexLocation, type Walker } from './index-location.js'
+import { Balance } from './balance.js'
+import { indexLocation, type IndexSetup, type Walker } from './index-location.js'
 
 export interface RunnerSetup {
+  readonly ledger: Ledger
   readonly pool: Pool
   readonly walk: Walker
   readonly leftOut: readonly string[]
@@ -20,6 +23,10 @@ export interface RunnerSetup {
   readonly breathe: () => Promise<void>
   /** False while descriptors are short: jobs then wait in line, and those that run go on. */
   readonly mayBegin?: (waitedMs: number) => boolean
+  /** What a job does; a test may have it do something else. */
+  readonly work?: (setup: IndexSetup) => Promise<void>
+  /** `LIMITS.jobLeakGraceMs` unless a test wants to see it pass. */
+  readonly leakGraceMs?: number
 }
 
 interface Waiting {
@@ -47,6 +54,8 @@ export class Runner {
   /** Jobs that are tried again after a while. */
   readonly #retries = new Map<string, NodeJS.Timeout>()
   #stopped = false
+  /** Runs that are over and left something, with when it is taken back. */
+  readonly #left = new Map<Balance, NodeJS.Timeout>()
   /** Since when the line stands still because of pressure. */
   #heldUpSince: number | null = null
 
@@ -114,6 +123,7 @@ export class Runner {
     const running = [...this.#running.values()]
     for (const { abort } of running) abort.abort()
     await Promise.all(running.map(({ ended }) => ended))
+    for (const balance of this.#left.keys()) this.#takeBack(balance)
   }
 
   /** Called at intervals: what held the line up may be over. */
@@ -157,7 +167,8 @@ export class Runner {
   async #runIn(library: Library, running: Running): Promise<void> {
     const { job, abort } = running
     const { signal } = abort
-    const { log } = this.#setup
+    const { log, work = indexLocation } = this.#setup
+    const balance = new Balance(this.#setup.ledger, job)
     const told = new Throttled(LIMITS.jobProgressMs, () => this.#tell(library, job))
     const changes = new Changes(LIMITS.jobProgressMs, (event) => this.#setup.publish({ ...event, library: library.id }))
     // Cancelled or paused while it waited in line for its next try: then it is not this run's any more.
@@ -167,12 +178,13 @@ export class Runner {
       library.write(() => library.jobs.setState(job, 'running'))
       this.#tell(library, job)
       running.on = workOf(library, job)
-      await indexLocation({
+      await work({
         library,
         job: library.jobs.get(job),
         walk: this.#setup.walk,
         leftOut: this.#setup.leftOut,
         signal,
+        balance,
         committed: (applied, location) => {
           changes.add(applied, location)
           told.soon()
@@ -192,6 +204,7 @@ export class Runner {
     } finally {
       told.stop()
       changes.flush()
+      this.#close(library, job, balance)
       if (!library.failure) {
         this.#mark(library)
         this.#tell(library, job)
@@ -208,6 +221,27 @@ export class Runner {
     } catch {
       // On a full disk it stays `running` in the database, which is as good: a start takes it up as well.
     }
+  }
+
+  /** What the run took goes with the job; what it left is named now and taken back after a while. */
+  #close(library: Library, job: string, balance: Balance): void {
+    const { log, leakGraceMs = LIMITS.jobLeakGraceMs } = this.#setup
+    const sum = balance.sum()
+    try {
+      if (sum.taken > 0 && !library.failure) library.write(() => library.jobs.addDescriptors(job, sum))
+    } catch {
+      // On a full disk the job stands in line again and has said why.
+    }
+    if (sum.left === 0) return
+    log('warn', `job ${job} of library "${library.name}" left ${sum.left} descriptors`, { ...sum })
+    this.#left.set(balance, setTimeout(() => this.#takeBack(balance), leakGraceMs).unref())
+  }
+
+  #takeBack(balance: Balance): void {
+    clearTimeout(this.#left.get(balance))
+    this.#left.delete(balance)
+    const count = balance.takeBack()
+    if (count > 0) this.#setup.log('info', `${count} descriptors that a job had left were taken back`)
   }
 
   #again(waiting: Waiting): void {

@@ -2,7 +2,7 @@
 import { uuidv7 } from 'uuidv7'
 import { SpacedriveError, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import type { JobItem, JobState } from '../protocol/messages.js'
+import type { JobDescriptors, JobItem, JobState } from '../protocol/messages.js'
 import { printable } from '../scan/names.js'
 import type { Connection } from './connection.js'
 
@@ -22,6 +22,7 @@ export interface JobRow {
   readonly started_at: number | null
   readonly finished_at: number | null
   readonly error: string | null
+  readonly descriptors: string | null
 }
 
 export interface Progress {
@@ -30,6 +31,8 @@ export interface Progress {
   readonly fraction: number
   readonly failures: readonly { path: string; code: string; message: string }[]
 }
+
+const NOTHING_TAKEN: JobDescriptors = { taken: 0, returned: 0, left: 0 }
 
 export class Jobs {
   readonly #library: string
@@ -128,6 +131,20 @@ export class Jobs {
       )
   }
 
+  /** Adds what one run took to what those before it did. */
+  addDescriptors(id: string, { taken, returned, left, leaks = [] }: JobDescriptors): void {
+    const { descriptors } = this.get(id)
+    const before = descriptors === null ? NOTHING_TAKEN : (JSON.parse(descriptors) as JobDescriptors)
+    const all = [...(before.leaks ?? []), ...leaks].slice(-LIMITS.jobLeaksKeptMax)
+    const sum: JobDescriptors = {
+      taken: before.taken + taken,
+      returned: before.returned + returned,
+      left: before.left + left,
+      ...(all.length > 0 ? { leaks: all.map((leak) => ({ ...leak, path: printable(leak.path) })) } : {}),
+    }
+    this.#connection.prepare('UPDATE job SET descriptors = ? WHERE id = ?').run(JSON.stringify(sum), id)
+  }
+
   item(row: JobRow): JobItem {
     const time = (at: number) => new Date(at).toISOString()
     const waiting = this.#waiting.get(row.id)
@@ -150,6 +167,7 @@ export class Jobs {
       ...(row.finished_at === null ? {} : { finishedAt: time(row.finished_at) }),
       ...(row.error === null ? {} : { error: JSON.parse(row.error) as WireError }),
       ...(waiting ? { waiting } : {}),
+      ...(row.descriptors === null ? {} : { descriptors: JSON.parse(row.descriptors) as JobDescriptors }),
     }
   }
 

@@ -41,6 +41,10 @@ const MIGRATIONS: readonly string[] = [
   );
   CREATE INDEX job_state ON job (state);
   `,
+  `
+  -- What its runs took of descriptors, as JSON.
+  ALTER TABLE job ADD COLUMN descriptors TEXT;
+  `,
 ]
 
 export const SCHEMA_VERSION = MIGRATIONS.length

@@ -42,6 +42,15 @@ export interface FileItem {
 
 export type JobState = 'queued' | 'running' | 'paused' | 'done' | 'failed' | 'cancelled'
 
+/** What a job took of descriptors, over all its runs: its own leases, and the threads that worked for it. */
+export interface JobDescriptors {
+  taken: number
+  returned: number
+  /** Not returned when a run ended; taken back soon after. */
+  left: number
+  leaks?: { path: string; count: number; where?: string[] }[]
+}
+
 export interface JobItem {
   id: string
   library: string
@@ -57,6 +66,8 @@ export interface JobItem {
   finishedAt?: string
   error?: WireError
   waiting?: WireError
+  /** Absent until a run that took any has ended. */
+  descriptors?: JobDescriptors
 }
 
 export interface LibraryItem {

@@ -62,6 +62,7 @@ export class Shard {
       failed: (library, why) => this.#failed(library, why),
     })
     this.#runner = new Runner({
+      ledger: this.#ledger,
       pool: this.#pool,
       walk: walkElsewhere((port, options) => this.#send({ walk: { port, options } }, [port])),
       leftOut: setup.leftOut,

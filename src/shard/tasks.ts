@@ -60,7 +60,7 @@ export class Tasks {
       .then(async (slot) => {
         try {
           slot.walking.path = printable(decodeName(Buffer.from(options.root)))
-          await slot.pool.run({ port, options }, { transferList: [port] })
+          await slot.pool.run({ port, options, lent: slot.lease.count }, { transferList: [port] })
           this.#giveBack(slot)
         } catch (error) {
           await this.#end(slot)

@@ -8,14 +8,16 @@ import type { ReadDirectory } from '../scan/read.js'
 import { walk, type Batch } from '../scan/walk.js'
 import type { WalkRequest } from './lines.js'
 
-type FromTask = { batch: Batch } | { end: true } | { error: WireError }
+/** `lent` comes first: how many descriptors the thread holds that now works for the other end. */
+type FromTask = { lent: number } | { batch: Batch } | { end: true } | { error: WireError }
 
 /** @param begin hands a port and the request to whoever has task threads */
 export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) => void): Walker {
-  return async function* (options, signal) {
+  return async function* (options, signal, balance) {
     const { port1, port2 } = new MessageChannel()
     const arrived: FromTask[] = []
     let wake = () => {}
+    let giveBack = () => {}
     const arrive = (message: FromTask) => {
       arrived.push(message)
       wake()
@@ -29,6 +31,7 @@ export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) =
       while (!signal.aborted) {
         const next = arrived.shift()
         if (!next) await new Promise<void>((resolve) => (wake = resolve))
+        else if ('lent' in next) giveBack = balance.lend(next.lent)
         else if ('error' in next) throw fromWire(next.error)
         else if ('end' in next) return
         else {
@@ -37,6 +40,7 @@ export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) =
         }
       }
     } finally {
+      giveBack()
       signal.removeEventListener('abort', stop)
       port1.close()
     }
@@ -44,7 +48,12 @@ export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) =
 }
 
 /** The task thread's end: walks until the tree or the other end is through. */
-export async function answerWalk(port: MessagePort, options: WalkRequest, read: ReadDirectory): Promise<void> {
+export async function answerWalk(
+  port: MessagePort,
+  options: WalkRequest,
+  lent: number,
+  read: ReadDirectory,
+): Promise<void> {
   let ahead = 0
   let closed = false
   let wake = () => {}
@@ -58,6 +67,7 @@ export async function answerWalk(port: MessagePort, options: WalkRequest, read: 
   })
   try {
     const { root, leftOut, after } = options
+    port.postMessage({ lent } satisfies FromTask)
     for (const batch of walk({ root: Buffer.from(root), leftOut, after, read: patient(read) })) {
       const { names, kinds, sizes, mtimes, inodes } = batch
       const buffers = [names, kinds, sizes, mtimes, inodes].map((each) => each.buffer as ArrayBuffer)

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import test from 'ava'
 import { SpacedriveError } from '../../src/base/errors.js'
-import type { FileItem } from '../../src/protocol/messages.js'
+import type { Descriptors, FileItem } from '../../src/protocol/messages.js'
 import { descriptorLines } from '../../src/cli/fds.js'
 import { sameArguments } from '../../src/cli/restart.js'
 import { statusLines } from '../../src/cli/status.js'
@@ -119,9 +119,35 @@ test('fds --json is what core.descriptors answered, untouched', async (t) => {
 test('fds puts the descriptors of one holder on one line', async (t) => {
   await using daemon = await FakeDaemon.open({ 'core.descriptors': someDescriptors })
   const { out } = await daemon.cli('fds')
-  t.regex(out, /^libraries +library Photos +2 +1 min 1 s /m)
-  t.regex(out, /^base +node +1 +2 min 0 s +epoll$/m)
-  t.regex(out, /^63 +\/lost/m)
+  t.regex(out, /^ +2 +libraries +library Photos +1 min 1 s /m)
+  t.regex(out, /^ +1 +base +node +2 min 0 s +epoll$/m)
+  t.regex(out, /^ +1 +\/lost.* 1 min 30 s +63$/m)
+})
+
+test('of thousands of holders fds shows those of the most descriptors, and all when asked', async (t) => {
+  const holders = Array.from({ length: 15_000 }, (_, fd): Descriptors['holders'][number] => {
+    const library = `library ${Math.floor(fd / 4)}`
+    return { fd, class: 'libraries', holder: library, detail: `/data/${library}/${fd % 4}`, ageMs: fd }
+  })
+  const clients = Array.from({ length: 9 }, (_, at): Descriptors['holders'][number] => {
+    const detail = at < 6 ? `127.0.0.1:${50_000 + at} ws` : `unix socket, pid ${at}`
+    return { fd: 20_000 + at, class: 'clients', holder: 'client', detail, ageMs: 1 }
+  })
+  const unaccounted = Array.from({ length: 12 }, (_, at) => {
+    return { fd: 30_000 + at, target: at < 10 ? 'anon_inode:[eventfd]' : `pipe:[${at}]`, ageMs: 5_000 }
+  })
+  const held = { ...someDescriptors(), open: 15_021, holders: [...holders, ...clients], unaccounted }
+  await using daemon = await FakeDaemon.open({ 'core.descriptors': () => held })
+  const { out } = await daemon.cli('fds')
+  const lines = out.split('\n')
+  t.true(lines.length < 70)
+  t.true(lines.every((line) => columnsOf(line) <= 80))
+  t.regex(out, /^15,021 descriptors open, highest number 63, 12 unaccounted$/m)
+  t.regex(out, /^ +9 +clients +client +1 ms +6× 127\.0\.0\.1 ws, 3× unix socket$/m)
+  t.regex(out, /^ +10 +anon_inode:\[eventfd\] +5\.0 s +30000 30001 30002 30003 30004 30005 …$/m)
+  t.regex(out, /^ +2 +pipe +5\.0 s +30010 30011$/m)
+  t.regex(out, /^and 3,711 holders more, of 14,844 descriptors$/m)
+  t.is((await daemon.cli('fds', '--all')).out.match(/^ +4 +libraries /gm)?.length, 3_750)
 })
 
 for (const [code, exit] of [

@@ -22,7 +22,9 @@ export async function cli(argv: readonly string[], env: Record<string, string> =
   return { code, out: out.text(), err: err.text() }
 }
 
-export function remembering(shape: { isTTY?: boolean; columns?: number } = {}): Output & { text: () => string } {
+export function remembering(
+  shape: { isTTY?: boolean; columns?: number; rows?: number } = {},
+): Output & { text: () => string } {
   let all = ''
   return {
     ...shape,

@@ -422,3 +422,19 @@ test('one that wants all that is guaranteed is not starved by others that always
 test('the classes of a plan are those of the protocol', (t) => {
   t.deepEqual(Object.keys(planOf(200).classes).sort(), [...CLASSES].sort() as DescriptorClass[])
 })
+
+test('a lease remembers who took it when that is asked for, and else nothing', (t) => {
+  const ledger = Ledger.create(plan({ soft: 2_000, base: 0, connectionsMax: 'auto' }))
+  using before = ledger.tryAcquire('jobs', 1, { holder: 'before' })!
+  t.is(before.where(), null)
+  const other = new Ledger(ledger.shared, 1)
+  ledger.trace()
+  using after = whoTakesThis(other)
+  t.regex(after.where()![0]!, /^whoTakesThis \(.*ledger\.test\.js:\d+/)
+  t.deepEqual(other.held()[0]!.where, after.where()!)
+  t.is(ledger.held()[0]!.where, undefined)
+})
+
+function whoTakesThis(ledger: Ledger) {
+  return ledger.tryAcquire('jobs', 1, { holder: 'after' })!
+}

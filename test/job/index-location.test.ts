@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import test from 'ava'
+import { Balance } from '../../src/job/balance.js'
 import { indexLocation } from '../../src/job/index-location.js'
 import { batchesOf, differences, indexed, integrity, run, Stage } from '../library/stage.js'
 
@@ -118,6 +119,7 @@ test.serial('a walk stopped while it waits for its next batch is not taken for o
     },
     leftOut: [],
     signal: abort.signal,
+    balance: new Balance(stage.ledger, job),
     committed: () => {},
     breathe: () => Promise.resolve(),
   })

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { SpacedriveError } from '../../src/base/errors.js'
-import type { Walker } from '../../src/job/index-location.js'
+import { indexLocation, type IndexSetup, type Walker } from '../../src/job/index-location.js'
 import { Runner } from '../../src/job/runner.js'
 import type { Library } from '../../src/library/library.js'
 import { Pool } from '../../src/library/pool.js'
@@ -17,12 +17,15 @@ class Yard {
   readonly pool = new Pool(this.stage.ledger, { opened: () => {}, closed: () => {} })
   readonly runner: Runner
   walker: Walker = walkHere()
+  work: (setup: IndexSetup) => Promise<void> = indexLocation
   pressing = false
 
   constructor() {
     this.runner = new Runner({
+      ledger: this.stage.ledger,
       pool: this.pool,
-      walk: (options, signal) => this.walker(options, signal),
+      walk: (...walking) => this.walker(...walking),
+      work: (setup) => this.work(setup),
       leftOut: [],
       publish: (event) => this.events.push(event),
       log: () => {},
@@ -143,9 +146,9 @@ for (const code of ['BUDGET_EXHAUSTED', 'SHARD_LOST'] as const) {
     const library = await yard.library()
     let tries = 0
     const whole = yard.walker
-    yard.walker = async function* (options, signal) {
+    yard.walker = async function* (...walking) {
       tries += 1
-      for await (const batch of whole(options, signal)) {
+      for await (const batch of whole(...walking)) {
         yield batch
         if (tries === 1) throw new SpacedriveError(code, 'made up')
       }
@@ -233,6 +236,7 @@ test.serial('stopping all leaves the job where it is, and another runner goes on
   t.is(library.jobs.get(job).state, 'running')
   const { done } = library.jobs.get(job)
   const next = new Runner({
+    ledger: yard.stage.ledger,
     pool: yard.pool,
     walk: walkHere(),
     leftOut: [],

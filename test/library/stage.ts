@@ -8,6 +8,7 @@ import { LIMITS } from '../../src/base/limits.js'
 import { Ledger } from '../../src/descriptors/ledger.js'
 import { plan } from '../../src/descriptors/planner.js'
 import { PRICES } from '../../src/descriptors/prices.js'
+import { Balance } from '../../src/job/balance.js'
 import { indexLocation, type Walker } from '../../src/job/index-location.js'
 import { createFolder, filesOf } from '../../src/library/folder.js'
 import { Library } from '../../src/library/library.js'
@@ -99,6 +100,7 @@ export async function run(library: Library, job: JobRow, indexing: Indexing = {}
     walk: walkHere(indexing.read),
     leftOut: indexing.leftOut ?? [],
     signal: abort.signal,
+    balance: new Balance(newLedger(), job.id),
     committed: () => {
       left -= 1
       if (left <= 0) abort.abort()
