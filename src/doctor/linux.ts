@@ -100,19 +100,23 @@ export class Linux implements Machine {
     return this.#unwritten(pid, limit, half)
   }
 
-  /** Where no file says this number: from which process on it holds, or the default it is. */
-  #unwritten(pid: number, limit: Limit, half: Half): Origin | null {
-    const first = this.#firstWith(pid, limit[half], half)
-    if (first !== null && first.pid !== pid && first.pid !== 1) {
-      return { words: `inherited from ${first.name}, pid ${first.pid}` }
-    }
-    const container = this.container()
-    if (container !== null) return { words: `the container (${container}) was started with it` }
-    if (limit.soft === SYSTEMD_DEFAULT.soft && limit.hard === SYSTEMD_DEFAULT.hard)
+  /** Where no file says this number: the default that it is, or the process from which on it holds. */
+  #unwritten(pid: number, limit: Limit, half: Half): Origin {
+    const systemd = this.#stat(1)?.name === 'systemd'
+    if (systemd && limit.soft === SYSTEMD_DEFAULT.soft && limit.hard === SYSTEMD_DEFAULT.hard) {
       return { words: "systemd's default" }
-    if (limit[half] === KERNEL_DEFAULT[half]) return { words: "the kernel's default" }
-    if (first === null) return null
-    return first.pid === 1 ? { words: `inherited from ${first.name}, pid 1` } : { words: 'set in this process itself' }
+    }
+    const first = this.#firstWith(pid, limit[half], half)
+    if (first === null) return { words: 'set for this command alone (ulimit, prlimit)' }
+    if (first.pid === 1) return { words: this.#ofFirstProcess(limit[half], half, first.name) }
+    if (first.pid === pid) return { words: 'set where it was started (ulimit, prlimit)' }
+    return { words: `inherited from ${first.name}, pid ${first.pid}` }
+  }
+
+  #ofFirstProcess(value: number, half: Half, name: string): string {
+    const container = this.container()
+    if (container !== null) return `the container (${container}) was started with it`
+    return value === KERNEL_DEFAULT[half] ? "the kernel's default" : `inherited from ${name}, pid 1`
   }
 
   /** The oldest ancestor in an unbroken line that has this limit too: it, or what started it, set it. */

@@ -27,7 +27,7 @@ export interface Mend {
 }
 
 /** Known by this line, a file is ours to rewrite and to take away again. */
-export const SIGNED = 'Written by `spacedrive doctor --fix`; `spacedrive doctor --fix --undo` takes it away.'
+export const SIGNED = 'Written by `spacedrive doctor --fix`; `--fix --undo` takes it away.'
 export const BLOCK_BEGIN = '# >>> spacedrive doctor >>>'
 export const BLOCK_END = '# <<< spacedrive doctor <<<'
 export const LIMITS_D_FILE = '/etc/security/limits.d/spacedrive.conf'

@@ -30,10 +30,12 @@ function adviceFor(soft: number, hard: number): string[] {
       ? `sudo launchctl limit maxfiles ${wanted} ${wanted}`
       : hard >= wanted
         ? `ulimit -n ${wanted}`
-        : `printf '* soft nofile ${wanted}\\n* hard nofile ${wanted}\\n' | sudo tee /etc/security/limits.d/spacedrive.conf`
+        : `printf "$USER soft nofile ${wanted}\\n$USER hard nofile ${wanted}\\n" | sudo tee /etc/security/limits.d/spacedrive.conf`
   const service = process.platform === 'darwin' ? '' : ` (as a systemd service: LimitNOFILE=${wanted})`
+  // Of root only what names it holds, so the line is about a user and not about everybody.
   return [
     `warning: a limit of ${soft} is low; ${LIMITS.softWarn} serve well, ${wanted} are recommended. To raise it:`,
     `  ${how}${service}`,
+    '  `spacedrive doctor` tells where the limit comes from, and `spacedrive doctor --fix` raises it',
   ]
 }

@@ -77,8 +77,9 @@ test('Linux: a limit is named by the file that says it, else by the process that
   const linux = new Linux(ADA, { root: here.root, proc: `${here.root}/proc` })
   const words = (pid: number, half: 'soft' | 'hard') => linux.originOf(pid, linux.limitOf(pid)!, half)?.words
   t.is(words(30, 'hard'), 'inherited from sshd: (odd) name, pid 20')
-  t.is(words(30, 'soft'), 'set in this process itself')
+  t.is(words(30, 'soft'), 'set where it was started (ulimit, prlimit)')
   t.is(words(1, 'hard'), "systemd's default")
+  t.is(linux.originOf(20, { soft: 7, hard: 7 }, 'soft')?.words, 'set for this command alone (ulimit, prlimit)')
   here.write('/etc/security/limits.conf', '* hard nofile 2000\n')
   t.is(linux.loginLimits(), null)
   t.is(words(30, 'hard'), 'inherited from sshd: (odd) name, pid 20', 'nothing reads limits.conf here')

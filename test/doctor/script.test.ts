@@ -57,7 +57,8 @@ for (const shell of SHELLS) {
   test.serial(`${shell}: a daemon that is stopped or near its limit is named with the command`, async (t) => {
     await play(async (scene) => {
       const daemon = await scene.daemon({ limit: '400:400' })
-      daemon.limit(daemon.descriptorCount)
+      // Below what it cannot give back: at a cut it lets go of all the rest.
+      daemon.limit(24)
       const near = after(run([shell]).lines, daemon)
       t.regex(near, /^! the daemon, pid \d+, holds \d+ of its \d+ descriptors:$/m)
       daemon.limit(400)
