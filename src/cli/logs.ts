@@ -8,10 +8,12 @@ import { LIMITS } from '../base/limits.js'
 import { wholeNumber } from './arguments.js'
 import { parsed } from './client.js'
 import type { Desk } from './desk.js'
+import { UsageError } from './failure.js'
 import type { Style, Terminal } from './terminal.js'
 import { millisecond, safe } from './text.js'
 
 interface LogsOptions {
+  readonly flight?: boolean
   readonly follow?: boolean
   readonly lines: number
 }
@@ -34,7 +36,8 @@ export function addLogs(program: Command, desk: Desk): void {
     .description("the last lines of the daemon's log; works without a daemon")
     .option('-f, --follow', 'go on with what is written; with --json one value a line')
     .option('-n, --lines <N>', 'how many lines', wholeNumber(0, LIMITS.cliLogLinesMax), LIMITS.cliLogLines)
-    .action((options: LogsOptions) => logs(desk, options))
+    .option('--flight', 'what the flight recorder holds: how the daemon was, second by second')
+    .action((options: LogsOptions) => (options.flight ? flight(desk, options) : logs(desk, options)))
 }
 
 async function logs(desk: Desk, options: LogsOptions): Promise<void> {
@@ -51,6 +54,14 @@ async function logs(desk: Desk, options: LogsOptions): Promise<void> {
   } finally {
     log.close()
   }
+}
+
+async function flight(desk: Desk, { lines, follow }: LogsOptions): Promise<void> {
+  if (follow) throw new UsageError('--flight does not follow', '`spacedrive fds --watch` shows how the daemon is now.')
+  const { readFlight } = await import('../descriptors/recorder.js')
+  const { flightLines } = await import('./flight.js')
+  const entries = lines === 0 ? [] : readFlight(desk.paths.flight).slice(-lines)
+  await desk.answer(entries, () => flightLines(entries, desk.terminal))
 }
 
 async function print(desk: Desk, lines: readonly string[]): Promise<void> {

@@ -1,0 +1,28 @@
+// `spacedrive logs --flight`: the last seconds of a daemon, whether it runs or was killed.
+import test from 'ava'
+import { cli, eventually, parsed } from '../harness/daemon.js'
+import { play } from '../harness/scene.js'
+
+test('it prints what a killed daemon left: samples in words, events as they were, nothing that moves the cursor', async (t) => {
+  await play(async (scene) => {
+    const flight = (...words: string[]) => cli(['logs', '--flight', '--data-dir', scene.dataDir, ...words])
+    const none = flight()
+    t.is(none.code, 1)
+    t.regex(none.err, /^error FILE_NOT_FOUND: .*flight recorder/)
+
+    const daemon = await scene.daemon({ limit: '200:200' })
+    await eventually('two seconds are on record', 10_000, () => parsed(flight('--json').out).length > 2)
+    await daemon.stop('SIGKILL')
+    const lines = flight().out.trimEnd().split('\n')
+    t.is(lines[0], `pid ${daemon.pid}`)
+    t.regex(lines[1]!, /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} {2}start/)
+    t.regex(
+      lines.at(-1)!,
+      /sample {3}\d+ of 200 open, normal; budget \d+; \d+ in flight; loop \d+ % busy, .+ late; heap [\d.]+ MB$/,
+    )
+    t.is(flight('-n', '1').out.trimEnd().split('\n').length, 2)
+    t.is(flight('-n', '0').out, '')
+    t.is(parsed(flight('--json', '-n', '1').out)[0].kind, 'sample')
+    t.is(flight('-f').code, 2)
+  })
+})
