@@ -1,5 +1,7 @@
 // The rules that hold for every file: layers, no orphans, no call that fails when descriptors run out, numbers said twice agree.
-import { readFileSync, readdirSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { dirname, join, posix } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../src/base/limits.js'
@@ -35,6 +37,58 @@ interface Source {
 
 const sources = [...readSources('src'), ...readSources('workers')]
 
+/** What runs in the daemon's process. `start` does too, and loads all of it before it starts. */
+const daemonSources = sources.filter(
+  ({ path }) => !/^src\/(doctor|cli)\//.test(path) || ['src/cli/roots.ts', 'src/cli/guard.ts'].includes(path),
+)
+
+/** Files that may call what takes a descriptor. A new one needs a lease, or a reason why the boot or the reserve pays. */
+const PAID_BY: Readonly<Record<string, string>> = {
+  'src/base/log.ts': 'the boot, then the reserve',
+  'src/config.ts': 'the boot',
+  'src/daemon.ts': 'the boot, then the reserve',
+  'src/descriptors/listener.ts': 'the boot',
+  'src/descriptors/look.ts': 'the reserve, where there is no addon',
+  'src/descriptors/pressure.ts': 'the boot',
+  'src/descriptors/recorder.ts': 'the boot; who reads it is a command',
+  'src/descriptors/reserve.ts': 'it is what pays',
+  'src/descriptors/rlimit.ts': 'the boot; later there is another way where this one fails',
+  'src/library/catalog.ts': 'the boot',
+  'src/library/cause.ts': 'the lease of the library',
+  'src/library/folder.ts': 'the lease of the library',
+  'src/scan/guard.ts': 'the lease of the job',
+  'src/scan/read.ts': 'the lease of the job',
+}
+/** Files that may load others late: once, and at boot. */
+const LOADED_AT_BOOT: Readonly<Record<string, string>> = {
+  'src/base/zod.ts': 'with the file itself',
+  'src/descriptors/native.ts': 'in the first call of a thread',
+  'src/front/open.ts': 'when the front opens',
+  'src/version.ts': 'with the file itself',
+}
+
+/** One line each, so that lint can be seen to find each. */
+const UNSAFE = [
+  'process.memoryUsage()',
+  'process.memoryUsage.rss()',
+  'process.availableMemory()',
+  'os.cpus()',
+  'os.userInfo()',
+  'os.networkInterfaces()',
+  "fs.watch('.')",
+  "fs.promises.open('.')",
+  "import { cpus } from 'node:os'",
+  "import { userInfo } from 'os'",
+  "import { networkInterfaces } from 'node:os'",
+  "import { watch } from 'node:fs'",
+  "import { promises } from 'fs'",
+  "import { memoryUsage } from 'node:process'",
+  "import { availableMemory } from 'process'",
+  "import { lookup } from 'node:dns'",
+  "import { resolve } from 'dns/promises'",
+  "import { open } from 'node:fs/promises'",
+]
+
 test('no file imports from a layer above its own', (t) => {
   t.true(sources.length > 0)
   t.deepEqual(upwardImports(sources), [])
@@ -65,6 +119,39 @@ test('below the libraries files are opened by one function, which refuses what S
   t.deepEqual(openingIn(bad), ['src/job/hash.ts: openSync', 'src/job/hash.ts: node:fs/promises'])
 })
 
+test('what takes a descriptor is called in few files, each with what pays for it', (t) => {
+  const found = daemonSources.filter((source) => takersIn(source).length > 0).map(({ path }) => path)
+  t.deepEqual(found.sort(), Object.keys(PAID_BY).sort())
+  const bad = { path: 'src/front/new.ts', text: "import {\n  readFile,\n  statSync,\n} from 'node:fs'" }
+  t.deepEqual(takersIn(bad), ['readFile'])
+  t.deepEqual(takersIn({ ...bad, text: "import { open } from 'node:fs/promises'" }), ['open', 'node:fs/promises'])
+  t.deepEqual(takersIn({ ...bad, text: "import * as fs from 'fs'" }), ['* as fs'])
+  t.deepEqual(takersIn({ ...bad, text: "import { statSync } from 'node:fs'" }), [])
+})
+
+test('nothing is loaded once the daemon serves', (t) => {
+  const late = daemonSources.filter((source) => loadsIn(source).length > 0).map(({ path }) => path)
+  t.deepEqual(late.sort(), Object.keys(LOADED_AT_BOOT).sort())
+  const start = withoutComments(sources.find(({ path }) => path === 'src/cli/start.ts')!.text)
+  t.true(start.indexOf('await startDaemon(') > start.lastIndexOf('import('), 'start loads all before it starts')
+  for (const text of ["await import('./late.js')", 'require(name)', 'createRequire(import.meta.url)']) {
+    t.is(loadsIn({ path: 'src/shard/new.ts', text }).length, 1, text)
+  }
+  t.deepEqual(loadsIn({ path: 'src/shard/new.ts', text: "type Late = typeof import('./late.js')" }), [])
+})
+
+test('lint refuses each call that fails when no descriptor is left', (t) => {
+  const place = mkdtempSync(join(tmpdir(), 'sd-'))
+  t.teardown(() => rmSync(place, { recursive: true }))
+  mkdirSync(join(place, 'src'))
+  copyFileSync(join(ROOT, '.oxlintrc.json'), join(place, '.oxlintrc.json'))
+  writeFileSync(join(place, 'src', 'bad.ts'), UNSAFE.join('\n'))
+  const lint = join(ROOT, 'node_modules', 'oxlint', 'bin', 'oxlint')
+  const { stdout } = spawnSync(process.execPath, [lint, '--format', 'unix'], { cwd: place, encoding: 'utf8' })
+  const found = new Set([...stdout.matchAll(/^.*bad\.ts:(\d+):.*no-restricted-/gm)].map(([, line]) => Number(line)))
+  for (const [at, line] of UNSAFE.entries()) t.true(found.has(at + 1), `${line}: ${stdout}`)
+})
+
 test('the checks above find what they are for', (t) => {
   const bad: Source[] = [
     { path: 'src/base/low.ts', text: "import type { High } from '../scan/high.js'" },
@@ -82,7 +169,14 @@ test('the checks above find what they are for', (t) => {
     'workers/shard.ts → src/front/open.ts',
   ])
   t.deepEqual(orphans(bad), ['src/config.ts'])
-  const calls = ['process.memoryUsage.rss()', 'os.cpus().length', "import { watch } from 'node:fs'", "'/home/me/x'"]
+  const calls = [
+    'process.memoryUsage.rss()',
+    'os.cpus().length',
+    "await import('node:dns')",
+    'userInfo().uid',
+    "import { watch } from 'node:fs'",
+    "'/home/me/x'",
+  ]
   for (const text of calls) t.is(bannedIn({ path: 'src/base/low.ts', text }).length, 1, text)
   t.deepEqual(bannedIn({ path: 'src/base/low.ts', text: '// never os.cpus()\n/* nor process.memoryUsage() */' }), [])
 })
@@ -156,8 +250,9 @@ function openingIn({ path, text }: Source): string[] {
 }
 
 const BANNED = [
-  /\bmemoryUsage\b/,
-  /\bcpus\(\)/,
+  /\b(?:memoryUsage|availableMemory|userInfo|networkInterfaces)\b/,
+  /\bcpus\b/,
+  /['"`](?:node:)?dns(?:\/promises)?['"`]/,
   /\bfs\.watch\b|\bimport\s*\{[^}]*\bwatch\b[^}]*\}\s*from 'node:fs'/,
   /['"`]\/(?:home|root|Users|work|var\/folders)\b/,
   /\bregistry\.[a-z]+js\.|\bregistry\.yarn/,
@@ -169,6 +264,33 @@ function bannedIn({ path, text }: Source): string[] {
     const found = pattern.exec(code)
     return found ? [`${path}: ${found[0]}`] : []
   })
+}
+
+/** Functions of node:fs that take a descriptor, and ways to get at them that this check cannot see through. */
+const TAKING =
+  /^(open|openSync|openAsBlob|opendir|opendirSync|readFile|readFileSync|writeFile|writeFileSync|appendFile|appendFileSync|readdir|readdirSync|copyFile|copyFileSync|cp|cpSync|truncate|truncateSync|createReadStream|createWriteStream)$/
+
+function takersIn({ text }: Source): string[] {
+  const imports = [
+    ...withoutComments(text).matchAll(/import\s+(?!type\b)([^;'"]*?)\s*from '((?:node:)?fs(?:\/promises)?)'/g),
+  ]
+  return imports.flatMap(([, names = '', from = '']) => [
+    ...(/^\{/.test(names) ? namesOf(names).filter((name) => TAKING.test(name)) : [names]),
+    ...(from.endsWith('/promises') ? [from] : []),
+  ])
+}
+
+/** `{ a, type B, c as d }` → a, c. */
+function namesOf(braces: string): string[] {
+  const names = braces.replace(/[{}\s]+/g, ' ').split(',')
+  return names.map((name) => name.trim().split(' ')[0] ?? '').filter((name) => name !== '' && name !== 'type')
+}
+
+function loadsIn({ text }: Source): string[] {
+  const code = withoutComments(text)
+    .replace(/\btypeof import\(/g, '')
+    .replace(/\bimport\s*\{[^}]*\}\s*from/g, '')
+  return code.match(/\bimport\s*\(|\brequire\s*\(|\bcreateRequire\s*\(/g) ?? []
 }
 
 /** A type alone starts nothing. */
