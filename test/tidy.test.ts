@@ -275,7 +275,7 @@ function takersIn({ text }: Source): string[] {
     ...withoutComments(text).matchAll(/import\s+(?!type\b)([^;'"]*?)\s*from '((?:node:)?fs(?:\/promises)?)'/g),
   ]
   return imports.flatMap(([, names = '', from = '']) => [
-    ...(/^\{/.test(names) ? namesOf(names).filter((name) => TAKING.test(name)) : [names]),
+    ...(names.startsWith('{') ? namesOf(names).filter((name) => TAKING.test(name)) : [names]),
     ...(from.endsWith('/promises') ? [from] : []),
   ])
 }
