@@ -232,6 +232,12 @@ export class Ledger {
     }
   }
 
+  /** How many more of a class could be had at once. */
+  room(descriptorClass: DescriptorClass): number {
+    const { used, floor, ceiling } = this.use(descriptorClass)
+    return Math.max(0, Math.min(ceiling - used, above(floor, used) + Math.max(0, Atomics.load(this.#words, POT))))
+  }
+
   uses(): Record<DescriptorClass, ClassUse> {
     return Object.fromEntries(CLASSES.map((name) => [name, this.use(name)])) as Record<DescriptorClass, ClassUse>
   }

@@ -33,6 +33,9 @@ export class Pool {
   readonly #evicted = new Map<string, number>()
   #openedCount = 0
   #evictedCount = 0
+  /** Descriptors of leases that are waited for here, and what asks for room for them again and again. */
+  #waitingFor = 0
+  #again: NodeJS.Timeout | undefined
   #reopenedCount = 0
   #closing = false
 
@@ -207,14 +210,24 @@ export class Pool {
   async lease(count: number, holder: LeaseHolder): Promise<Lease> {
     const now = this.#leaseNow(count, holder)
     if (now) return now
+    this.#waitingFor += count
     this.#ledger.want()
     // What became idle since, here or elsewhere, may have been given to somebody else: asking once is not enough.
-    const again = setInterval(() => this.makeRoom() || this.#ledger.want(), LIMITS.libraryRoomAgainMs)
+    this.#again ??= setInterval(() => this.#makeRoomForWaiting() || this.#ledger.want(), LIMITS.libraryRoomAgainMs)
     try {
       return await this.#ledger.acquire('libraries', count, holder, LIMITS.libraryLeaseWaitMs)
     } finally {
-      clearInterval(again)
+      this.#waitingFor -= count
+      if (this.#waitingFor === 0) clearInterval(this.#again)
+      if (this.#waitingFor === 0) this.#again = undefined
     }
+  }
+
+  /** Closes as many idle libraries as those who wait here are short of. False when that was not enough. */
+  #makeRoomForWaiting(): boolean {
+    let short = this.#waitingFor - this.#ledger.room('libraries')
+    while (short > 0 && this.makeRoom()) short -= PRICES.library
+    return short <= 0
   }
 
   /** Closes idle libraries for it, but no more than it needs: where others are first in line, closing more helps nobody. */
@@ -257,8 +270,14 @@ export class Pool {
 
   /** Promises take a few steps to reach whoever asked; an open that comes in between must not close it again. */
   #keepThisTurn(library: Library): void {
-    if (this.#handedOut.size === 0) setImmediate(() => this.#handedOut.clear())
+    if (this.#handedOut.size === 0) setImmediate(() => this.#endTurn())
     this.#handedOut.add(library)
+  }
+
+  /** What was handed out is idle by now, unless it is held: the next in line may have its descriptors. */
+  #endTurn(): void {
+    this.#handedOut.clear()
+    if (this.#waitingFor > 0) this.#makeRoomForWaiting()
   }
 
   /** First among those that may go, then among those that were asked for again soon after they had gone. */
