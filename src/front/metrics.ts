@@ -127,6 +127,7 @@ function addWork(page: MetricsPage, { libraries, shards, jobs }: Status): void {
   page.one('gauge', 'libraries', 'Libraries known.', libraries.known)
   page.one('gauge', 'libraries_open', 'Libraries open now.', libraries.open)
   page.one('gauge', 'library_connections', 'Database connections of open libraries.', libraries.connections)
+  page.one('counter', 'libraries_opened_total', 'Opens of a library that was closed.', libraries.opened)
   page.one('counter', 'libraries_evicted_total', 'Libraries closed to make room.', libraries.evicted)
   page.one('counter', 'libraries_reopened_total', 'Of those, asked for again soon after.', libraries.reopened)
   const each = (key: 'libraries' | 'inFlight' | 'queued' | 'restarts') =>

@@ -82,6 +82,8 @@ export class Runner {
     }
     this.#mark(library)
     this.#startNext()
+    if (this.#heldUpSince === null) return
+    for (const { library: id, job } of this.#waiting) if (id === library.id) library.jobs.explain(job, pressing())
   }
 
   /** @throws JOB_STATE when the job has ended, or is in that state already */
@@ -279,6 +281,15 @@ export class Runner {
 }
 
 const AGAIN_MS = 1000
+
+function pressing(): WireError {
+  return toWire(
+    new SpacedriveError('BUDGET_EXHAUSTED', 'descriptors are short: no job begins until the pressure is over', {
+      class: 'jobs',
+      retryAfterMs: AGAIN_MS,
+    }),
+  )
+}
 
 function workOf(library: Library, job: string): { library: string; path: string } | undefined {
   const { location } = library.jobs.get(job)

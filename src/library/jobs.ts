@@ -110,6 +110,11 @@ export class Jobs {
     }
   }
 
+  /** It stands in line as it is, and says why it does not begin. */
+  explain(id: string, why: WireError): void {
+    this.#waiting.set(id, why)
+  }
+
   setState(id: string, state: JobState, error?: WireError): void {
     this.#waiting.delete(id)
     const finished = state === 'done' || state === 'failed' || state === 'cancelled'

@@ -133,9 +133,11 @@ test.serial(
     yard.runner.goOn()
     t.deepEqual(yard.runner.counts, { running: 0, queued: 1 })
     t.is(second.jobs.get(other!).state, 'queued')
+    t.is(second.jobs.item(second.jobs.get(other!)).waiting?.class, 'jobs', 'it says why')
     yard.pressing = false
     yard.runner.goOn()
     await until(t, () => second.jobs.get(other!).state === 'done')
+    t.is(second.jobs.item(second.jobs.get(other!)).waiting, undefined)
   },
 )
 
