@@ -33,6 +33,13 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("reserveReturn", Napi::Function::New(env, reserveReturn, "reserveReturn"));
   exports.Set("reserveList", Napi::Function::New(env, reserveList, "reserveList"));
   exports.Set("readDirectory", Napi::Function::New(env, readDirectory, "readDirectory"));
+  exports.Set("listening", Napi::Function::New(env, listening, "listening"));
+  exports.Set("readable", Napi::Function::New(env, readable, "readable"));
+  exports.Set("watchReads", Napi::Function::New(env, watchReads, "watchReads"));
+  exports.Set("lastWatched", Napi::Function::New(env, lastWatched, "lastWatched"));
+  exports.Set("silence", Napi::Function::New(env, silence, "silence"));
+  exports.Set("peers", Napi::Function::New(env, peers, "peers"));
+  exports.Set("hangUp", Napi::Function::New(env, hangUp, "hangUp"));
   return exports;
 }
 

@@ -26,3 +26,12 @@ Napi::Value reserveList(const Napi::CallbackInfo& call);
 
 // scan.cc
 Napi::Value readDirectory(const Napi::CallbackInfo& call);
+
+// sockets.cc
+Napi::Value listening(const Napi::CallbackInfo& call);
+Napi::Value readable(const Napi::CallbackInfo& call);
+void watchReads(const Napi::CallbackInfo& call);
+Napi::Value lastWatched(const Napi::CallbackInfo& call);
+Napi::Value silence(const Napi::CallbackInfo& call);
+Napi::Value peers(const Napi::CallbackInfo& call);
+Napi::Value hangUp(const Napi::CallbackInfo& call);

@@ -36,7 +36,7 @@ import {
   type LimitChange,
   type RaisedLimit,
 } from './descriptors/rlimit.js'
-import type { Front } from './front/front.js'
+import type { Connections, Front } from './front/front.js'
 import { openFront } from './front/open.js'
 import { Lookout } from './front/lookout.js'
 import { bootLines } from './front/status.js'
@@ -70,6 +70,14 @@ export interface StartOptions {
 
 /** Why a data directory cannot be made or used: what the person who named it can mend. */
 const UNUSABLE = new Set(['EACCES', 'EPERM', 'ENOTDIR', 'EEXIST', 'ENOENT', 'EROFS'])
+const NO_CONNECTIONS: Connections = {
+  current: 0,
+  peak: 0,
+  accepted: 0,
+  refused: 0,
+  accept: 'open',
+  acceptFailures: 0,
+}
 const CHECK_MS = 1_000
 const HELD_WAIT_MS = 500
 /** Descriptors a boot takes beside threads and listeners: loop internals that come with the first timer and port. */
@@ -336,6 +344,8 @@ export class Daemon {
       dispatch: (request, answer) => this.#dispatch(request, answer),
       publisher: this.#events,
       metrics: () => this.#lookout.metrics(),
+      borrow: borrowForAccept,
+      work: () => this.#router?.messages ?? 0,
       log: (level, message, fields) => this.#log(level, message, fields),
     })
   }
@@ -540,9 +550,10 @@ export class Daemon {
         ...(this.#audit!.leak ? { leak: this.#audit!.leak } : {}),
       },
       connections: {
-        ...(front?.connections() ?? { current: 0, peak: 0, accepted: 0, refused: 0 }),
+        ...(front?.connections() ?? NO_CONNECTIONS),
         max: ledger.use('clients').ceiling,
       },
+      loop: this.#lookout.loop,
       ...this.#router!.counts(),
     }
   }
@@ -595,6 +606,11 @@ export class Daemon {
     this.#logFile?.log(level, message, fields)
     this.#lookout.heard(level, message)
   }
+}
+
+function borrowForAccept(): Disposable | null {
+  const loan = lend('accept')
+  return loan.count > 0 ? loan : null
 }
 
 /** 256 bits in a file that only this user can read. */

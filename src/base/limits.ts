@@ -46,6 +46,25 @@ export const LIMITS = {
   /** An HTTP connection kept alive without a request: uSockets closes at about this, the node front does the same. */
   httpIdleMs: 10_000,
 
+  /** Under high pressure refused clients are told to come back within 1 to so many seconds, at random. */
+  retrySpreadSeconds: 3,
+  /** How often it is looked whether accept fails: a loop that spins because of it does so no longer than this. */
+  acceptLookMs: 50,
+  /** A listener whose accept fails is left alone for this long, doubled at each failure: recovery takes a second at most. */
+  acceptPauseMs: 100,
+  acceptPauseMsMax: 500,
+  /** Descriptors of the reserve are lent for this long, to tell those who wait that they cannot be let in. */
+  acceptLoanMs: 1_000,
+  /** That accept fails is logged once in this time. */
+  acceptTellMs: 10_000,
+  /** A loop spins that for this long was busier and turned oftener than this, with requests, messages and connections in fewer turns. */
+  spinLookMs: 1_000,
+  spinUtilization: 0.95,
+  spinTurnsPerMs: 3,
+  spinWorkShare: 0.1,
+  /** Without the addon a loop that spins sleeps for this long in each turn. */
+  spinBrakeMs: 5,
+
   /** Node front: the headers of a request must be whole within this; uSockets drops at about the same. */
   httpHeadersMs: 12_000,
   /** Node front: a whole request, body included. */

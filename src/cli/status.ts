@@ -41,7 +41,10 @@ export function statusLines(status: Status, columnsMax: number): string[] {
       'connections',
       `${grouped(connections.current)} of ${grouped(connections.max)}, peak ${grouped(connections.peak)}`,
     ],
-    ['', `${grouped(connections.accepted)} accepted, ${grouped(connections.refused)} refused`],
+    [
+      '',
+      `${grouped(connections.accepted)} accepted, ${grouped(connections.refused)} refused${acceptWords(connections)}`,
+    ],
     [
       'libraries',
       `${grouped(libraries.known)} known, ${grouped(libraries.open)} open, ${grouped(libraries.connections)} connections`,
@@ -66,6 +69,11 @@ export function statusLines(status: Status, columnsMax: number): string[] {
 
 function pressureWords({ level, since, pressure, reason }: Status['descriptors']): string {
   return `${level} since ${minute(since)} (${Math.round(100 * pressure)} %): ${reason}`
+}
+
+function acceptWords({ accept, acceptFailures }: Status['connections']): string {
+  if (accept === 'failing') return `; accepting fails (${grouped(acceptFailures)} times)`
+  return accept === 'spinning' ? '; the loop turns in vain' : ''
 }
 
 export function limitWords({ softAtStart, soft, hard }: Status['limit']): string {

@@ -67,6 +67,24 @@ export interface Native {
   reserveList(): Int32Array
   /** Holds one descriptor, none afterwards. A symlink is not followed: ENOTDIR. Children that vanish meanwhile are left out. */
   readDirectory(path: Buffer): NativeListing
+
+  /** Those of `fds` that are sockets which listen. This and the following need no free descriptor. */
+  listening(fds: Int32Array): Int32Array
+  /** Whether a read, or an accept, would find something. */
+  readable(fd: number): boolean
+  /** Has the loop of this thread leave `fd` alone, or look at it again; its owner does not notice. */
+  watchReads(fd: number, on: boolean): void
+  /** The descriptor that the loop of this thread began to watch last; −1 once the kernel was told of it. */
+  lastWatched(): number
+  /**
+   * For each of `fds` two numbers: milliseconds since its peer was heard, and since it was written to. −1 twice where bytes
+   * wait to be read or sent, −2 twice where it is no client of `port`.
+   */
+  silence(fds: Int32Array, port: number): Int32Array
+  /** Who is at the other end of each: an address; on a unix socket user and process; '' where there is nobody. */
+  peers(fds: Int32Array): string[]
+  /** Ends a client of `port` in both directions; its owner sees that and closes it. False where it is none. */
+  hangUp(fd: number, port: number): boolean
 }
 
 const ADDON = '../../../build/Release/spacedrive.node'

@@ -2,6 +2,8 @@
 // The same for both implementations; the pages here are all a client without a token ever sees.
 import { SpacedriveError, statusOf, toWire, type ErrorCode } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import type { Level } from '../protocol/messages.js'
+import { AcceptWatch } from './accept.js'
 import { Access } from './auth.js'
 import { Deadlines } from './deadlines.js'
 import type { FrontSetup, FrontState } from './front.js'
@@ -32,15 +34,40 @@ export class Desk {
   readonly setup: FrontSetup
   readonly access: Access
   readonly deadlines: Deadlines
+  level: Level = 'normal'
+  /** Set where the front cannot tell which HTTP connections are idle. */
+  idleUnknown = false
+  readonly accept: AcceptWatch
+  /** Requests and messages that were begun. */
+  begun = 0
 
   constructor(setup: FrontSetup) {
     this.setup = setup
     this.access = new Access(setup.token, setup.hostsAllowed)
     this.deadlines = new Deadlines(setup.responseMs ?? LIMITS.responseMs)
+    const { log, borrow = () => null, work = () => 0 } = setup
+    this.accept = new AcceptWatch({ log, borrow, work: () => this.begun + work() })
+  }
+
+  get draining(): boolean {
+    return this.state === 'draining'
+  }
+
+  get starved(): boolean {
+    return this.accept.starved
+  }
+
+  /**
+   * Answers end their connections: under high pressure none is kept for a request that may come. Only where idle ones cannot
+   * be told from the others and closed: who works would lose its place to a flood of those who do not.
+   */
+  get ending(): boolean {
+    return this.idleUnknown && (this.level === 'high' || this.level === 'critical')
   }
 
   /** Checks a POST /rpc; null when its body may be read. */
   admitRpc(head: Head, seat: Seat): Page | null {
+    this.begun += 1
     return this.#checkSource(head, seat) ?? this.#checkState() ?? this.#checkToken(head, seat) ?? checkBody(head)
   }
 
@@ -53,6 +80,7 @@ export class Desk {
 
   /** Answers any request but those two. */
   answer(method: string, path: string, head: Head, seat: Seat): Page {
+    this.begun += 1
     const page = this.#checkSource(head, seat)
     if (page) return page
     if (path === '/health') return method === 'GET' ? this.#health() : notAllowed('GET')

@@ -44,6 +44,7 @@ export class Feed {
 
   message(text: string): void {
     if (!this.#open) return
+    this.#desk.begun += 1
     const turn = new FeedTurn(this, this.#desk)
     this.#turns.add(turn)
     turn.begin(text)

@@ -1,6 +1,7 @@
 // The daemon's face to its clients: one interface, two implementations (uWebSockets.js, and node:http with ws).
 // uWebSockets objects never leave this folder.
 import type { Dispatch, Event, Level } from '../protocol/messages.js'
+import type { AcceptState } from './accept.js'
 import type { ParamsOf } from '../protocol/operations.js'
 
 /** The part of the descriptor ledger that the gate needs: counters, no objects, nothing that waits. */
@@ -28,9 +29,24 @@ export interface FrontSetup {
   readonly publisher: Publisher
   /** The text of GET /metrics; without it there is no such page. */
   readonly metrics?: () => string
+  /** Frees descriptors of the reserve until disposed of, for those who are only let in to be refused; null when it has none. */
+  readonly borrow?: () => Disposable | null
+  /** What the threads behind `dispatch` have told so far, as a count that only grows: a loop with such work does not spin. */
+  readonly work?: () => number
   /** The response deadline; `LIMITS.responseMs` unless a test wants to see it pass. */
   readonly responseMs?: number
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
+}
+
+export interface Connections {
+  current: number
+  peak: number
+  accepted: number
+  refused: number
+  idle?: number
+  /** Whether newcomers can be accepted: `failing` while no descriptor can be had, `spinning` while the loop turns in vain. */
+  accept: AcceptState
+  acceptFailures: number
 }
 
 export type FrontState = 'starting' | 'serving' | 'draining'
@@ -42,9 +58,9 @@ export interface Front {
   readonly socket: string | null
   state: FrontState
   /** `idle`, where it is known: clients without a request in flight. */
-  connections(): { current: number; peak: number; accepted: number; refused: number; idle?: number }
-  /** The level of pressure: from `high` on no connection is kept alive, at `critical` no new client is let in. */
-  level?: Level
+  connections(): Connections
+  /** The level of pressure. From `high` on refused clients come back at random, and where idle ones are not known none is kept alive. */
+  level: Level
   /** Closes clients without a request in flight that were idle for `idleMs`, the longest idle first. Returns how many. */
   giveWay?(asked: { count: number; idleMs: number }): number
   /** Stops listening, lets answers in flight finish until the deadline, then closes every connection. */

@@ -1,7 +1,10 @@
 // Admission: every connection holds one descriptor of the class `clients`, taken at accept and given back at close.
 // On the unix socket, when `clients` is full, one of `control` instead, so that the doctor always gets in.
 import { SpacedriveError, toWire } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import type { Level } from '../protocol/messages.js'
 import { isControl, type OperationName } from '../protocol/operations.js'
+import type { Door } from './accept.js'
 import type { Slots } from './front.js'
 
 /**
@@ -10,6 +13,8 @@ import type { Slots } from './front.js'
  */
 export class Seat {
   control = 0
+  /** Where its connections come in. */
+  door: Door | null = null
   readonly #gate: Gate
   /** True on the unix socket, whose directory mode already says who may connect. */
   readonly local: boolean
@@ -29,29 +34,35 @@ export class Seat {
   }
 }
 
+/** Why a connection is refused. */
+export type Reason = 'clients' | 'control' | 'draining' | 'starved' | 'share'
+
+/** What the gate goes by beside the count of slots. */
+export interface Weather {
+  readonly draining: boolean
+  /** No descriptor is left in the process: who is accepted sits on one that the reserve has lent. */
+  readonly starved: boolean
+  readonly level: Level
+}
+
 export class Gate {
   current = 0
   peak = 0
   accepted = 0
   refused = 0
   readonly #slots: Slots
+  readonly #weather: Weather
 
-  constructor(slots: Slots) {
+  constructor(slots: Slots, weather: Weather) {
     this.#slots = slots
+    this.#weather = weather
   }
 
-  enter(seat: Seat): boolean {
-    if (!this.#slots.take('clients', 1)) {
-      if (!seat.local || !this.#slots.take('control', 1)) {
-        this.refused += 1
-        return false
-      }
-      seat.control += 1
-    }
-    this.accepted += 1
-    this.current += 1
-    if (this.current > this.peak) this.peak = this.current
-    return true
+  /** Null for who is let in. */
+  enter(seat: Seat): Reason | null {
+    const reason = this.#closed(seat) ?? this.#take(seat)
+    if (reason !== null) this.refused += 1
+    return reason
   }
 
   leave(seat: Seat): void {
@@ -63,21 +74,49 @@ export class Gate {
 
   /** Moves one connection from a control slot to a client slot, if there is one by now. */
   swap(): boolean {
-    if (!this.#slots.take('clients', 1)) return false
+    if (this.#weather.starved || !this.#slots.take('clients', 1)) return false
     this.#slots.give('control', 1)
     return true
   }
+
+  #closed(seat: Seat): Reason | null {
+    if (this.#weather.draining) return 'draining'
+    if (seat.local) return null
+    return this.#weather.starved ? 'starved' : null
+  }
+
+  #take(seat: Seat): Reason | null {
+    if (this.#weather.starved || !this.#slots.take('clients', 1)) {
+      if (!seat.local) return 'clients'
+      if (!this.#slots.take('control', 1)) return 'control'
+      seat.control += 1
+    }
+    this.accepted += 1
+    this.current += 1
+    if (this.current > this.peak) this.peak = this.current
+    return null
+  }
 }
 
-/** What a refused connection is told, by the class that is full. */
-export function refusalBody(seat: Seat): string {
-  return seat.local ? CONTROL_FULL : CLIENTS_FULL
+const REFUSALS: Readonly<Record<Reason, string>> = {
+  clients: refusal('clients', 'every connection of the class clients is taken'),
+  control: refusal('control', 'every connection of the class control is taken'),
+  starved: refusal('clients', 'this process has no descriptor left'),
+  share: refusal('clients', 'this peer holds more than its share of the connections, and others are waiting'),
+  draining: JSON.stringify(toWire(new SpacedriveError('DRAINING', 'the daemon is stopping'))),
 }
 
-const CLIENTS_FULL = refusal('clients')
-const CONTROL_FULL = refusal('control')
+/** What a refused connection is told. */
+export function refusalBody(reason: Reason): string {
+  return REFUSALS[reason]
+}
 
-function refusal(full: 'clients' | 'control'): string {
-  const error = new SpacedriveError('CONNECTION_LIMIT', `every connection of the class ${full} is taken`)
-  return JSON.stringify({ ...toWire(error), class: full })
+/** Seconds; under pressure those who were refused together do not come back together. */
+export function retryAfter({ level }: Weather): string {
+  const spread = level === 'high' || level === 'critical' ? LIMITS.retrySpreadSeconds : 1
+  return String(1 + Math.floor(Math.random() * spread))
+}
+
+function refusal(full: 'clients' | 'control', message: string): string {
+  return JSON.stringify({ ...toWire(new SpacedriveError('CONNECTION_LIMIT', message)), class: full })
 }

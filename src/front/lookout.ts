@@ -3,7 +3,7 @@
 import { getHeapStatistics } from 'node:v8'
 import { toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { Pulse } from '../base/pulse.js'
+import { Pulse, type Beat } from '../base/pulse.js'
 import { Forecast } from '../descriptors/forecast.js'
 import { Recorder, type Flight } from '../descriptors/recorder.js'
 import { CLASSES, type ClassUse, type Level, type Status } from '../protocol/messages.js'
@@ -55,6 +55,11 @@ export class Lookout {
   /** Seconds until the budget is full, or null: not in sight. */
   get exhaustionSeconds(): number | null {
     return this.#forecast.seconds
+  }
+
+  /** The loop over the last second. */
+  get loop(): Beat {
+    return this.#pulse.last
   }
 
   metrics(): string {

@@ -3,13 +3,15 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, ListenOptions, Socket } from 'node:net'
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
 import { LIMITS } from '../base/limits.js'
+import type { Level } from '../protocol/messages.js'
 import { bareHost, clearSocketPath, httpUrl, listenError, protectSocket } from './address.js'
 import { SUBPROTOCOL } from './auth.js'
 import { BROKEN, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
+import { doorOf } from './door.js'
 import { Exchange, type RpcStatus } from './exchange.js'
 import { Feed, type Wire } from './feed.js'
-import type { Front, FrontState, Peer } from './front.js'
-import { Gate, refusalBody, Seat } from './gate.js'
+import type { Connections, Front, FrontState, Peer } from './front.js'
+import { Gate, refusalBody, retryAfter, Seat, type Reason } from './gate.js'
 import { Head } from './head.js'
 import { statusLine } from './status-line.js'
 
@@ -39,7 +41,7 @@ class NodeFront implements Front {
 
   constructor(desk: Desk) {
     this.#desk = desk
-    this.#gate = new Gate(desk.setup.slots)
+    this.#gate = new Gate(desk.setup.slots, desk)
     // closeTimeout is newer than the types of ws.
     const options: ServerOptions & { closeTimeout: number } = {
       noServer: true,
@@ -72,9 +74,18 @@ class NodeFront implements Front {
     this.#pulse = setInterval(() => this.#ping(), LIMITS.feedIdleMs / 2).unref()
   }
 
-  connections(): { current: number; peak: number; accepted: number; refused: number } {
+  get level(): Level {
+    return this.#desk.level
+  }
+
+  set level(level: Level) {
+    this.#desk.level = level
+  }
+
+  connections(): Connections {
     const { current, peak, accepted, refused } = this.#gate
-    return { current, peak, accepted, refused }
+    const { state, failures } = this.#desk.accept
+    return { current, peak, accepted, refused, accept: state, acceptFailures: failures }
   }
 
   peers(): Peer[] {
@@ -96,6 +107,7 @@ class NodeFront implements Front {
 
   #stopListening(): void {
     if (this.#pulse) clearInterval(this.#pulse)
+    this.#desk.accept.stop()
     for (const server of this.#servers.splice(0)) {
       server.close()
       server.closeIdleConnections()
@@ -103,21 +115,32 @@ class NodeFront implements Front {
   }
 
   async #listenTcp(host: string, port: number): Promise<void> {
-    const server = this.#server(false)
+    const { server, seat } = this.#server(false)
     await listening(server, { host, port, exclusive: true }, `${host}:${port}`)
     const truePort = (server.address() as AddressInfo).port
     this.#desk.access.listening(host, truePort)
     this.http = httpUrl(host, truePort)
+    this.#watchDoor(server, seat, this.http)
   }
 
   async #listenUnix(path: string): Promise<void> {
     clearSocketPath(path)
-    await listening(this.#server(true), { path }, path)
+    const { server, seat } = this.#server(true)
+    await listening(server, { path }, path)
     protectSocket(path)
     this.socket = path
+    this.#watchDoor(server, seat, path)
   }
 
-  #server(local: boolean): Server {
+  #watchDoor(server: Server, seat: Seat, name: string): void {
+    // Whatever accept meets: without a listener it would end the process.
+    server.on('error', (error) => this.#desk.setup.log('debug', `${name}: ${error.message}`))
+    const { fd } = (server as unknown as { _handle: { fd?: number } })._handle
+    seat.door = doorOf(name, fd === undefined || fd < 0 ? null : fd)
+    this.#desk.accept.add(seat.door)
+  }
+
+  #server(local: boolean): { server: Server; seat: Seat } {
     const server = createServer({
       // Ours to answer, as the other implementation has it too: before routing, and with a code.
       requireHostHeader: false,
@@ -129,18 +152,21 @@ class NodeFront implements Front {
     server.maxHeadersCount = LIMITS.httpHeadersMax
     server.on('request', (req, res) => this.#request(req, res))
     server.on('upgrade', (req, socket, head) => this.#upgrade(req, socket as Socket, head))
-    this.#guard(server, local)
+    const seat = new Seat(this.#gate, local)
+    this.#guard(server, seat)
     this.#servers.push(server)
-    return server
+    return { server, seat }
   }
 
   /** Puts the gate before node:http's own listener, which would otherwise read from a refused socket. */
-  #guard(server: Server, local: boolean): void {
+  #guard(server: Server, listener: Seat): void {
     const serve = server.listeners('connection') as ((socket: Socket) => void)[]
     server.removeAllListeners('connection')
     server.on('connection', (socket: Socket) => {
-      const seat = new Seat(this.#gate, local)
-      if (this.#desk.state === 'draining' || !this.#gate.enter(seat)) return refuseConnection(socket, seat)
+      const seat = new Seat(this.#gate, listener.local)
+      if (listener.door) listener.door.met += 1
+      const reason = this.#gate.enter(seat)
+      if (reason !== null) return refuseConnection(socket, reason, this.#desk)
       this.#visitors.set(socket, { seat, since: Date.now(), feed: null })
       socket.once('close', () => this.#left(socket, seat))
       for (const each of serve) each.call(server, socket)
@@ -227,10 +253,10 @@ async function listening(server: Server, where: ListenOptions, address: string):
 }
 
 /** The answer fits the socket's empty buffer, so it is with the kernel when the descriptor is closed, on the spot. */
-function refuseConnection(socket: Socket, seat: Seat): void {
+function refuseConnection(socket: Socket, reason: Reason, desk: Desk): void {
   socket.on('error', () => undefined)
-  const headers = { 'Retry-After': '1', 'Content-Type': 'application/json' }
-  socket.write(rawAnswer(503, headers, refusalBody(seat)))
+  const headers = { 'Retry-After': retryAfter(desk), 'Content-Type': 'application/json' }
+  socket.write(rawAnswer(503, headers, refusalBody(reason)))
   socket.destroy()
 }
 
@@ -308,6 +334,7 @@ class NodeExchange extends Exchange {
   #end(status: number, headers: Readonly<Record<string, string>>, body: string): void {
     if (this.#done) return
     this.#done = true
+    if (this.desk.ending) this.#res.shouldKeepAlive = false
     const bytes = Buffer.from(body)
     this.#res.writeHead(status, status === 204 ? headers : { ...headers, 'Content-Length': bytes.byteLength })
     this.#res.end(bytes)

@@ -10,13 +10,15 @@ import type {
 } from 'uWebSockets.js'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import type { Level } from '../protocol/messages.js'
 import { bareHost, clearSocketPath, httpUrl, protectSocket, whyNotListening } from './address.js'
 import { chosenProtocol } from './auth.js'
 import { BROKEN, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
+import { doorOf, listenerSince, listeningNow } from './door.js'
 import { Exchange, type RpcStatus } from './exchange.js'
 import { Feed, type Wire } from './feed.js'
-import type { Front, FrontState, Peer } from './front.js'
-import { Gate, refusalBody, Seat } from './gate.js'
+import type { Connections, Front, FrontState, Peer } from './front.js'
+import { Gate, refusalBody, retryAfter, Seat, type Reason } from './gate.js'
 import { Head } from './head.js'
 import { METRICS_TYPE } from './metrics.js'
 import { statusLine } from './status-line.js'
@@ -67,7 +69,7 @@ class UwsFront implements Front {
   constructor(uws: Uws, desk: Desk) {
     this.#uws = uws
     this.#desk = desk
-    this.#gate = new Gate(desk.setup.slots)
+    this.#gate = new Gate(desk.setup.slots, desk)
     this.#tcp = new Seat(this.#gate, false)
     // uWebSockets names no connection, so all of the socket share one seat. A slot of either class is as good as another:
     // whoever leaves first gives back the control slot.
@@ -93,9 +95,18 @@ class UwsFront implements Front {
     }
   }
 
-  connections(): { current: number; peak: number; accepted: number; refused: number } {
+  get level(): Level {
+    return this.#desk.level
+  }
+
+  set level(level: Level) {
+    this.#desk.level = level
+  }
+
+  connections(): Connections {
     const { current, peak, accepted, refused } = this.#gate
-    return { current, peak, accepted, refused }
+    const { state, failures } = this.#desk.accept
+    return { current, peak, accepted, refused, accept: state, acceptFailures: failures }
   }
 
   peers(): Peer[] {
@@ -109,42 +120,50 @@ class UwsFront implements Front {
     this.#desk.state = 'draining'
     // Only while it is ours: after the first drain another daemon may listen at the same path.
     if (this.socket !== null && this.#listeners.length > 0) removeSocket(this.socket, this.#socketInode)
-    for (const listener of this.#listeners.splice(0)) this.#uws.us_listen_socket_close(listener)
+    this.#stopListening()
     await this.#desk.deadlines.idle(deadlineMs)
     for (const feed of [...this.#feeds.keys()]) feed.close(1001, 'the daemon is stopping')
     this.#shut()
   }
 
   #shut(): void {
+    this.#stopListening()
     for (const app of this.#apps.splice(0)) app.close()
-    this.#listeners.length = 0
     this.#desk.deadlines.stop()
   }
 
+  #stopListening(): void {
+    this.#desk.accept.stop()
+    for (const listener of this.#listeners.splice(0)) this.#uws.us_listen_socket_close(listener)
+  }
+
   async #listenTcp(host: string, port: number): Promise<void> {
-    const listener = await new Promise<us_listen_socket | false>((resolve) => {
-      // The overload of host, port and options is missing from the types, not from the addon.
-      const app = this.#app(this.#tcp) as unknown as ExclusiveListen
-      app.listen(host, port, EXCLUSIVE_PORT, resolve)
-    })
+    const app = this.#app(this.#tcp)
+    const before = listeningNow()
+    const listener = listenTcp(app, host, port)
     if (!listener) throw await whyNotListening(host, port)
-    this.#listeners.push(listener)
     const truePort = this.#uws.us_socket_local_port(listener)
     this.#desk.access.listening(host, truePort)
     this.http = httpUrl(host, truePort)
+    this.#watchDoor(this.#tcp, this.http, listener, before)
   }
 
   #listenUnix(path: string): void {
     clearSocketPath(path)
-    let listener: us_listen_socket | false = false
-    this.#app(this.#unix).listen_unix((each) => {
-      listener = each
-    }, path)
+    const app = this.#app(this.#unix)
+    const before = listeningNow()
+    const listener = listenUnix(app, path)
     if (!listener) throw new SpacedriveError('BAD_CONFIG', `cannot listen on ${path}`)
-    this.#listeners.push(listener)
     protectSocket(path)
     this.socket = path
     this.#socketInode = statSync(path).ino
+    this.#watchDoor(this.#unix, path, listener, before)
+  }
+
+  #watchDoor(seat: Seat, name: string, listener: us_listen_socket, before: ReadonlySet<number>): void {
+    this.#listeners.push(listener)
+    seat.door = doorOf(name, listenerSince(before))
+    this.#desk.accept.add(seat.door)
   }
 
   #app(seat: Seat): TemplatedApp {
@@ -158,7 +177,7 @@ class UwsFront implements Front {
       // Never reached: the feed closes itself before. A message dropped on the way would be an answer that never comes.
       maxBackpressure: 4 * LIMITS.feedUnreadBytesMax,
       upgrade: (res, req, context) => this.#upgrade(res, req, context, seat),
-      open: (ws) => this.#opened(ws),
+      open: (ws) => this.#upgraded(ws),
       message: (ws, message, isBinary) => this.#message(ws, message, isBinary),
       close: (ws) => this.#closed(ws),
     })
@@ -171,18 +190,20 @@ class UwsFront implements Front {
     let refusing = false
     return (res, change) => {
       if (Number(change) > 0) {
-        if (this.#enter(seat)) return
+        const reason = this.#enter(seat)
+        if (reason === null) return
         refusing = true
-        refuseConnection(res, seat)
+        refuseConnection(res, reason, this.#desk)
         refusing = false
       } else if (!refusing) this.#leave(seat)
     }
   }
 
-  #enter(seat: Seat): boolean {
-    if (this.#desk.state === 'draining' || !this.#gate.enter(seat)) return false
-    if (seat === this.#tcp) this.#tcpCount += 1
-    return true
+  #enter(seat: Seat): Reason | null {
+    if (seat.door) seat.door.met += 1
+    const reason = this.#gate.enter(seat)
+    if (reason === null && seat === this.#tcp) this.#tcpCount += 1
+    return reason
   }
 
   #leave(seat: Seat): void {
@@ -227,7 +248,7 @@ class UwsFront implements Front {
     }
   }
 
-  #opened(ws: WebSocket<Socket>): void {
+  #upgraded(ws: WebSocket<Socket>): void {
     const socket = ws.getUserData()
     socket.feed = new Feed(this.#desk, socket.seat, new UwsWire(ws))
     this.#feeds.set(socket.feed, socket.seat)
@@ -261,11 +282,28 @@ interface ExclusiveListen {
   listen(host: string, port: number, options: number, cb: (listener: us_listen_socket | false) => void): void
 }
 
+/** Both call back before they return. */
+function listenTcp(app: TemplatedApp, host: string, port: number): us_listen_socket | false {
+  let listener: us_listen_socket | false = false
+  // The overload of host, port and options is missing from the types, not from the addon.
+  const exclusive = app as unknown as ExclusiveListen
+  exclusive.listen(host, port, EXCLUSIVE_PORT, (each) => (listener = each))
+  return listener
+}
+
+function listenUnix(app: TemplatedApp, path: string): us_listen_socket | false {
+  let listener: us_listen_socket | false = false
+  app.listen_unix((each) => {
+    listener = each
+  }, path)
+  return listener
+}
+
 /** Corked, one write: uncorked, the same answer costs six times the CPU under a flood. The socket is closed on return. */
-function refuseConnection(res: HttpResponse, seat: Seat): void {
+function refuseConnection(res: HttpResponse, reason: Reason, desk: Desk): void {
   res.cork(() => {
-    res.writeStatus(statusLine(503)).writeHeader('Retry-After', '1').writeHeader('Content-Type', 'application/json')
-    res.end(refusalBody(seat), true)
+    res.writeStatus(statusLine(503)).writeHeader('Retry-After', retryAfter(desk))
+    res.writeHeader('Content-Type', 'application/json').end(refusalBody(reason), true)
   })
 }
 
@@ -354,7 +392,7 @@ class UwsExchange extends Exchange {
   /** In `cork`: everything of an answer leaves in one system call. */
   writeNow(): void {
     if (this.#page) this.#writePage(this.#page)
-    else if (this.#status === 204) this.#res.writeStatus(statusLine(204)).endWithoutBody()
+    else if (this.#status === 204) this.#writeNothing()
     else this.#writeText()
   }
 
@@ -395,7 +433,8 @@ class UwsExchange extends Exchange {
     corked = outer
   }
 
-  #writePage({ status, type, headers, body, close }: Page): void {
+  #writePage({ status, type, headers, body, close: closes }: Page): void {
+    const close = closes || this.desk.ending
     this.#res.writeStatus(statusLine(status))
     for (const name in headers) this.#res.writeHeader(name, headers[name] as string)
     this.#res.writeHeader('Content-Type', HEADERS[type])
@@ -405,11 +444,18 @@ class UwsExchange extends Exchange {
     else this.#res.writeHeader('Content-Length', String(Buffer.byteLength(body))).endWithoutBody()
   }
 
+  #writeNothing(): void {
+    this.#res.writeStatus(statusLine(204))
+    // Given a second argument it closes, whatever that says.
+    if (this.desk.ending) this.#res.endWithoutBody(undefined, true)
+    else this.#res.endWithoutBody()
+  }
+
   #writeText(): void {
     // uWebSockets writes `200 OK` by itself.
     if (this.#status !== 200) this.#res.writeStatus(statusLine(this.#status))
     this.#res.writeHeader('Content-Type', JSON_HEADERS)
-    if (this.#text.length <= LIMITS.answerCopyBytesMax) this.#res.end(this.#text)
+    if (this.#text.length <= LIMITS.answerCopyBytesMax) this.#res.end(this.#text, this.desk.ending)
     else this.#writeLong(Buffer.from(this.#text))
   }
 

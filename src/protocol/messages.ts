@@ -159,7 +159,18 @@ export interface Status {
     /** The last alarm about a leak, for as long as something of it is left. */
     leak?: Leak & { at: string }
   } & PressureState
-  connections: { current: number; max: number; peak: number; accepted: number; refused: number }
+  connections: {
+    current: number
+    max: number
+    peak: number
+    accepted: number
+    refused: number
+    /** `failing` while no descriptor can be had for those who wait, `spinning` while the loop turns in vain. */
+    accept: 'open' | 'failing' | 'spinning'
+    acceptFailures: number
+  }
+  /** Of the main thread, over the last second: the share that was not waiting, and the latest that a timer came. */
+  loop: { utilization: number; delayMs: number }
   /**
    * `opened`: how often one was, since the start; `evicted`: closed to make room or under pressure; `reopened`: of those,
    * asked for again soon after.

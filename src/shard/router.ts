@@ -72,6 +72,8 @@ export class Router {
   readonly #setup: RouterSetup
   readonly #places: Place[]
   readonly #catalog = new Map<string, Cataloged & { open: boolean }>()
+  /** Messages that came from shards so far. */
+  messages = 0
   #next = 1
   #threads = 0
   #sending = false
@@ -265,6 +267,7 @@ export class Router {
   }
 
   #receive(place: Place, { replies, events, logs, walk }: FromShard): void {
+    this.messages += 1
     for (let at = 0; replies && at < replies.length; at += 3) {
       const number = replies[at] as number
       const answer = place.inFlight.get(number)

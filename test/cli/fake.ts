@@ -190,7 +190,16 @@ export function aStatus(changes: Partial<Status> = {}): Status {
       exhaustionSeconds: null,
       classes: classes(),
     },
-    connections: { current: 1_000_000, max: 1_000_000, peak: 1_000_000, accepted: 123_456_789, refused: 123_456_789 },
+    connections: {
+      current: 1_000_000,
+      max: 1_000_000,
+      peak: 1_000_000,
+      accepted: 123_456_789,
+      refused: 123_456_789,
+      accept: 'failing',
+      acceptFailures: 1_000_000,
+    },
+    loop: { utilization: 1, delayMs: 5_000 },
     libraries: {
       known: 1_000_000,
       open: 250_000,

@@ -39,7 +39,8 @@ const status: Status = {
     exhaustionSeconds: 90.5,
     classes: Object.fromEntries(CLASSES.map((name) => [name, use])) as Record<DescriptorClass, ClassUse>,
   },
-  connections: { current: 5, max: 50, peak: 7, accepted: 1_000, refused: 12 },
+  connections: { current: 5, max: 50, peak: 7, accepted: 1_000, refused: 12, accept: 'open', acceptFailures: 0 },
+  loop: { utilization: 0.1, delayMs: 1 },
   libraries: { known: 9, open: 4, connections: 6, opened: 9, evicted: 20, reopened: 1 },
   shards: [
     { id: 0, libraries: 3, inFlight: 2, queued: 1, restarts: 0 },

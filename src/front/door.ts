@@ -1,0 +1,82 @@
+// A listening socket as the accept watch needs it: whether somebody waits there, and how to leave it alone for a while.
+import { LIMITS } from '../base/limits.js'
+import { loadNative, type Native } from '../descriptors/native.js'
+import type { Door } from './accept.js'
+
+/** Numbers of all sockets of this process that listen; empty without the addon. */
+export function listeningNow(): ReadonlySet<number> {
+  const native = loadNative()
+  return new Set(native ? native.listening(native.list()) : [])
+}
+
+/** The one that began to listen since `before`, or null. */
+export function listenerSince(before: ReadonlySet<number>): number | null {
+  return [...listeningNow()].find((fd) => !before.has(fd)) ?? null
+}
+
+/** @param fd of the listening socket, null where the addon is missing */
+export function doorOf(name: string, fd: number | null): Door {
+  const native = loadNative()
+  return native && fd !== null ? new WatchedDoor(name, fd, native) : new BrakedDoor(name)
+}
+
+/** The kernel goes on keeping those who come; only the loop is not told of them. */
+class WatchedDoor implements Door {
+  met = 0
+  readonly name: string
+  readonly #fd: number
+  readonly #native: Native
+
+  constructor(name: string, fd: number, native: Native) {
+    this.name = name
+    this.#fd = fd
+    this.#native = native
+  }
+
+  waiting(): boolean {
+    return this.#native.readable(this.#fd)
+  }
+
+  pause(): void {
+    this.#native.watchReads(this.#fd, false)
+  }
+
+  resume(): void {
+    this.#native.watchReads(this.#fd, true)
+  }
+}
+
+/**
+ * Without the addon a listener can only be closed, and its port not be had again while clients are connected. So the loop goes
+ * on asking, but sleeps a little in each turn: it costs next to nothing, and those who are in are served somewhat later.
+ */
+class BrakedDoor implements Door {
+  met = 0
+  readonly name: string
+  #braking = false
+
+  constructor(name: string) {
+    this.name = name
+  }
+
+  waiting(): null {
+    return null
+  }
+
+  pause(): void {
+    this.#braking = true
+    this.#brake()
+  }
+
+  resume(): void {
+    this.#braking = false
+  }
+
+  #brake(): void {
+    if (!this.#braking) return
+    Atomics.wait(NEVER, 0, 0, LIMITS.spinBrakeMs)
+    setImmediate(() => this.#brake())
+  }
+}
+
+const NEVER = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))

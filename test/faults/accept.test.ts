@@ -1,0 +1,88 @@
+// No descriptor can be had for those who wait at a listener: nothing spins, admitted clients are served, and it is over within a second.
+import http from 'node:http'
+import test from 'ava'
+import { kinds } from '../front/stage.js'
+import { eventually, sleep, type TestDaemon } from '../harness/daemon.js'
+import { play } from '../harness/scene.js'
+import { shimProblem } from '../harness/shim.js'
+
+const problem = shimProblem()
+if (problem) console.log(`not run: accept that fails, because ${problem}`)
+const shimmed = problem ? test.serial.skip : test.serial
+
+const FAILING_MS = 2_500
+/** Without the addon only a loop that span for a second is seen to spin. */
+const NOTICED_MS = 1_500
+
+for (const front of await kinds()) {
+  for (const native of ['', 'off']) {
+    const title = `scenario 13: ${front}${native && ' without the addon'}: accept meets EMFILE for ${FAILING_MS} ms`
+    shimmed(title, async (t) => {
+      await play(async (scene) => {
+        const shim = scene.shim()
+        const env = { ...shim.env, ...(native ? { SPACEDRIVE_NATIVE: native } : {}) }
+        const daemon = await scene.daemon({ args: ['--front', front], env })
+        const { library } = await daemon.index('library', scene.tree('tree', 20))
+        await daemon.call('libraries.close', { library })
+        daemon.hangUp()
+        await atRest(daemon)
+        const before = await daemon.descriptorsAtRest()
+
+        const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+        t.is(await daemon.call('core.ping', {}, { agent }), 'pong')
+        const rule = shim.fail({ calls: 'accept', errno: 'EMFILE' })
+        const late = Array.from({ length: 5 }, () => newcomer(daemon))
+        const loops: number[] = []
+        const tried: number[] = []
+        for (let at = 0; at < FAILING_MS / 500; at++) {
+          await sleep(500)
+          t.is(await daemon.call('core.ping', {}, { agent }), 'pong', 'who was let in is served')
+          if (at >= NOTICED_MS / 500) tried.push(rule.failed)
+          loops.push((await daemon.call('core.status', {}, { agent })).loop.utilization)
+        }
+        const { connections } = await daemon.call('core.status', {}, { agent })
+        t.not(connections.accept, 'open')
+        const { failed } = rule
+        shim.clear()
+        const since = performance.now()
+        t.is(
+          await eventually('a newcomer is served', 5_000, async () => (await newcomer(daemon)) === 'pong' && 'yes'),
+          'yes',
+        )
+        const recoveredMs = performance.now() - since
+        console.log(
+          `${title}: utilization ${loops.join(' ')}, ${failed} accepts failed, recovered in ${recoveredMs} ms`,
+        )
+        if (!native) for (const fate of await Promise.all(late)) t.is(fate, 'pong', 'who waited is served')
+        // It may spin until it is noticed, and turns once for each look after that; else it would be a million times a second.
+        t.true(failed - tried[0]! < 100_000, `${failed} accepts were tried, at first ${tried[0]}`)
+        if (!native) t.true(Math.max(...loops) < 0.5, `the loop was busy: ${loops.join(' ')}`)
+        t.is(daemon.log.match(/accept fails|turns without work/g)?.length, 1, 'said once')
+        await eventually(
+          'it is known to be over',
+          5_000,
+          async () => (await daemon.status()).connections.accept === 'open',
+        )
+
+        agent.destroy()
+        t.is((await daemon.call('libraries.rename', { library, name: 'written' })).name, 'written')
+        await daemon.call('libraries.close', { library })
+        daemon.hangUp()
+        await atRest(daemon)
+        t.deepEqual(await daemon.descriptorsAtRest(), before)
+        t.is((await daemon.stop()).code, 0)
+      })
+    })
+  }
+}
+
+function newcomer(daemon: TestDaemon): Promise<string> {
+  return daemon.call('core.ping', {}, { agent: new http.Agent() }).then(String, String)
+}
+
+async function atRest(daemon: TestDaemon): Promise<void> {
+  await eventually('nothing is leased but by the looking client', 15_000, async () => {
+    const { classes } = (await daemon.status()).descriptors
+    return Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
+  })
+}
