@@ -188,7 +188,16 @@ const SHAPES = {
         'object',
         '`{open, base, budget, reserve, reserveHeld, highest, unaccounted, exhaustionSeconds, level, since, pressure, reason, free, classes, leak?}`. `reserveHeld`: how much of the reserve is there now; `highest` is the highest number in use, null where it cannot be told. `exhaustionSeconds` is when the budget will be full if use goes on growing as it does, `null` where that is not in sight; `level` is `normal`, `elevated`, `high` or `critical`, entered at `since`; `pressure` is 1 when nothing is left and `reason` says in words what makes it; `free` numbers below the soft limit have no descriptor; `classes` holds a [Class](#class) for each of `control`, `clients`, `libraries`, `jobs`, `watches`; `leak` is the last `descriptors.leak` with its time `at`, while something of it is left.',
       ],
-      ['connections', 'object', '`{current, max, peak, accepted, refused}`.'],
+      [
+        'connections',
+        'object',
+        '`{current, max, peak, accepted, refused, accept, acceptFailures}`; `idle` too where it is known. `accept` is `open`, `failing` while no descriptor can be had for those who wait, or `spinning` while the loop turns in vain.',
+      ],
+      [
+        'loop',
+        'object',
+        '`{utilization, delayMs}` of the main thread over the last second: the share of time it was not waiting, and the latest that a timer came.',
+      ],
       [
         'libraries',
         'object',
