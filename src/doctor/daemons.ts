@@ -142,9 +142,9 @@ function ownTrouble(error: unknown): boolean {
 }
 
 function silent({ open, ageMs }: Process, limit: Limit | null): Answering {
-  if (ageMs !== null && ageMs < LIMITS.cliStartMs) return 'starting'
   // One free is as good as none: the answer needs one for the connection, and what it looks up another.
-  return open !== null && limit !== null && open >= limit.soft - 1 ? 'exhausted' : 'stuck'
+  if (open !== null && limit !== null && open >= limit.soft - 1) return 'exhausted'
+  return ageMs !== null && ageMs < LIMITS.cliStartMs ? 'starting' : 'stuck'
 }
 
 export interface Leftovers {

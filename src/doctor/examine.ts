@@ -97,22 +97,38 @@ export async function examine(asking: Asking): Promise<Diagnosis> {
   return diagnosisOf(seen, findingsOf(seen), flight)
 }
 
-/** A daemon inside another program is no process of ours by its name; the state file names it. */
+/** The daemon of this data directory, where it is not among the processes by its name: inside another program, or out of sight. */
 async function withNoted(
   asking: Asking,
   processes: readonly Process[],
   found: DaemonProcess[],
 ): Promise<DaemonProcess[]> {
   const { machine, paths, askStatus } = asking
+  if (found.some(({ role, paths: where }) => role === 'daemon' && where?.dataDir === paths.dataDir)) return found
   const noted = notedState(paths.state)
   const host = processes.find(({ pid }) => pid === noted?.pid)
-  if (!host || host.state === 'dead' || found.some(({ pid }) => pid === host.pid)) return found
+  if (!host || host.state === 'dead') return [...found, ...(await outOfSight(asking))]
   const limit = machine.limitOf(host.pid)
   const holds = machine.lockHolder(paths.lock) === host.pid
   const answered = await answeringOf(host, socketOf(paths, host.pid), limit, askStatus)
-  // A number that was given to another program since after: neither the lock nor an answer is its own.
+  // A number that was given to another program since then: neither the lock nor an answer is its own.
   if (!holds && answered.status === null) return found
   return [...found, { ...host, ...answered, role: 'daemon', paths, limit }]
+}
+
+/** Its process is in another container, or there is no list of them: what it says of itself is all there is. */
+async function outOfSight({ machine, paths, askStatus }: Asking): Promise<DaemonProcess[]> {
+  const socket = notedState(paths.state)?.socket ?? paths.socket
+  const nobody = { pid: 0, parent: 0, uid: machine.person.uid, name: 'spacedrive', argv: [], open: null, ageMs: null }
+  try {
+    const status = await askStatus(socket)
+    const { pid, limit, uptimeMs, descriptors } = status
+    const told = { ...nobody, pid, open: descriptors.open, ageMs: uptimeMs, limit, status }
+    return [{ ...told, state: 'running', role: 'daemon', answering: 'serving', paths }]
+  } catch (error) {
+    if (error instanceof SpacedriveError && error.code === 'BUDGET_EXHAUSTED') throw error
+    return []
+  }
 }
 
 /** What the launcher noted before Node raised it, else what the parent has. */

@@ -1,6 +1,7 @@
 // Does what a mend says, and takes it back. Writing twice is writing once; only what carries our signature is ever changed or deleted.
 import {
   chmodSync,
+  chownSync,
   closeSync,
   mkdirSync,
   openSync,
@@ -77,11 +78,19 @@ function writeWhole(given: string, text: string, mode: number): void {
       closeSync(file)
     }
     chmodSync(aside, mode)
+    keepOwner(aside, path)
     renameSync(aside, path)
   } catch (error) {
     rmSync(aside, { force: true })
     throw error
   }
+}
+
+/** Written by root under sudo, a file in somebody's home is still theirs. */
+function keepOwner(aside: string, path: string): void {
+  if (process.getuid?.() !== 0) return
+  const { uid, gid } = statSync(path, { throwIfNoEntry: false }) ?? statSync(dirname(path))
+  chownSync(aside, uid, gid)
 }
 
 function modeOf(path: string): number {

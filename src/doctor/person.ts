@@ -12,10 +12,17 @@ export function machineHere(env: Environment, root = '', platform: string = proc
   return platform === 'darwin' ? new MacOS(person, root) : new Linux(person, { root, proc: '/proc' })
 }
 
-export function personOf(env: Environment, root = '', uid = process.getuid?.() ?? 0): Person {
+/** Under sudo it is the one who typed it: whose login, profile and data directory are meant. */
+export function personOf(env: Environment, root = '', own = process.getuid?.() ?? 0): Person {
+  const behind = own === 0 && /^\d+$/.test(env.SUDO_UID ?? '') ? Number(env.SUDO_UID) : own
+  return behind === own ? accountOf(own, env, root) : accountOf(behind, { USER: env.SUDO_USER }, root)
+}
+
+function accountOf(uid: number, env: Environment, root: string): Person {
   const account = rows(`${root}/etc/passwd`).find((row) => row[2] === String(uid))
   const user = account?.[0] ?? env.USER ?? env.LOGNAME ?? String(uid)
-  const gids = new Set([account?.[3], ...(process.getgroups?.() ?? []).map(String)])
+  const ownGroups = uid === process.getuid?.() ? (process.getgroups?.() ?? []) : []
+  const gids = new Set([account?.[3], ...ownGroups.map(String)])
   const groups = rows(`${root}/etc/group`).filter((row) => gids.has(row[2]) || row[3]?.split(',').includes(user))
   return {
     uid,

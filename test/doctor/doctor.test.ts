@@ -1,11 +1,12 @@
 // `spacedrive doctor` as a person meets it: with and without a daemon, as JSON, within 80 columns, and what --fix does.
 import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, statSync, symlinkSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
 import test from 'ava'
 import type { Diagnosis } from '../../src/doctor/examine.js'
 import type { Finding } from '../../src/doctor/findings.js'
 import { applyMend, undo, undoables } from '../../src/doctor/fix.js'
 import * as mends from '../../src/doctor/mends.js'
-import { cli, type Loose, type Starting } from '../harness/daemon.js'
+import { cli, LAUNCHER, type Loose, type Starting } from '../harness/daemon.js'
 import { play } from '../harness/scene.js'
 import { ADA, ground, type Ground } from './ground.js'
 
@@ -136,6 +137,33 @@ test.serial('--fix shows, writes once, and is taken back; --dry-run changes noth
     t.is(run('--undo', '--yes').code, 0)
     t.false(existsSync(path))
     t.regex(run('--undo', '--yes').out, /nothing that --fix wrote/)
+  })
+})
+
+test.serial('on a terminal --fix asks for each, and only yes is yes', async (t) => {
+  if (spawnSync('script', ['--version']).error) {
+    t.log('not run: there is no script(1) to make a terminal')
+    t.pass()
+    return
+  }
+  await play(async (scene) => {
+    using here = ground()
+    const path = `${here.root}/etc/security/limits.d/spacedrive.conf`
+    const command = `prlimit --nofile=500:4000 '${LAUNCHER}' doctor --fix --data-dir '${scene.dataDir}'`
+    const env = { ...process.env, ...inside(here).env }
+    for (const [answer, written] of [
+      ['n', false],
+      ['', false],
+      ['y', true],
+    ] as const) {
+      const { stdout } = spawnSync('script', ['-qec', command, '/dev/null'], {
+        encoding: 'utf8',
+        env,
+        input: `${answer}\n`,
+      })
+      t.regex(stdout, /write \/etc\/security\/limits\.d\/spacedrive\.conf\? \[y\/N\]/)
+      t.is(existsSync(path), written, `answered "${answer}"`)
+    }
   })
 })
 

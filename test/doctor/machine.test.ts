@@ -124,6 +124,9 @@ test('who asks is read from the account files, since the call for it needs a des
   t.like(person, { uid: 1000, user: 'ada', home: '/home/ada', shell: '/bin/zsh' })
   t.true(person.groups.includes('staff') && person.groups.includes('disk') && !person.groups.includes('other'))
   t.is(personOf({ USER: 'eve' }, here.root, 1001).user, 'eve')
+  const sudo = { SUDO_UID: '1000', SUDO_USER: 'ada', USER: 'root', HOME: '/nowhere', SHELL: '/bin/sh' }
+  t.like(personOf(sudo, here.root, 0), { uid: 1000, user: 'ada', home: '/home/ada', shell: '/bin/zsh' })
+  t.is(personOf(sudo, here.root, 1001).user, 'root', 'only root can stand for somebody')
 })
 
 const RECORDED: Record<string, string> = {

@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
+import { dirname } from 'node:path'
 import test from 'ava'
 import { fromSystem, SpacedriveError } from '../../src/base/errors.js'
 import { answeringOf } from '../../src/doctor/daemons.js'
@@ -177,6 +178,51 @@ test.serial('a program that took the place of the socket, or its number, is not 
     }
   })
 })
+
+/** Looks like a daemon from outside, listens, and has spent its last descriptor: it can accept nobody. */
+const SPENT = `
+  import { openSync } from 'node:fs'
+  import { createServer } from 'node:net'
+  const socket = process.argv.at(-1) + '/daemon.sock'
+  createServer().listen(socket, () => {
+    try { for (;;) openSync('/dev/null') } catch {}
+    process.stdout.write('spent')
+  })
+`
+
+test.serial(
+  'a daemon that can accept nobody any more is read from the kernel: how many of what, and how to give it room',
+  async (t) => {
+    await play(async (scene) => {
+      using here = ground()
+      const entry = scene.path('package', 'dist', 'src', 'cli', 'main.js')
+      mkdirSync(dirname(entry), { recursive: true })
+      writeFileSync(entry, SPENT)
+      writeFileSync(scene.path('package', 'package.json'), '{ "name": "spacedrive", "type": "module" }')
+      mkdirSync(scene.dataDir, { mode: 0o700 })
+      const words = ['--nofile=64:128', process.execPath, entry, 'start', '--data-dir', scene.dataDir]
+      const spent = spawn('prlimit', words, { stdio: ['ignore', 'pipe', 'ignore'] })
+      try {
+        await once(spent.stdout, 'data')
+        // Node raised it to the hard limit, and all of that is in use.
+        const { findings, processes, code } = doctor(scene.dataDir, here)
+        const found = findings.find((each) => each.message.includes(`pid ${spent.pid},`))
+        t.is(found?.code, 'DAEMON_EXHAUSTED')
+        t.regex(found?.message ?? '', /holds 1\d\d of 128 descriptors/)
+        t.regex(found?.mend.command ?? '', new RegExp(`^sudo prlimit --pid ${spent.pid} --nofile=512:512 `))
+        const seen = processes.spacedrive.find(({ pid }) => pid === spent.pid)
+        t.like(seen, { answering: 'exhausted', soft: 128, dataDir: scene.dataDir })
+        // More where a number above the limit was inherited.
+        t.true((seen?.open ?? 0) >= 128)
+        t.true((seen?.kinds?.['/dev/null'] ?? 0) > 90)
+        t.is(code, 1)
+      } finally {
+        spent.kill('SIGKILL')
+        await once(spent, 'close')
+      }
+    })
+  },
+)
 
 const OWN_USER_SPACE = ['unshare', '-U', '-r', 'sh', '-c']
 const mayUnshare = spawnSync('unshare', ['-U', '-r', 'test', '-w', '/proc/sys/user/max_inotify_watches']).status === 0
