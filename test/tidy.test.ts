@@ -29,6 +29,18 @@ const LAYERS = [
 ]
 const ENTRIES = /^(src\/index\.ts|src\/cli\/main\.ts|src\/cli\/selftest\/crowd\.ts|workers\/[^/]+\.ts)$/
 
+/** Where a moment is stored or shown. Whatever waits, waits by `performance.now()`: a clock that is set ends nothing early. */
+const DATED = new Set([
+  'src/library/jobs.ts',
+  'src/library/locations.ts',
+  'src/cli/watch.ts',
+  'src/descriptors/names.ts',
+  'src/descriptors/recorder.ts',
+  'src/front/feed.ts',
+  'src/front/front.ts',
+  'src/front/node.ts',
+])
+
 interface Source {
   /** Relative to the root, `/`-separated. */
   readonly path: string
@@ -100,6 +112,14 @@ test('every file is imported by another, or is an entry', (t) => {
 
 test('nothing calls what fails when no descriptor is left, and no path of one machine is written down', (t) => {
   t.deepEqual(sources.flatMap(bannedIn), [])
+})
+
+test('the wall clock is written down and shown, and decides nothing', (t) => {
+  const asking = sources.filter(({ text }) => /\bDate\.now\(/.test(text)).map(({ path }) => path)
+  t.deepEqual(
+    asking.filter((path) => !DATED.has(path)),
+    [],
+  )
 })
 
 test('one file starts processes, so that all of them are started clean', (t) => {

@@ -38,7 +38,7 @@ export async function startDetached(
     child.once('exit', () => resolve())
     child.once('error', () => resolve())
   })
-  const until = Date.now() + LIMITS.cliStartMs
+  const until = performance.now() + LIMITS.cliStartMs
   for (;;) {
     const ready = await readyOf(paths, child.pid)
     if (ready) {
@@ -46,7 +46,7 @@ export async function startDetached(
       return ready
     }
     if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) throw lastWords(paths, child)
-    if (Date.now() > until) {
+    if (performance.now() > until) {
       child.kill('SIGKILL')
       throw new SpacedriveError('TIMEOUT', `the daemon was not ready within ${LIMITS.cliStartMs / 1_000} s`, {
         hint: `${paths.startLog} tells how far it came.`,

@@ -33,15 +33,15 @@ export async function follow(
   show: (job: JobItem) => void,
   pause: () => Promise<unknown> = () => sleep(LIMITS.jobProgressMs),
 ): Promise<JobItem> {
-  let answeredAt = Date.now()
+  let answeredAt = performance.now()
   for (;;) {
     try {
       const job = await asked.call<JobItem>('jobs.info', ref)
-      answeredAt = Date.now()
+      answeredAt = performance.now()
       show(job)
       if (isFinished(job)) return job
     } catch (error) {
-      if (!mayPass(error) || Date.now() - answeredAt > LIMITS.responseMs) throw error
+      if (!mayPass(error) || performance.now() - answeredAt > LIMITS.responseMs) throw error
     }
     await pause()
   }
@@ -136,12 +136,12 @@ function openBar(terminal: Terminal, label: string): Gauge {
 
 function openLines(terminal: Terminal, label: string): Gauge {
   const rate = new Rate()
-  let printedAt = Date.now()
+  let printedAt = performance.now()
   return {
     show: (job) => {
       const words = rate.words(job)
-      if (Date.now() - printedAt < LIMITS.cliProgressLineMs) return
-      printedAt = Date.now()
+      if (performance.now() - printedAt < LIMITS.cliProgressLineMs) return
+      printedAt = performance.now()
       const fraction = fractionOf(job)
       const percent = fraction === undefined ? '' : `, ${Math.floor(fraction * 100)} %`
       terminal.note(`${safe(label)}: ${words}${percent}\n`)
@@ -166,7 +166,7 @@ class Rate {
   #samples: Sample[] = []
 
   words(job: JobItem): string {
-    const now: Sample = { at: Date.now(), done: job.progress.done, fraction: fractionOf(job) }
+    const now: Sample = { at: performance.now(), done: job.progress.done, fraction: fractionOf(job) }
     this.#samples = [...this.#samples.filter(({ at }) => now.at - at <= RATE_WINDOW_MS), now]
     const first = this.#samples[0]!
     const words = [plural(now.done, 'entry', 'entries')]

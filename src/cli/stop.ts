@@ -26,9 +26,9 @@ export function addStop(program: Command, desk: Desk): void {
  */
 export async function stopDaemon(desk: Desk): Promise<number> {
   const pid = await askToStop(desk)
-  const until = Date.now() + LIMITS.cliStopMs
+  const until = performance.now() + LIMITS.cliStopMs
   while (isAlive(pid)) {
-    if (Date.now() > until) {
+    if (performance.now() > until) {
       throw new SpacedriveError('TIMEOUT', `process ${pid} is still there after ${LIMITS.cliStopMs / 1_000} s`, {
         hint: `\`kill ${pid}\` hurries it; \`spacedrive logs\` tells what it waits for.`,
       })
