@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { CLASSES, type ClassUse, type DescriptorClass, type Status } from '../protocol/messages.js'
 import type { Desk } from './desk.js'
 import { table, type Column } from './table.js'
-import { duration, fitted, grouped, minute, safe } from './text.js'
+import { duration, fitted, grouped, minute, plural, safe } from './text.js'
 
 const CLASS_COLUMNS: readonly Column[] = [
   { title: 'class' },
@@ -37,6 +37,7 @@ export function statusLines(status: Status, columnsMax: number): string[] {
     ],
     ['pressure', pressureWords(descriptors)],
     ['', `${grouped(descriptors.free)} numbers free, ${grouped(descriptors.unaccounted)} unaccounted`],
+    ...leakFacts(descriptors.leak),
     [
       'connections',
       `${grouped(connections.current)} of ${grouped(connections.max)}, peak ${grouped(connections.peak)}`,
@@ -64,6 +65,18 @@ export function statusLines(status: Status, columnsMax: number): string[] {
     ...classLines(descriptors.classes, columnsMax),
     '',
     ...table(SHARD_COLUMNS, status.shards.map(shardRow), columnsMax),
+  ]
+}
+
+function leakFacts(leak: Status['descriptors']['leak']): [string, string][] {
+  if (!leak) return []
+  const { growth, withinMs, at, likeliest } = leak
+  return [
+    [
+      'leak',
+      `${plural(growth, 'descriptor')} within ${duration(withinMs)}, ${minute(at)}: likeliest ${likeliest.holder}`,
+    ],
+    ['', likeliest.why],
   ]
 }
 

@@ -3,7 +3,7 @@ import { LIMITS } from '../base/limits.js'
 import type { Descriptors, Holder, Leak } from '../protocol/messages.js'
 import { Leaks } from './leaks.js'
 import type { Ledger } from './ledger.js'
-import { look, lookAgain, type Seen } from './look.js'
+import { Ages, inSlices, look, lookAgain, type Seen } from './look.js'
 import { Base, nameAll, type Name, type Named } from './names.js'
 import { countOpen } from './rlimit.js'
 
@@ -13,8 +13,6 @@ const LOOK_MS_EACH = 0.004
 
 /** Asked twice by a look that finds somebody without a name: before it, and after. */
 export type AskNamed = () => Promise<Named>
-
-type FirstSeen = Map<number, { readonly inode: number; readonly target: string; readonly at: number }>
 
 interface Looked {
   readonly seen: readonly Seen[]
@@ -28,8 +26,9 @@ export class Audit {
   readonly #host: number
   readonly #base = new Base()
   readonly #leaks = new Leaks()
-  /** When each was first seen, by number and what it was then. */
-  #since: FirstSeen = new Map()
+  readonly #ages = new Ages()
+  #running: Promise<Looked> | null = null
+  #next: Promise<Looked> | null = null
   #atStart: ReadonlySet<number> = new Set()
   #looking = false
   #lookedAt = -Infinity
@@ -66,8 +65,10 @@ export class Audit {
   /** What is open now and nobody else's belongs to the process itself from now on. */
   async settle(ask: AskNamed): Promise<void> {
     const named = await ask()
-    const seen = this.#byAge(await look())
-    const names = nameAll(seen, this.#base, named)
+    const seen = await look()
+    // What came with the process is as old as the process.
+    for (const one of seen) if (this.#atStart.has(one.fd)) one.since = 0
+    const names = await nameAll(this.#ages.tell(seen), this.#base, named)
     this.#base.note(
       seen.filter(({ fd }) => !names.has(fd)),
       this.#atStart,
@@ -86,7 +87,7 @@ export class Audit {
     if (this.#looking || !this.#isDue()) return null
     this.#looking = true
     try {
-      const { unaccounted, named } = await this.#look(ask)
+      const { unaccounted, named } = await this.#looked(ask)
       const leak = this.#leaks.consider(unaccounted, named, performance.now())
       if (leak) this.#leak = { ...leak, at: new Date().toISOString() }
       return leak
@@ -96,20 +97,18 @@ export class Audit {
   }
 
   async describe(ask: AskNamed): Promise<Omit<Descriptors, 'limit' | 'classes'>> {
-    const { seen, names, unaccounted: nameless } = await this.#look(ask)
+    const { seen, names, unaccounted: nameless } = await this.#looked(ask)
     this.#leaks.keep(nameless)
     const holders: Holder[] = []
     const unaccounted: Descriptors['unaccounted'] = []
     const now = performance.now()
-    let highest = 0
-    for (const { fd, target, peer } of seen.toSorted((one, other) => one.fd - other.fd)) {
-      highest = Math.max(highest, fd)
+    await inSlices(seen, ({ fd, target, peer, since }) => {
       const name = names.get(fd)
-      const seenMs = Math.round(now - this.#since.get(fd)!.at)
+      const seenMs = Math.round(now - since)
       if (name) holders.push({ fd, ...name, ageMs: name.ageMs ?? seenMs })
       else unaccounted.push({ fd, target, ageMs: seenMs, ...(peer === '' ? {} : { peer }) })
-    }
-    return { open: seen.length, highest, holders, unaccounted }
+    })
+    return { open: seen.length, highest: seen.at(-1)?.fd ?? 0, holders, unaccounted }
   }
 
   #drift(): number {
@@ -124,35 +123,37 @@ export class Audit {
     return this.#drift() > this.#driftThen || this.#leaks.doubtful
   }
 
+  /** One look at a time; whoever comes meanwhile shares the next. */
+  #looked(ask: AskNamed): Promise<Looked> {
+    if (!this.#running) {
+      this.#running = this.#look(ask).finally(() => (this.#running = null))
+      return this.#running
+    }
+    this.#next ??= this.#running
+      .catch(() => null)
+      .then(() => {
+        this.#next = null
+        return this.#looked(ask)
+      })
+    return this.#next
+  }
+
   async #look(ask: AskNamed): Promise<Looked> {
     const before = await ask()
-    const seen = this.#byAge(await look())
+    const seen = await look()
+    const aged = this.#ages.tell(seen)
     this.#lookedAtCount = seen.length
     this.#lookedAt = performance.now()
     this.#driftThen = this.#drift()
-    const names = nameAll(seen, this.#base, before)
+    const names = await nameAll(aged, this.#base, before)
     if (names.size === seen.length) return { seen, unaccounted: [], names, named: before }
     // Some were opened since the threads were asked: what those have closed meanwhile is in the first answer. Some are gone.
     const named = both(before, await ask())
-    const all = nameAll(seen, this.#base, named)
+    const all = await nameAll(aged, this.#base, named)
     const nameless = seen.filter(({ fd }) => !all.has(fd))
     const left = new Set(lookAgain(nameless))
     const open = seen.filter((one) => all.has(one.fd) || left.has(one))
     return { seen: open, unaccounted: [...left], names: all, named }
-  }
-
-  /** Oldest first, by when each was first seen. */
-  #byAge(seen: readonly Seen[]): Seen[] {
-    const now = performance.now()
-    const since: FirstSeen = new Map()
-    for (const { fd, inode, target } of seen) {
-      const before = this.#since.get(fd)
-      // What came with the process is as old as the process.
-      const at = this.#since.size === 0 && this.#atStart.has(fd) ? 0 : now
-      since.set(fd, before?.inode === inode && before.target === target ? before : { inode, target, at })
-    }
-    this.#since = since
-    return seen.toSorted((one, other) => since.get(one.fd)!.at - since.get(other.fd)!.at || one.fd - other.fd)
   }
 }
 

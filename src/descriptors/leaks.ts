@@ -124,16 +124,15 @@ function byPath(target: string, { jobs, leases, libraries }: Named): Candidate |
   return addon === undefined ? null : { holder: `package ${addon}`, why: 'lie in it' }
 }
 
+/** A job opens files and directories. What has no path comes from native code, and who is at work is told beside. */
 function byActivity(fresh: readonly Seen[], { jobs, leases }: Named): Leak['likeliest'] {
   const nobody = `no library, job or connection covers ${fresh[0]!.target}`
-  if (jobs.length > 0) {
-    const [{ job, library }] = jobs as [Named['jobs'][number]]
-    const others = jobs.length > 1 ? `, with ${jobs.length - 1} more` : ''
-    return { holder: `job ${job} of library ${library}`, why: `${nobody}; it is at work${others}` }
-  }
-  const atWork = leases.find((each) => each.class === 'jobs')
-  if (atWork) return { holder: atWork.holder, why: `${nobody}; it was at work` }
-  return { holder: 'an addon or the runtime', why: `${nobody}, and no job is at work` }
+  const job = jobs[0] && `job ${jobs[0].job} of library ${jobs[0].library}`
+  const atWork = job ?? leases.find((each) => each.class === 'jobs')?.holder
+  const hasPath = fresh.some(({ kind }) => kind === 'file' || kind === 'directory')
+  if (hasPath && atWork !== undefined) return { holder: atWork, why: `${nobody}; it was at work meanwhile` }
+  const meanwhile = atWork === undefined ? 'no job was at work' : `${atWork} was at work`
+  return { holder: 'an addon or the runtime', why: `${nobody}; meanwhile ${meanwhile}` }
 }
 
 function isBelow(path: string, folder: string): boolean {

@@ -19,6 +19,38 @@ export interface Seen {
   readonly localPort: number
   /** `ADDRESS:PORT` at the other end, or `pid N` of a unix socket. */
   readonly peer: string
+  /** When it was first seen, by `performance.now()`. */
+  since: number
+}
+
+/** What the looks remember of each other, in the order in which descriptors were first seen. */
+export class Ages {
+  readonly #known = new Map<number, Seen>()
+
+  /** Sets since when each is there. Returns all of them, the oldest first. */
+  tell(seen: readonly Seen[]): Seen[] {
+    const fresh = new Map(seen.map((one) => [one.fd, one]))
+    for (const [fd, before] of this.#known) {
+      const now = fresh.get(fd)
+      if (now?.inode !== before.inode || now.target !== before.target) {
+        this.#known.delete(fd)
+        continue
+      }
+      now.since = before.since
+      this.#known.set(fd, now)
+      fresh.delete(fd)
+    }
+    for (const [fd, one] of fresh) this.#known.set(fd, one)
+    return [...this.#known.values()]
+  }
+}
+
+/** Some at a time, so that requests go first between two slices. */
+export async function inSlices<One>(all: readonly One[], work: (one: One) => void): Promise<void> {
+  for (let at = 0; at < all.length; at++) {
+    if (at > 0 && at % LIMITS.lookSliceMax === 0) await nextTurn()
+    work(all[at]!)
+  }
 }
 
 const KINDS = ['file', 'directory', 'socket', 'pipe', 'other'] as const
@@ -60,6 +92,7 @@ export function lookAgain(some: readonly Seen[]): Seen[] {
 function lookNative(native: Native, numbers: Int32Array): Seen[] {
   const { count, fds, kinds, flags, families, ports, inodes, texts } = native.describeAll(numbers)
   const words = printable(decodeName(texts)).split('\0')
+  const since = performance.now()
   return Array.from({ length: count }, (_, at) => ({
     fd: fds[at]!,
     kind: KINDS[kinds[at]!] ?? 'other',
@@ -70,16 +103,18 @@ function lookNative(native: Native, numbers: Int32Array): Seen[] {
     family: FAMILIES[families[at] as keyof typeof FAMILIES] ?? null,
     localPort: ports[at]!,
     peer: words[2 * at + 1]!,
+    since,
   }))
 }
 
 function lookPlain(): Seen[] {
-  return readdirSync(FOLDER).flatMap((name) => {
+  const seen = readdirSync(FOLDER).flatMap((name): Seen[] => {
     const target = linkTarget(`${FOLDER}/${name}`)
     if (target === null) return []
     const unknown = { inode: 0, keptOnExec: false, listening: false, family: null, localPort: 0, peer: '' } as const
-    return [{ fd: Number(name), kind: kindOf(target), target, ...unknown }]
+    return [{ fd: Number(name), kind: kindOf(target), target, ...unknown, since: performance.now() }]
   })
+  return seen.toSorted((one, other) => one.fd - other.fd)
 }
 
 /** Null for the descriptor that listed the directory: it is closed by now. */

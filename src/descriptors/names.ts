@@ -3,7 +3,7 @@
 import { dirname, parse, relative } from 'node:path'
 import type { Holder } from '../protocol/messages.js'
 import type { HeldLease } from './ledger.js'
-import type { Seen } from './look.js'
+import { inSlices, type Seen } from './look.js'
 import { ownLoop, readTold, type Told } from './threads.js'
 
 export interface Name extends Omit<Holder, 'fd' | 'ageMs'> {
@@ -61,19 +61,22 @@ interface Claim {
 }
 
 /** @param seen the oldest first: where a lease covers fewer than there are, it is the newest that stay without a name */
-export function nameAll(seen: readonly Seen[], base: Base, named: Named): Map<number, Name> {
+export async function nameAll(seen: readonly Seen[], base: Base, named: Named): Promise<Map<number, Name>> {
   const naming = new Naming(named)
   const names = new Map<number, Name>()
-  const pass = (some: readonly Seen[], nameOf: (one: Seen) => Name | null) =>
-    some.filter((one) => {
+  const pass = async (some: readonly Seen[], nameOf: (one: Seen) => Name | null) => {
+    const left: Seen[] = []
+    await inSlices(some, (one) => {
       const name = nameOf(one)
       if (name) names.set(one.fd, name)
-      return !name
+      else left.push(one)
     })
-  const inexact = pass(seen, (one) => naming.exactly(one) ?? base.of(one))
-  const loose = pass(inexact, (one) => naming.client(one) ?? naming.byPath(one))
+    return left
+  }
+  const inexact = await pass(seen, (one) => naming.exactly(one) ?? base.of(one))
+  const loose = await pass(inexact, (one) => naming.client(one) ?? naming.byPath(one))
   // The descriptors of threads come after those of the process itself, whose numbers are the lowest.
-  pass(
+  await pass(
     loose.toSorted((one, other) => other.fd - one.fd),
     (one) => naming.byCount(one),
   )
@@ -83,6 +86,7 @@ export function nameAll(seen: readonly Seen[], base: Base, named: Named): Map<nu
 class Naming {
   readonly #named: Named
   readonly #numbers = new Map<number, Name>()
+  readonly #reserve: ReadonlySet<number>
   readonly #paths = new Map<string, Claim[]>()
   readonly #claims: Claim[] = []
   readonly #since: ReadonlyMap<number, Doors['peers'][number]>
@@ -93,6 +97,7 @@ class Naming {
     this.#named = named
     this.#clientsLeft = named.doors.clients
     this.#untoldLeft = named.untold
+    this.#reserve = new Set(named.reserve)
     this.#since = new Map(named.doors.peers.flatMap((each) => (each.remotePort ? [[each.remotePort, each]] : [])))
     this.#note({ class: 'base', holder: 'main thread', detail: '' }, ownLoop())
     for (const [path, holder] of named.files) this.#claimPath(path, fileClaim(holder))
@@ -101,11 +106,10 @@ class Naming {
   }
 
   exactly(one: Seen): Name | null {
-    const { kind, target } = one
-    if (this.#named.reserve.includes(one.fd)) return { class: 'reserve', holder: 'reserve', detail: target }
-    const told = kind === 'other' || kind === 'pipe' ? this.#numbers.get(one.fd) : undefined
-    if (told) return told
-    return one.listening ? this.#listener(one) : null
+    const { fd, kind, target } = one
+    if (kind === 'socket') return one.listening ? this.#listener(one) : null
+    if (this.#reserve.has(fd)) return { class: 'reserve', holder: 'reserve', detail: target }
+    return ((kind === 'other' || kind === 'pipe') && this.#numbers.get(fd)) || null
   }
 
   client(one: Seen): Name | null {
@@ -115,10 +119,12 @@ class Naming {
     // Without the addon a socket is no more than its inode.
     if (!local && one.family !== null && (one.family === 'unix' || one.localPort !== port)) return null
     this.#clientsLeft -= 1
-    if (local) return clientName(['unix socket', one.peer].filter(Boolean).join(', '))
-    const peer = this.#since.get(Number(/:(\d+)$/.exec(one.peer)?.[1]))
-    const name = clientName([one.peer || one.target, peer?.kind].filter(Boolean).join(' '))
-    return peer?.since ? { ...name, ageMs: Date.now() - peer.since } : name
+    if (local) return clientName(one.peer === '' ? 'unix socket' : `unix socket, ${one.peer}`)
+    const detail = one.peer || one.target
+    const peer = this.#since.size > 0 ? this.#since.get(Number(detail.slice(detail.lastIndexOf(':') + 1))) : undefined
+    if (!peer) return clientName(detail)
+    const name = clientName(`${detail} ${peer.kind}`)
+    return peer.since ? { ...name, ageMs: Date.now() - peer.since } : name
   }
 
   /** The claim whose path is the longest of those that hold this one. */
