@@ -16,6 +16,7 @@ import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { errnoOf, fromSystem, fromWire, SpacedriveError, toWire } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
+import { again } from './base/shortage.js'
 import { openLog, type LogFile } from './base/log.js'
 import { makeSocketDirectory, paths, type Config, type Paths } from './config.js'
 import { Audit } from './descriptors/audit.js'
@@ -144,7 +145,7 @@ export class Daemon {
     this.#live = new LiveLimit(this.#limit)
     this.#prepareDataDirectory()
     this.#lock = this.#takeLock()
-    this.#logFile = openLog(this.#paths.logs, this.#config.logLevel)
+    this.#logFile = this.#openLog()
     this.#machine = new MachineFiles()
     this.#lookout.record(this.#paths.flight)
     const shards = this.#shardCount()
@@ -248,7 +249,7 @@ export class Daemon {
     this.#live?.close()
     this.#log('info', 'stopped')
     this.#lookout.stop()
-    await this.#logFile?.close()
+    this.#logFile?.close()
     this.#resolveStopped()
   }
 
@@ -277,15 +278,15 @@ export class Daemon {
       mkdirSync(libraries, { recursive: true, mode: 0o700 })
       makeSocketDirectory(this.#paths)
     } catch (error) {
-      const errno = errnoOf(error)
-      if (!UNUSABLE.has(errno ?? '')) throw fromSystem(error)
-      throw new SpacedriveError(
-        'BAD_CONFIG',
-        `the data directory ${dataDir} cannot be used: ${(error as Error).message}`,
-        {
-          hint: 'Name a directory of your own with --data-dir.',
-        },
-      )
+      throw unusable(dataDir, error)
+    }
+  }
+
+  #openLog(): LogFile {
+    try {
+      return again(() => openLog(this.#paths.logs, this.#config.logLevel))
+    } catch (error) {
+      throw unusable(this.#paths.dataDir, error)
     }
   }
 
@@ -611,6 +612,15 @@ export class Daemon {
 function borrowForAccept(): Disposable | null {
   const loan = lend('accept')
   return loan.count > 0 ? loan : null
+}
+
+function unusable(dataDir: string, error: unknown): SpacedriveError {
+  if (!UNUSABLE.has(errnoOf(error) ?? '')) return fromSystem(error)
+  return new SpacedriveError(
+    'BAD_CONFIG',
+    `the data directory ${dataDir} cannot be used: ${(error as Error).message}`,
+    { hint: 'Name a directory of your own with --data-dir.' },
+  )
 }
 
 /** 256 bits in a file that only this user can read. */

@@ -77,6 +77,8 @@ const LOADED_AT_BOOT: Readonly<Record<string, string>> = {
   'src/descriptors/native.ts': 'in the first call of a thread',
   'src/front/open.ts': 'when the front opens',
   'src/version.ts': 'with the file itself',
+  'workers/shard.ts': 'in the first task of a thread, as a part of its start',
+  'workers/task.ts': 'in the first task of a thread, as a part of its start',
 }
 
 /** One line each, so that lint can be seen to find each. */

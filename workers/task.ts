@@ -1,15 +1,7 @@
 // Walks one tree for a shard; holds one directory at a time and no library.
-import { Piscina } from 'piscina'
 import type { MessagePort } from 'node:worker_threads'
-import { loadNative } from '../src/descriptors/native.js'
-import { tellLoop } from '../src/descriptors/threads.js'
-import { readDirectoryPlain } from '../src/scan/read.js'
-import type { TaskSetup, WalkRequest } from '../src/shard/lines.js'
-import { answerWalk } from '../src/shard/walker.js'
-
-const { native, told } = Piscina.workerData as TaskSetup
-tellLoop(told)
-const read = (native ? loadNative()?.readDirectory : undefined) ?? readDirectoryPlain
+import type { WalkRequest } from '../src/shard/lines.js'
+import { whole } from './load.js'
 
 interface Task {
   readonly port: MessagePort
@@ -19,5 +11,6 @@ interface Task {
 
 /** Null only asks whether this thread could be started. */
 export default async function run(task: Task | null): Promise<void> {
-  if (task) await answerWalk(task.port, task.options, task.lent, read)
+  const { walkFor } = await whole(() => import('../src/shard/walk-for.js'))
+  if (task) await walkFor(task)
 }

@@ -1,18 +1,47 @@
-// The process behind `spacedrive`: hands its command line over and leaves with the exit code.
-import { run } from './run.js'
-import { Terminal } from './terminal.js'
+// The process behind `spacedrive`: loads the commands, hands its command line over and leaves with the exit code.
+// Imports nothing at the top: of a file that could not be opened then, Node itself would tell, by a stack.
 
 /** A command is over when its answer is out; what still lingers then (a socket, a timer) is not waited for. */
 const LINGER_MS = 500
+const TRY_AGAIN = 75
 
-const terminal = new Terminal(process.stdout, process.stderr, process.env)
+process.on('uncaughtException', uncaught)
 
-// A reader that left, as in `spacedrive ls | head`, ends a command quietly.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
-  if (!terminal.outlivesReader) process.exit(0)
-})
-process.stderr.on('error', () => undefined)
-
-process.exitCode = await run(process.argv.slice(2), terminal, process.env)
+try {
+  const [{ run }, { Terminal }] = await Promise.all([import('./run.js'), import('./terminal.js')])
+  const terminal = new Terminal(process.stdout, process.stderr, process.env)
+  // A reader that left, as in `spacedrive ls | head`, ends a command quietly.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+    if (!terminal.outlivesReader) process.exit(0)
+  })
+  process.stderr.on('error', () => undefined)
+  process.exitCode = await run(process.argv.slice(2), terminal, process.env)
+} catch (error) {
+  if (!(await isShortage(error))) throw error
+  process.stderr.write(
+    `error BUDGET_EXHAUSTED: spacedrive could not be loaded: ${messageOf(error)}\nhint: Descriptors ran out while its files were read; try again shortly.\n`,
+  )
+  process.exitCode = TRY_AGAIN
+}
 setTimeout(() => process.exit(), LINGER_MS).unref()
+
+/** Node tells of a module that cannot be loaded once more for each that waits for it, where nobody can catch it. */
+function uncaught(error: Error & { code?: unknown }): void {
+  const guarded = process.listenerCount('uncaughtException') > 1
+  if (guarded || error.code === 'EMFILE' || error.code === 'ENFILE') return
+  console.error(error)
+  process.exit(1)
+}
+
+/** Where not even the words can be loaded there is no question. */
+function isShortage(error: unknown): Promise<boolean> {
+  return import('../base/shortage.js').then(
+    (load) => load.isShortage(error),
+    () => true,
+  )
+}
+
+function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? ''
+}

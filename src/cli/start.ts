@@ -3,6 +3,7 @@ import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { SpacedriveError } from '../base/errors.js'
+import { fromLoading } from '../base/shortage.js'
 import { makeSocketDirectory, type Paths } from '../base/places.js'
 import type { Config } from '../config.js'
 import type { Daemon } from '../daemon.js'
@@ -82,7 +83,7 @@ function directory(path: string): string {
 }
 
 async function configOf(desk: Desk, options: StartOptions): Promise<Config> {
-  const { checkSettings, configure } = await import('../config.js')
+  const { checkSettings, configure } = await import('../config.js').catch(rethrowLoading)
   const given = {
     http: options.http,
     connectionsMax: options.maxConnections,
@@ -101,6 +102,10 @@ async function configOf(desk: Desk, options: StartOptions): Promise<Config> {
   return configure({ dataDir, instance, env: desk.env, flags })
 }
 
+function rethrowLoading(error: unknown): never {
+  throw fromLoading(error)
+}
+
 function asUsage<Value>(check: () => Value): Value {
   try {
     return check()
@@ -117,7 +122,7 @@ async function serve(desk: Desk, config: Config, roots: readonly string[]): Prom
     import('../daemon.js'),
     import('./roots.js'),
     import('./guard.js'),
-  ])
+  ]).catch(rethrowLoading)
   const stop = new Stop(desk)
   desk.terminal.outlivesReader = true
   try {

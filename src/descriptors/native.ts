@@ -1,5 +1,6 @@
 // Finds the native addon and names what it offers. Everything works without it, some of it slower or less exactly.
 import { createRequire } from 'node:module'
+import { again } from '../base/shortage.js'
 
 export interface DescriptorDescription {
   readonly kind: 'file' | 'directory' | 'socket' | 'pipe' | 'other'
@@ -107,7 +108,7 @@ function find(): { native: Native | null; problem: string | null } {
   if (process.env['SPACEDRIVE_NATIVE'] === 'off')
     return { native: null, problem: 'switched off by SPACEDRIVE_NATIVE=off' }
   try {
-    return { native: createRequire(import.meta.url)(ADDON) as Native, problem: null }
+    return { native: again(() => createRequire(import.meta.url)(ADDON) as Native), problem: null }
   } catch (error) {
     return { native: null, problem: problemOf(error) }
   }

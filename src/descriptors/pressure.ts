@@ -2,6 +2,7 @@
 // below the limit, and by what the whole machine has open. Every look starts from nothing, so that no level can stick.
 import { closeSync, openSync, readSync } from 'node:fs'
 import { LIMITS } from '../base/limits.js'
+import { again } from '../base/shortage.js'
 import { CLASSES, type Level, type PressureState } from '../protocol/messages.js'
 import type { Ledger } from './ledger.js'
 import { loadNative } from './native.js'
@@ -190,7 +191,7 @@ function numbersFree(known: number, budget: number): { free: number; soft: numbe
 
 function openIfThere(path: string): number | null {
   try {
-    return openSync(path, 'r')
+    return again(() => openSync(path, 'r'))
   } catch {
     return null
   }

@@ -4,6 +4,7 @@ import { getHeapStatistics } from 'node:v8'
 import { toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { Pulse, type Beat } from '../base/pulse.js'
+import { again } from '../base/shortage.js'
 import { Forecast } from '../descriptors/forecast.js'
 import { Recorder, type Flight } from '../descriptors/recorder.js'
 import { CLASSES, type ClassUse, type Level, type Status } from '../protocol/messages.js'
@@ -36,7 +37,7 @@ export class Lookout {
   /** At boot, while descriptors are to be had. Without a recorder the daemon runs all the same. */
   record(path: string): void {
     try {
-      this.#recorder = Recorder.open(path)
+      this.#recorder = again(() => Recorder.open(path))
       this.#recorder.note('start', '')
     } catch (error) {
       this.#setup.log('warn', `there is no flight recorder: ${toWire(error).message}`)

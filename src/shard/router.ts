@@ -1,5 +1,6 @@
 // The main thread's side of the shards: which library is where, what is in flight, and what happens when a thread dies.
 import { Piscina } from 'piscina'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { uuidv7 } from 'uuidv7'
@@ -28,6 +29,8 @@ import type { Tasks } from './tasks.js'
 const ENTRY = fileURLToPath(new URL('../../workers/shard.js', import.meta.url))
 /** Crashes further apart than this do not add up to a longer wait. */
 const CRASH_MEMORY_MS = 60_000
+/** How often a thread is asked at a start, while threads are lost. */
+const START_TRIES = 4
 const TAKE_UP_MS = 1_000
 /** What can be asked of a library that is known to be damaged: to look again, and to go. */
 const WITH_A_PROBLEM: ReadonlySet<OperationName> = new Set(['libraries.open', 'libraries.delete'])
@@ -103,10 +106,25 @@ export class Router {
   /** Starts the threads, reads the catalog, and has unfinished jobs taken up. */
   async open(): Promise<void> {
     for (const place of this.#places) this.#start(place)
-    const found = await this.#ask<Cataloged[]>(this.#places[0]!, 'shard.catalog', {})
+    const found = await this.#askPatiently<Cataloged[]>(this.#places[0]!, 'shard.catalog')
+    // Who serves has all threads: one that is still being replaced would refuse the first who ask.
+    for (const place of this.#places) await this.#askPatiently(place, 'shard.held')
     for (const each of found) this.#catalog.set(each.id, { ...each, open: false })
     for (const place of this.#places) this.#tellCatalog(place)
     this.#takeUpUnfinished(this.#places)
+  }
+
+  /** A thread that was lost while it started is replaced like any other, and its successor is asked again. */
+  async #askPatiently<T>(place: Place, operation: ShardOperation): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#ask<T>(place, operation, {})
+      } catch (error) {
+        const { code, retryAfterMs = 0 } = toWire(error)
+        if (code !== 'SHARD_LOST' || tries >= START_TRIES) throw error
+        await sleep(2 * retryAfterMs)
+      }
+    }
   }
 
   request(request: Request, answer: Answer): void {
@@ -317,6 +335,8 @@ export class Router {
     if (!pool) return port1.close()
     // A thread that cannot start is no task's failure: without this it would end the process.
     pool.on('error', (error: unknown) => this.#lose(place, pool, toWire(error).message))
+    // For a thread that was lost piscina starts another, also after `destroy`.
+    pool.on('workerCreate', () => place.pool === pool || pool.destroy())
     place.pool = pool
     place.port = port1
     port1.on('message', (message: FromShard) => this.#receive(place, message))

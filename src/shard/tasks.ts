@@ -132,6 +132,8 @@ export class Tasks {
         slot.failure ??= error
         void this.#end(slot)
       })
+      // For a thread that was lost piscina starts another, also after `destroy`.
+      pool.on('workerCreate', () => this.#slots.has(slot) || pool.destroy())
       this.#slots.add(slot)
       return slot
     } catch (error) {

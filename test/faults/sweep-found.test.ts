@@ -1,0 +1,72 @@
+// What the exhaustion sweep found at boots and starts of threads, each for itself: one open fails, once.
+import test from 'ava'
+import { eventually, launch, within } from '../harness/daemon.js'
+import { play } from '../harness/scene.js'
+import { Shim, shimProblem } from '../harness/shim.js'
+
+const problem = shimProblem()
+if (problem) console.log(`not run: opens that fail at a boot, because ${problem}`)
+const shimmed = problem ? test.serial.skip : test.serial
+
+shimmed('a boot asks again for what it would else do without, and replaces a thread that could not load', async (t) => {
+  await play(async (scene) => {
+    const plain = await scene.daemon()
+    const base = await plain.descriptorsAtRest()
+    t.is((await plain.stop()).code, 0)
+    for (const [path, thread] of [
+      ['logs/daemon.log', 'main'],
+      ['file-nr', 'main'],
+      ['flight.bin', 'main'],
+      ['piscina/dist/abort.js', 'others'],
+      ['src/library/pool.js', 'others'],
+    ] as const) {
+      const shim = new Shim(scene.path(`shim ${path.replaceAll('/', ' ')}`))
+      const rule = shim.fail({ calls: 'open', path, errno: 'EMFILE', once: true, thread })
+      const daemon = await scene.daemon({ env: shim.env })
+      t.is(rule.failed, 1, path)
+      t.is((await daemon.status()).libraries.known, 0)
+      t.deepEqual(await daemon.descriptorsAtRest(), base, path)
+      t.is((await daemon.stop()).code, 0)
+      shim.close()
+    }
+  })
+})
+
+shimmed('a program that cannot be loaded whole says so in one sentence, and to try again', async (t) => {
+  await play(async (scene) => {
+    for (const path of [
+      'dist/src/cli/table.js',
+      'commander/lib/help.js',
+      'cli-progress/lib/single-bar.js',
+      'uuidv7/package.json',
+    ]) {
+      const shim = new Shim(scene.path(`shim ${path.replaceAll('/', ' ')}`))
+      const rule = shim.fail({ calls: 'open', path, errno: 'EMFILE', once: true })
+      const { said, exited } = launch(scene.dataDir, { env: shim.env })
+      t.is((await within(20_000, `it ends: ${path}`, exited)).code, 75, said.err)
+      t.is(rule.failed, 1, path)
+      t.regex(said.err, /^error BUDGET_EXHAUSTED: .*\nhint: .*\n$/, path)
+      shim.close()
+    }
+  })
+})
+
+shimmed('a task thread that could not load leaves nothing open, and its job is done all the same', async (t) => {
+  await play(async (scene) => {
+    const shim = new Shim(scene.path('shim'))
+    const daemon = await scene.daemon({ env: shim.env })
+    const base = await daemon.descriptorsAtRest()
+    const rule = shim.fail({ calls: 'open', path: 'src/scan/read.js', errno: 'EMFILE', once: true, thread: 'others' })
+    const { library } = await daemon.index('library', scene.tree('tree', 20))
+    t.is(rule.failed, 1)
+    await daemon.call('libraries.close', { library })
+    daemon.hangUp()
+    await eventually('the task thread is gone', 15_000, async () => {
+      const { classes } = (await daemon.status()).descriptors
+      return classes.jobs.used === 0
+    })
+    t.deepEqual(await daemon.descriptorsAtRest(), base)
+    t.is((await daemon.stop()).code, 0)
+    shim.close()
+  })
+})
