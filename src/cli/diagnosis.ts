@@ -73,7 +73,9 @@ function limitLines({ limits, container, system }: Diagnosis, columnsMax: number
     ['one process', machine.perProcess === null ? 'not told' : `at most ${number(machine.perProcess)} (${perProcess})`],
     ['all of them', machine.files === null ? 'not told' : `${open} ${number(machine.files)} (${files})`],
     ...(container === null ? [] : [['container', container] as const]),
-    ...(loginLimits === false ? [['logins', 'limits.conf is not read: no file of /etc/pam.d names pam_limits'] as const] : []), // prettier-ignore
+    ...(loginLimits === false
+      ? [['logins', 'limits.conf is not read: no file of /etc/pam.d names pam_limits'] as const]
+      : []),
   ])
 }
 
@@ -94,9 +96,15 @@ function daemonLines({ daemon }: Diagnosis, columnsMax: number): string[] {
   const { descriptors, connections } = daemon
   return section('the daemon', columnsMax, [
     ['version', `${daemon.version}, pid ${daemon.pid}, ${daemon.state}, up ${duration(daemon.uptimeMs)}`],
-    ['descriptors', `${grouped(descriptors.open)} open, budget ${grouped(descriptors.budget)}, reserve ${descriptors.reserve}`], // prettier-ignore
+    [
+      'descriptors',
+      `${grouped(descriptors.open)} open, budget ${grouped(descriptors.budget)}, reserve ${descriptors.reserve}`,
+    ],
     ['pressure', `${descriptors.level} (${descriptors.reason}), ${grouped(descriptors.unaccounted)} unaccounted`],
-    ['connections', `${grouped(connections.current)} of ${grouped(connections.max)}, ${grouped(connections.refused)} refused`], // prettier-ignore
+    [
+      'connections',
+      `${grouped(connections.current)} of ${grouped(connections.max)}, ${grouped(connections.refused)} refused`,
+    ],
     ['addon', daemon.native ? 'loaded' : 'not loaded'],
   ])
 }
@@ -105,11 +113,20 @@ function processLines({ processes }: Diagnosis, uid: number, columnsMax: number)
   const { spacedrive, others } = processes
   const lines: string[] = []
   if (spacedrive.length > 0) {
-    lines.push('', 'spacedrive processes', ...indented(table(SPACEDRIVE_COLUMNS, spacedrive.map(spacedriveRow), columnsMax - 2))) // prettier-ignore
+    lines.push(
+      '',
+      'spacedrive processes',
+      ...indented(table(SPACEDRIVE_COLUMNS, spacedrive.map(spacedriveRow), columnsMax - 2)),
+    )
     for (const { pid, kinds } of spacedrive) if (kinds) lines.push(...kindLines(pid, kinds, columnsMax))
   }
   if (others.length > 0) {
-    const rows = others.map((each) => [String(each.pid), grouped(each.open), safe(each.name), each.uid === uid ? '' : `user ${each.uid}`]) // prettier-ignore
+    const rows = others.map((each) => [
+      String(each.pid),
+      grouped(each.open),
+      safe(each.name),
+      each.uid === uid ? '' : `user ${each.uid}`,
+    ])
     lines.push('', 'other programs with the most open files', ...indented(table(OTHER_COLUMNS, rows, columnsMax - 2)))
   }
   return lines
@@ -162,7 +179,8 @@ function placeLines({ dataDirectory, native, daemon }: Diagnosis, columnsMax: nu
   const { path, exists, mode, freeBytes, freeInodes } = dataDirectory
   const facts: (readonly [string, string])[] = [['path', exists ? path : `${path} (not there yet)`]]
   if (exists) facts.push(['mode', (mode & 0o777).toString(8).padStart(4, '0')])
-  if (freeBytes !== null) facts.push(['free', `${bytes(freeBytes)}${freeInodes === null ? '' : `, ${grouped(freeInodes)} more files`}`]) // prettier-ignore
+  if (freeBytes !== null)
+    facts.push(['free', `${bytes(freeBytes)}${freeInodes === null ? '' : `, ${grouped(freeInodes)} more files`}`])
   if (!daemon) facts.push(['addon', native ? 'loads' : 'does not load'])
   return section('the data directory', columnsMax, facts)
 }

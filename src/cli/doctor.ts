@@ -80,7 +80,10 @@ async function fix(desk: Desk, { findings }: Diagnosis, root: string, options: D
     else done.push({ code: finding.code, outcome: applyMend(finding.mend, desk.paths, root) })
     tell(desk, finding, done.at(-1)!)
   }
-  await desk.answer({ dryRun: options.dryRun === true, mends: findings.map((each, at) => ({ ...each, ...done[at] })) }, () => [fixedLine(done, options)]) // prettier-ignore
+  await desk.answer(
+    { dryRun: options.dryRun === true, mends: findings.map((each, at) => ({ ...each, ...done[at] })) },
+    () => [fixedLine(done, options)],
+  )
   if (done.some(({ outcome }) => outcome === 'needs root' || outcome === 'in the way' || outcome === 'not proven'))
     throw new Exit(EXIT.failed)
 }
@@ -100,7 +103,10 @@ function questionOf({ mend }: Finding): string {
 async function agreed(desk: Desk, question: string, { yes }: DoctorOptions): Promise<boolean> {
   if (yes) return true
   if (!process.stdin.isTTY)
-    throw new UsageError('--fix asks before it does anything, and there is no terminal', 'Say --yes to do all of it, or --dry-run to see it.') // prettier-ignore
+    throw new UsageError(
+      '--fix asks before it does anything, and there is no terminal',
+      'Say --yes to do all of it, or --dry-run to see it.',
+    )
   const asking = createInterface({ input: process.stdin, output: process.stderr })
   try {
     return /^y(es)?$/i.test((await asking.question(`${question} [y/N] `)).trim())

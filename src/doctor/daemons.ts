@@ -63,7 +63,8 @@ async function looked(machine: Machine, each: Process, askStatus: AskStatus): Pr
   const mine = each.uid === machine.person.uid
   const limit = machine.limitOf(each.pid)
   const where = mine && role === 'daemon' ? pathsOf(machine, each.pid, words) : null
-  if (!where) return { ...each, role, paths: null, limit, status: null, answering: role === 'command' ? 'serving' : 'unknown' } // prettier-ignore
+  if (!where)
+    return { ...each, role, paths: null, limit, status: null, answering: role === 'command' ? 'serving' : 'unknown' }
   return {
     ...each,
     role,
@@ -138,7 +139,11 @@ export async function answeringOf(
 
 /** It is this command that has no descriptor left. */
 function ownTrouble(error: unknown): boolean {
-  return error instanceof SpacedriveError && error.code === 'BUDGET_EXHAUSTED' && /EMFILE|ENFILE/.test(errnoOf(error.cause) ?? '') // prettier-ignore
+  return (
+    error instanceof SpacedriveError &&
+    error.code === 'BUDGET_EXHAUSTED' &&
+    /EMFILE|ENFILE/.test(errnoOf(error.cause) ?? '')
+  )
 }
 
 function silent({ open, ageMs }: Process, limit: Limit | null): Answering {

@@ -9,7 +9,15 @@ import { nativeProblem } from '../descriptors/native.js'
 import { readFlight, type FlightEntry } from '../descriptors/recorder.js'
 import { readLimit, type Limit } from '../descriptors/rlimit.js'
 import type { Status } from '../protocol/messages.js'
-import { answeringOf, leftoversOf, notedState, socketOf, spacedriveProcesses, type AskStatus, type DaemonProcess } from './daemons.js' // prettier-ignore
+import {
+  answeringOf,
+  leftoversOf,
+  notedState,
+  socketOf,
+  spacedriveProcesses,
+  type AskStatus,
+  type DaemonProcess,
+} from './daemons.js'
 import { statOf } from './files.js'
 import { findingsOf, type DataDirectory, type Finding, type Seen } from './findings.js'
 import { isWritten } from './fix.js'
@@ -51,7 +59,10 @@ export interface Diagnosis {
     /** By their short names; those of other users tell no more. */
     readonly others: readonly { pid: number; uid: number; name: string; open: number }[]
   }
-  readonly daemon: Pick<Status, 'pid' | 'version' | 'uptimeMs' | 'state' | 'front' | 'native' | 'descriptors' | 'connections'> | null // prettier-ignore
+  readonly daemon: Pick<
+    Status,
+    'pid' | 'version' | 'uptimeMs' | 'state' | 'front' | 'native' | 'descriptors' | 'connections'
+  > | null
   readonly watches: WatchUse | null
   /** The end of the flight recorder: what happened last, and how things were at the last second that was written. */
   readonly flight: { readonly events: readonly FlightEntry[]; readonly last: FlightEntry | null }
@@ -262,7 +273,8 @@ function verdictOf({ daemon }: Seen, findings: readonly Finding[]): string {
   }
   const hints = findings.length === 0 ? '' : `, with ${plural(findings.length, 'hint')}`
   const status = daemon?.status
-  if (status) return `all is well${hints}: the daemon holds ${grouped(status.descriptors.open)} of ${grouped(status.limit.soft)} descriptors` // prettier-ignore
+  if (status)
+    return `all is well${hints}: the daemon holds ${grouped(status.descriptors.open)} of ${grouped(status.limit.soft)} descriptors`
   if (daemon) return `all is well${hints}: the daemon is ${daemon.answering}`
   return `all is well${hints}: no daemon runs here`
 }

@@ -85,10 +85,14 @@ function silentDaemons({ spacedrive, directory }: Seen): Finding[] {
       return problem(
         'DAEMON_EXHAUSTED',
         `the daemon, pid ${pid}, holds ${grouped(open!)} of ${grouped(limit!.soft)} descriptors and has none left to answer with`,
-        { command: `${moreRoom(pid, limit!)}   # mends it at once\n${end}`, ...kill('SIGTERM'), root: false }, // prettier-ignore
+        { command: `${moreRoom(pid, limit!)}   # mends it at once\n${end}`, ...kill('SIGTERM'), root: false },
       )
     if (answering !== 'stuck') return []
-    return problem('DAEMON_STUCK', `the daemon, pid ${pid}, is alive but did not answer on its socket for ${duration(LIMITS.doctorPatienceMs)}`, { command: end, ...kill('SIGTERM'), root: false }) // prettier-ignore
+    return problem(
+      'DAEMON_STUCK',
+      `the daemon, pid ${pid}, is alive but did not answer on its socket for ${duration(LIMITS.doctorPatienceMs)}`,
+      { command: end, ...kill('SIGTERM'), root: false },
+    )
   })
 }
 
@@ -106,19 +110,37 @@ function limitFindings(seen: Seen): Finding[] {
   if (daemon && daemon.argv.some((word) => word.startsWith('--nofile'))) {
     found.push(...cappedFinding(limit, reach))
   } else if (daemon && limit.soft < reach) {
-    found.push(warning('LIMIT_NOT_RAISED', `the daemon's soft limit is ${grouped(limit.soft)} though ${grouped(reach)} are allowed`, { command: `prlimit --pid ${daemon.pid} --nofile=${reach}:`, root: false })) // prettier-ignore
+    found.push(
+      warning(
+        'LIMIT_NOT_RAISED',
+        `the daemon's soft limit is ${grouped(limit.soft)} though ${grouped(reach)} are allowed`,
+        { command: `prlimit --pid ${daemon.pid} --nofile=${reach}:`, root: false },
+      ),
+    )
   }
   // Linux programs raise it themselves; on macOS every other one that this shell starts lives with its 256.
   const raised = machine.system === 'Linux' && nativeProblem === null
   if (!raised && shell.soft < LIMITS.softWarn && shell.hard >= LIMITS.softRecommended) {
-    found.push(warning('SOFT_LOW', `this shell gives its programs ${grouped(shell.soft)} descriptors, though ${grouped(LIMITS.softRecommended)} are allowed`, profileLine(machine.person))) // prettier-ignore
+    found.push(
+      warning(
+        'SOFT_LOW',
+        `this shell gives its programs ${grouped(shell.soft)} descriptors, though ${grouped(LIMITS.softRecommended)} are allowed`,
+        profileLine(machine.person),
+      ),
+    )
   }
   return found
 }
 
 function cappedFinding(limit: Limit, reach: number): Finding[] {
   if (limit.soft >= reach) return []
-  return [hint('LIMIT_CAPPED', `the daemon was started with --nofile, and keeps to ${grouped(limit.soft)} of ${grouped(reach)} descriptors`, { command: 'spacedrive stop\nspacedrive start   # without --nofile', root: false })] // prettier-ignore
+  return [
+    hint(
+      'LIMIT_CAPPED',
+      `the daemon was started with --nofile, and keeps to ${grouped(limit.soft)} of ${grouped(reach)} descriptors`,
+      { command: 'spacedrive stop\nspacedrive start   # without --nofile', root: false },
+    ),
+  ]
 }
 
 function hardFindings(seen: Seen, reach: number): Finding[] {
@@ -128,7 +150,14 @@ function hardFindings(seen: Seen, reach: number): Finding[] {
   const words = `${whose} may open ${grouped(reach)} files at most (hard limit)`
   if (reach < LIMITS.hardFloor)
     return [problem('LIMIT_TOO_LOW', `${words}, and spacedrive needs ${LIMITS.hardFloor}`, mend)]
-  if (reach < LIMITS.softWarn) return [warning('LIMIT_LOW', `${words}; ${grouped(LIMITS.softWarn)} serve well, ${grouped(LIMITS.softRecommended)} are recommended`, mend)] // prettier-ignore
+  if (reach < LIMITS.softWarn)
+    return [
+      warning(
+        'LIMIT_LOW',
+        `${words}; ${grouped(LIMITS.softWarn)} serve well, ${grouped(LIMITS.softRecommended)} are recommended`,
+        mend,
+      ),
+    ]
   return [hint('LIMIT_BELOW_RECOMMENDED', `${words}; ${grouped(LIMITS.softRecommended)} are recommended`, mend)]
 }
 
@@ -143,15 +172,34 @@ function machineFindings(seen: Seen): Finding[] {
   const { files, filesOpen, perProcess } = limits
   const found: Finding[] = []
   if (files !== null && filesOpen !== null && filesOpen >= files * NEAR) {
-    found.push(warning('MACHINE_FULL', `the whole machine has ${grouped(filesOpen)} of ${grouped(files)} files open`, machine.system === 'Linux' ? pending(sysctl('machine', { 'fs.file-max': 2 * files }), seen) : { command: `sudo sysctl -w kern.maxfiles=${2 * files}`, root: true })) // prettier-ignore
+    found.push(
+      warning(
+        'MACHINE_FULL',
+        `the whole machine has ${grouped(filesOpen)} of ${grouped(files)} files open`,
+        machine.system === 'Linux'
+          ? pending(sysctl('machine', { 'fs.file-max': 2 * files }), seen)
+          : { command: `sudo sysctl -w kern.maxfiles=${2 * files}`, root: true },
+      ),
+    )
   }
   if (machine.system === 'Linux' && perProcess !== null && perProcess < LIMITS.softRecommended) {
-    found.push(warning('NR_OPEN_LOW', `no process of this machine may open more than ${grouped(perProcess)} files (fs.nr_open)`, pending(sysctl('process', { 'fs.nr_open': LIMITS.softMax }), seen))) // prettier-ignore
+    found.push(
+      warning(
+        'NR_OPEN_LOW',
+        `no process of this machine may open more than ${grouped(perProcess)} files (fs.nr_open)`,
+        pending(sysctl('process', { 'fs.nr_open': LIMITS.softMax }), seen),
+      ),
+    )
   }
   if (files !== null) {
     for (const { pid, name, open } of others) {
       if (open === null || open < files * 0.5) continue
-      found.push(warning('HOG', `${name}, pid ${pid}, has ${grouped(open)} of the machine's ${grouped(files)} files open`, { command: `kill ${pid}`, root: false })) // prettier-ignore
+      found.push(
+        warning('HOG', `${name}, pid ${pid}, has ${grouped(open)} of the machine's ${grouped(files)} files open`, {
+          command: `lsof -p ${pid}   # what they are`,
+          root: false,
+        }),
+      )
     }
   }
   return found
@@ -170,7 +218,13 @@ function pressureFindings({ daemon }: Seen): Finding[] {
   for (const name of CLASSES) {
     const { used, ceiling, refused } = descriptors.classes[name]
     if (name === 'watches' || name === 'control' || used < ceiling || refused === 0) continue
-    found.push(warning('CLASS_FULL', `every descriptor of the class ${name} is taken (${grouped(used)} of ${grouped(ceiling)}), ${plural(refused, 'request')} refused so far`, look)) // prettier-ignore
+    found.push(
+      warning(
+        'CLASS_FULL',
+        `every descriptor of the class ${name} is taken (${grouped(used)} of ${grouped(ceiling)}), ${plural(refused, 'request')} refused so far`,
+        look,
+      ),
+    )
   }
   return [...found, ...leakFindings(descriptors)]
 }
@@ -179,14 +233,29 @@ function leakFindings({ unaccounted, leak, exhaustionSeconds: seconds }: Status[
   const look = { command: 'spacedrive fds', root: false }
   const found: Finding[] = []
   if (seconds !== null && seconds < LIMITS.doctorExhaustionSeconds) {
-    const words = seconds < 1 ? 'the budget is full, and use grows' : `as use grows now, the budget is full in ${duration(seconds * 1_000)}` // prettier-ignore
+    const words =
+      seconds < 1
+        ? 'the budget is full, and use grows'
+        : `as use grows now, the budget is full in ${duration(seconds * 1_000)}`
     found.push(hint('EXHAUSTION_NEAR', words, look))
   }
   if (leak) {
     const { growth, withinMs, likeliest } = leak
-    found.push(warning('LEAK', `${plural(growth, 'descriptor')} without a holder came within ${duration(withinMs)} and stayed; most likely ${likeliest.holder}: ${likeliest.why}`, look)) // prettier-ignore
+    found.push(
+      warning(
+        'LEAK',
+        `${plural(growth, 'descriptor')} without a holder came within ${duration(withinMs)} and stayed; most likely ${likeliest.holder}: ${likeliest.why}`,
+        look,
+      ),
+    )
   } else if (unaccounted > 0) {
-    found.push(hint('UNACCOUNTED', `${plural(unaccounted, 'descriptor')} of the daemon ${unaccounted === 1 ? 'has' : 'have'} no known holder`, look)) // prettier-ignore
+    found.push(
+      hint(
+        'UNACCOUNTED',
+        `${plural(unaccounted, 'descriptor')} of the daemon ${unaccounted === 1 ? 'has' : 'have'} no known holder`,
+        look,
+      ),
+    )
   }
   return found
 }
@@ -196,7 +265,12 @@ function lastRunFindings({ daemon, last }: Seen): Finding[] {
   if (daemon || !last || last.kind === 'stop') return []
   const { pid, at, open, soft, level } = last
   const numbers = soft === 0 ? '' : `: ${grouped(open)} of ${grouped(soft)} descriptors were open, pressure ${level}`
-  return [hint('LAST_RUN_CUT', `the last daemon, pid ${pid}, ended without stopping after ${at}${numbers}`, { command: 'spacedrive logs   # what it last said\nspacedrive start', root: false })] // prettier-ignore
+  return [
+    hint('LAST_RUN_CUT', `the last daemon, pid ${pid}, ended without stopping after ${at}${numbers}`, {
+      command: 'spacedrive logs   # what it last said\nspacedrive start',
+      root: false,
+    }),
+  ]
 }
 
 function watchFindings(seen: Seen): Finding[] {
@@ -204,19 +278,44 @@ function watchFindings(seen: Seen): Finding[] {
   if (!watches) return []
   const { instances, instancesMax, watches: used, watchesMax } = watches
   const found: Finding[] = []
-  const settings = { 'fs.inotify.max_user_watches': Math.max(524_288, 2 * watchesMax), 'fs.inotify.max_user_instances': Math.max(1_024, 2 * instancesMax) } // prettier-ignore
+  const settings = {
+    'fs.inotify.max_user_watches': Math.max(524_288, 2 * watchesMax),
+    'fs.inotify.max_user_instances': Math.max(1_024, 2 * instancesMax),
+  }
   const mend = pending(sysctl('watches', settings), seen)
-  if (instances >= instancesMax * WATCHES_NEAR) found.push(warning('INOTIFY_INSTANCES', `${grouped(instances)} of ${grouped(instancesMax)} inotify instances of this user are taken; past that a watcher is told "too many open files"`, mend)) // prettier-ignore
-  if (used >= watchesMax * WATCHES_NEAR) found.push(warning('INOTIFY_WATCHES', `${grouped(used)} of ${grouped(watchesMax)} inotify watches of this user are taken; past that a watcher is told "no space left on device"`, mend)) // prettier-ignore
+  if (instances >= instancesMax * WATCHES_NEAR)
+    found.push(
+      warning(
+        'INOTIFY_INSTANCES',
+        `${grouped(instances)} of ${grouped(instancesMax)} inotify instances of this user are taken; past that a watcher is told "too many open files"`,
+        mend,
+      ),
+    )
+  if (used >= watchesMax * WATCHES_NEAR)
+    found.push(
+      warning(
+        'INOTIFY_WATCHES',
+        `${grouped(used)} of ${grouped(watchesMax)} inotify watches of this user are taken; past that a watcher is told "no space left on device"`,
+        mend,
+      ),
+    )
   return found
 }
 
 function leftoverFindings({ leftovers }: Seen): Finding[] {
   const found: Finding[] = []
   const left = (code: string, path: string, what: string) =>
-    found.push(hint(code, `${what}: the next start removes it by itself`, { command: `rm ${quoted(path)}`, remove: path, root: false })) // prettier-ignore
-  if (leftovers.socket) left('STALE_SOCKET', leftovers.socket, 'a daemon that was killed left its socket, and nobody listens there') // prettier-ignore
-  if (leftovers.state) left('STALE_STATE', leftovers.state, 'a daemon that was killed left its state file, and its lock is free') // prettier-ignore
+    found.push(
+      hint(code, `${what}: the next start removes it by itself`, {
+        command: `rm ${quoted(path)}`,
+        remove: path,
+        root: false,
+      }),
+    )
+  if (leftovers.socket)
+    left('STALE_SOCKET', leftovers.socket, 'a daemon that was killed left its socket, and nobody listens there')
+  if (leftovers.state)
+    left('STALE_STATE', leftovers.state, 'a daemon that was killed left its state file, and its lock is free')
   return found
 }
 
@@ -225,18 +324,58 @@ function directoryFindings({ directory, machine }: Seen): Finding[] {
   if (!exists) return []
   const found: Finding[] = []
   const { person } = machine
-  if (uid !== person.uid) found.push(warning('DIRECTORY_OWNER', `the data directory belongs to another user (${uid})`, { command: `sudo chown -R ${person.user} ${quoted(path)}`, root: true })) // prettier-ignore
-  else if ((mode & 0o077) !== 0) found.push(warning('DIRECTORY_MODE', `others may enter the data directory (mode ${(mode & 0o777).toString(8)})`, { command: `chmod 700 ${quoted(path)}`, secure: path, root: false })) // prettier-ignore
-  if (!writable) found.push(problem('DIRECTORY_READ_ONLY', 'the data directory cannot be written', { command: `ls -ld ${quoted(path)}\nfindmnt --target ${quoted(path)}`, root: false })) // prettier-ignore
-  if (freeBytes !== null && freeBytes < LIMITS.doctorFreeBytesMin) found.push(warning('DISK_SPACE', `the disk of the data directory has ${bytes(freeBytes)} left`, { command: `df -h ${quoted(path)}`, root: false })) // prettier-ignore
-  if (freeInodes !== null && freeInodes < LIMITS.doctorFreeInodesMin) found.push(warning('DISK_INODES', `the disk of the data directory has room for ${plural(freeInodes, 'more file')}`, { command: `df -i ${quoted(path)}`, root: false })) // prettier-ignore
+  if (uid !== person.uid)
+    found.push(
+      warning('DIRECTORY_OWNER', `the data directory belongs to another user (${uid})`, {
+        command: `sudo chown -R ${person.user} ${quoted(path)}`,
+        root: true,
+      }),
+    )
+  else if ((mode & 0o077) !== 0)
+    found.push(
+      warning('DIRECTORY_MODE', `others may enter the data directory (mode ${(mode & 0o777).toString(8)})`, {
+        command: `chmod 700 ${quoted(path)}`,
+        secure: path,
+        root: false,
+      }),
+    )
+  if (!writable)
+    found.push(
+      problem('DIRECTORY_READ_ONLY', 'the data directory cannot be written', {
+        command: `ls -ld ${quoted(path)}\nfindmnt --target ${quoted(path)}`,
+        root: false,
+      }),
+    )
+  if (freeBytes !== null && freeBytes < LIMITS.doctorFreeBytesMin)
+    found.push(
+      warning('DISK_SPACE', `the disk of the data directory has ${bytes(freeBytes)} left`, {
+        command: `df -h ${quoted(path)}`,
+        root: false,
+      }),
+    )
+  if (freeInodes !== null && freeInodes < LIMITS.doctorFreeInodesMin)
+    found.push(
+      warning('DISK_INODES', `the disk of the data directory has room for ${plural(freeInodes, 'more file')}`, {
+        command: `df -i ${quoted(path)}`,
+        root: false,
+      }),
+    )
   return found
 }
 
 function nativeFindings({ daemon, nativeProblem }: Seen): Finding[] {
   const build = { command: 'node scripts/native.mjs   # in the directory of the package', root: false }
-  if (daemon?.status?.native === false) return [warning('NATIVE_OFF', 'the daemon runs without its native addon: holders are named less exactly, and its limit is raised by prlimit only', build)] // prettier-ignore
-  return nativeProblem === null || daemon ? [] : [hint('NATIVE_OFF', `the native addon is ${nativeProblem.split(';')[0]}`, build)] // prettier-ignore
+  if (daemon?.status?.native === false)
+    return [
+      warning(
+        'NATIVE_OFF',
+        'the daemon runs without its native addon: holders are named less exactly, and its limit is raised by prlimit only',
+        build,
+      ),
+    ]
+  return nativeProblem === null || daemon
+    ? []
+    : [hint('NATIVE_OFF', `the native addon is ${nativeProblem.split(';')[0]}`, build)]
 }
 
 function problem(code: string, message: string, mend: Mend): Finding {

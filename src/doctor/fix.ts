@@ -19,7 +19,7 @@ import { holdLock } from '../library/lock.js'
 import { namesIn, textOf } from './files.js'
 import type { Person } from './machine.js'
 import { LAUNCHD_FILE } from './macos.js'
-import { BLOCK_BEGIN, BLOCK_END, DROP_IN, LIMITS_D_FILE, SYSCTL_FILES, type Mend, type MendFile } from './mends.js' // prettier-ignore
+import { BLOCK_BEGIN, BLOCK_END, DROP_IN, LIMITS_D_FILE, SYSCTL_FILES, type Mend, type MendFile } from './mends.js'
 import { PROFILES } from './origin.js'
 
 /** `needs root`: not done. `in the way`: a file of that name is somebody else's, and was left alone. */
@@ -153,7 +153,9 @@ export function undoables(root: string, person: Person): Undoable[] {
     ...whole
       .filter((path) => SIGNATURE.test(textOf(root + path) ?? ''))
       .map((path) => ({ path, kind: 'whole' as const })),
-    ...blocks.filter((path) => textOf(root + path)?.includes(BLOCK_BEGIN)).map((path) => ({ path, kind: 'block' as const })), // prettier-ignore
+    ...blocks
+      .filter((path) => textOf(root + path)?.includes(BLOCK_BEGIN))
+      .map((path) => ({ path, kind: 'block' as const })),
   ]
 }
 

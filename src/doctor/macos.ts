@@ -43,7 +43,16 @@ export class MacOS implements Machine {
       // Words are not told apart where they hold blanks; the names that matter here hold none.
       const argv = command.split(' ')
       const name = argv[0]!.slice(argv[0]!.lastIndexOf('/') + 1)
-      return { pid: Number(pid), parent: Number(parent), uid: Number(uid), name, argv, open: this.#count(Number(pid)), state: stateOf(state), ageMs: msOf(age) } // prettier-ignore
+      return {
+        pid: Number(pid),
+        parent: Number(parent),
+        uid: Number(uid),
+        name,
+        argv,
+        open: this.#count(Number(pid)),
+        state: stateOf(state),
+        ageMs: msOf(age),
+      }
     })
   }
 
@@ -126,7 +135,8 @@ function countsOf(text: string): Map<number, Map<string, number>> {
   for (const line of text.split('\n')) {
     if (line.startsWith('p')) found.set(Number(line.slice(1)), (kinds = new Map()))
     else if (line.startsWith('f')) numbered = /^f\d/.test(line)
-    else if (line.startsWith('t') && numbered) kinds.set(kindOf(line.slice(1)), (kinds.get(kindOf(line.slice(1))) ?? 0) + 1) // prettier-ignore
+    else if (line.startsWith('t') && numbered)
+      kinds.set(kindOf(line.slice(1)), (kinds.get(kindOf(line.slice(1))) ?? 0) + 1)
   }
   return found
 }

@@ -44,8 +44,13 @@ const WANTED = LIMITS.softRecommended
 export function raiseHard(machine: Machine, unit: Unit | null): Mend {
   if (machine.system === 'macOS') return launchd()
   if (unit) return dropIn(unit, machine.person)
-  if (machine.container() !== null) return { command: `docker run --ulimit nofile=${WANTED}:${WANTED} …`, root: false, after: 'Start the container anew with it.' } // prettier-ignore
-  return loginLimit(machine.person)
+  if (machine.container() !== null)
+    return {
+      command: `docker run --ulimit nofile=${WANTED}:${WANTED} …`,
+      root: false,
+      after: 'Start the container anew with it.',
+    }
+  return loginLimit(machine.person, machine.loginLimits() !== false)
 }
 
 export function dropIn(unit: Unit, { home }: Person): Mend {
@@ -59,13 +64,18 @@ export function dropIn(unit: Unit, { home }: Person): Mend {
   )
 }
 
-/** By name: what is said of a group or of everybody does not hold for root. */
-export function loginLimit({ user }: Person): Mend {
+/**
+ * By name: what is said of a group or of everybody does not hold for root.
+ *
+ * @param read whether a login reads such files at all
+ */
+export function loginLimit({ user }: Person, read = true): Mend {
   const text = signed('#', `${user} soft nofile ${WANTED}\n${user} hard nofile ${WANTED}\n`)
+  const pam = read ? '' : 'Have it read: `session required pam_limits.so` in a file of /etc/pam.d, as sshd.\n'
   return byFile(
     { path: LIMITS_D_FILE, kind: 'whole', text },
     true,
-    `Log in anew and start again; or, for this shell only:\nsudo prlimit --pid $$ --nofile=${WANTED}:${WANTED}`,
+    `${pam}Log in anew and start again; or, for this shell only:\nsudo prlimit --pid $$ --nofile=${WANTED}:${WANTED}`,
   )
 }
 
@@ -87,7 +97,11 @@ export function profileLine(person: Person): Mend {
 
 export function sysctl(which: keyof typeof SYSCTL_FILES, settings: Readonly<Record<string, number>>): Mend {
   const lines = Object.entries(settings).map(([name, value]) => `${name} = ${value}\n`)
-  return byFile({ path: SYSCTL_FILES[which], kind: 'whole', text: signed('#', lines.join('')) }, true, 'sudo sysctl --system') // prettier-ignore
+  return byFile(
+    { path: SYSCTL_FILES[which], kind: 'whole', text: signed('#', lines.join('')) },
+    true,
+    'sudo sysctl --system',
+  )
 }
 
 function byFile(file: MendFile, root: boolean, after: string): Mend {

@@ -20,7 +20,13 @@ export const PROFILES = ['.bashrc', '.bash_profile', '.bash_login', '.profile', 
 
 /** The line of limits.conf or limits.d that decides for a person, as pam_limits reads them: user before group before everybody. */
 export function ofLimitsFiles(root: string, person: Person, half: Half): Written | null {
-  const files = [LIMITS_FILE, ...namesIn(root + LIMITS_FOLDER).filter((name) => name.endsWith('.conf')).sort().map((name) => join(LIMITS_FOLDER, name))] // prettier-ignore
+  const files = [
+    LIMITS_FILE,
+    ...namesIn(root + LIMITS_FOLDER)
+      .filter((name) => name.endsWith('.conf'))
+      .sort()
+      .map((name) => join(LIMITS_FOLDER, name)),
+  ]
   let found: (Written & { rank: number }) | null = null
   for (const file of files) {
     lines(root, file).forEach((text, index) => {

@@ -189,7 +189,10 @@ test.serial(
     const profile = `${here.root}/home/ada/.bashrc`
     for (const outcome of ['done', 'nothing to do']) {
       t.is(applyMend(mends.profileLine(ADA), {} as Loose, here.root), outcome as Loose)
-      t.is(readFileSync(profile, 'utf8'), `alias ll="ls -l"\n# >>> spacedrive doctor >>>\nulimit -n 65536\n# <<< spacedrive doctor <<<\n`) // prettier-ignore
+      t.is(
+        readFileSync(profile, 'utf8'),
+        `alias ll="ls -l"\n# >>> spacedrive doctor >>>\nulimit -n 65536\n# <<< spacedrive doctor <<<\n`,
+      )
     }
     t.true(lstatSync(profile).isSymbolicLink(), 'a link to it stays one')
     t.is(statSync(profile).mode & 0o777, 0o600)

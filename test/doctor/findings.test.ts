@@ -6,7 +6,7 @@ import { findingsOf, type Finding, type Seen } from '../../src/doctor/findings.j
 import { Linux } from '../../src/doctor/linux.js'
 import { MacOS } from '../../src/doctor/macos.js'
 import type { Status } from '../../src/protocol/messages.js'
-import { ADA } from './ground.js'
+import { ADA, ground } from './ground.js'
 
 const linux = new Linux(ADA, { root: '/nowhere', proc: '/nowhere/proc' })
 const enough = { soft: 1024, hard: 524_288 }
@@ -63,6 +63,10 @@ test('a machine that is well, with and without a daemon, has no findings', (t) =
 test('the hard limit decides, and its mend is a file for whatever starts spacedrive', (t) => {
   const low = { soft: 1024, hard: 4096 }
   t.is(seen({ shell: low })['LIMIT_LOW']?.mend.file?.path, '/etc/security/limits.d/spacedrive.conf')
+  t.notRegex(seen({ shell: low })['LIMIT_LOW']!.mend.after!, /pam_limits/)
+  using unread = ground({ '/etc/pam.d/sshd': 'session required pam_env.so\n' })
+  const deaf = new Linux(ADA, { root: unread.root, proc: '/nowhere/proc' })
+  t.regex(seen({ shell: low, machine: deaf })['LIMIT_LOW']!.mend.after!, /pam_limits\.so/)
   const unit = { name: 'files.service', ofUser: false }
   const { mend } = seen({ shell: low, unit })['LIMIT_LOW']!
   t.is(mend.file?.path, '/etc/systemd/system/files.service.d/limit.conf')
@@ -134,7 +138,7 @@ test('a machine that is full, a hog, watches, a disk and a directory are told, a
   const found = seen({ limits, others })
   t.regex(found['MACHINE_FULL']!.mend.file!.text, /^fs\.file-max = 2000$/m)
   t.regex(found['NR_OPEN_LOW']!.mend.file!.text, /^fs\.nr_open = 1048576$/m)
-  t.is(found['HOG']?.mend.command, 'kill 9')
+  t.regex(found['HOG']!.mend.command!, /^lsof -p 9 /)
   const watches = { ...WELL.watches!, instances: 120, watches: 7_900 }
   const both = seen({ watches })
   t.regex(both['INOTIFY_INSTANCES']!.message, /too many open files/)

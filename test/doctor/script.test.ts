@@ -49,7 +49,10 @@ for (const shell of SHELLS) {
       if (isThere('curl')) t.regex(lines[at + 1] ?? '', /^ +it answers$/)
       t.regex(out, /^! the hard limit is 4000; 10000 serve well, 65536 are recommended:$/m)
       t.true(lines.filter((line) => /^ +\d+ {2}pid \d+/.test(line)).length <= LIMITS.doctorHungryMax)
-      t.deepEqual(lines.filter((line) => line.length > 80), []) // prettier-ignore
+      t.deepEqual(
+        lines.filter((line) => line.length > 80),
+        [],
+      )
       t.regex(out, /^verdict\n {2}not well: /m)
     })
   })
@@ -65,7 +68,11 @@ for (const shell of SHELLS) {
       daemon.kill('SIGSTOP')
       const { code, lines } = run([shell])
       t.is(code, 1)
-      t.true(after(lines, daemon).startsWith(`! the daemon, pid ${daemon.pid}, was stopped by a signal and answers nobody:\n    kill -CONT ${daemon.pid}\n`)) // prettier-ignore
+      t.true(
+        after(lines, daemon).startsWith(
+          `! the daemon, pid ${daemon.pid}, was stopped by a signal and answers nobody:\n    kill -CONT ${daemon.pid}\n`,
+        ),
+      )
       daemon.kill('SIGCONT')
     })
   })

@@ -91,7 +91,7 @@ async function startParent(scene: Scene, limit: string): Promise<Parent> {
   const lines = createInterface({ input: child.stdout! })
   const next = async () => String((await once(lines, 'line', { signal: AbortSignal.timeout(30_000) }))[0])
   const ready = JSON.parse(await next())
-  const daemon = new TestDaemon(scene.dataDir, { said: { out: '', err: '' }, exited }, ready)
+  const daemon = scene.adopt(new TestDaemon(scene.dataDir, { said: { out: '', err: '' }, exited }, ready))
   return {
     daemon,
     tell: (line) => {

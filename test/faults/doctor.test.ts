@@ -134,7 +134,10 @@ test.serial(
       }
       t.is(cli(['status', '--data-dir', scene.dataDir]).code, 3)
       const second = await scene.daemon()
-      t.deepEqual(codes(doctor(scene.dataDir, here)).filter((code) => code.startsWith('STALE')), []) // prettier-ignore
+      t.deepEqual(
+        codes(doctor(scene.dataDir, here)).filter((code) => code.startsWith('STALE')),
+        [],
+      )
       await sameAsDisk(second, library, small)
       second.kill('SIGKILL')
       await second.exited
@@ -167,12 +170,17 @@ test.serial('a program that took the place of the socket, or its number, is not 
     writeFileSync(`${scene.dataDir}/daemon.json`, JSON.stringify({ pid: process.pid, http: null, socket, argv: [] }))
     try {
       // In a process of its own, so that this one can answer.
-      const found = spawn(LAUNCHER, ['doctor', '--json', '--data-dir', scene.dataDir], { env: { ...process.env, SPACEDRIVE_DOCTOR_ROOT: here.root } }) // prettier-ignore
+      const found = spawn(LAUNCHER, ['doctor', '--json', '--data-dir', scene.dataDir], {
+        env: { ...process.env, SPACEDRIVE_DOCTOR_ROOT: here.root },
+      })
       let out = ''
       found.stdout.on('data', (bytes) => (out += bytes))
       await once(found, 'close')
       const mends = (JSON.parse(out) as Diagnosis).findings.map(({ mend }) => mend)
-      t.deepEqual(mends.filter(({ remove, kill }) => remove === socket || kill?.pid === process.pid), []) // prettier-ignore
+      t.deepEqual(
+        mends.filter(({ remove, kill }) => remove === socket || kill?.pid === process.pid),
+        [],
+      )
     } finally {
       foreign.close()
     }
@@ -239,7 +247,7 @@ for (const [number, code, settings, words] of [
   [27, 'INOTIFY_INSTANCES', 'echo 1 >/proc/sys/user/max_inotify_instances', /too many open files/],
 ] as const) {
   test.serial(
-    `scenario ${number}, its diagnosis: ${code} is told as what it is, with the setting that mends it`,
+    `scenario ${number}: the doctor tells ${code} as what it is, with the setting that mends it`,
     async (t) => {
       if (!mayUnshare) {
         t.log('not run: no user namespace can be made here')

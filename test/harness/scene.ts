@@ -39,6 +39,12 @@ export class Scene {
     return shim
   }
 
+  /** One that was started in another way; it ends with the scene too. */
+  adopt(daemon: TestDaemon): TestDaemon {
+    this.#daemons.push(daemon)
+    return daemon
+  }
+
   /** A tree of empty files, `perDirectory` in each directory. Returns its root. */
   tree(name: string, files: number, perDirectory = 100): string {
     const root = this.path(name)
