@@ -72,11 +72,8 @@ function leakFacts(leak: Status['descriptors']['leak']): [string, string][] {
   if (!leak) return []
   const { growth, withinMs, at, likeliest } = leak
   return [
-    [
-      'leak',
-      `${plural(growth, 'descriptor')} within ${duration(withinMs)}, ${minute(at)}: likeliest ${likeliest.holder}`,
-    ],
-    ['', likeliest.why],
+    ['leak', `${plural(growth, 'descriptor')} within ${duration(withinMs)}, ${minute(at)}`],
+    ['', `likeliest of ${likeliest.holder}: ${likeliest.why}`],
   ]
 }
 

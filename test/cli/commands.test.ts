@@ -115,7 +115,7 @@ test('status tells of a leak, and whose it likely is', (t) => {
   const leak = { unaccounted: 9, growth: 9, withinMs: 4_000, likeliest, targets: ['/x'], at: '2026-01-02T03:04:05Z' }
   const status = aStatus()
   const lines = statusLines({ ...status, descriptors: { ...status.descriptors, leak } }, 80)
-  t.regex(lines.join('\n'), /^leak +9 descriptors within 4\.0 s, .*: likeliest package sharp\n +9 of 9 lie in it$/m)
+  t.regex(lines.join('\n'), /^leak +9 descriptors within 4\.0 s, .*\n +likeliest of package sharp: 9 of 9 lie in it$/m)
   t.false(statusLines(status, 80).some((line) => line.startsWith('leak')))
 })
 
