@@ -36,6 +36,8 @@ const COLUMNS_AT = HEAD_WORDS + CLASSES.length * CLASS_WORDS
 const EPOCH = 0
 const WAITERS = 1
 const WANTED = 2
+/** 1 when whoever wants has asked before, and waits. */
+const URGENT = 3
 /** From here on written by the main thread only, and read by all. */
 const POT_TOTAL = 2 * LINE
 const BUDGET = POT_TOTAL + 1
@@ -64,6 +66,8 @@ const STARVING = 7
 /** In a column: what it holds of each class, then the tickets of those not to be overtaken, then odd while it changes sums. */
 const TICKET = CLASSES.length
 const CHANGING = 2 * CLASSES.length
+/** Since when the least recently used of what it could give is idle. */
+const IDLE_SINCE = CHANGING + 1
 
 /** For the bench of what the ledger costs (bench/ledger.mjs): nothing is counted, nothing refused. */
 const OFF = process.env['SPACEDRIVE_BENCH_LEDGER'] === 'off'
@@ -332,6 +336,7 @@ export class Ledger {
         Atomics.sub(this.#words, classAt(index) + STARVING, 1)
     })
     Atomics.store(this.#words, column + CHANGING, 0)
+    Atomics.store(this.#words, column + IDLE_SINCE, 0)
     this.#wake()
     return returned
   }
@@ -376,20 +381,40 @@ export class Ledger {
     return held
   }
 
-  /** Asks every thread to give back idle libraries; they hear of it through `onWanted`. */
-  want(): void {
+  /** Tells the other threads for how long the idlest of what this one could give back is idle; null when it has nothing. */
+  tellIdle(ms: number | null): void {
+    Atomics.store(this.#words, this.#column + IDLE_SINCE, ms === null ? 0 : (monotonicMs() - ms) | 1)
+  }
+
+  /** Whether another thread has something that is idle for longer, by what it last told. */
+  idlerElsewhere(ms: number): boolean {
+    const since = monotonicMs() - ms
+    for (let at = COLUMNS_AT + IDLE_SINCE; at < this.#words.length; at += COLUMN_WORDS) {
+      const other = Atomics.load(this.#words, at)
+      if (other !== 0 && at !== this.#column + IDLE_SINCE && ((other - since) | 0) < 0) return true
+    }
+    return false
+  }
+
+  /**
+   * Asks the other threads to give back idle libraries; they hear of it through `onWanted`.
+   *
+   * @param urgent not only the one that has the idlest: it may be busy
+   */
+  want(urgent = false): void {
+    Atomics.store(this.#words, URGENT, urgent ? 1 : 0)
     Atomics.add(this.#words, WANTED, 1)
     Atomics.notify(this.#words, WANTED)
   }
 
   /** Calls back in this thread each time any thread cannot get what it needs; ends with the signal. */
-  async onWanted(callback: () => void, signal: AbortSignal): Promise<void> {
+  async onWanted(callback: (urgent: boolean) => void, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const seen = Atomics.load(this.#words, WANTED)
       // A bounded wait: an unbounded one would hold the thread's event loop for ever.
       const { async: isAsync, value } = Atomics.waitAsync(this.#words, WANTED, seen, 1000)
       const outcome = isAsync ? await value : value
-      if (!signal.aborted && outcome !== 'timed-out') callback()
+      if (!signal.aborted && outcome !== 'timed-out') callback(Atomics.load(this.#words, URGENT) === 1)
     }
   }
 
@@ -637,6 +662,12 @@ class OpenLease implements Lease {
 function framesOf({ stack = '' }: Error): string[] {
   const frames = stack.split('\n').map((line) => line.trim().replace(/^at (async )?/, ''))
   return frames.filter((frame) => !frame.includes('/src/descriptors/ledger.')).slice(1, TRACED_FRAMES + 1)
+}
+
+/** The same in all threads, unlike `performance.now()`, and not what somebody sets; 32 bits of it. */
+function monotonicMs(): number {
+  const [seconds, nanoseconds] = process.hrtime()
+  return (seconds * 1000 + Math.floor(nanoseconds / 1e6)) | 0
 }
 
 function classAt(index: number): number {

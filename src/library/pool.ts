@@ -177,8 +177,15 @@ export class Pool {
     }
   }
 
+  /** Another thread cannot get what it needs: a library gives way if it is the idlest of all, or if that was not enough. */
+  makeRoomElsewhere(urgent: boolean): void {
+    const idleMs = this.#tellIdle()
+    if (idleMs !== null && (urgent || !this.#ledger.idlerElsewhere(idleMs))) this.makeRoom()
+  }
+
   /** Idle readers, then idle libraries give back what is asked of all threads; above the budget all that are not in use. */
   giveWay(): void {
+    this.#tellIdle()
     if (this.#ledger.askedBack === 0) return
     for (const library of this.#open.values()) this.#ledger.gaveBack(library.shrink(0))
     const idleMs = this.#ledger.pressure > 1 ? 0 : LIMITS.libraryRestMs
@@ -213,7 +220,7 @@ export class Pool {
     this.#waitingFor += count
     this.#ledger.want()
     // What became idle since, here or elsewhere, may have been given to somebody else: asking once is not enough.
-    this.#again ??= setInterval(() => this.#makeRoomForWaiting() || this.#ledger.want(), LIMITS.libraryRoomAgainMs)
+    this.#again ??= setInterval(() => this.#makeRoomForWaiting() || this.#ledger.want(true), LIMITS.libraryRoomAgainMs)
     try {
       return await this.#ledger.acquire('libraries', count, holder, LIMITS.libraryLeaseWaitMs)
     } finally {
@@ -234,8 +241,21 @@ export class Pool {
   #leaseNow(count: number, holder: LeaseHolder): Lease | null {
     for (let freed = 0; ; freed += PRICES.library) {
       const lease = this.#ledger.tryAcquire('libraries', count, holder, true)
-      if (lease || freed >= count || !this.makeRoom()) return lease
+      if (lease || freed >= count || this.#othersFirst() || !this.makeRoom()) return lease
     }
+  }
+
+  /** What another thread has not used for much longer goes before what was used here: no thread keeps what others lack. */
+  #othersFirst(): boolean {
+    const idleMs = this.#tellIdle()
+    return idleMs === null || this.#ledger.idlerElsewhere(idleMs + LIMITS.libraryRestMs)
+  }
+
+  #tellIdle(): number | null {
+    const idlest = this.#idlest(0)
+    const idleMs = idlest ? performance.now() - idlest.usedAt : null
+    this.#ledger.tellIdle(idleMs)
+    return idleMs
   }
 
   async #openLibrary(id: string, check: boolean): Promise<Library> {
@@ -277,7 +297,7 @@ export class Pool {
   /** What was handed out is idle by now, unless it is held: the next in line may have its descriptors. */
   #endTurn(): void {
     this.#handedOut.clear()
-    if (this.#waitingFor > 0) this.#makeRoomForWaiting()
+    if (this.#waitingFor > 0 && !this.#othersFirst()) this.#makeRoomForWaiting()
   }
 
   /** First among those that may go, then among those that were asked for again soon after they had gone. */

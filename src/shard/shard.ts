@@ -71,7 +71,7 @@ export class Shard {
       breathe: () => nextTurn(),
       mayBegin: (waitedMs) => jobMayBegin(this.#ledger.level, waitedMs),
     })
-    void this.#ledger.onWanted(() => this.#pool.makeRoom(), this.#ended.signal)
+    void this.#ledger.onWanted((urgent) => this.#pool.makeRoomElsewhere(urgent), this.#ended.signal)
     this.#timers = [
       setInterval(() => this.#pool.closeIdle(), IDLE_CHECK_MS),
       setInterval(() => this.#lookAtPressure(), LIMITS.pressureCheckMs),

@@ -222,13 +222,37 @@ test.serial('an idle library of one thread gives way to a thread that cannot get
   using second = poolOf(stage, 1, new Ledger(ledger.shared, 1))
   await first.pool.get(first.ids[0]!)
   const abort = new AbortController()
-  const listening = ledger.onWanted(() => first.pool.makeRoom(), abort.signal)
+  const listening = ledger.onWanted((urgent) => first.pool.makeRoomElsewhere(urgent), abort.signal)
   await sleep(20)
   t.is((await second.pool.get(second.ids[0]!)).id, second.ids[0]!)
   t.is(first.pool.counts.open, 0)
   abort.abort()
   ledger.want()
   await listening
+})
+
+test.serial('what one thread has not used for long goes before what another one uses', async (t) => {
+  using stage = new Stage()
+  const ledger = ledgerFor(4)
+  using first = poolOf(stage, 3, ledger)
+  using second = poolOf(stage, 4, new Ledger(ledger.shared, 1))
+  const abort = new AbortController()
+  const listening = [first, second].map((yard) =>
+    yard.ledger.onWanted((urgent) => yard.pool.makeRoomElsewhere(urgent), abort.signal),
+  )
+  for (const id of first.ids) (await first.pool.get(id)).usedAt -= 60_000
+  await sleep(5)
+  first.pool.giveWay()
+  for (const id of second.ids) {
+    t.is((await second.pool.get(id)).id, id)
+    await sleep(5)
+  }
+  t.is(second.pool.counts.open, 4, 'nothing that was just used had to go')
+  t.is(second.pool.counts.evicted, 0)
+  t.deepEqual(first.pool.counts, { open: 0, opened: 3, evicted: 3, reopened: 0 })
+  abort.abort()
+  ledger.want()
+  await Promise.all(listening)
 })
 
 test.serial('a pool that is closing opens nothing any more', async (t) => {
