@@ -1,6 +1,5 @@
 // One examination: looks at machine, processes, daemon and data directory, and says in one line how things are.
-import { constants } from 'node:fs'
-import { accessSync, statfsSync } from 'node:fs'
+import { accessSync, constants, statfsSync } from 'node:fs'
 import { LIMITS } from '../base/limits.js'
 import type { Environment, Paths } from '../base/places.js'
 import { grouped, plural } from '../base/text.js'
@@ -18,10 +17,12 @@ import {
   type AskStatus,
   type DaemonProcess,
 } from './daemons.js'
-import { statOf } from './files.js'
-import { findingsOf, type DataDirectory, type Finding, type Seen } from './findings.js'
+import { statOf, textOf } from './files.js'
+import type { Finding } from './findings.js'
 import { isWritten } from './fix.js'
+import { findingsOf } from './judge.js'
 import type { Machine, MachineLimits, Origin, Process, WatchUse } from './machine.js'
+import type { DataDirectory, Seen } from './seen.js'
 
 export interface LimitSeen extends Limit {
   readonly softOrigin: Origin | null
@@ -95,6 +96,7 @@ export async function examine(asking: Asking): Promise<Diagnosis> {
     limits: machine.limits(),
     shell,
     daemon,
+    capped: daemon !== null && isCapped(machine, daemon, paths),
     unit: machine.unitOf(daemon?.pid ?? process.pid),
     spacedrive,
     others: hungriest(processes, spacedrive),
@@ -150,6 +152,12 @@ function shellLimit(env: Environment): Limit {
   if (soft === undefined || hard === undefined) return now
   // On macOS the shell says unlimited where the kernel refuses more than the addon reads.
   return { soft: number(soft), hard: Math.min(number(hard), Math.max(now.hard, number(soft))) }
+}
+
+/** By a flag, its environment or the settings of the data directory. */
+function isCapped(machine: Machine, { pid, argv }: DaemonProcess, { config }: Paths): boolean {
+  if (argv.some((word) => word.startsWith('--nofile'))) return true
+  return Boolean(machine.environmentOf(pid)?.SPACEDRIVE_NOFILE) || /"nofile"\s*:\s*"?\d/.test(textOf(config) ?? '')
 }
 
 /** A recorder that is not there, or is no recorder, has nothing to tell; only a lack of descriptors is worth failing for. */

@@ -1,5 +1,15 @@
 // `spacedrive doctor` as a person meets it: with and without a daemon, as JSON, within 80 columns, and what --fix does.
-import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, statSync, symlinkSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
 import { spawnSync } from 'node:child_process'
 import test from 'ava'
 import type { Diagnosis } from '../../src/doctor/examine.js'
@@ -77,6 +87,11 @@ test.serial('with a daemon it tells its limit, its budget and that it answers', 
       diagnosis.findings.find(({ code }) => code === 'LIMIT_NOT_RAISED'),
       undefined,
     )
+    daemon.limit(5000)
+    t.truthy(doctor(scene.dataDir, here).finding('LIMIT_NOT_RAISED'))
+    writeFileSync(join(scene.dataDir, 'config.json'), '{ "nofile": 5000 }')
+    t.is(doctor(scene.dataDir, here).finding('LIMIT_CAPPED')?.severity, 'hint')
+    daemon.limit(12000)
     chmodSync(scene.dataDir, 0o755)
     const opened = doctor(scene.dataDir, here)
     t.is(opened.finding('DIRECTORY_MODE')?.mend.command, `chmod 700 ${scene.dataDir}`)

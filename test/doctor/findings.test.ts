@@ -2,7 +2,9 @@
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
 import type { DaemonProcess } from '../../src/doctor/daemons.js'
-import { findingsOf, type Finding, type Seen } from '../../src/doctor/findings.js'
+import type { Finding } from '../../src/doctor/findings.js'
+import { findingsOf } from '../../src/doctor/judge.js'
+import type { Seen } from '../../src/doctor/seen.js'
 import { Linux } from '../../src/doctor/linux.js'
 import { MacOS } from '../../src/doctor/macos.js'
 import type { Status } from '../../src/protocol/messages.js'
@@ -16,6 +18,7 @@ const WELL: Seen = {
   limits: { files: 1_000_000, filesOpen: 5_000, perProcess: 1_048_576 },
   shell: enough,
   daemon: null,
+  capped: false,
   unit: null,
   spacedrive: [],
   others: [],
@@ -83,8 +86,8 @@ test('the hard limit decides, and its mend is a file for whatever starts spacedr
 test('the limit of the daemon that runs counts, not that of the shell that asks', (t) => {
   const one = daemon({}, { status: null, limit: { soft: 300, hard: 300 }, answering: 'starting' })
   t.truthy(seen({ daemon: one, spacedrive: [one] })['LIMIT_LOW'])
-  const capped = daemon({}, { status: null, limit: { soft: 300, hard: 524_288 }, argv: ['start', '--nofile', '300'] })
-  t.deepEqual(Object.keys(seen({ daemon: capped, shell: { soft: 1, hard: 100 } })), ['LIMIT_CAPPED'])
+  const capped = daemon({}, { status: null, limit: { soft: 300, hard: 524_288 } })
+  t.deepEqual(Object.keys(seen({ daemon: capped, capped: true, shell: { soft: 1, hard: 100 } })), ['LIMIT_CAPPED'])
   const low = daemon({}, { status: null, limit: { soft: 300, hard: 524_288 } })
   t.is(seen({ daemon: low })['LIMIT_NOT_RAISED']?.mend.command, 'prlimit --pid 7 --nofile=524288:')
 })
