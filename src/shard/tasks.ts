@@ -170,13 +170,7 @@ export class Tasks {
   #giveBack(slot: Slot): void {
     delete slot.walking.path
     if (this.#ended.signal.aborted) return void this.#end(slot)
-    slot.idle = setTimeout(
-      () => {
-        this.#idle.splice(this.#idle.indexOf(slot), 1)
-        void this.#end(slot)
-      },
-      IDLE_MS * idleShare(this.#ledger.pressure),
-    )
+    slot.idle = setTimeout(() => void this.#end(slot), IDLE_MS * idleShare(this.#ledger.pressure))
     slot.idle.unref()
     this.#idle.push(slot)
   }
@@ -184,6 +178,9 @@ export class Tasks {
   async #end(slot: Slot): Promise<void> {
     clearTimeout(slot.idle)
     if (!this.#slots.delete(slot)) return
+    // One that died while it was idle is not to be handed out.
+    const at = this.#idle.indexOf(slot)
+    if (at >= 0) this.#idle.splice(at, 1)
     await slot.pool
       .destroy()
       .catch((error: unknown) => this.#log(`a task thread did not end well: ${toWire(error).message}`))

@@ -18,7 +18,7 @@ interface Threaded {
 }
 
 test.serial(
-  'shards that die again and again: an answer or a retryable error for every caller, and the index is whole',
+  'scenario 21: shards that die again and again: an answer or a retryable error for every caller, and the index is whole',
   async (t) => {
     await withThreads(async ({ daemon, root, library, end, jobState }) => {
       const outcomes = new Map<string, number>()
@@ -49,7 +49,7 @@ test.serial(
   },
 )
 
-test.serial('a task thread that dies while it reads a tree costs nothing but time', async (t) => {
+test.serial('scenario 21: a task thread that dies while it reads a tree costs nothing but time', async (t) => {
   await withThreads(async ({ daemon, root, library, end, jobState }) => {
     let ended = 0
     while (ended < 2 && !['done', 'failed'].includes(await jobState())) ended += await end('tasks')

@@ -91,9 +91,9 @@ export function disk(root: string): Map<string, { kind: string; size: number }> 
 }
 
 /** The index of a library holds what is on disk: no more, no less, nothing twice. */
-export async function sameAsDisk(daemon: TestDaemon, library: string, root: string): Promise<void> {
+export async function sameAsDisk(daemon: TestDaemon, library: string, ...roots: string[]): Promise<void> {
   const indexed = await daemon.entries(library)
-  const expected = disk(root)
+  const expected = new Map(roots.flatMap((root) => [...disk(root)]))
   assert.deepEqual([...indexed.keys()].sort(), [...expected.keys()].sort())
   for (const [path, { kind, size }] of expected) {
     const item = indexed.get(path)
