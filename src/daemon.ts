@@ -23,9 +23,9 @@ import { Audit } from './descriptors/audit.js'
 import { Ledger } from './descriptors/ledger.js'
 import type { Named } from './descriptors/names.js'
 import { loadNative, nativeProblem } from './descriptors/native.js'
-import { plan, squeeze, type Plan } from './descriptors/planner.js'
+import { plan, squeeze, type Item, type Plan } from './descriptors/planner.js'
 import { askedAt, MachineFiles, Pressure } from './descriptors/pressure.js'
-import { PRICES } from './descriptors/prices.js'
+import { plausible, PRICES, surprises } from './descriptors/prices.js'
 import { lend, Reserve } from './descriptors/reserve.js'
 import {
   countOpen,
@@ -42,6 +42,7 @@ import { openFront } from './front/open.js'
 import { Lookout } from './front/lookout.js'
 import { bootLines } from './front/status.js'
 import { holdLock, type Lock } from './library/lock.js'
+import { measureLibrary } from './library/measure.js'
 import type { Descriptors, Event, LimitUse, Reply, Request, Status } from './protocol/messages.js'
 import { PARAMS, runsOn, type OperationName, type ParamsOf } from './protocol/operations.js'
 import { Events } from './shard/events.js'
@@ -113,6 +114,9 @@ export class Daemon {
   #limit: RaisedLimit = { softAtStart: 0, soft: 0, hard: 0, problem: null }
   #live: LiveLimit | undefined
   #lines: string[] = []
+  /** What the process itself holds, by what it was opened for, and how much was open when it was last looked at. */
+  readonly #items: Item[] = []
+  #counted = 0
   /** Descriptors of a host process that gave the daemon a share. */
   #hostOpen = 0
   #lock: Lock | undefined
@@ -142,25 +146,29 @@ export class Daemon {
     const atStart = openNumbers()
     if (this.#options.descriptorsMax !== undefined) this.#hostOpen = countOpen()
     this.#limit = this.#raiseLimit()
+    this.#counted = this.#hostOpen
+    this.#book('Node.js, as it is run here')
     this.#live = new LiveLimit(this.#limit)
     this.#prepareDataDirectory()
     this.#lock = this.#takeLock()
     this.#logFile = this.#openLog()
     this.#machine = new MachineFiles()
     this.#lookout.record(this.#paths.flight)
+    this.#book('log, lock and records')
     const shards = this.#shardCount()
-    const listeners = (this.#config.http ? 1 : 0) + (this.#options.socket === false ? 0 : 1)
-    const expected = countOpen() - this.#hostOpen + listeners + shards * PRICES.taskThread + BOOT_MARGIN
-    const ledger = (this.#ledger = Ledger.create(this.#planWithin(this.#usable(), expected)))
+    const ledger = (this.#ledger = Ledger.create(this.#planWithin(this.#usable(), this.#expectedBase(shards))))
+    this.#measureLibrary(ledger)
     if (this.#config.traceLeases) ledger.trace()
     this.#audit = new Audit(ledger, this.#hostOpen)
     this.#pressure = new Pressure(ledger, this.#machine)
     this.#audit.begin(atStart)
     this.#front = await this.#openFront(ledger)
+    this.#book('listeners', this.#listeners())
     this.#reserve.fill(ledger.totals().reserve)
+    this.#counted += this.#reserve.count
     await this.#openShards(ledger, shards)
     const settled = await this.#settle(ledger)
-    this.#lines = bootLines(this.#limit, settled, nativeProblem(), this.#frontLine())
+    this.#lines = bootLines(this.#limit, this.#items, settled, nativeProblem(), this.#frontLine())
     for (const line of this.#lines) this.#log(line.startsWith('warning') ? 'warn' : 'info', line)
     this.#watch(ledger)
     this.#lookout.start()
@@ -313,7 +321,7 @@ export class Daemon {
   #planWithin(soft: number, base: number): Plan {
     const { connectionsMax } = this.#config
     try {
-      return plan({ soft, base, connectionsMax })
+      return plan({ soft, base, connectionsMax, prices: this.#ledger?.prices ?? PRICES })
     } catch (error) {
       const { nofile } = this.#config
       const { message } = fromSystem(error)
@@ -329,7 +337,10 @@ export class Daemon {
   /** A thread a core, but no more than the limit can feed. */
   #shardCount(): number {
     if (this.#config.shards !== 'auto') return this.#config.shards
-    return Math.max(1, Math.min(availableParallelism(), Math.floor(this.#limit.soft / 64), LIMITS.shardsMax))
+    return Math.max(
+      1,
+      Math.min(availableParallelism(), Math.floor(this.#usable() / LIMITS.shardDescriptors), LIMITS.shardsMax),
+    )
   }
 
   #openFront(ledger: Ledger): Promise<Front> | Promise<undefined> {
@@ -362,7 +373,9 @@ export class Daemon {
 
   async #openShards(ledger: Ledger, shards: number): Promise<void> {
     const native = loadNative() !== null
-    this.#tasks = new Tasks(ledger, Math.min(2, shards), { native }, (message) => this.#log('warn', message))
+    this.#tasks = new Tasks(ledger, Math.min(LIMITS.taskThreadsMax, shards), { native }, (message) =>
+      this.#log('warn', message),
+    )
     this.#router = new Router({
       shards,
       ledger,
@@ -374,12 +387,47 @@ export class Daemon {
       leftOut: [realpathSync(this.#paths.dataDir)],
       log: (level, message, fields) => this.#log(level, message, fields),
     })
-    await this.#router.open()
+    await this.#router.open(() => this.#measureThread(ledger, shards))
+  }
+
+  /** What was opened since the last time is what `name` costs. */
+  #book(name: string, count = 1): void {
+    const open = countOpen()
+    const descriptors = open - this.#counted
+    this.#counted = open
+    if (descriptors !== 0) this.#items.push({ name, each: descriptors / count, count, descriptors })
+  }
+
+  #listeners(): number {
+    return (this.#config.http ? 1 : 0) + (this.#options.socket === false ? 0 : 1)
+  }
+
+  /** Before threads and listeners are there: what is open now, and what they will cost. */
+  #expectedBase(shards: number): number {
+    const listeners = this.#listeners()
+    const ahead = listeners * PRICES.listener + shards * PRICES.taskThread + BOOT_MARGIN
+    return this.#counted - this.#hostOpen + ahead
+  }
+
+  /** In a host's process other threads may open and close meanwhile: there the expected prices stand. */
+  #measureLibrary(ledger: Ledger): void {
+    if (this.#options.guest) return
+    ledger.prices = { ...ledger.prices, ...measureLibrary(join(this.#paths.dataDir, 'prices.scratch')) }
+  }
+
+  #measureThread(ledger: Ledger, shards: number): void {
+    this.#book('shard threads', shards)
+    const { descriptors = 0 } = this.#items.at(-1)!
+    const taskThread = plausible('taskThread', Math.ceil(descriptors / shards))
+    if (!this.#options.guest) ledger.prices = { ...ledger.prices, taskThread }
+    for (const line of surprises(ledger.prices)) this.#log('warn', line)
   }
 
   /** With everything up, what the process itself holds is measured, and the budget follows. */
   async #settle(ledger: Ledger): Promise<Plan> {
     const base = countOpen() - this.#hostOpen - this.#reserve.count - ledger.totals().used
+    const rest = base - this.#items.reduce((sum, { descriptors }) => sum + descriptors, 0)
+    if (rest !== 0) this.#items.push({ name: 'timers and ports', each: 1, count: rest, descriptors: rest })
     const settled = this.#planWithin(this.#usable(), base)
     ledger.configure(settled)
     this.#reserve.fill(settled.reserve)
@@ -463,7 +511,8 @@ export class Daemon {
       return this.#planWithin(this.#usable(), base)
     } catch (error) {
       this.#log('warn', `${toWire(error).message}; what is open stays open, and as much as fits is served`)
-      return squeeze({ soft: this.#usable(), base, connectionsMax: this.#config.connectionsMax })
+      const { connectionsMax } = this.#config
+      return squeeze({ soft: this.#usable(), base, connectionsMax, prices: this.#ledger!.prices })
     }
   }
 

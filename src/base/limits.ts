@@ -6,6 +6,10 @@ export const LIMITS = {
   softMax: 1_048_576,
   /** The launcher refuses to start under this hard limit: Node holds about 20, each thread 5, and a library needs 3. */
   hardFloor: 56,
+  /** Without being told how many shards, a daemon has no more than one for so many descriptors of its limit. */
+  shardDescriptors: 64,
+  /** Threads that walk trees, at most: two keep a disk busy. */
+  taskThreadsMax: 2,
   /** The limit is read again at this interval: a cut is obeyed within four of them. */
   limitCheckMs: 500,
   /** The kernel's table of descriptors is grown this far at boot (512 KiB), in one go of about 8 ms instead of a stall per doubling. */

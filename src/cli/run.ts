@@ -12,6 +12,7 @@ import { addLibrary } from './library.js'
 import { addLocation } from './location.js'
 import { addLogs } from './logs.js'
 import { addLs } from './ls.js'
+import { addPlan } from './plan.js'
 import { addRestart } from './restart.js'
 import { addSearch } from './search.js'
 import { addSelftest } from './selftest.js'
@@ -34,6 +35,7 @@ const COMMANDS = [
   addSearch,
   addJob,
   addFds,
+  addPlan,
   addDoctor,
   addSelftest,
 ] as const

@@ -21,6 +21,7 @@ import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { CLASSES, type ClassUse, type DescriptorClass, type Level } from '../protocol/messages.js'
 import type { Plan } from './planner.js'
+import { MEASURED, PRICES, type Prices } from './prices.js'
 import { refill } from './reserve.js'
 import type { Told } from './threads.js'
 
@@ -50,6 +51,8 @@ const ASKED = POT_TOTAL + 6
 const TRACING = POT_TOTAL + 7
 /** How many descriptors of the reserve are missing. */
 const RESERVE_MISSING = POT_TOTAL + 8
+/** From here on the prices that were measured, in the order of `MEASURED`. */
+const PRICES_AT = POT_TOTAL + 9
 /** Frames of a stack that say where. */
 const TRACED_FRAMES = 8
 
@@ -132,6 +135,7 @@ export class Ledger {
   static create(plan: Plan): Ledger {
     const words = COLUMNS_AT + THREADS_MAX * COLUMN_WORDS
     const ledger = new Ledger(new SharedArrayBuffer(words * Int32Array.BYTES_PER_ELEMENT), 0)
+    ledger.prices = PRICES
     ledger.configure(plan)
     return ledger
   }
@@ -282,6 +286,16 @@ export class Ledger {
   /** Some of it was given back. */
   gaveBack(count: number): void {
     Atomics.sub(this.#words, ASKED, count)
+  }
+
+  /** What an open costs, the same for every thread. */
+  get prices(): Prices {
+    const measured = MEASURED.map((name, at) => [name, Atomics.load(this.#words, PRICES_AT + at)])
+    return { ...PRICES, ...Object.fromEntries(measured) }
+  }
+
+  set prices(prices: Prices) {
+    MEASURED.forEach((name, at) => Atomics.store(this.#words, PRICES_AT + at, prices[name]))
   }
 
   /** Told by who watches the reserve: while some of it is missing, what is returned goes there before anybody gets it. */

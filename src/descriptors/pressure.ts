@@ -14,6 +14,8 @@ const ENTERED_AT: readonly [Level, number][] = [
   ['high', 0.85],
   ['elevated', 0.7],
 ]
+/** Below this share nobody is asked to give way. */
+export const ELEVATED_AT = ENTERED_AT.at(-1)![1]
 const HYSTERESIS = 0.1
 /** Idle times are whole up to the first pressure and a tenth from the second on. */
 const SHRINK_FROM = 0.7

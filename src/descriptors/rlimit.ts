@@ -110,6 +110,13 @@ export function openNumbers(): readonly number[] {
   return readdirSync(process.platform === 'linux' ? '/proc/self/fd' : '/dev/fd').map(Number)
 }
 
+/** What a person types before the start, so that the limit is `wanted`. */
+export function commandToRaise(wanted: number, hard: number): string {
+  if (hard >= wanted) return `ulimit -n ${wanted}`
+  if (process.platform === 'darwin') return `sudo launchctl limit maxfiles ${wanted} ${8 * wanted}`
+  return `sudo prlimit --pid $$ --nofile=${wanted}:${wanted}`
+}
+
 /** Null, or why it is not `wanted` now. */
 function setSoft(before: Limit, wanted: number): string | null {
   if (wanted === before.soft) return null

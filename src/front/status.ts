@@ -1,41 +1,54 @@
 // What the daemon says of itself: the answers of core.status and core.descriptors, and the lines it prints at boot.
 import { LIMITS } from '../base/limits.js'
-import type { Plan } from '../descriptors/planner.js'
-import type { RaisedLimit } from '../descriptors/rlimit.js'
+import type { Item, Plan } from '../descriptors/planner.js'
+import { commandToRaise, type RaisedLimit } from '../descriptors/rlimit.js'
 import { CLASSES } from '../protocol/messages.js'
 
-/** Limits before and after, the division of the budget, and what to do where the limit is low. */
-export function bootLines(limit: RaisedLimit, plan: Plan, nativeProblem: string | null, front: string): string[] {
+/** Limits before and after, the division as an itemised sum, and what to do where the limit is low. */
+export function bootLines(
+  limit: RaisedLimit,
+  items: readonly Item[],
+  plan: Plan,
+  nativeProblem: string | null,
+  front: string,
+): string[] {
   const { softAtStart, soft, hard, problem } = limit
   const lines = [
     `descriptor limit: soft ${softAtStart} at start, ${soft} now, hard ${hard}`,
-    `  ${'process base'.padEnd(18)}${String(plan.base).padStart(8)}`,
-    `  ${'held reserve'.padEnd(18)}${String(plan.reserve).padStart(8)}`,
-    `  ${'budget'.padEnd(18)}${String(plan.budget).padStart(8)}   guaranteed   at most`,
+    ...items.map(itemLine),
+    sumLine('process base', plan.base),
+    sumLine('held reserve', plan.reserve),
+    `${sumLine('budget', plan.budget)}   guaranteed   at most`,
     ...CLASSES.map((name) => {
       const { floor, ceiling } = plan.classes[name]
-      return `    ${name.padEnd(16)}${' '.repeat(8)}   ${String(floor).padStart(10)}${String(ceiling).padStart(10)}`
+      return `    ${name.padEnd(NAME_COLUMNS + 6)}   ${String(floor).padStart(10)}${String(ceiling).padStart(10)}`
     }),
-    `front: ${front}; native addon: ${nativeProblem === null ? 'loaded' : `off (${nativeProblem})`}`,
+    `front: ${front}; native addon: ${nativeProblem === null ? 'loaded' : 'off'}`,
   ]
+  if (nativeProblem !== null) lines.push(`  ${nativeProblem}`)
   if (problem !== null) lines.push(`warning: ${problem}`)
   if (soft < LIMITS.softWarn) lines.push(...adviceFor(soft, hard))
   return lines
 }
 
+const NAME_COLUMNS = 28
+
+function itemLine({ name, each, count, descriptors }: Item): string {
+  const times = count > 1 && Number.isInteger(each) && each > 1 ? `   ${count} of ${each}` : ''
+  return `    ${name.padEnd(NAME_COLUMNS - 2)}${String(descriptors).padStart(8)}${times}`
+}
+
+function sumLine(name: string, count: number): string {
+  return `  ${name.padEnd(NAME_COLUMNS)}${String(count).padStart(8)}`
+}
+
 function adviceFor(soft: number, hard: number): string[] {
   const wanted = LIMITS.softRecommended
-  const how =
-    process.platform === 'darwin'
-      ? `sudo launchctl limit maxfiles ${wanted} ${wanted}`
-      : hard >= wanted
-        ? `ulimit -n ${wanted}`
-        : `printf "$USER soft nofile ${wanted}\\n$USER hard nofile ${wanted}\\n" | sudo tee /etc/security/limits.d/spacedrive.conf`
-  const service = process.platform === 'darwin' ? '' : ` (as a systemd service: LimitNOFILE=${wanted})`
-  // Of root only what names it holds, so the line is about a user and not about everybody.
+  const service = process.platform === 'darwin' ? [] : [`  as a service:   LimitNOFILE=${wanted} in its systemd unit`]
   return [
-    `warning: a limit of ${soft} is low; ${LIMITS.softWarn} serve well, ${wanted} are recommended. To raise it:`,
-    `  ${how}${service}`,
-    '  `spacedrive doctor` tells where the limit comes from, and `spacedrive doctor --fix` raises it',
+    `warning: a limit of ${soft} is low: ${LIMITS.softWarn} serve well, ${wanted} are recommended`,
+    `  in this shell:  ${commandToRaise(wanted, hard)}`,
+    ...service,
+    '  for good:       `spacedrive doctor --fix`; `spacedrive doctor` says where it comes from',
   ]
 }

@@ -59,7 +59,7 @@ export class Library {
   readonly #walState
 
   /**
-   * @param lease of `PRICES.library` descriptors, the library's from now on; returned on close and on failure
+   * @param lease of what a library costs, the library's from now on; returned on close and on failure
    * @param check a person asked for it: also one whose disk failed is opened, once its database was read through
    * @throws LIBRARY_LOCKED, LIBRARY_DAMAGED, LIBRARY_NEWER, READ_ONLY, DISK_FULL, DISK_FAILED, BUDGET_EXHAUSTED
    */

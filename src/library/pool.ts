@@ -1,7 +1,6 @@
 // The open libraries of one thread, least recently used first: opens what is asked for, closes idle ones to make room.
 import { basename } from 'node:path'
 import type { Lease, LeaseHolder, Ledger } from '../descriptors/ledger.js'
-import { PRICES } from '../descriptors/prices.js'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { idleShare } from '../descriptors/pressure.js'
@@ -121,7 +120,7 @@ export class Pool {
     let library = await this.get(id)
     let lease = this.#whilePinned(library, () => this.#leaseNow(count, holder))
     if (!lease) {
-      const both = await this.lease(PRICES.library + count, holder)
+      const both = await this.lease(this.#ledger.prices.library + count, holder)
       lease = both.split(count)
       try {
         library = this.#openWith(id, both)
@@ -189,7 +188,7 @@ export class Pool {
     if (this.#ledger.askedBack === 0) return
     for (const library of this.#open.values()) this.#ledger.gaveBack(library.shrink(0))
     const idleMs = this.#ledger.pressure > 1 ? 0 : LIMITS.libraryRestMs
-    while (this.#ledger.askedBack > 0 && this.makeRoom(idleMs)) this.#ledger.gaveBack(PRICES.library)
+    while (this.#ledger.askedBack > 0 && this.makeRoom(idleMs)) this.#ledger.gaveBack(this.#ledger.prices.library)
   }
 
   /** Closes all, whoever uses them; nothing opens any more. */
@@ -233,13 +232,13 @@ export class Pool {
   /** Closes as many idle libraries as those who wait here are short of. False when that was not enough. */
   #makeRoomForWaiting(): boolean {
     let short = this.#waitingFor - this.#ledger.room('libraries')
-    while (short > 0 && this.makeRoom()) short -= PRICES.library
+    while (short > 0 && this.makeRoom()) short -= this.#ledger.prices.library
     return short <= 0
   }
 
   /** Closes idle libraries for it, but no more than it needs: where others are first in line, closing more helps nobody. */
   #leaseNow(count: number, holder: LeaseHolder): Lease | null {
-    for (let freed = 0; ; freed += PRICES.library) {
+    for (let freed = 0; ; freed += this.#ledger.prices.library) {
       const lease = this.#ledger.tryAcquire('libraries', count, holder, true)
       if (lease || freed >= count || this.#othersFirst() || !this.makeRoom()) return lease
     }
@@ -260,7 +259,10 @@ export class Pool {
 
   async #openLibrary(id: string, check: boolean): Promise<Library> {
     const path = this.pathOf(id)
-    const lease = await this.lease(PRICES.library, { holder: `library ${basename(path, FOLDER_ENDING)}`, path })
+    const lease = await this.lease(this.#ledger.prices.library, {
+      holder: `library ${basename(path, FOLDER_ENDING)}`,
+      path,
+    })
     return this.#openWith(id, lease, check)
   }
 

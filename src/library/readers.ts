@@ -3,7 +3,6 @@
 import { toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Lease, Ledger, LeaseHolder } from '../descriptors/ledger.js'
-import { PRICES } from '../descriptors/prices.js'
 import { openConnection, type Connection } from './connection.js'
 import { Search } from './search.js'
 
@@ -78,7 +77,8 @@ export class Readers {
   #open(): Slot | null {
     if (this.count >= READERS_MAX) return null
     const parked = this.#parked.pop()
-    const wanted = parked ? PRICES.connection - 1 : PRICES.connection
+    const { connection: price } = this.#ledger.prices
+    const wanted = parked ? price - 1 : price
     const lease = this.#ledger.tryAcquire('libraries', wanted, this.#holder)
     if (!lease) {
       if (parked) this.#parked.push(parked)
@@ -98,7 +98,7 @@ export class Readers {
   #close({ reader, leases }: Slot): number {
     reader.connection.close()
     this.#park(leases)
-    return PRICES.connection - 1
+    return this.#ledger.prices.connection - 1
   }
 
   #park([kept, ...rest]: readonly Lease[]): void {

@@ -8,7 +8,6 @@ import { fromWire, SpacedriveError, toWire, type WireError } from '../base/error
 import { LIMITS } from '../base/limits.js'
 import type { Ledger } from '../descriptors/ledger.js'
 import type { BaseThread } from '../descriptors/names.js'
-import { PRICES } from '../descriptors/prices.js'
 import { newTold, type Told } from '../descriptors/threads.js'
 import type { Cataloged } from '../library/catalog.js'
 import type { Event, LibraryItem, Reply, Request, Status } from '../protocol/messages.js'
@@ -103,12 +102,17 @@ export class Router {
     }))
   }
 
-  /** Starts the threads, reads the catalog, and has unfinished jobs taken up. */
-  async open(): Promise<void> {
+  /**
+   * Starts the threads, reads the catalog, and has unfinished jobs taken up.
+   *
+   * @param started all threads are up, and none has opened anything yet
+   */
+  async open(started: () => void): Promise<void> {
     for (const place of this.#places) this.#start(place)
     const found = await this.#askPatiently<Cataloged[]>(this.#places[0]!, 'shard.catalog')
     // Who serves has all threads: one that is still being replaced would refuse the first who ask.
     for (const place of this.#places) await this.#askPatiently(place, 'shard.held')
+    started()
     for (const each of found) this.#catalog.set(each.id, { ...each, open: false })
     for (const place of this.#places) this.#tellCatalog(place)
     this.#takeUpUnfinished(this.#places)
@@ -189,7 +193,7 @@ export class Router {
       return {
         holder: `shard ${number}`,
         told,
-        price: PRICES.taskThread,
+        price: this.#setup.ledger.prices.taskThread,
         ageMs: Math.round(performance.now() - startedAt),
       }
     })

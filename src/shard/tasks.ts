@@ -7,7 +7,6 @@ import { LIMITS } from '../base/limits.js'
 import { toWire } from '../base/errors.js'
 import type { Lease, Ledger } from '../descriptors/ledger.js'
 import { idleShare, jobMayBegin } from '../descriptors/pressure.js'
-import { PRICES } from '../descriptors/prices.js'
 import { proveRoom } from '../descriptors/reserve.js'
 import { newTold, type Told } from '../descriptors/threads.js'
 import { decodeName, printable } from '../scan/names.js'
@@ -16,8 +15,6 @@ import type { TaskSetup, WalkRequest } from './lines.js'
 const ENTRY = fileURLToPath(new URL('../../workers/task.js', import.meta.url))
 /** A walk often follows another; after this long without one the thread goes. */
 const IDLE_MS = 3_000
-/** Descriptors that a thread takes for a moment while it starts. */
-const THREAD_PEAK = 2
 const LEASE_WAIT_MS = 24 * 3600 * 1000
 
 /** What the lease of a thread says of it: `path` is the tree it walks now. */
@@ -103,7 +100,9 @@ export class Tasks {
   async #open(): Promise<Slot> {
     this.#opening += 1
     try {
-      const price = PRICES.taskThread + PRICES.directory
+      // At the peak, which is its start; `#start` gives back what it then does not need.
+      const { taskThread, threadStart } = this.#ledger.prices
+      const price = taskThread + threadStart
       const walking: Walking = { holder: 'task thread', told: newTold() }
       await this.#untilPressureAllows(price)
       const lease = await this.#ledger.acquire('jobs', price, walking, LEASE_WAIT_MS, this.#ended.signal)
@@ -116,7 +115,7 @@ export class Tasks {
   #start(lease: Lease, walking: Walking): Slot {
     try {
       // libuv leaks a descriptor of a loop that it could not open whole (Node 20).
-      proveRoom(PRICES.taskThread + THREAD_PEAK)
+      proveRoom(lease.count)
       const pool = new Piscina({
         filename: ENTRY,
         minThreads: 1,
@@ -147,11 +146,18 @@ export class Tasks {
   async #ready(slot: Slot): Promise<Slot> {
     try {
       await slot.pool.run(null)
+      this.#started(slot)
       return slot
     } catch (error) {
       await this.#end(slot)
       throw slot.failure ?? error
     }
+  }
+
+  /** From now on it holds a loop, and one directory at a time. */
+  #started({ lease }: Slot): void {
+    const { taskThread, directory } = this.#ledger.prices
+    if (lease.count > taskThread + directory) lease.shrink(taskThread + directory)
   }
 
   async #untilPressureAllows(price: number): Promise<void> {

@@ -2,7 +2,8 @@
 import test from 'ava'
 import fc from 'fast-check'
 import type { SpacedriveError } from '../../src/base/errors.js'
-import { plan, type Plan } from '../../src/descriptors/planner.js'
+import { baseItems, holds, plan, planFor, squeeze, type Plan } from '../../src/descriptors/planner.js'
+import { ELEVATED_AT } from '../../src/descriptors/pressure.js'
 import { PRICES } from '../../src/descriptors/prices.js'
 import { CLASSES } from '../../src/protocol/messages.js'
 
@@ -75,6 +76,73 @@ test('clients asked for are admitted as far as the budget goes, and never fewer 
       const { floor, ceiling } = made.classes.clients
       t.true(ceiling <= Math.max(floor, most))
       t.true(ceiling >= Math.min(most, floor))
+    }),
+  )
+})
+
+const limit = fc.oneof(fc.integer({ min: 56, max: 2_000 }), fc.integer({ min: 56, max: 1_048_576 }))
+const base = baseItems({ runtime: 19, shards: 2, listeners: 2, native: true })
+const deployment = fc.record({
+  libraries: fc.integer({ min: 0, max: 20_000 }),
+  clients: fc.integer({ min: 0, max: 100_000 }),
+  readers: fc.integer({ min: 0, max: 4 }),
+  jobs: fc.integer({ min: 0, max: 64 }),
+})
+
+test('for all limits from 56 to 1,048,576 and all bases, what is divided is the limit, and no class gets what is not there', (t) => {
+  fc.assert(
+    fc.property(limit, fc.integer({ min: 10, max: 500 }), (soft, held) => {
+      const made = planned(soft, held)
+      if (!made) return
+      t.is(made.base + made.reserve + made.budget, soft)
+      t.true(floorsOf(made) <= made.budget)
+      for (const name of CLASSES) t.true(made.classes[name].ceiling <= made.budget)
+    }),
+  )
+})
+
+test('what a deployment needs adds up, holds it below pressure, and one descriptor less does not', (t) => {
+  fc.assert(
+    fc.property(deployment, (wanted) => {
+      const { total, items, plan: made } = planFor(wanted, base)
+      t.is(
+        items.reduce((sum, { descriptors }) => sum + descriptors, 0),
+        total,
+      )
+      t.true(items.every(({ each, count, descriptors }) => each * count === descriptors && descriptors >= 0))
+      t.is(made.base + made.reserve + made.budget, total)
+      t.true(holds(total, base, wanted))
+      t.false(holds(total - 1, base, wanted), `${total}`)
+      const libraries = wanted.libraries * (PRICES.library + wanted.readers * PRICES.connection)
+      const jobs = wanted.jobs * (PRICES.taskThread + PRICES.threadStart)
+      t.true(made.classes.libraries.ceiling >= libraries)
+      t.true(made.classes.clients.ceiling >= wanted.clients)
+      t.true(made.classes.jobs.ceiling >= jobs)
+      t.true((libraries + wanted.clients + jobs) / made.budget < ELEVATED_AT)
+    }),
+  )
+})
+
+test('dearer threads and libraries need more', (t) => {
+  const wanted = { libraries: 100, clients: 1000, readers: 1, jobs: 2 }
+  const dear = { ...PRICES, taskThread: PRICES.taskThread + 1, library: PRICES.library + 1 }
+  const cheap = planFor(wanted, base)
+  t.true(cheap.total > 1_000)
+  t.true(planFor(wanted, base, dear).total >= cheap.total + 102)
+})
+
+test('more than any limit may be is LIMIT_TOO_LOW', (t) => {
+  const wanted = { libraries: 0, clients: 1_000_000, readers: 0, jobs: 0 }
+  t.throws(() => planFor(wanted, base), { code: 'LIMIT_TOO_LOW' })
+})
+
+test('a cut to anything can be divided: floors fit, the doctor is served first, and nothing is below zero', (t) => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 200 }), fc.integer({ min: 10, max: 500 }), (soft, held) => {
+      const made = squeeze({ soft, base: held, connectionsMax: 'auto' })
+      t.true(made.budget >= 1 && made.reserve >= 0)
+      t.true(floorsOf(made) <= made.budget)
+      t.is(made.classes.control.ceiling, Math.min(4, made.budget))
     }),
   )
 })

@@ -94,7 +94,7 @@ test.serial(
       t.true(before > cut, `${before} open`)
 
       daemon.limit(cut)
-      await eventually('it holds less than the new limit', 5_000, async () => {
+      await eventually('it holds less than the new limit', 15_000, async () => {
         const { limit, descriptors } = await daemon.status()
         return limit.soft === cut && descriptors.open < cut && descriptors.level === 'normal'
       })
@@ -104,7 +104,7 @@ test.serial(
       t.true(daemon.descriptorCount < cut)
 
       daemon.limit(400)
-      await eventually('the raise is noticed', 5_000, async () => (await daemon.status()).limit.soft === 400)
+      await eventually('the raise is noticed', 15_000, async () => (await daemon.status()).limit.soft === 400)
       for (const library of libraries) t.true((await daemon.call('libraries.open', { library })).open)
       t.is((await daemon.status()).libraries.open, 24)
       await workers.stop()
@@ -122,11 +122,11 @@ test.serial(
       const rest = await daemon.descriptorsAtRest()
       const library = await madeLibrary(daemon, 'library')
       daemon.limit(30)
-      await eventually('it is noticed', 5_000, () => /was cut from 200 to 30/.test(daemon.log))
+      await eventually('it is noticed', 15_000, () => /was cut from 200 to 30/.test(daemon.log))
       t.regex(daemon.log, /the descriptor limit is 30, and at least \d+ are needed/)
       t.is(await daemon.call('core.ping'), 'pong', 'over the connection it has')
       daemon.limit(200)
-      await eventually('the raise is noticed', 5_000, async () => (await daemon.status()).limit.soft === 200)
+      await eventually('the raise is noticed', 15_000, async () => (await daemon.status()).limit.soft === 200)
       await sound(t, daemon, [library], rest)
     })
   },
@@ -137,7 +137,7 @@ test.serial('a raise past --nofile is not used', async (t) => {
     const daemon = await scene.daemon({ limit: '400:400', args: ['--nofile', '120'] })
     const { budget } = (await daemon.status()).descriptors
     daemon.limit(300)
-    const raised = await eventually('it is noticed', 5_000, async () => {
+    const raised = await eventually('it is noticed', 15_000, async () => {
       const status: Loose = await daemon.status()
       return status.limit.soft === 300 && status
     })

@@ -46,7 +46,7 @@ class Yard {
 
   static async open(shards = 2, soft?: number): Promise<Yard> {
     const yard = new Yard(shards, soft)
-    await yard.router.open()
+    await yard.router.open(() => {})
     return yard
   }
 
@@ -212,7 +212,7 @@ test.serial(
     const again = new Yard(3)
     t.teardown(() => rmSync(again.path, { recursive: true, force: true }))
     const router = new Router({ ...setupOf(again), libraries: yard.libraries })
-    await router.open()
+    await router.open(() => {})
     const ask = (operation: OperationName) =>
       new Promise<{ state: string; entries: number }>((resolve, reject) =>
         router.request({ operation, params: { library, job } }, (reply) =>
