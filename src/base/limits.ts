@@ -80,6 +80,8 @@ export const LIMITS = {
   /** Answers longer than this are written as the client reads them, instead of being copied whole into the socket's buffer. */
   answerCopyBytesMax: 64 << 10,
 
+  /** Libraries with unfinished jobs that one shard opens at a time after a start; the others wait for these. */
+  takeUpAtOnceMax: 8,
   /** Requests one shard may have in flight; more get SHARD_BUSY at once. */
   shardInFlightMax: 10_000,
   /** Who waited this long for no more than a class guarantees is not overtaken any more, by no thread. */

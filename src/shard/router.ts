@@ -7,6 +7,7 @@ import { uuidv7 } from 'uuidv7'
 import { fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Ledger } from '../descriptors/ledger.js'
+import { jobMayBegin } from '../descriptors/pressure.js'
 import type { BaseThread } from '../descriptors/names.js'
 import { newTold, type Told } from '../descriptors/threads.js'
 import type { Cataloged } from '../library/catalog.js'
@@ -63,6 +64,9 @@ interface Place {
   readonly inFlight: Map<number, Answer>
   outgoing: Requests
   know: string[]
+  /** Libraries with unfinished jobs that are yet to be opened, and how many are being opened for that. */
+  readonly toTakeUp: Set<string>
+  takingUp: number
   restarts: number
   /** What the last thread died of, or could not be started for. */
   why: string
@@ -95,6 +99,8 @@ export class Router {
       inFlight: new Map(),
       outgoing: [],
       know: [],
+      toTakeUp: new Set(),
+      takingUp: 0,
       restarts: 0,
       why: '',
       crashedAt: -Infinity,
@@ -432,23 +438,44 @@ export class Router {
     for (const known of this.#catalog.values()) {
       const place = this.#placeOf(known.id)
       if (!known.unfinished || known.problem || !places.includes(place)) continue
-      // Opening takes its jobs up; one that is open has had that.
       this.#catalog.set(known.id, { ...known, unfinished: false })
-      if (!known.open) this.#takeUp(place, known)
+      place.toTakeUp.add(known.id)
     }
+    for (const place of places) this.#takeUpNext(place)
+  }
+
+  /** A few at a time, and none under pressure: a start under load does not open everything at once. */
+  #takeUpNext(place: Place): void {
+    if (this.#closing || !place.port) return
+    if (!jobMayBegin(this.#setup.ledger.level, 0)) return this.#takeUpLater(place)
+    for (const id of place.toTakeUp) {
+      if (place.takingUp >= LIMITS.takeUpAtOnceMax) return
+      place.toTakeUp.delete(id)
+      const known = this.#catalog.get(id)
+      // Opening takes its jobs up; one that is open has had that.
+      if (known && !known.open && !known.problem) this.#takeUp(place, known)
+    }
+  }
+
+  #takeUpLater(place: Place): void {
+    if (place.toTakeUp.size > 0) setTimeout(() => this.#takeUpNext(place), TAKE_UP_MS).unref()
   }
 
   /** Tried again while that can help: jobs that were begun wait for descriptors, they are not forgotten. */
   #takeUp(place: Place, { id, name }: Cataloged): void {
-    this.#ask(place, 'shard.takeUp', { library: id }).catch((error: unknown) => {
-      const { code, message, retryable } = toWire(error)
-      this.#setup.log('warn', `library "${name}" has jobs to go on with, but: ${message}`)
-      const known = this.#catalog.get(id)
-      if (!known || !retryable) return
-      this.#catalog.set(id, { ...known, unfinished: true })
-      // A lost shard's successor asks by itself.
-      if (code !== 'SHARD_LOST') setTimeout(() => this.#closing || this.#takeUpUnfinished([place]), TAKE_UP_MS).unref()
-    })
+    place.takingUp += 1
+    this.#ask(place, 'shard.takeUp', { library: id })
+      .finally(() => (place.takingUp -= 1))
+      .then(
+        () => this.#takeUpNext(place),
+        (error: unknown) => {
+          const { code, message, retryable } = toWire(error)
+          this.#setup.log('warn', `library "${name}" has jobs to go on with, but: ${message}`)
+          if (retryable && this.#catalog.has(id)) place.toTakeUp.add(id)
+          // A lost shard's successor goes on by itself.
+          if (code !== 'SHARD_LOST') this.#takeUpLater(place)
+        },
+      )
   }
 }
 

@@ -1,6 +1,8 @@
 // Leases under want: jobs that each need most of their class, libraries that each need most of theirs, and nobody waits for ever.
+import { connect } from 'node:net'
 import test from 'ava'
-import { eventually } from '../harness/daemon.js'
+import { eventually, sleep } from '../harness/daemon.js'
+import { atRest, writable } from '../harness/rest.js'
 import { play, sameAsDisk } from '../harness/scene.js'
 
 const JOBS = 20
@@ -36,3 +38,79 @@ test.serial('scenario 25: twenty jobs that each want most of the class of jobs a
     t.is((await daemon.stop()).code, 0)
   })
 })
+
+test.serial('scenario 51: restarted again and again under a flood, with jobs to go on in every library', async (t) => {
+  await play(async (scene) => {
+    const small = scene.tree('small', 200)
+    let daemon = await scene.daemon({ limit: '96:96' })
+    const boot = await daemon.descriptorsAtRest()
+    const args = ['--http', `127.0.0.1:${daemon.port}`]
+    const jobs = new Map<string, string>()
+    for (let at = 0; at < 2 * JOBS; at++) {
+      const { id: library } = await daemon.call('libraries.create', { name: `library ${at}` })
+      jobs.set(library, (await daemon.call('locations.add', { library, path: small })).job)
+    }
+    const flood = hammer(daemon.port)
+    try {
+      for (let restart = 0; restart < 3; restart++) {
+        await daemon.stop('SIGKILL')
+        daemon = await scene.daemon({ limit: '96:96', args })
+        t.is(await daemon.watch('core.ping'), 'pong', 'control answers')
+      }
+    } finally {
+      await flood.stop()
+    }
+    for (const [library, job] of jobs) await daemon.jobDone(library, job)
+    // Once it listened it answered or refused, and never with anything else.
+    const told = await flood.stop()
+    t.deepEqual(
+      [...told.keys()].filter((each) => !['200', '503', 'ECONNREFUSED', 'ECONNRESET', ''].includes(each)),
+      [],
+    )
+    t.true(told.get('200')! > 0, JSON.stringify([...told]))
+    t.notRegex(daemon.log, /has jobs to go on with, but|EMFILE/)
+    const [first] = jobs.keys()
+    await eventually('the flood is over', 10_000, async () => (await daemon.status()).descriptors.level === 'normal')
+    await writable(daemon, first!)
+    await sameAsDisk(daemon, first!, small)
+    t.deepEqual(await atRest(daemon), boot)
+    t.is((await daemon.stop()).code, 0)
+  })
+})
+
+/** Clients that come one after another, many at a time, whether anybody listens or not; counts what each was told. */
+function hammer(port: number): { stop(): Promise<Map<string, number>> } {
+  const told = new Map<string, number>()
+  let stopped = false
+  const client = async () => {
+    while (!stopped) {
+      const status = await ask(port)
+      told.set(status, (told.get(status) ?? 0) + 1)
+      await sleep(20)
+    }
+  }
+  const clients = Promise.all(Array.from({ length: 40 }, client))
+  return {
+    async stop() {
+      stopped = true
+      await clients
+      return told
+    },
+  }
+}
+
+function ask(port: number): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () =>
+      socket.write(`GET /health HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: close\r\n\r\n`),
+    )
+    let text = ''
+    socket.setTimeout(5_000, () => socket.destroy())
+    socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'))
+    socket.on('close', () => resolve(/^HTTP\/1.1 (\d+)/.exec(text)?.[1] ?? text))
+    socket.on('data', (bytes: Buffer) => {
+      text += bytes.toString('latin1')
+      socket.end()
+    })
+  })
+}
