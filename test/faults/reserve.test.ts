@@ -1,0 +1,117 @@
+// The reserve in a daemon that has nothing else left: it is had back when somebody stole it, and it is enough to stop on.
+import { existsSync, writeFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { LIMITS } from '../../src/base/limits.js'
+import { eventually, sleep } from '../harness/daemon.js'
+import { Intruder } from '../harness/intruder.js'
+import { keepsPromise } from '../harness/promise.js'
+import { play, type Scene } from '../harness/scene.js'
+
+test.serial(
+  'scenario 14: a reserve that another thread stole is missed, nothing spins, and it is the first to be had back',
+  async (t) => {
+    await play(async (scene) => {
+      const thief = new Thief(scene)
+      const daemon = await scene.daemon({ limit: '200:200', env: thief.env })
+      const { id: library } = await daemon.call('libraries.create', { name: 'library' })
+      const log = join(daemon.dataDir, 'logs', 'daemon.log')
+      const whole = async () => {
+        const { reserve, reserveHeld } = (await daemon.call('core.status')).descriptors
+        return reserveHeld === reserve
+      }
+      await keepsPromise(daemon, {
+        libraries: [library],
+        begin: () => thief.begin(),
+        during: async () => {
+          await eventually('a loan was stolen, and that is noticed', 20_000, async () => {
+            // Removed, the log is begun anew, for which a descriptor of the reserve is let go.
+            rmSync(log, { force: true })
+            return !(await whole())
+          })
+          thief.rest()
+          const before = daemon.cpuSeconds
+          const begun = performance.now()
+          await sleep(1_000)
+          t.is(await daemon.call('core.ping'), 'pong')
+          t.true((daemon.cpuSeconds - before) / ((performance.now() - begun) / 1000) < 0.9, 'nothing spins')
+        },
+        end: () => thief.end(),
+        recovered: whole,
+      })
+      t.is((await daemon.stop()).code, 0)
+    })
+  },
+)
+
+test.serial(
+  'scenario 50: SIGTERM without a free descriptor: jobs stop at their checkpoint, all is closed, exit 0 in time',
+  async (t) => {
+    await play(async (scene) => {
+      const intruder = new Intruder(scene)
+      const daemon = await scene.daemon({ limit: '200:200', env: intruder.env })
+      const tree = scene.tree('tree', 20_000, 500)
+      const { id: library } = await daemon.call('libraries.create', { name: 'library' })
+      const { job } = await daemon.call('locations.add', { library, path: tree })
+      intruder.begin('hog')
+      await eventually(
+        'nothing is free',
+        10_000,
+        async () => (await daemon.call('core.status')).descriptors.open >= 200,
+      )
+      const begun = performance.now()
+      t.deepEqual(await daemon.stop(), { code: 0, signal: null })
+      t.true(performance.now() - begun < LIMITS.drainMs)
+      t.false(existsSync(join(daemon.dataDir, 'daemon.json')), 'it took its state away, for which it had to read it')
+      intruder.end('hog')
+      const next = await scene.daemon()
+      await next.jobDone(library, job)
+      t.is((await next.call('libraries.info', { library })).files, 20_000)
+      t.is((await next.stop()).code, 0)
+    })
+  },
+)
+
+/** A thread of somebody else that opens whatever can be opened, as fast as it can or, resting, holds what it has. */
+class Thief {
+  readonly #flag: string
+  readonly #rest: string
+  readonly env: Readonly<Record<string, string>>
+
+  constructor(scene: Scene) {
+    this.#flag = scene.path('steal')
+    this.#rest = scene.path('rest')
+    const script = scene.path('thief.cjs')
+    writeFileSync(
+      script,
+      `const { isMainThread, Worker } = require('node:worker_threads')
+      const steal = (flag, rest) => {
+        const fs = require('node:fs')
+        const held = []
+        const pause = new Int32Array(new SharedArrayBuffer(4))
+        for (;;) {
+          if (!fs.existsSync(flag)) while (held.length > 0) fs.closeSync(held.pop())
+          else if (!fs.existsSync(rest)) for (let tries = 0; tries < 200; tries++) try { held.push(fs.openSync('/dev/null')) } catch {}
+          if (!fs.existsSync(flag) || fs.existsSync(rest)) Atomics.wait(pause, 0, 0, 5)
+        }
+      }
+      if (isMainThread && process.argv.includes('start'))
+        new Worker('(' + steal + ')(...require("node:worker_threads").workerData)', {
+          eval: true, execArgv: [], workerData: ${JSON.stringify([this.#flag, this.#rest])},
+        }).unref()`,
+    )
+    this.env = { NODE_OPTIONS: `--require ${script}` }
+  }
+
+  begin(): void {
+    writeFileSync(this.#flag, '')
+  }
+
+  rest(): void {
+    writeFileSync(this.#rest, '')
+  }
+
+  end(): void {
+    rmSync(this.#flag)
+  }
+}
