@@ -65,6 +65,7 @@ export class Stage {
   #said = new Map<string, number>()
   #agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
   #base: string[] = []
+  #budget = 0
   #serial = 0
 
   private constructor(scene: Scene, daemon: TestDaemon, nth: Nth | null, small: string) {
@@ -82,6 +83,7 @@ export class Stage {
     for (let at = 0; at < libraries; at++) await stage.#make(`library ${at}`)
     await stage.#rest()
     stage.#base = await daemon.descriptorsAtRest()
+    stage.#budget = (await daemon.status()).descriptors.budget
     return stage
   }
 
@@ -203,7 +205,7 @@ export class Stage {
     const { daemon } = this
     await eventually('it answers again, and has noticed the limit', 15_000, async () => {
       const status = await daemon.status().catch(() => null)
-      return status?.limit.soft === SOFT
+      return status?.limit.soft === SOFT && status.descriptors.budget === this.#budget
     })
     await scenario.check?.(this)
     for (const known of this.known) await this.#lookAt(known)
