@@ -16,7 +16,7 @@ import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { errnoOf, fromSystem, fromWire, SpacedriveError, toWire } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
-import { again } from './base/shortage.js'
+import { again, fromLoading } from './base/shortage.js'
 import { openLog, type LogFile } from './base/log.js'
 import { makeSocketDirectory, paths, type Config, type Paths } from './config.js'
 import { Audit } from './descriptors/audit.js'
@@ -298,8 +298,17 @@ export class Daemon {
     }
   }
 
+  /** The first database that is opened, which loads SQLite's addon. */
+  #holdLock(): Lock | null {
+    try {
+      return again(() => holdLock(this.#paths.lock))
+    } catch (error) {
+      throw fromLoading(error)
+    }
+  }
+
   #takeLock(): Lock {
-    const lock = holdLock(this.#paths.lock)
+    const lock = this.#holdLock()
     if (lock) return lock
     const { pid, http, socket } = readState(this.#paths.state)
     const who = pid === undefined ? 'another daemon' : `the daemon with pid ${pid}`

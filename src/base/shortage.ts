@@ -29,17 +29,26 @@ export function fromLoading(error: unknown): unknown {
 export function isShortage(error: unknown): boolean {
   const code = errnoOf(error) ?? ''
   if (code === 'EMFILE' || code === 'ENFILE' || code === 'BUDGET_EXHAUSTED') return true
+  // SQLite's addon is loaded by the first open of a database, and what failed is told as any failure of an open.
+  if (error instanceof SpacedriveError && error.cause !== undefined) return isShortage(error.cause)
   const message = firstLine(error)
   // Node looks for the names of a CommonJS module in its files, and takes one that it could not open for an empty one.
   if (error instanceof SyntaxError && message.startsWith('Named export ')) return true
   if (code === 'ERR_DLOPEN_FAILED') return /: (Too many open files|Error 2[34])/.test(message)
-  return (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') && isThere(message)
+  return (
+    (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') &&
+    isThere(error instanceof Error ? error.message : message)
+  )
 }
 
 /** Node takes a package.json that it could not open for none, and looks for an index.js then. */
 function isThere(message: string): boolean {
   const path = /'(?:file:\/\/)?(\/[^']+)'/.exec(message)?.[1]
-  return path !== undefined && (existsSync(path) || existsSync(join(dirname(path), 'package.json')))
+  if (path !== undefined) return existsSync(path) || existsSync(join(dirname(path), 'package.json'))
+  // Of a package that was required by its name, Node says who asked for it.
+  const [, name] = /^Cannot find module '([^']+)'/.exec(message) ?? []
+  const [, modules] = /^- (\/.*\/node_modules)\//m.exec(message) ?? []
+  return name !== undefined && modules !== undefined && existsSync(join(modules, name, 'package.json'))
 }
 
 function firstLine(error: unknown): string {

@@ -2,6 +2,7 @@
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { errnoOf, SpacedriveError } from '../base/errors.js'
+import { isShortage } from '../base/shortage.js'
 import { listenerOf } from '../descriptors/listener.js'
 
 /** `sun_path` holds 104 bytes on macOS, 108 on Linux; uSockets copies it without looking at its length (L20). */
@@ -41,7 +42,7 @@ export function listenError(error: unknown, address: string): SpacedriveError {
     return new SpacedriveError('ADDRESS_IN_USE', message, { cause: error })
   }
   const message = `cannot listen on ${address}: ${error instanceof Error ? error.message : String(error)}`
-  return new SpacedriveError('BAD_CONFIG', message, { cause: error })
+  return new SpacedriveError(isShortage(error) ? 'BUDGET_EXHAUSTED' : 'BAD_CONFIG', message, { cause: error })
 }
 
 /** uWebSockets says only that it failed: asks the system again for the reason. */
@@ -53,5 +54,8 @@ export async function whyNotListening(host: string, port: number): Promise<Space
     probe.listen({ host, port, exclusive: true }, () => probe.close(() => resolve(undefined)))
   })
   if (failure !== undefined) return listenError(failure, address)
+  // Port 0 is nobody's, so that only a descriptor can have been missing.
+  if (port === 0)
+    return new SpacedriveError('BUDGET_EXHAUSTED', `cannot listen on ${address}: no descriptor was left a moment ago`)
   return new SpacedriveError('ADDRESS_IN_USE', `cannot listen on ${address}: it was taken a moment ago`)
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { SpacedriveError } from '../../src/base/errors.js'
 import { again, fromLoading, isShortage } from '../../src/base/shortage.js'
+import { listenError, whyNotListening } from '../../src/front/address.js'
 import { ROOT } from '../harness/daemon.js'
 
 const emfile = () => Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' })
@@ -30,10 +31,25 @@ test('a package that is there and was not found is a shortage, one that is missi
     Object.assign(new Error(`Cannot find package '${path}' imported from x`), { code: 'ERR_MODULE_NOT_FOUND' })
   t.true(isShortage(notFound(there)))
   t.false(isShortage(notFound('/nowhere/at/all/index.js')))
+  const required = (name: string) =>
+    Object.assign(
+      new Error(
+        `Cannot find module '${name}'\nRequire stack:\n- ${join(ROOT, 'node_modules', 'better-sqlite3', 'lib', 'database.js')}`,
+      ),
+      { code: 'MODULE_NOT_FOUND' },
+    )
+  t.true(isShortage(required('bindings')))
+  t.true(isShortage(new SpacedriveError('INTERNAL', 'the lock', { cause: required('bindings') })))
+  t.false(isShortage(required('no-such-package')))
   const missing: unknown = await import('no-such-package' as string).catch((error: unknown) => error)
   t.is(fromLoading(missing), missing)
   const told = fromLoading(emfile())
   t.true(told instanceof SpacedriveError && told.code === 'BUDGET_EXHAUSTED' && told.retryable)
+})
+
+test('a listener that met the limit is told as that, not as a port that is taken', async (t) => {
+  t.is(listenError(emfile(), '127.0.0.1:0').code, 'BUDGET_EXHAUSTED')
+  t.is((await whyNotListening('127.0.0.1', 0)).code, 'BUDGET_EXHAUSTED')
 })
 
 test('a missing addon is absence, one that met the limit is a shortage', (t) => {
