@@ -479,7 +479,7 @@ export class Daemon {
     const { current = 0, idle = current } = this.#front?.connections() ?? {}
     const { level } = ledger
     const asked = askedAt(level, ledger.pressure, ledger.totals().budget, idle)
-    const closed = asked ? (this.#front?.giveWay?.({ count: asked.clients, idleMs: asked.clientIdleMs }) ?? 0) : 0
+    const closed = asked ? (this.#front?.giveWay({ count: asked.clients, idleMs: asked.clientIdleMs }) ?? 0) : 0
     ledger.askBack(Math.max(0, (asked?.descriptors ?? 0) - closed))
     if (level === 'high' || level === 'critical') this.#tasks?.giveWay()
   }

@@ -52,6 +52,18 @@ export const LIMITS = {
 
   /** Under high pressure refused clients are told to come back within 1 to so many seconds, at random. */
   retrySpreadSeconds: 3,
+  /** Who is refused for want of a connection has idle ones closed that did nothing for this long, looked for once in this time. */
+  newcomerIdleMs: 1_000,
+  makeRoomMs: 100,
+  /** Connections looked at in one go when idle ones are to give way: about 3 ms. */
+  giveWayLookMax: 2_048,
+  /** What is known of the age of a request in flight is known in steps of this. */
+  workingStepMs: 250,
+  /** A peer that was refused counts as waiting for this long, and so many do at the most. */
+  shareWaitMs: 5_000,
+  sharePeersMax: 64,
+  /** How late the loop was at worst is remembered for this long: longer than any request is in flight. */
+  latestKeptMs: 60_000,
   /** How often it is looked whether accept fails: a loop that spins because of it does so no longer than this. */
   acceptLookMs: 50,
   /** A listener whose accept fails is left alone for this long, doubled at each failure: recovery takes a second at most. */

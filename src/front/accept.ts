@@ -38,6 +38,10 @@ export class AcceptWatch {
   failures = 0
   readonly #setup: AcceptSetup
   readonly #watched: Watched[] = []
+  /** The latest that a tick came, in the last minute. */
+  latestMs = 0
+  #latestAt = 0
+  #due = Infinity
   #timer: NodeJS.Timeout | null = null
   #loan: Disposable | null = null
   #loanUntil = 0
@@ -74,11 +78,20 @@ export class AcceptWatch {
 
   #tick(): void {
     const now = performance.now()
+    this.#measure(now)
     if (this.#loan && now >= this.#loanUntil) this.#giveBack()
     for (const watched of this.#watched) this.#visit(watched, now)
     const windowMs = this.state === 'open' ? LIMITS.spinLookMs : LIMITS.acceptLookMs
     const spin = this.#spin.look(now, windowMs, this.#workAndMet())
     if (spin !== null) this.#judge(spin, now)
+  }
+
+  #measure(now: number): void {
+    const lateMs = Math.max(0, now - this.#due)
+    this.#due = now + LIMITS.acceptLookMs
+    if (lateMs < this.latestMs && now - this.#latestAt < LIMITS.latestKeptMs) return
+    this.latestMs = lateMs
+    this.#latestAt = now
   }
 
   #visit(watched: Watched, now: number): void {

@@ -8,6 +8,7 @@ import { Access } from './auth.js'
 import { Deadlines } from './deadlines.js'
 import type { FrontSetup, FrontState } from './front.js'
 import type { Seat } from './gate.js'
+import { Shares, Working } from './idle.js'
 import type { Head } from './head.js'
 import { METRICS_TYPE } from './metrics.js'
 
@@ -38,6 +39,9 @@ export class Desk {
   /** Set where the front cannot tell which HTTP connections are idle. */
   idleUnknown = false
   readonly accept: AcceptWatch
+  readonly working = new Working()
+  /** Of the connections, between peers. */
+  shares = new Shares()
   /** Requests and messages that were begun. */
   begun = 0
 

@@ -25,6 +25,7 @@ type Answer = (reply: Reply) => void
 
 export class Feed {
   readonly since = Date.now()
+  readonly peer: string
   readonly #desk: Desk
   readonly #seat: Seat
   readonly #wire: Wire
@@ -35,8 +36,10 @@ export class Feed {
   #outbox: string[] = []
   #outboxBytes = 0
   #open = true
+  #usedAt = performance.now()
 
-  constructor(desk: Desk, seat: Seat, wire: Wire) {
+  constructor(desk: Desk, seat: Seat, wire: Wire, peer: string) {
+    this.peer = peer
     this.#desk = desk
     this.#seat = seat
     this.#wire = wire
@@ -45,9 +48,16 @@ export class Feed {
   message(text: string): void {
     if (!this.#open) return
     this.#desk.begun += 1
+    this.#usedAt = performance.now()
     const turn = new FeedTurn(this, this.#desk)
     this.#turns.add(turn)
     turn.begin(text)
+  }
+
+  /** How long nothing was asked or answered; null while something is, or may come by subscription. */
+  get idleMs(): number | null {
+    const busy = this.#subscriptions.size > 0 || this.#turns.size > 0 || this.#inFlight > 0 || this.#buffered() > 0
+    return busy || !this.#open ? null : performance.now() - this.#usedAt
   }
 
   /** Ends the feed from our side. */
@@ -75,6 +85,7 @@ export class Feed {
 
   settled(turn: FeedTurn, text: string | null): void {
     this.#turns.delete(turn)
+    this.#usedAt = performance.now()
     if (text !== null) this.#push(text)
   }
 

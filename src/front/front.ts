@@ -33,6 +33,8 @@ export interface FrontSetup {
   readonly borrow?: () => Disposable | null
   /** What the threads behind `dispatch` have told so far, as a count that only grows: a loop with such work does not spin. */
   readonly work?: () => number
+  /** A client idle for so long may be closed for a newcomer; `LIMITS.newcomerIdleMs` unless a test wants it otherwise. */
+  readonly newcomerIdleMs?: number
   /** The response deadline; `LIMITS.responseMs` unless a test wants to see it pass. */
   readonly responseMs?: number
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
@@ -62,7 +64,7 @@ export interface Front {
   /** The level of pressure. From `high` on refused clients come back at random, and where idle ones are not known none is kept alive. */
   level: Level
   /** Closes clients without a request in flight that were idle for `idleMs`, the longest idle first. Returns how many. */
-  giveWay?(asked: { count: number; idleMs: number }): number
+  giveWay(asked: { count: number; idleMs: number }): number
   /** Stops listening, lets answers in flight finish until the deadline, then closes every connection. */
   drain(deadlineMs: number): Promise<void>
   /** Open TCP connections, for `fds`. uWebSockets tells no ports, and no connect time but that of a WebSocket: null. */

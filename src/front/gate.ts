@@ -45,6 +45,12 @@ export interface Weather {
   readonly level: Level
 }
 
+/** Who is told of those that were refused for want of a slot, and says which peer must stand back for others. */
+export interface Room {
+  readonly shares: { full(peer: string): boolean; entered(peer: string): void; readonly contested: boolean }
+  wanted(peer: string): void
+}
+
 export class Gate {
   current = 0
   peak = 0
@@ -52,17 +58,28 @@ export class Gate {
   refused = 0
   readonly #slots: Slots
   readonly #weather: Weather
+  readonly #room: Room
 
-  constructor(slots: Slots, weather: Weather) {
+  constructor(slots: Slots, weather: Weather, room: Room) {
     this.#slots = slots
     this.#weather = weather
+    this.#room = room
   }
 
-  /** Null for who is let in. */
-  enter(seat: Seat): Reason | null {
-    const reason = this.#closed(seat) ?? this.#take(seat)
+  /** Null for who is let in. @param peerOf asked only while it matters who that is */
+  enter(seat: Seat, peerOf: () => string): Reason | null {
+    const reason = this.#closed(seat) ?? this.#standBack(seat, peerOf) ?? this.#take(seat)
     if (reason !== null) this.refused += 1
+    if (reason === 'clients') this.#room.wanted(peerOf())
     return reason
+  }
+
+  #standBack(seat: Seat, peerOf: () => string): Reason | null {
+    if (seat.local || !this.#room.shares.contested) return null
+    const peer = peerOf()
+    if (this.#room.shares.full(peer)) return 'share'
+    this.#room.shares.entered(peer)
+    return null
   }
 
   leave(seat: Seat): void {

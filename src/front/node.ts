@@ -7,11 +7,14 @@ import type { Level } from '../protocol/messages.js'
 import { bareHost, clearSocketPath, httpUrl, listenError, protectSocket } from './address.js'
 import { SUBPROTOCOL } from './auth.js'
 import { BROKEN, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
+import { loadNative } from '../descriptors/native.js'
 import { doorOf } from './door.js'
 import { Exchange, type RpcStatus } from './exchange.js'
 import { Feed, type Wire } from './feed.js'
 import type { Connections, Front, FrontState, Peer } from './front.js'
 import { Gate, refusalBody, retryAfter, Seat, type Reason } from './gate.js'
+import { idleFeed, type Idle } from './idle.js'
+import { Room } from './room.js'
 import { Head } from './head.js'
 import { statusLine } from './status-line.js'
 
@@ -24,7 +27,13 @@ export async function openNodeFront(desk: Desk): Promise<Front> {
 interface Visitor {
   readonly seat: Seat
   readonly since: number
+  readonly peer: string
   feed: Feed | null
+  /** Requests that are not answered yet. */
+  inFlight: number
+  usedAt: number
+  /** Bytes of its socket up to the last whole request. */
+  read: number
 }
 
 class NodeFront implements Front {
@@ -33,6 +42,7 @@ class NodeFront implements Front {
   socket: string | null = null
   readonly #desk: Desk
   readonly #gate: Gate
+  readonly #room: Room
   readonly #servers: Server[] = []
   readonly #visitors = new Map<Socket, Visitor>()
   readonly #feeds: WebSocketServer
@@ -41,7 +51,13 @@ class NodeFront implements Front {
 
   constructor(desk: Desk) {
     this.#desk = desk
-    this.#gate = new Gate(desk.setup.slots, desk)
+    this.#room = new Room({
+      idle: (idleMs) => this.#idle(idleMs),
+      count: () => this.#count(),
+      newcomerIdleMs: desk.setup.newcomerIdleMs ?? LIMITS.newcomerIdleMs,
+    })
+    desk.shares = this.#room.shares
+    this.#gate = new Gate(desk.setup.slots, desk, this.#room)
     // closeTimeout is newer than the types of ws.
     const options: ServerOptions & { closeTimeout: number } = {
       noServer: true,
@@ -85,7 +101,34 @@ class NodeFront implements Front {
   connections(): Connections {
     const { current, peak, accepted, refused } = this.#gate
     const { state, failures } = this.#desk.accept
-    return { current, peak, accepted, refused, accept: state, acceptFailures: failures }
+    const idle = [...this.#visitors.values()].filter(({ inFlight }) => inFlight === 0).length
+    return { current, peak, accepted, refused, idle, accept: state, acceptFailures: failures }
+  }
+
+  giveWay(asked: { count: number; idleMs: number }): number {
+    return this.#room.giveWay(asked)
+  }
+
+  #idle(idleMs: number): Idle[] {
+    const now = performance.now()
+    return [...this.#visitors].flatMap(([socket, visitor]) => {
+      const { seat, peer, feed, inFlight, usedAt, read } = visitor
+      if (seat.local) return []
+      const idle = feed
+        ? idleFeed(feed, peer)
+        : inFlight > 0 || socket.bytesRead > read
+          ? null
+          : { idleMs: now - usedAt, peer, close: () => hangUp(socket) }
+      return idle && idle.idleMs >= idleMs ? [idle] : []
+    })
+  }
+
+  #count(): Map<string, number> {
+    const counts = new Map<string, number>()
+    for (const { peer, seat } of this.#visitors.values()) {
+      if (!seat.local) counts.set(peer, (counts.get(peer) ?? 0) + 1)
+    }
+    return counts
   }
 
   peers(): Peer[] {
@@ -108,6 +151,7 @@ class NodeFront implements Front {
   #stopListening(): void {
     if (this.#pulse) clearInterval(this.#pulse)
     this.#desk.accept.stop()
+    this.#room.stop()
     for (const server of this.#servers.splice(0)) {
       server.close()
       server.closeIdleConnections()
@@ -165,9 +209,11 @@ class NodeFront implements Front {
     server.on('connection', (socket: Socket) => {
       const seat = new Seat(this.#gate, listener.local)
       if (listener.door) listener.door.met += 1
-      const reason = this.#gate.enter(seat)
+      const peer = peerOf(socket)
+      const reason = this.#gate.enter(seat, () => peer)
       if (reason !== null) return refuseConnection(socket, reason, this.#desk)
-      this.#visitors.set(socket, { seat, since: Date.now(), feed: null })
+      const usedAt = performance.now()
+      this.#visitors.set(socket, { seat, since: Date.now(), peer, feed: null, inFlight: 0, usedAt, read: 0 })
       socket.once('close', () => this.#left(socket, seat))
       for (const each of serve) each.call(server, socket)
     })
@@ -182,7 +228,9 @@ class NodeFront implements Front {
   #request(req: IncomingMessage, res: ServerResponse): void {
     const visitor = this.#visitors.get(req.socket)
     if (!visitor) return void req.socket.destroy()
-    const exchange = new NodeExchange(this.#desk, visitor.seat, req, res)
+    visitor.inFlight += 1
+    res.once('close', () => answered(visitor, req.socket))
+    const exchange = new NodeExchange(this.#desk, visitor, req, res)
     try {
       const page = this.#firstPage(req, visitor.seat)
       if (page) exchange.refuse(page)
@@ -216,7 +264,7 @@ class NodeFront implements Front {
   }
 
   #opened(ws: WebSocket, socket: Socket, visitor: Visitor): void {
-    const feed = new Feed(this.#desk, visitor.seat, new NodeWire(ws, socket))
+    const feed = new Feed(this.#desk, visitor.seat, new NodeWire(ws, socket), visitor.peer)
     visitor.feed = feed
     ws.on('message', (message, isBinary) => {
       if (isBinary) feed.close(1003, 'messages are text')
@@ -250,6 +298,25 @@ async function listening(server: Server, where: ListenOptions, address: string):
       resolve()
     })
   })
+}
+
+function answered(visitor: Visitor, socket: Socket): void {
+  visitor.inFlight -= 1
+  visitor.usedAt = performance.now()
+  visitor.read = socket.bytesRead
+}
+
+/** Unless a request is on its way already. */
+function hangUp(socket: Socket): boolean {
+  const fd = (socket as unknown as { _handle: { fd?: number } | null })._handle?.fd
+  if (fd !== undefined && loadNative()?.readable(fd)) return false
+  socket.destroy()
+  return true
+}
+
+/** An IPv4 client of a socket that listens on both is named as IPv4. */
+function peerOf({ remoteAddress = '' }: Socket): string {
+  return remoteAddress.replace(/^::ffff:/i, '')
 }
 
 /** The answer fits the socket's empty buffer, so it is with the kernel when the descriptor is closed, on the spot. */
@@ -287,14 +354,16 @@ function readHead(req: IncomingMessage): Head {
 }
 
 class NodeExchange extends Exchange {
+  readonly #peer: string
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
   #done = false
   #parts: Buffer[] = []
   #partsBytes = 0
 
-  constructor(desk: Desk, seat: Seat, req: IncomingMessage, res: ServerResponse) {
+  constructor(desk: Desk, { seat, peer }: Visitor, req: IncomingMessage, res: ServerResponse) {
     super(desk, seat)
+    this.#peer = peer
     this.#req = req
     this.#res = res
     res.on('error', () => undefined)
@@ -334,7 +403,7 @@ class NodeExchange extends Exchange {
   #end(status: number, headers: Readonly<Record<string, string>>, body: string): void {
     if (this.#done) return
     this.#done = true
-    if (this.desk.ending) this.#res.shouldKeepAlive = false
+    if (this.desk.ending || this.desk.shares.over(this.#peer)) this.#res.shouldKeepAlive = false
     const bytes = Buffer.from(body)
     this.#res.writeHead(status, status === 204 ? headers : { ...headers, 'Content-Length': bytes.byteLength })
     this.#res.end(bytes)

@@ -14,11 +14,15 @@ import type { Level } from '../protocol/messages.js'
 import { bareHost, clearSocketPath, httpUrl, protectSocket, whyNotListening } from './address.js'
 import { chosenProtocol } from './auth.js'
 import { BROKEN, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
+import { loadNative } from '../descriptors/native.js'
+import { Clients } from './clients.js'
 import { doorOf, listenerSince, listeningNow } from './door.js'
 import { Exchange, type RpcStatus } from './exchange.js'
 import { Feed, type Wire } from './feed.js'
 import type { Connections, Front, FrontState, Peer } from './front.js'
 import { Gate, refusalBody, retryAfter, Seat, type Reason } from './gate.js'
+import { idleFeed, type Idle } from './idle.js'
+import { Room } from './room.js'
 import { Head } from './head.js'
 import { METRICS_TYPE } from './metrics.js'
 import { statusLine } from './status-line.js'
@@ -58,6 +62,9 @@ class UwsFront implements Front {
   readonly #uws: Uws
   readonly #desk: Desk
   readonly #gate: Gate
+  readonly #room: Room
+  /** Null where single HTTP connections cannot be told apart: only WebSockets give way then. */
+  readonly #clients: Clients | null
   readonly #apps: TemplatedApp[] = []
   readonly #listeners: us_listen_socket[] = []
   #socketInode: number | null = null
@@ -69,7 +76,16 @@ class UwsFront implements Front {
   constructor(uws: Uws, desk: Desk) {
     this.#uws = uws
     this.#desk = desk
-    this.#gate = new Gate(desk.setup.slots, desk)
+    const native = loadNative()
+    this.#clients = native && process.platform === 'linux' ? new Clients(native, desk.working) : null
+    desk.idleUnknown = this.#clients === null
+    this.#room = new Room({
+      idle: (idleMs) => this.#idle(idleMs),
+      count: () => this.#clients?.count() ?? new Map(),
+      newcomerIdleMs: desk.setup.newcomerIdleMs ?? LIMITS.newcomerIdleMs,
+    })
+    desk.shares = this.#room.shares
+    this.#gate = new Gate(desk.setup.slots, desk, this.#room)
     this.#tcp = new Seat(this.#gate, false)
     // uWebSockets names no connection, so all of the socket share one seat. A slot of either class is as good as another:
     // whoever leaves first gives back the control slot.
@@ -106,7 +122,18 @@ class UwsFront implements Front {
   connections(): Connections {
     const { current, peak, accepted, refused } = this.#gate
     const { state, failures } = this.#desk.accept
-    return { current, peak, accepted, refused, accept: state, acceptFailures: failures }
+    const idle = Math.max(0, current - this.#desk.working.count)
+    return { current, peak, accepted, refused, idle, accept: state, acceptFailures: failures }
+  }
+
+  giveWay(asked: { count: number; idleMs: number }): number {
+    return this.#room.giveWay(asked)
+  }
+
+  #idle(idleMs: number): Idle[] {
+    const feeds = [...this.#feeds.keys()].flatMap((feed) => idleFeed(feed, feed.peer) ?? [])
+    const slackMs = LIMITS.workingStepMs + LIMITS.acceptLookMs + this.#desk.accept.latestMs
+    return [...feeds.filter((each) => each.idleMs >= idleMs), ...(this.#clients?.idle(idleMs, slackMs) ?? [])]
   }
 
   peers(): Peer[] {
@@ -134,6 +161,7 @@ class UwsFront implements Front {
 
   #stopListening(): void {
     this.#desk.accept.stop()
+    this.#room.stop()
     for (const listener of this.#listeners.splice(0)) this.#uws.us_listen_socket_close(listener)
   }
 
@@ -145,6 +173,7 @@ class UwsFront implements Front {
     const truePort = this.#uws.us_socket_local_port(listener)
     this.#desk.access.listening(host, truePort)
     this.http = httpUrl(host, truePort)
+    if (this.#clients) this.#clients.port = truePort
     this.#watchDoor(this.#tcp, this.http, listener, before)
   }
 
@@ -190,7 +219,7 @@ class UwsFront implements Front {
     let refusing = false
     return (res, change) => {
       if (Number(change) > 0) {
-        const reason = this.#enter(seat)
+        const reason = this.#enter(seat, res)
         if (reason === null) return
         refusing = true
         refuseConnection(res, reason, this.#desk)
@@ -199,11 +228,13 @@ class UwsFront implements Front {
     }
   }
 
-  #enter(seat: Seat): Reason | null {
+  #enter(seat: Seat, res: HttpResponse): Reason | null {
     if (seat.door) seat.door.met += 1
-    const reason = this.#gate.enter(seat)
-    if (reason === null && seat === this.#tcp) this.#tcpCount += 1
-    return reason
+    const reason = this.#gate.enter(seat, () => peerOf(res))
+    if (reason !== null || seat !== this.#tcp) return reason
+    this.#tcpCount += 1
+    this.#clients?.entered()
+    return null
   }
 
   #leave(seat: Seat): void {
@@ -242,6 +273,11 @@ class UwsFront implements Front {
       // A client that is refused its WebSocket has no other use for the connection.
       if (page) return exchange.refuse({ ...page, close: true })
       const socket: Socket = { feed: null, seat }
+      if (this.#clients && seat === this.#tcp) {
+        res.pause()
+        res.resume()
+        this.#clients.upgraded()
+      }
       res.upgrade(socket, key ?? '', chosenProtocol(protocols), extensions ?? '', context)
     } catch (error) {
       exchange.fail(error)
@@ -250,7 +286,7 @@ class UwsFront implements Front {
 
   #upgraded(ws: WebSocket<Socket>): void {
     const socket = ws.getUserData()
-    socket.feed = new Feed(this.#desk, socket.seat, new UwsWire(ws))
+    socket.feed = new Feed(this.#desk, socket.seat, new UwsWire(ws), peerOf(ws))
     this.#feeds.set(socket.feed, socket.seat)
   }
 
@@ -280,6 +316,12 @@ class UwsFront implements Front {
 
 interface ExclusiveListen {
   listen(host: string, port: number, options: number, cb: (listener: us_listen_socket | false) => void): void
+}
+
+/** An IPv4 client of a socket that listens on both is named as IPv4. */
+function peerOf(socket: { getRemoteAddressAsText(): ArrayBuffer }): string {
+  const address = Buffer.from(socket.getRemoteAddressAsText()).toString('latin1')
+  return address.includes('.') ? address.slice(address.lastIndexOf(':') + 1) : address
 }
 
 /** Both call back before they return. */
@@ -350,6 +392,8 @@ class UwsExchange extends Exchange {
   #text = ''
   #parts: Buffer[] | null = null
   #partsBytes = 0
+  /** Among those in flight, or −1. */
+  #slot = -1
 
   constructor(desk: Desk, seat: Seat, res: HttpResponse) {
     super(desk, seat)
@@ -364,6 +408,7 @@ class UwsExchange extends Exchange {
   }
 
   collect(): void {
+    this.#slot = this.desk.working.begin()
     this.#res.onData((chunk, isLast) => {
       try {
         this.#received(chunk, isLast)
@@ -412,6 +457,7 @@ class UwsExchange extends Exchange {
   #received(chunk: ArrayBuffer, isLast: boolean): void {
     if (this.#done) return
     this.#partsBytes += chunk.byteLength
+    this.#heard()
     if (this.#partsBytes > LIMITS.bodyBytesMax) return this.refuse(OVERSIZE)
     // Most bodies come whole, and are read where they lie; uWebSockets takes the memory back when this returns.
     if (isLast && !this.#parts) return this.take(Buffer.from(chunk))
@@ -420,13 +466,31 @@ class UwsExchange extends Exchange {
     if (isLast) this.take(Buffer.concat(this.#parts))
   }
 
+  #heard(): void {
+    this.#ended()
+    this.#slot = this.desk.working.begin()
+  }
+
+  #ended(): void {
+    if (this.#slot >= 0) this.desk.working.end(this.#slot)
+    this.#slot = -1
+  }
+
+  /** Answered with the end of the connection: under pressure, or because its peer has more than its share. */
+  get #ending(): boolean {
+    if (this.desk.ending) return true
+    return this.desk.shares.contested && this.desk.shares.over(peerOf(this.#res))
+  }
+
   #aborted(): void {
     this.#done = true
+    this.#ended()
     this.abandon()
   }
 
   #cork(): void {
     this.#done = true
+    this.#ended()
     const outer = corked
     corked = this
     this.#res.cork(writeCorked)
@@ -434,7 +498,7 @@ class UwsExchange extends Exchange {
   }
 
   #writePage({ status, type, headers, body, close: closes }: Page): void {
-    const close = closes || this.desk.ending
+    const close = closes || this.#ending
     this.#res.writeStatus(statusLine(status))
     for (const name in headers) this.#res.writeHeader(name, headers[name] as string)
     this.#res.writeHeader('Content-Type', HEADERS[type])
@@ -447,7 +511,7 @@ class UwsExchange extends Exchange {
   #writeNothing(): void {
     this.#res.writeStatus(statusLine(204))
     // Given a second argument it closes, whatever that says.
-    if (this.desk.ending) this.#res.endWithoutBody(undefined, true)
+    if (this.#ending) this.#res.endWithoutBody(undefined, true)
     else this.#res.endWithoutBody()
   }
 
@@ -455,7 +519,7 @@ class UwsExchange extends Exchange {
     // uWebSockets writes `200 OK` by itself.
     if (this.#status !== 200) this.#res.writeStatus(statusLine(this.#status))
     this.#res.writeHeader('Content-Type', JSON_HEADERS)
-    if (this.#text.length <= LIMITS.answerCopyBytesMax) this.#res.end(this.#text, this.desk.ending)
+    if (this.#text.length <= LIMITS.answerCopyBytesMax) this.#res.end(this.#text, this.#ending)
     else this.#writeLong(Buffer.from(this.#text))
   }
 

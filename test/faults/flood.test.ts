@@ -9,52 +9,55 @@ const LIMIT = 256
 /** Fewer where this machine's hard limit does not let one process connect so often. */
 const CONNECTIONS = Math.min(5_000, hardLimit() - 500)
 
-test.serial('a flood of twenty times the limit is told so, admitted clients go on, and all comes back', async (t) => {
-  await play(async (scene) => {
-    const daemon = await scene.daemon({ limit: `${LIMIT}:${LIMIT}` })
-    const { library } = await daemon.index('library', scene.tree('tree', 500))
-    await daemon.call('libraries.close', { library })
-    daemon.hangUp()
-    const rest = async () => {
-      const { connections, descriptors } = await daemon.status()
-      return connections.current === 1 && descriptors.classes.jobs.used === 0
-    }
-    await eventually('only the looking client is left', 15_000, rest)
-    const before = { status: await daemon.status(), fds: await daemon.descriptorsAtRest() }
+test.serial(
+  'scenario 7: a flood of twenty times the limit is told so, admitted clients go on, and all comes back',
+  async (t) => {
+    await play(async (scene) => {
+      const daemon = await scene.daemon({ limit: `${LIMIT}:${LIMIT}` })
+      const { library } = await daemon.index('library', scene.tree('tree', 500))
+      await daemon.call('libraries.close', { library })
+      daemon.hangUp()
+      const rest = async () => {
+        const { connections, descriptors } = await daemon.status()
+        return connections.current === 1 && descriptors.classes.jobs.used === 0
+      }
+      await eventually('only the looking client is left', 15_000, rest)
+      const before = { status: await daemon.status(), fds: await daemon.descriptorsAtRest() }
 
-    const workers = new Workers(daemon, 50, 'files.list', { library, path: scene.path('tree', 'd1') }, 10)
-    await eventually('50 clients are in', 10_000, async () => (await daemon.status()).connections.current >= 51)
-    const most = await mostDescriptors(daemon, async () => {
-      const flood = crowd(daemon, CONNECTIONS)
-      const settled = async () => (await flood.fates()).refused + (await flood.fates()).closed > CONNECTIONS - LIMIT
-      await eventually('those who do not fit are refused', 20_000, settled)
-      t.is((await daemon.watch('core.ping')) as string, 'pong', 'the unix socket still gets in')
-      await sleep(1_000)
-      const fates = await flood.fates()
-      t.is(fates.strange, 0, fates.example)
-      t.true(fates.refused > 0)
-      t.true(fates.open + fates.answered <= (await daemon.status()).connections.max, JSON.stringify(fates))
-      await flood.leave()
+      const workers = new Workers(daemon, 50, 'files.list', { library, path: scene.path('tree', 'd1') }, 10)
+      await eventually('50 clients are in', 10_000, async () => (await daemon.status()).connections.current >= 51)
+      const most = await mostDescriptors(daemon, async () => {
+        const flood = crowd(daemon, CONNECTIONS)
+        const settled = async () => (await flood.fates()).refused + (await flood.fates()).closed > CONNECTIONS - LIMIT
+        await eventually('those who do not fit are refused', 20_000, settled)
+        t.is((await daemon.watch('core.ping')) as string, 'pong', 'the unix socket still gets in')
+        await sleep(1_000)
+        const fates = await flood.fates()
+        t.is(fates.strange, 0, fates.example)
+        t.true(fates.refused > 0)
+        t.true(fates.open + fates.answered <= (await daemon.status()).connections.max, JSON.stringify(fates))
+        await flood.leave()
+      })
+      t.true(most < LIMIT, `${most} descriptors were open`)
+      const { latenciesMs, failures } = workers.take()
+      t.deepEqual(failures.slice(0, 3), [])
+      t.true(latenciesMs.length > 50)
+      await workers.stop()
+      await daemon.call('libraries.close', { library }, { agent: false })
+
+      await eventually('only the looking client is left', 15_000, rest)
+      const after = await daemon.status()
+      for (const name of ['control', 'clients', 'libraries', 'jobs', 'watches'] as const) {
+        t.is(after.descriptors.classes[name].used, before.status.descriptors.classes[name].used, name)
+      }
+      t.is(after.descriptors.unaccounted, 0)
+      t.deepEqual(await daemon.descriptorsAtRest(), before.fds)
+      t.is(after.connections.accepted + after.connections.refused >= CONNECTIONS, true)
+      t.false(/EMFILE|ENFILE/.test(daemon.log))
+      t.is((await daemon.stop()).code, 0)
     })
-    t.true(most < LIMIT, `${most} descriptors were open`)
-    const { latenciesMs, failures } = workers.take()
-    t.deepEqual(failures.slice(0, 3), [])
-    t.true(latenciesMs.length > 50)
-    await workers.stop()
-    await daemon.call('libraries.close', { library }, { agent: false })
-
-    await eventually('only the looking client is left', 15_000, rest)
-    const after = await daemon.status()
-    for (const name of ['control', 'clients', 'libraries', 'jobs', 'watches'] as const) {
-      t.is(after.descriptors.classes[name].used, before.status.descriptors.classes[name].used, name)
-    }
-    t.is(after.descriptors.unaccounted, 0)
-    t.deepEqual(await daemon.descriptorsAtRest(), before.fds)
-    t.is(after.connections.accepted + after.connections.refused >= CONNECTIONS, true)
-    t.false(/EMFILE|ENFILE/.test(daemon.log))
-    t.is((await daemon.stop()).code, 0)
-  })
-})
+  },
+)
 
 function hardLimit(): number {
   return Number(spawnSync('prlimit', ['--nofile', '--noheadings', '--output=HARD'], { encoding: 'utf8' }).stdout)

@@ -110,6 +110,7 @@ export async function withStage(
     slots,
     dispatch: pong,
     publisher: bell,
+    newcomerIdleMs: Infinity,
     log: () => undefined,
     ...options,
   })

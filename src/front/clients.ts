@@ -1,0 +1,86 @@
+// The TCP connections of a front that cannot name them (uWebSockets.js), by descriptor: noted as they come, looked at in the kernel.
+import { LIMITS } from '../base/limits.js'
+import type { Native } from '../descriptors/native.js'
+import type { Idle, Working } from './idle.js'
+
+/** The kernel's clock for sockets moves in steps of up to 10 ms. */
+const TICK_MS = 10
+
+interface Client {
+  readonly since: number
+  peer: string | null
+  isFeed: boolean
+}
+
+export class Clients {
+  port = 0
+  readonly #native: Native
+  readonly #working: Working
+  /** In the order in which they came or were last seen busy. Who has gone stays until it is noticed, or its number comes again. */
+  readonly #known = new Map<number, Client>()
+  /** A WebSocket that could not be told from an HTTP connection: none is closed then, for it may be a subscriber. */
+  #blind = false
+
+  constructor(native: Native, working: Working) {
+    this.#native = native
+    this.#working = working
+  }
+
+  /** In the accept loop: the loop began to watch this one last. */
+  entered(): void {
+    const fd = this.#native.lastWatched()
+    if (fd < 0) return
+    this.#known.delete(fd)
+    this.#known.set(fd, { since: Date.now(), peer: null, isFeed: false })
+  }
+
+  /** Right after its reading was stopped and begun again, which makes it the one that the loop began to watch last. */
+  upgraded(): void {
+    const client = this.#known.get(this.#native.lastWatched())
+    if (client) client.isFeed = true
+    else this.#blind = true
+  }
+
+  /** Of HTTP connections; at most so many are looked at in one call, the others in the next. */
+  idle(idleMs: number, slackMs: number): Idle[] {
+    if (this.#blind) return []
+    const fds = [...this.#known.keys()].slice(0, LIMITS.giveWayLookMax)
+    const told = this.#native.silence(Int32Array.from(fds), this.port)
+    return fds.flatMap((fd, at) => {
+      const client = this.#known.get(fd)!
+      this.#known.delete(fd)
+      if (told[2 * at] === -2) return []
+      this.#known.set(fd, client)
+      const silentMs = client.isFeed ? null : this.#silentMs(told[2 * at]!, told[2 * at + 1]!, slackMs)
+      if (silentMs === null || silentMs < idleMs) return []
+      return [{ idleMs: silentMs, peer: client.peer ?? '', close: () => this.#close(fd) }]
+    })
+  }
+
+  /** How many each peer has, with those forgotten that have gone. */
+  count(): Map<string, number> {
+    const fds = Int32Array.from(this.#known.keys())
+    const peers = this.#native.peers(fds)
+    const counts = new Map<string, number>()
+    fds.forEach((fd, at) => {
+      const peer = peers[at]!
+      const client = this.#known.get(fd)!
+      client.peer = peer
+      if (peer === '') this.#known.delete(fd)
+      else counts.set(peer, (counts.get(peer) ?? 0) + 1)
+    })
+    return counts
+  }
+
+  /** Null while a request is in flight: bytes wait, or came after the last answer, or about when one came that is worked at. */
+  #silentMs(receivedMs: number, sentMs: number, slackMs: number): number | null {
+    if (receivedMs < 0 || receivedMs < sentMs - TICK_MS) return null
+    if (this.#working.any(receivedMs, slackMs)) return null
+    return Math.min(receivedMs, sentMs)
+  }
+
+  #close(fd: number): boolean {
+    this.#known.delete(fd)
+    return this.#native.hangUp(fd, this.port)
+  }
+}

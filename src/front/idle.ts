@@ -1,0 +1,128 @@
+// Who gives way when connections are short: clients without a request in flight, the longest idle first, and those of a peer that
+// holds more than its share before the others.
+import { performance } from 'node:perf_hooks'
+import { LIMITS } from '../base/limits.js'
+import type { Feed } from './feed.js'
+
+/** A client that could be closed now. */
+export interface Idle {
+  readonly idleMs: number
+  readonly peer: string
+  /** False where it turns out to be busy after all, or gone. */
+  close(): boolean
+}
+
+export const GIVEN_WAY = 'idle, and others need the connection'
+
+export function idleFeed(feed: Feed, peer: string): Idle | null {
+  const { idleMs } = feed
+  if (idleMs === null) return null
+  return {
+    idleMs,
+    peer,
+    close: () => {
+      feed.close(1013, GIVEN_WAY)
+      return true
+    },
+  }
+}
+
+/** Closes at most `count`, and returns how many it were. */
+export function closeIdle(idle: Idle[], count: number): number {
+  let closed = 0
+  for (const each of idle.sort((one, other) => other.idleMs - one.idleMs)) {
+    if (closed >= count) break
+    if (each.close()) closed += 1
+  }
+  return closed
+}
+
+const SLOTS = 256
+
+/** When the requests in flight were last heard of, in steps: what a front without a view of its connections knows of them. */
+export class Working {
+  count = 0
+  readonly #counts = new Int32Array(SLOTS)
+
+  begin(): number {
+    const slot = Math.floor(performance.now() / LIMITS.workingStepMs)
+    this.#counts[slot % SLOTS]! += 1
+    this.count += 1
+    return slot
+  }
+
+  end(slot: number): void {
+    this.#counts[slot % SLOTS]! -= 1
+    this.count -= 1
+  }
+
+  /** Whether a request in flight was last heard of about so long ago. */
+  any(agoMs: number, slackMs: number): boolean {
+    if (this.count === 0) return false
+    const now = performance.now()
+    const from = Math.floor((now - agoMs - slackMs) / LIMITS.workingStepMs)
+    const to = Math.floor((now - agoMs + slackMs) / LIMITS.workingStepMs)
+    if (to - from >= SLOTS) return true
+    for (let slot = Math.max(0, from); slot <= to; slot += 1) if (this.#counts[slot % SLOTS]! > 0) return true
+    return false
+  }
+}
+
+/**
+ * Who may have how many while not all can be served. A peer that is alone may have everything; once another was refused, each
+ * is due the same part, and who has more gets no further connection and gives way.
+ */
+export class Shares {
+  #until = 0
+  #counts = new Map<string, number>()
+  /** Peers that were refused lately. */
+  readonly #waiting = new Map<string, number>()
+
+  get contested(): boolean {
+    return performance.now() < this.#until && this.#peers > 1
+  }
+
+  refused(peer: string): void {
+    if (this.#waiting.size >= LIMITS.sharePeersMax && !this.#waiting.has(peer)) return
+    this.#waiting.set(peer, performance.now())
+  }
+
+  entered(peer: string): void {
+    this.#waiting.delete(peer)
+    this.#counts.set(peer, (this.#counts.get(peer) ?? 0) + 1)
+  }
+
+  /** What the peers hold now. Those above their share are named, with how many they have too many, if anybody below waits. */
+  weigh(counts: Map<string, number>): Map<string, number> {
+    const now = performance.now()
+    this.#counts = counts
+    for (const [peer, at] of this.#waiting) if (now - at > LIMITS.shareWaitMs) this.#waiting.delete(peer)
+    const share = this.#share
+    const over = new Map([...counts].filter(([, count]) => count > share).map(([peer, count]) => [peer, count - share]))
+    const below = [...this.#waiting.keys()].some((peer) => this.#of(peer) < share)
+    if (below && over.size > 0) this.#until = now + LIMITS.shareWaitMs
+    return below ? over : new Map()
+  }
+
+  /** True for a peer that has its share or more, while another waits. */
+  full(peer: string): boolean {
+    return this.contested && this.#of(peer) >= this.#share
+  }
+
+  over(peer: string): boolean {
+    return this.contested && this.#of(peer) > this.#share
+  }
+
+  #of(peer: string): number {
+    return this.#counts.get(peer) ?? 0
+  }
+
+  get #peers(): number {
+    return new Set([...this.#counts.keys(), ...this.#waiting.keys()]).size
+  }
+
+  get #share(): number {
+    const held = [...this.#counts.values()].reduce((sum, count) => sum + count, 0)
+    return Math.max(1, Math.floor(held / Math.max(1, this.#peers)))
+  }
+}

@@ -1,0 +1,73 @@
+// Makes room for newcomers: when they are refused for want of a connection, idle ones are given up for the next, a few at a time
+// and once in a while, so that a flood cannot make refusing dear.
+import { performance } from 'node:perf_hooks'
+import { LIMITS } from '../base/limits.js'
+import { closeIdle, Shares, type Idle } from './idle.js'
+
+export interface RoomSetup {
+  /** Clients without a request in flight, idle for so long. */
+  readonly idle: (idleMs: number) => Idle[]
+  /** How many connections each peer has. */
+  readonly count: () => Map<string, number>
+  readonly newcomerIdleMs: number
+}
+
+export class Room {
+  readonly shares = new Shares()
+  readonly #setup: RoomSetup
+  #at = -Infinity
+  #timer: NodeJS.Timeout | null = null
+
+  constructor(setup: RoomSetup) {
+    this.#setup = setup
+  }
+
+  /** In the accept loop, for each that is refused: only noted there. */
+  wanted(peer: string): void {
+    this.shares.refused(peer)
+    if (this.#timer) return
+    const waitMs = Math.max(0, this.#at + LIMITS.makeRoomMs - performance.now())
+    this.#timer = setTimeout(() => this.#make(), waitMs).unref()
+  }
+
+  giveWay({ count, idleMs }: { count: number; idleMs: number }): number {
+    return count > 0 ? closeIdle(this.#setup.idle(idleMs), count) : 0
+  }
+
+  stop(): void {
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = null
+  }
+
+  #make(): void {
+    this.#timer = null
+    this.#at = performance.now()
+    const over = this.shares.weigh(this.#setup.count())
+    const owed = this.#reclaim(over)
+    if (over.size === 0) this.#giveUpIdle()
+    // Those with a request in flight are idle a moment later.
+    if (owed) this.#timer = setTimeout(() => this.#make(), LIMITS.makeRoomMs).unref()
+  }
+
+  /** From each peer above its share, idle or not for long. True if some of them still owe. */
+  #reclaim(over: Map<string, number>): boolean {
+    if (over.size === 0) return false
+    const idle = this.#setup.idle(0)
+    for (const [peer, tooMany] of over) {
+      const theirs = idle.filter((each) => each.peer === peer)
+      const closed = closeIdle(theirs, batch(tooMany))
+      over.set(peer, tooMany - closed)
+    }
+    return [...over.values()].some((tooMany) => tooMany > 0)
+  }
+
+  #giveUpIdle(): void {
+    const idle = this.#setup.idle(this.#setup.newcomerIdleMs)
+    closeIdle(idle, batch(idle.length))
+  }
+}
+
+/** As nginx does it. */
+function batch(count: number): number {
+  return Math.max(1, Math.min(LIMITS.giveWayClientsMax, Math.floor(count / LIMITS.giveWayClientsShare)))
+}
