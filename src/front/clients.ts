@@ -7,7 +7,6 @@ import type { Idle, Working } from './idle.js'
 const TICK_MS = 10
 
 interface Client {
-  readonly since: number
   peer: string | null
   isFeed: boolean
 }
@@ -31,7 +30,7 @@ export class Clients {
     const fd = this.#native.lastWatched()
     if (fd < 0) return
     this.#known.delete(fd)
-    this.#known.set(fd, { since: Date.now(), peer: null, isFeed: false })
+    this.#known.set(fd, { peer: null, isFeed: false })
   }
 
   /** Right after its reading was stopped and begun again, which makes it the one that the loop began to watch last. */
