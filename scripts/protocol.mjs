@@ -191,7 +191,7 @@ const SHAPES = {
       [
         'connections',
         'object',
-        '`{current, max, peak, accepted, refused, accept, acceptFailures}`; `idle` too where it is known. `accept` is `open`, `failing` while no descriptor can be had for those who wait, or `spinning` while the loop turns in vain.',
+        '`{current, max, peak, accepted, refused, refusedBy, accept, acceptFailures}`; `idle` too where it is known. `refusedBy` has a count for each reason. `accept` is `open`, `failing` while no descriptor can be had for those who wait, or `spinning` while the loop turns in vain.',
       ],
       [
         'loop',

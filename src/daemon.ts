@@ -77,6 +77,7 @@ const NO_CONNECTIONS: Connections = {
   peak: 0,
   accepted: 0,
   refused: 0,
+  refusedBy: {},
   accept: 'open',
   acceptFailures: 0,
 }

@@ -69,8 +69,10 @@ function untilFull({ every, size, least }: Window, series: readonly Sample[], fr
 export function slope(series: readonly Sample[]): number {
   const slopes = new Float64Array((series.length * (series.length - 1)) / 2)
   let count = 0
-  for (const [at, late] of series.entries()) {
-    for (const early of series.slice(0, at)) {
+  for (let to = 1; to < series.length; to += 1) {
+    const late = series[to]!
+    for (let from = 0; from < to; from += 1) {
+      const early = series[from]!
       slopes[count++] = (late.taken - early.taken) / (late.seconds - early.seconds)
     }
   }

@@ -45,6 +45,8 @@ export interface Connections {
   peak: number
   accepted: number
   refused: number
+  /** The refused, by the reason they were told. */
+  refusedBy: Record<string, number>
   idle?: number
   /** Whether newcomers can be accepted: `failing` while no descriptor can be had, `spinning` while the loop turns in vain. */
   accept: AcceptState

@@ -56,6 +56,7 @@ export class Gate {
   peak = 0
   accepted = 0
   refused = 0
+  readonly refusedBy: Record<Reason, number> = { clients: 0, control: 0, draining: 0, starved: 0, share: 0 }
   readonly #slots: Slots
   readonly #weather: Weather
   readonly #room: Room
@@ -69,7 +70,9 @@ export class Gate {
   /** Null for who is let in. @param peerOf asked only while it matters who that is */
   enter(seat: Seat, peerOf: () => string): Reason | null {
     const reason = this.#closed(seat) ?? this.#standBack(seat, peerOf) ?? this.#take(seat)
-    if (reason !== null) this.refused += 1
+    if (reason === null) return null
+    this.refused += 1
+    this.refusedBy[reason] += 1
     if (reason === 'clients') this.#room.wanted(peerOf())
     return reason
   }

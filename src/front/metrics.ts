@@ -8,6 +8,8 @@ import { CLASSES, type ClassUse, type Status } from '../protocol/messages.js'
 
 export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
+const ACCEPT_STATES = ['open', 'failing', 'spinning'] as const
+
 type Labels = Readonly<Record<string, string | number | boolean>>
 type Sample = readonly [Labels, number]
 type Kind = 'counter' | 'gauge' | 'histogram'
@@ -120,7 +122,24 @@ function addConnections(page: MetricsPage, { connections }: Status): void {
   page.one('gauge', 'connections_max', 'Client connections that may be open.', connections.max)
   page.one('gauge', 'connections_peak', 'The most that were ever open.', connections.peak)
   page.one('counter', 'connections_accepted_total', 'Connections let in.', connections.accepted)
-  page.one('counter', 'connections_refused_total', 'Connections told to come back later.', connections.refused)
+  page.family(
+    'counter',
+    'connections_refused_total',
+    'Connections told to come back later, by the reason they were told.',
+    Object.entries(connections.refusedBy).map(([reason, count]) => [{ reason }, count]),
+  )
+  page.family(
+    'gauge',
+    'connections_accept',
+    'Whether newcomers can be accepted: 1 for the state that holds.',
+    ACCEPT_STATES.map((state) => [{ state }, state === connections.accept ? 1 : 0]),
+  )
+  page.one(
+    'counter',
+    'connections_accept_failures_total',
+    'Looks that found accept failing.',
+    connections.acceptFailures,
+  )
 }
 
 function addWork(page: MetricsPage, { libraries, shards, jobs }: Status): void {

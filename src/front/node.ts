@@ -99,10 +99,10 @@ class NodeFront implements Front {
   }
 
   connections(): Connections {
-    const { current, peak, accepted, refused } = this.#gate
+    const { current, peak, accepted, refused, refusedBy } = this.#gate
     const { state, failures } = this.#desk.accept
     const idle = [...this.#visitors.values()].filter(({ inFlight }) => inFlight === 0).length
-    return { current, peak, accepted, refused, idle, accept: state, acceptFailures: failures }
+    return { current, peak, accepted, refused, refusedBy, idle, accept: state, acceptFailures: failures }
   }
 
   giveWay(asked: { count: number; idleMs: number }): number {

@@ -120,10 +120,10 @@ class UwsFront implements Front {
   }
 
   connections(): Connections {
-    const { current, peak, accepted, refused } = this.#gate
+    const { current, peak, accepted, refused, refusedBy } = this.#gate
     const { state, failures } = this.#desk.accept
     const idle = Math.max(0, current - this.#desk.working.count)
-    return { current, peak, accepted, refused, idle, accept: state, acceptFailures: failures }
+    return { current, peak, accepted, refused, refusedBy, idle, accept: state, acceptFailures: failures }
   }
 
   giveWay(asked: { count: number; idleMs: number }): number {

@@ -32,8 +32,7 @@ export function fromSqlite(error: unknown, path: string): SpacedriveError {
   if (shortage) return shortage
   if (DAMAGED.test(code)) return known('LIBRARY_DAMAGED', `${path} is damaged: ${said}`)
   if (code.startsWith('SQLITE_FULL')) return known('DISK_FULL', `the disk is full: ${path}`)
-  if (code.startsWith('SQLITE_READONLY'))
-    return forbidden(path) ?? known('READ_ONLY', `${path} cannot be written: ${said}`)
+  if (code.startsWith('SQLITE_READONLY')) return notWritable(path, code, said, error)
   if (code.startsWith('SQLITE_CANTOPEN')) return notOpened(path, error)
   if (NO_LOCK.test(code)) return known('LIBRARY_LOCKED', `the file system does not let ${path} be locked: ${said}`)
   if (code.startsWith('SQLITE_IOERR') && code !== 'SQLITE_IOERR_NOMEM') return failed(path, code, said, error)
@@ -98,6 +97,16 @@ function forbidden(path: string): SpacedriveError | null {
   return null
 }
 
+/** Where nothing forbids it, SQLite was refused the file for writing once, and took it to read only (L5). */
+function notWritable(path: string, code: string, said: string, error: unknown): SpacedriveError {
+  const refused = forbidden(path)
+  if (refused) return refused
+  if (code !== 'SQLITE_READONLY')
+    return new SpacedriveError('READ_ONLY', `${path} cannot be written: ${said}`, { cause: error })
+  const message = `${path} was opened to read only, though nothing forbids to write it: descriptors ran out for a moment`
+  return new SpacedriveError('BUDGET_EXHAUSTED', message, { cause: error, class: 'process' })
+}
+
 function notOpened(path: string, error: unknown): SpacedriveError {
   for (const each of filesOfDatabase(path)) {
     const why = noFile(each)
@@ -115,6 +124,8 @@ function notOpened(path: string, error: unknown): SpacedriveError {
 function failed(path: string, code: string, said: string, error: unknown): SpacedriveError {
   const cause = UNSAFE.test(code) ? null : (forbidden(path) ?? notWritten(dirname(path)))
   if (cause && cause.code !== 'INTERNAL') return cause
+  if (code === 'SQLITE_IOERR_SHMSIZE')
+    return new SpacedriveError('DISK_FULL', `there was no space for ${path}-shm for a moment`, { cause: error })
   return new SpacedriveError('DISK_FAILED', `the disk of ${path} reported an error: ${said}`, { cause: error })
 }
 

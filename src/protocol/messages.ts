@@ -165,6 +165,8 @@ export interface Status {
     peak: number
     accepted: number
     refused: number
+    /** The refused, by why: `clients` or `control` were taken, no descriptor was left (`starved`), … */
+    refusedBy: Record<string, number>
     /** `failing` while no descriptor can be had for those who wait, `spinning` while the loop turns in vain. */
     accept: 'open' | 'failing' | 'spinning'
     acceptFailures: number

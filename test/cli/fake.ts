@@ -196,6 +196,7 @@ export function aStatus(changes: Partial<Status> = {}): Status {
       peak: 1_000_000,
       accepted: 123_456_789,
       refused: 123_456_789,
+      refusedBy: { clients: 123_456_789 },
       accept: 'failing',
       acceptFailures: 1_000_000,
     },

@@ -62,6 +62,7 @@ for (const kind of await kinds()) {
         for (const { socket } of visits) socket.destroy()
         await until(() => slots.used.clients === 0, 'the slots are back')
         t.like(opened.connections(), { current: 0, peak: 10, accepted: 10, refused: 390 })
+        t.is(opened.connections().refusedBy['clients'], 390)
       }),
     )
   }

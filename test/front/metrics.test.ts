@@ -39,7 +39,16 @@ const status: Status = {
     exhaustionSeconds: 90.5,
     classes: Object.fromEntries(CLASSES.map((name) => [name, use])) as Record<DescriptorClass, ClassUse>,
   },
-  connections: { current: 5, max: 50, peak: 7, accepted: 1_000, refused: 12, accept: 'open', acceptFailures: 0 },
+  connections: {
+    current: 5,
+    max: 50,
+    peak: 7,
+    accepted: 1_000,
+    refused: 12,
+    refusedBy: { clients: 10, starved: 2 },
+    accept: 'failing',
+    acceptFailures: 3,
+  },
   loop: { utilization: 0.1, delayMs: 1 },
   libraries: { known: 9, open: 4, connections: 6, opened: 9, evicted: 20, reopened: 1 },
   shards: [
@@ -73,7 +82,9 @@ test('every figure is there, in base units and under one prefix', (t) => {
     t.is(value('descriptors_used', { class: name }), 3)
     t.is(value('descriptors_refused_total', { class: name }), 2)
   }
-  t.is(value('connections_refused_total'), 12)
+  t.is(value('connections_refused_total', { reason: 'clients' }), 10)
+  t.is(value('connections_accept', { state: 'failing' }), 1)
+  t.is(value('connections_accept_failures_total'), 3)
   t.is(value('shard_restarts_total', { shard: '1' }), 2)
   t.is(value('library_connections'), 6)
   t.is(value('libraries_evicted_total'), 20)

@@ -1,10 +1,10 @@
-// Code of somebody else inside the daemon under test: takes every descriptor, samples memory, or breaks, as files in a directory tell.
+// Code of somebody else inside the daemon under test: takes every descriptor, samples memory, breaks, or collects garbage, as files in a directory tell.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Scene } from './scene.js'
 
 /** What it can be told to do, again and again while the file is there. */
-export type Trick = 'hog' | 'sample' | 'reject' | 'break'
+export type Trick = 'hog' | 'sample' | 'reject' | 'break' | 'collect'
 
 export class Intruder {
   readonly #directory: string
@@ -32,10 +32,20 @@ export class Intruder {
 function intrude(directory: string, load: NodeJS.Require): void {
   const fs = load('node:fs') as typeof import('node:fs')
   const { isMainThread } = load('node:worker_threads') as typeof import('node:worker_threads')
-  if (!isMainThread || !process.argv.includes('start')) return
-  const held: number[] = []
+  if (!process.argv.includes('start')) return
   const told = (trick: string) => fs.existsSync(`${directory}/${trick}`)
   const every = (act: () => void) => void setInterval(act, 20).unref()
+  let collected = false
+  const v8 = load('node:v8') as typeof import('node:v8')
+  v8.setFlagsFromString('--expose-gc')
+  const collect = (load('node:vm') as typeof import('node:vm')).runInNewContext('gc') as () => void
+  // In each thread, once for each time it is told.
+  every(() => {
+    if (told('collect') && !collected) collect()
+    collected = told('collect')
+  })
+  if (!isMainThread) return
+  const held: number[] = []
   every(() => {
     try {
       while (told('hog')) held.push(fs.openSync('/dev/null', 'r'))
