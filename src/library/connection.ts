@@ -8,6 +8,11 @@ export type Connection = Database.Database
 /** Asks SQLite for the file again after it came back read-only: another thread may have held the last descriptor. */
 const OPEN_TRIES = 3
 
+/** Each thread loads SQLite with its first database; later there may be no descriptor for it, and Node would call it missing. */
+export function loadSqlite(): void {
+  new Database(':memory:').close()
+}
+
 /**
  * Opens a library's database so that it can really be written, see `openProven`.
  *

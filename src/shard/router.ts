@@ -1,5 +1,5 @@
 // The main thread's side of the shards: which library is where, what is in flight, and what happens when a thread dies.
-import { Piscina } from 'piscina'
+import type { Piscina } from 'piscina'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
@@ -24,7 +24,7 @@ import {
   type ToShard,
 } from './lines.js'
 import { placeOf } from './place.js'
-import type { Tasks } from './tasks.js'
+import { startThread, type Tasks } from './tasks.js'
 
 const ENTRY = fileURLToPath(new URL('../../workers/shard.js', import.meta.url))
 /** Crashes further apart than this do not add up to a longer wait. */
@@ -345,8 +345,6 @@ export class Router {
     if (!pool) return port1.close()
     // A thread that cannot start is no task's failure: without this it would end the process.
     pool.on('error', (error: unknown) => this.#lose(place, pool, toWire(error).message))
-    // For a thread that was lost piscina starts another, also after `destroy`.
-    pool.on('workerCreate', () => place.pool === pool || pool.destroy())
     place.pool = pool
     place.port = port1
     port1.on('message', (message: FromShard) => this.#receive(place, message))
@@ -359,16 +357,7 @@ export class Router {
   /** Null when the system lets no thread be started; then it is tried again later, as after a crash. */
   #startThread(place: Place, workerData: ShardSetup): Piscina | null {
     try {
-      return new Piscina({
-        filename: ENTRY,
-        minThreads: 1,
-        maxThreads: 1,
-        idleTimeout: Infinity,
-        maxQueue: 1,
-        // The other modes block the thread's event loop while it waits for a task: timers and ports would stand still.
-        atomics: 'disabled',
-        workerData,
-      })
+      return startThread(ENTRY, workerData)
     } catch (error) {
       this.#lose(place, null, toWire(error).message)
       return null

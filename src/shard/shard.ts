@@ -10,6 +10,7 @@ import { jobMayBegin } from '../descriptors/pressure.js'
 import { lend } from '../descriptors/reserve.js'
 import { Runner } from '../job/runner.js'
 import { readCatalog } from '../library/catalog.js'
+import { loadSqlite } from '../library/connection.js'
 import { fromSqlite } from '../library/cause.js'
 import { createFolder } from '../library/folder.js'
 import type { Library } from '../library/library.js'
@@ -52,6 +53,7 @@ export class Shard {
   #several = false
 
   constructor(setup: ShardSetup, send: (message: FromShard, transfer?: MessagePort[]) => void) {
+    loadSqlite()
     this.#setup = setup
     this.#send = send
     this.#ledger = new Ledger(setup.ledger, setup.thread)

@@ -33,6 +33,28 @@ interface Slot {
   failure: unknown
 }
 
+/**
+ * A pool of one thread, which is the last. piscina would start another for one that was lost, and again when it hears of the exit, also
+ * after `destroy`; ended while it starts, such a thread leaves its loop behind, 3 to 5 descriptors (Node 20).
+ *
+ * @throws where the system lets no thread be started
+ */
+export function startThread(filename: string, workerData: object): Piscina {
+  const pool = new Piscina({
+    filename,
+    minThreads: 1,
+    maxThreads: 1,
+    idleTimeout: Infinity,
+    maxQueue: 1,
+    // The other modes block the thread's event loop while it waits for a task: timers and ports would stand still.
+    atomics: 'disabled',
+    workerData,
+  })
+  const options: { minThreads: number } = pool.options
+  options.minThreads = 0
+  return pool
+}
+
 export class Tasks {
   readonly #ledger: Ledger
   readonly #most: number
@@ -116,23 +138,13 @@ export class Tasks {
     try {
       // libuv leaks a descriptor of a loop that it could not open whole (Node 20).
       proveRoom(lease.count)
-      const pool = new Piscina({
-        filename: ENTRY,
-        minThreads: 1,
-        maxThreads: 1,
-        idleTimeout: Infinity,
-        maxQueue: 1,
-        atomics: 'disabled',
-        workerData: { ...this.#setup, told: walking.told } satisfies TaskSetup,
-      })
+      const pool = startThread(ENTRY, { ...this.#setup, told: walking.told } satisfies TaskSetup)
       const slot: Slot = { pool, lease, walking, idle: undefined, failure: undefined }
       // A thread that cannot start (no descriptor left) would end the process; ended, its pool refuses the walk instead.
       pool.on('error', (error: unknown) => {
         slot.failure ??= error
         void this.#end(slot)
       })
-      // For a thread that was lost piscina starts another, also after `destroy`.
-      pool.on('workerCreate', () => this.#slots.has(slot) || pool.destroy())
       this.#slots.add(slot)
       return slot
     } catch (error) {
