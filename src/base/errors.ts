@@ -183,11 +183,17 @@ export function fromWire(wire: WireError): SpacedriveError {
 /** Errors of the system calls, told apart by errno and by which call met it; a resource error is never taken for absence. */
 export function fromSystem(error: unknown): SpacedriveError {
   if (error instanceof SpacedriveError) return error
-  const message = error instanceof Error ? error.message : String(error)
+  const message = messageOf(error)
   const cause = causeOf(errnoOf(error) ?? '', error)
   if (!cause) return new SpacedriveError('INTERNAL', message, { cause: error })
   const { code, words, ...more } = cause
   return new SpacedriveError(code, words === undefined ? message : `${words}: ${message}`, { cause: error, ...more })
+}
+
+/** Errors of some packages come over from another thread as mere objects. */
+function messageOf(error: unknown): string {
+  const { message } = (error ?? {}) as { message?: unknown }
+  return typeof message === 'string' ? message : String(error)
 }
 
 interface Cause {

@@ -135,7 +135,7 @@ export class Library {
   endRead(): void {
     if (!this.#reading) return
     this.#reading = false
-    this.#end.run()
+    endSnapshot(this.#connection, () => this.#end.run())
   }
 
   /** Gives readers back that were idle for `ms`. Returns how many descriptors came free. */
@@ -290,7 +290,7 @@ export class Library {
         for (; !step.done; step = steps.next()) await nextTurn()
         return step.value
       } finally {
-        reader.connection.exec('COMMIT')
+        endSnapshot(reader.connection, () => reader.connection.exec('COMMIT'))
       }
     } finally {
       this.#readers.giveBack(reader)
@@ -353,6 +353,15 @@ export class Library {
     if (unfinished === existsSync(mark)) return
     if (unfinished) mkdirSync(mark, { mode: 0o700 })
     else rmdirSync(mark)
+  }
+}
+
+/** Reads leave nothing to commit: what they met, damage or a disk that fails, was told to whoever asked, and ends no thread. */
+function endSnapshot(connection: Connection, commit: () => unknown): void {
+  try {
+    commit()
+  } catch {
+    if (connection.inTransaction) connection.exec('ROLLBACK')
   }
 }
 

@@ -55,6 +55,7 @@ test('the same errno means another thing of inotify and of a thread, and what is
 
 test('whatever is thrown becomes data, and an unknown code becomes INTERNAL', (t) => {
   for (const thrown of [null, undefined, 'text', 7, {}, new Error('plain')]) t.is(toWire(thrown).code, 'INTERNAL')
+  t.is(toWire({ message: 'cloned' }).message, 'cloned')
   t.is(fromWire({ code: 'toString' as never, message: 'm', hint: 'h', retryable: false }).code, 'INTERNAL')
   t.false(isErrorCode('constructor'))
   t.is(statusOf('CONNECTION_LIMIT'), 503)
