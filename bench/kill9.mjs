@@ -1,9 +1,9 @@
-// kill -9 at random moments of indexing 100,000 files, 20 times: does each start go on unasked, and does the index equal the disk at the end?
+// kill -9 at random moments of indexing 100,000 files, 100 times: does each start go on unasked, and does the index equal the disk at the end?
 // usage: node bench/kill9.mjs [FILES [KILLS [MOMENT_MS_MAX]]]
 import { killedWhileIndexing } from '../dist/test/harness/killed.js'
 import { play } from '../dist/test/harness/scene.js'
 
-const [files = 100_000, kills = 20, momentMsMax = 150] = process.argv.slice(2).map(Number)
+const [files = 100_000, kills = 100, momentMsMax = 150] = process.argv.slice(2).map(Number)
 
 await play(async (scene) => {
   const root = scene.tree('tree', files, 200)
