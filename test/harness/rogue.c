@@ -1,5 +1,6 @@
 // Preloaded into a daemon under test: native code that takes descriptors nobody told it to take, and keeps them. How many it
 // wants is the size of a file, which stat() tells without a descriptor; what it opens is a path, or eventfds where there is none.
+// Where there are not as many it takes all there are, once: it does not steal what is given back later.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
@@ -11,7 +12,7 @@
 #include <unistd.h>
 
 #define MOST 20000
-#define PAUSE_US 2000
+#define PAUSE_US 20000
 
 static const char *wanted;
 static const char *opens;
@@ -22,13 +23,13 @@ static int take(void) {
 }
 
 static void *hold(void *unused) {
-  int count = 0;
+  int count = 0, before = 0;
   for (;;) {
     struct stat status;
     const int target = stat(wanted, &status) == 0 ? (int)(status.st_size < MOST ? status.st_size : MOST) : 0;
     while (count > target) close(held[--count]);
-    // Out of descriptors: what anybody gives back is taken at the next look.
-    for (int fd; count < target && (fd = take()) >= 0;) held[count++] = fd;
+    for (int fd; target != before && count < target && (fd = take()) >= 0;) held[count++] = fd;
+    before = target;
     usleep(PAUSE_US);
   }
   return unused;

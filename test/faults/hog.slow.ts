@@ -1,0 +1,131 @@
+// Native code in the daemon's own process takes every descriptor there is.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import http from 'node:http'
+import net from 'node:net'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import test, { type ExecutionContext } from 'ava'
+import type { Descriptors } from '../../src/protocol/messages.js'
+import { kinds } from '../front/stage.js'
+import { eventually, LAUNCHER, within, type TestDaemon } from '../harness/daemon.js'
+import { keepsPromise } from '../harness/promise.js'
+import { Rogue } from '../harness/rogue.js'
+import { play } from '../harness/scene.js'
+
+const LIMIT = 256
+/** More than there are. */
+const ALL = 10 * LIMIT
+const RECOVERY_MS = 1_000
+const NEWCOMERS = 5
+const NEWCOMER_MS = 700
+
+const linux = process.platform === 'linux' ? test.serial : test.serial.skip
+if (process.platform !== 'linux') console.log('scenario 12 was not run: it preloads code as only Linux does')
+
+for (const front of await kinds()) {
+  linux(`scenario 12: ${front}: a hog takes everything, is named, and those who are in do not notice`, async (t) => {
+    await play(async (scene) => {
+      mkdirSync(scene.path('node_modules', 'hog'), { recursive: true })
+      const eaten = scene.path('node_modules', 'hog', 'data.bin')
+      writeFileSync(eaten, '')
+      const rogue = new Rogue(scene.directory, eaten)
+      const daemon = await scene.daemon({ limit: `${LIMIT}:${LIMIT}`, args: ['--front', front], env: rogue.env })
+      const { library } = await daemon.index('library', scene.tree('tree', 50))
+      const failures: string[] = []
+      let asking: NodeJS.Timeout | undefined
+      t.teardown(() => clearInterval(asking))
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+      let recoveredMs = 0
+      let endedAt = 0
+      await keepsPromise(daemon, {
+        libraries: [library],
+        begin: async () => {
+          // Who is in goes on asking: whoever has done nothing for a second gives way when it is critical.
+          asking = setInterval(() => daemon.call('core.ping').catch((error) => failures.push(String(error))), 200)
+          await daemon.call('core.ping', {}, { agent })
+          rogue.hold(ALL)
+          await eventually('not one is left', 5_000, () => daemon.descriptorCount >= LIMIT)
+        },
+        during: async () => {
+          const alarm = await eventually('the hog is named', 10_000, async () => {
+            return (await daemon.call('core.status', {}, { agent })).descriptors.leak
+          })
+          t.is(alarm.likeliest.holder, 'package hog')
+          t.true(alarm.targets.includes(eaten))
+          t.is((await daemon.call('core.status', {}, { agent })).descriptors.level, 'critical')
+          const held: Descriptors = await daemon.call('core.descriptors', {}, { agent })
+          const others = held.unaccounted.filter(({ target }) => target !== eaten)
+          t.deepEqual(others, [], 'everybody else has a name')
+          const fates: string[] = []
+          for (let at = 0; at < NEWCOMERS; at++) fates.push(await fateOfNewcomer(daemon))
+          if (front === 'uws') await answersFromReserve(t, daemon, fates)
+          // libuv closes whom it cannot accept before this process hears of it: at once, but without a word.
+          else
+            t.true(
+              fates.every((fate) => fate === '' || fate.startsWith('HTTP/1.1 503 ')),
+              fates.join(),
+            )
+          t.deepEqual(failures, [])
+        },
+        end: () => {
+          clearInterval(asking)
+          agent.destroy()
+          rogue.hold(0)
+          endedAt = performance.now()
+        },
+        recovered: async () => {
+          if (daemon.descriptorCount >= LIMIT / 2 || !(await isServed(daemon).catch(() => false))) return false
+          recoveredMs = performance.now() - endedAt
+          return true
+        },
+      })
+      t.true(recoveredMs <= RECOVERY_MS, `${recoveredMs} ms`)
+      t.log(`a newcomer was served ${Math.round(recoveredMs)} ms after it ended`)
+      await eventually(
+        'no leak is told of any more',
+        10_000,
+        async () => (await daemon.status()).descriptors.leak === undefined,
+      )
+      t.is((await daemon.stop()).code, 0)
+    })
+  })
+}
+
+/** Of the reserve: newcomers are told why, and commands are answered. */
+async function answersFromReserve(t: ExecutionContext, daemon: TestDaemon, fates: string[]): Promise<void> {
+  t.true(
+    fates.some((fate) => /^HTTP\/1\.1 503 [\s\S]*"CONNECTION_LIMIT"/.test(fate)),
+    fates.join(),
+  )
+  const shown = await eventually('fds answers', 15_000, async () => {
+    const told = await said(daemon, 'fds')
+    return told.code === 0 ? told.text : ''
+  })
+  t.regex(shown, /^ *\d+ +\S*data\.bin /m)
+  t.regex((await said(daemon, 'doctor')).text, /package hog/)
+}
+
+/** Over a connection of its own, which says nothing: what was sent and not read could have the answer thrown away. */
+function fateOfNewcomer({ port }: TestDaemon): Promise<string> {
+  const socket = net.connect(port, '127.0.0.1')
+  let text = ''
+  socket.on('data', (bytes: Buffer) => (text += bytes.toString()))
+  socket.on('error', () => undefined)
+  const closed = once(socket, 'close').then(() => text)
+  return within(NEWCOMER_MS, 'a word', closed).catch(() => text || 'nobody answers')
+}
+
+async function isServed(daemon: TestDaemon): Promise<boolean> {
+  const { status, body } = await daemon.ask('/health', { agent: new http.Agent() })
+  return status === 200 && body === '{"status":"ok"}'
+}
+
+/** A command in a process of its own, while this one goes on. */
+async function said(daemon: TestDaemon, command: string): Promise<{ code: number; text: string }> {
+  const child = spawn(LAUNCHER, [command, '--data-dir', daemon.dataDir], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let text = ''
+  child.stdout.on('data', (bytes: Buffer) => (text += bytes.toString()))
+  child.stderr.on('data', (bytes: Buffer) => (text += bytes.toString()))
+  const [code] = (await once(child, 'close')) as [number]
+  return { code, text }
+}
