@@ -11,6 +11,7 @@ import { FOREIGN, KIND, KIND_MASK, kindOf, UNREAD } from '../scan/read.js'
 import type { Batch, Place, Run } from '../scan/walk.js'
 import type { Connection } from './connection.js'
 import { ENTRY_COLUMNS, toEntry, type Entries, type Entry, type EntryRow } from './entries.js'
+import type { Ids } from './ids.js'
 import type { Counts, Location, Locations } from './locations.js'
 import type { Names } from './names.js'
 
@@ -30,6 +31,7 @@ export interface Stores {
   readonly names: Names
   readonly entries: Entries
   readonly locations: Locations
+  readonly ids: Ids
 }
 
 const TOUCHED_TOLD_MAX = 20
@@ -44,7 +46,6 @@ export class Applier {
   readonly #directories = new Map<string, number>()
   /** A directory that arrives in several runs is compared when the last is here. */
   #gathered: Found[] = []
-  #next: number
   #counts: Counts = noCounts()
 
   constructor(stores: Stores, location: Location, fresh: boolean) {
@@ -52,8 +53,6 @@ export class Applier {
     this.#location = location
     this.#fresh = fresh
     this.#statements = prepare(stores.connection)
-    this.#next =
-      stores.connection.prepare<[], number>(`SELECT value FROM meta WHERE key = 'nextEntry'`).pluck().get() ?? 1
   }
 
   /**
@@ -107,16 +106,17 @@ export class Applier {
   }
 
   #transaction(work: () => void): void {
-    const { connection, names, locations } = this.#stores
+    const { connection, names, locations, ids } = this.#stores
     try {
       connection.transaction(() => {
         work()
         names.flush()
-        this.#statements.next.run(this.#next)
+        ids.flush()
         locations.addCounts(this.#location.id, this.#counts)
       })()
     } catch (error) {
       names.forget()
+      ids.forget()
       throw error
     } finally {
       this.#counts = noCounts()
@@ -133,7 +133,7 @@ export class Applier {
   }
 
   #insert(parent: number, directory: string, found: Found): void {
-    const id = this.#next++
+    const id = this.#stores.ids.take()
     const { kind, size, mtime, inode } = found
     const name = this.#stores.names.idOf(found.name)
     const { changes } = this.#statements.insert.run(
@@ -294,7 +294,6 @@ function prepare(connection: Connection) {
     missing: connection
       .prepare<[number, number], number>('SELECT entry FROM missing WHERE location = ? LIMIT ?')
       .pluck(),
-    next: connection.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('nextEntry', ?)`),
   }
 }
 

@@ -14,6 +14,7 @@ import { fromSqlite } from './cause.js'
 import { openConnection, type Connection } from './connection.js'
 import { Entries, rootName } from './entries.js'
 import { diskFailed, filesOf, readLibraryJson, requireDatabase, writeLibraryJson } from './folder.js'
+import { Ids } from './ids.js'
 import { Jobs } from './jobs.js'
 import { locationItem, Locations, type Location } from './locations.js'
 import { holdLock, type Lock } from './lock.js'
@@ -51,6 +52,7 @@ export class Library {
   readonly #begin
   readonly #end
   readonly #names: Names
+  readonly #ids: Ids
   readonly #search: Search
   readonly #readers: Readers
   readonly #lock: Lock
@@ -110,6 +112,7 @@ export class Library {
     this.#live = live
     this.#lease = lease
     this.#names = new Names(connection)
+    this.#ids = new Ids(connection)
     this.locations = new Locations(connection)
     this.entries = new Entries(id, connection, this.locations, this.#names)
     this.jobs = new Jobs(id, connection)
@@ -198,9 +201,10 @@ export class Library {
       this.#connection
         .prepare(
           `INSERT INTO entry (id, parent, name, location, kind, size, mtime, inode)
-           VALUES ((SELECT coalesce((SELECT value FROM meta WHERE key = 'nextEntry'), 1)), ?, ?, ?, ?, ?, ?, ?)`,
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
         )
         .run(
+          this.#ids.take(),
           -location.id,
           root,
           location.id,
@@ -209,11 +213,7 @@ export class Library {
           Number(stat.mtimeNs / 1000n),
           BigInt.asIntN(64, stat.ino),
         )
-      this.#connection
-        .prepare(
-          `INSERT INTO meta (key, value) VALUES ('nextEntry', 2) ON CONFLICT (key) DO UPDATE SET value = value + 1`,
-        )
-        .run()
+      this.#ids.flush()
       this.locations.addCounts(location.id, { files: 0, directories: 1, others: 0, bytes: 0 })
       return { location, job: this.jobs.enqueue('index', location.uid, null).id }
     })
@@ -222,7 +222,11 @@ export class Library {
   applier(location: Location, fresh: boolean): Applier {
     const { entries, locations } = this
     if (!fresh) this.#indexInodes()
-    return new Applier({ connection: this.#connection, names: this.#names, entries, locations }, location, fresh)
+    return new Applier(
+      { connection: this.#connection, names: this.#names, ids: this.#ids, entries, locations },
+      location,
+      fresh,
+    )
   }
 
   /**
@@ -314,6 +318,7 @@ export class Library {
       return done
     } catch (error) {
       this.#names.forget()
+      this.#ids.forget()
       this.locations.forget()
       throw this.#noted(fromSqlite(error, filesOf(this.path).database))
     } finally {

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import test from 'ava'
 import { Balance } from '../../src/job/balance.js'
 import { indexLocation } from '../../src/job/index-location.js'
-import { batchesOf, differences, indexed, integrity, run, Stage } from '../library/stage.js'
+import type { Library } from '../../src/library/library.js'
+import { batchesOf, differences, index, indexed, integrity, rescan, run, Stage } from '../library/stage.js'
 
 let restore = () => {}
 test.afterEach.always(() => restore())
@@ -146,3 +147,27 @@ test.serial('a tree that changes while it is first read is made right by the nex
   await run(library, again)
   t.deepEqual(differences(library, location.uid, stage.tree), [])
 })
+
+test.serial('two locations of one library that are scanned at the same time are both whole', async (t) => {
+  restore = batchesOf(9)
+  using stage = new Stage()
+  plant(stage)
+  const other = join(stage.path, 'other')
+  cpSync(stage.tree, other, { recursive: true })
+  const library = stage.open(stage.create())
+  const both = [stage.tree, other].map((path) => ({ path, ...library.addLocation(path, undefined) }))
+  await Promise.all(both.map(({ job }) => run(library, library.jobs.get(job))))
+  for (const { path, location } of both) t.deepEqual(missing(library, location.uid, path), [])
+  // A third comes while one is being read again, and gets numbers of its own as well.
+  const third = join(stage.path, 'third')
+  cpSync(stage.tree, third, { recursive: true })
+  for (let at = 0; at < 30; at++) writeFileSync(join(other, 'large', `later${at}`), '')
+  await Promise.all([rescan(library, both[1]!.location.uid), index(library, third)])
+  t.deepEqual(missing(library, both[1]!.location.uid, other), [])
+  t.deepEqual(missing(library, library.locations.all()[2]!.uid, third), [])
+})
+
+/** The counts that `differences` compares as well are those of the whole library, here of several trees. */
+function missing(library: Library, location: string, tree: string): string[] {
+  return differences(library, location, tree).filter((each) => !each.startsWith('count of '))
+}
