@@ -16,7 +16,7 @@ import type { Diagnosis } from '../../src/doctor/examine.js'
 import type { Finding } from '../../src/doctor/findings.js'
 import { applyMend, undo, undoables } from '../../src/doctor/fix.js'
 import * as mends from '../../src/doctor/mends.js'
-import { cli, LAUNCHER, type Loose, type Starting } from '../harness/daemon.js'
+import { cli, LAUNCHER, eventually, type Loose, type Starting } from '../harness/daemon.js'
 import { play } from '../harness/scene.js'
 import { ADA, ground, type Ground } from './ground.js'
 
@@ -88,10 +88,12 @@ test.serial('with a daemon it tells its limit, its budget and that it answers', 
       undefined,
     )
     daemon.limit(5000)
+    await eventually('the daemon saw it', 5_000, async () => (await daemon.status()).limit.soft === 5000)
     t.truthy(doctor(scene.dataDir, here).finding('LIMIT_NOT_RAISED'))
     writeFileSync(join(scene.dataDir, 'config.json'), '{ "nofile": 5000 }')
     t.is(doctor(scene.dataDir, here).finding('LIMIT_CAPPED')?.severity, 'hint')
     daemon.limit(12000)
+    await eventually('the daemon saw it', 5_000, async () => (await daemon.status()).limit.soft === 12000)
     chmodSync(scene.dataDir, 0o755)
     const opened = doctor(scene.dataDir, here)
     t.is(opened.finding('DIRECTORY_MODE')?.mend.command, `chmod 700 ${scene.dataDir}`)

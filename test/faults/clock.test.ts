@@ -26,8 +26,10 @@ test.serial(
       const boot = await daemon.descriptorsAtRest()
       const small = scene.tree('small', 3_000, 100)
       const { library, location } = await daemon.index('small', small)
-      const kept = await keptConnection(daemon)
       for (const seconds of [DAY, -DAY]) {
+        // One a round: the flood at its end may have the place of whoever is idle.
+        const kept = await keptConnection(daemon)
+        const { evicted } = (await daemon.status()).libraries
         const { job } = await daemon.call('locations.rescan', { library, location })
         clock.set(seconds)
         // The daemon's own clock did jump: a job enqueued now says so.
@@ -41,14 +43,15 @@ test.serial(
         await sleep(1_500)
         const { libraries, uptimeMs, descriptors } = (await daemon.status()) as Status
         t.is(libraries.open, 1)
-        t.is(libraries.evicted, 0)
+        t.is(libraries.evicted, evicted)
         t.true(uptimeMs > 0 && uptimeMs < 600_000, `up ${uptimeMs} ms`)
         t.true(Date.parse(descriptors.since) > 0)
         t.is(await kept.ask(), 'HTTP/1.1 200 OK')
+        kept.end()
         // Refused in the flood is told to come back in a second, not in a day.
         const flood = crowd(daemon, 120)
         await eventually('some are refused', 20_000, async () => (await flood.fates()).refused > 0)
-        t.regex(await refusal(daemon), /\r\nretry-after: [1-5]\r\n/i)
+        t.is((await flood.fates()).strange, 0)
         await flood.leave()
         await eventually(
           'the pressure is gone',
@@ -56,7 +59,6 @@ test.serial(
           async () => (await daemon.status()).descriptors.level === 'normal',
         )
       }
-      kept.end()
       await writable(daemon, library)
       await sameAsDisk(daemon, library, small)
       t.deepEqual(await atRest(daemon), boot)
@@ -76,17 +78,4 @@ async function keptConnection({ port }: TestDaemon): Promise<{ ask(): Promise<st
     return bytes.toString('latin1').split('\r\n', 1)[0]!
   }
   return { ask, end: () => socket.destroy() }
-}
-
-/** What somebody is told who comes while every place is taken. */
-async function refusal({ port }: TestDaemon): Promise<string> {
-  return await eventually('somebody is refused', 20_000, async () => {
-    const socket = connect(port, '127.0.0.1')
-    socket.on('error', () => undefined)
-    let text = ''
-    socket.on('data', (bytes: Buffer) => (text += bytes.toString('latin1')))
-    await Promise.race([once(socket, 'close'), sleep(2_000)])
-    socket.destroy()
-    return text.startsWith('HTTP/1.1 503 ') ? text : ''
-  })
 }

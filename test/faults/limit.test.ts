@@ -100,6 +100,8 @@ test.serial(
       })
       t.regex(daemon.log, /"the descriptor limit was cut from 400 to 100"/)
       t.regex(daemon.log, /"level":40[^\n]*level[^\n]*critical/)
+      // Just after the cut a newcomer may be told to come again in a second.
+      await eventually('a newcomer is let in', 5_000, () => daemon.call('core.ping').catch(() => null))
       for (const library of libraries.slice(0, 8)) t.true((await daemon.call('libraries.open', { library })).open)
       t.true(daemon.descriptorCount < cut)
 
@@ -124,7 +126,8 @@ test.serial(
       daemon.limit(30)
       await eventually('it is noticed', 15_000, () => /was cut from 200 to 30/.test(daemon.log))
       t.regex(daemon.log, /the descriptor limit is 30, and at least \d+ are needed/)
-      t.is(await daemon.call('core.ping'), 'pong', 'over the connection it has')
+      // Every idle client may have given way by now; the unix socket is always let in.
+      t.is(await daemon.watch('core.ping'), 'pong')
       daemon.limit(200)
       await eventually('the raise is noticed', 15_000, async () => (await daemon.status()).limit.soft === 200)
       await sound(t, daemon, [library], rest)

@@ -53,6 +53,6 @@ function fates(): Fates {
 function fateOf(text: string, ended: boolean): Exclude<keyof Fates, 'example'> {
   if (text.startsWith('HTTP/1.1 200 ')) return 'answered'
   if (text === '') return ended ? 'closed' : 'open'
-  const refusal = text.startsWith('HTTP/1.1 503 ') && /\r\nretry-after: \d/i.test(text)
+  const refusal = text.startsWith('HTTP/1.1 503 ') && /\r\nretry-after: [1-5]\r\n/i.test(text)
   return refusal && text.includes('"CONNECTION_LIMIT"') && text.endsWith('}') ? 'refused' : 'strange'
 }

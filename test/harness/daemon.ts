@@ -121,6 +121,8 @@ export class TestDaemon {
     const reply = parsed(answer.body)
     if (!reply) throw new Error(`${method}: HTTP ${answer.status} ${answer.body.slice(0, 200)}`)
     if (reply.error) throw new Refusal(method, answer.status, reply.error)
+    // Refused before it was read: the whole answer is the error.
+    if (reply.code) throw new Refusal(method, answer.status, { message: reply.message, data: reply })
     return reply.result
   }
 
