@@ -17,9 +17,9 @@ const ENTERED_AT: readonly [Level, number][] = [
 /** Below this share nobody is asked to give way. */
 export const ELEVATED_AT = ENTERED_AT.at(-1)![1]
 const HYSTERESIS = 0.1
-/** Idle times are whole up to the first pressure and a tenth from the second on. */
-const SHRINK_FROM = 0.7
-const SHRINK_TO = 0.95
+/** Idle times are whole up to elevated and a tenth from critical on. */
+const SHRINK_FROM = ELEVATED_AT
+const SHRINK_TO = ENTERED_AT[0]![1]
 const SHRUNK = 0.1
 const NEARLY = 0.01
 
@@ -183,7 +183,7 @@ function numbersFree(known: number, budget: number): { free: number; soft: numbe
   try {
     const { soft } = readLimit()
     const free = soft - countOpen()
-    const tight = 1 - free / budget >= Math.max(ENTERED_AT.at(-1)![1] - HYSTERESIS, known + NEARLY)
+    const tight = 1 - free / budget >= Math.max(leftBelow('elevated'), known + NEARLY)
     const native = tight ? loadNative() : null
     return { soft, free: native ? soft - native.list().filter((fd) => fd < soft).length : Math.max(0, free) }
   } catch {
