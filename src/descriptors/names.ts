@@ -51,6 +51,10 @@ export interface Named {
   readonly untold: number
 }
 
+/** What a thread opens, a moment each, while it starts. */
+const MODULE = /\.(?:[cm]?js|json|node)$/
+const LOADING_MS_MAX = 10_000
+
 interface Claim {
   readonly name: Name
   left: number
@@ -90,6 +94,8 @@ class Naming {
   readonly #paths = new Map<string, Claim[]>()
   readonly #claims: Claim[] = []
   readonly #since: ReadonlyMap<number, Doors['peers'][number]>
+  /** Of a thread that loads its modules still. */
+  #loading: Name | null = null
   #clientsLeft: number
   #untoldLeft: number
 
@@ -134,7 +140,7 @@ class Naming {
     for (let at = path; ; at = dirname(at)) {
       const name = takenFrom(this.#paths.get(at)?.find((each) => each.left > 0))
       if (name) return { ...name, detail: target }
-      if (at === '/' || at === '.') return this.#untold(path)
+      if (at === '/' || at === '.') return this.#module(path) ?? this.#untold(path)
     }
   }
 
@@ -151,6 +157,10 @@ class Naming {
     return localPort === port ? { class: 'base', holder: 'listener', detail: address ?? '' } : null
   }
 
+  #module(path: string): Name | null {
+    return this.#loading && MODULE.test(path) ? { ...this.#loading, detail: path } : null
+  }
+
   /** What threads hold that did not answer in time: the ledger has how many, the path says whose. */
   #untold(path: string): Name | null {
     if (this.#untoldLeft <= 0) return null
@@ -163,16 +173,23 @@ class Naming {
   #claimThread({ holder, told, price, ageMs }: BaseThread): void {
     const name: Name = { class: 'base', holder, detail: '', ageMs }
     const noted = this.#note(name, readTold(told))
+    this.#loads(name, noted)
     this.#claims.push({ name, left: price - noted, ring: true, loose: noted === 0 })
   }
 
   #claimLease({ class: group, holder, path, count, ageMs, where, told }: HeldLease): void {
     const name: Name = { class: group, holder, detail: '', ageMs, ...(where ? { where } : {}) }
     const noted = told ? this.#note(name, readTold(told)) : 0
+    if (told) this.#loads(name, noted)
     const loose = told ? noted === 0 : path === undefined
     const claim: Claim = { name, left: count - noted, ring: told !== undefined, loose }
     this.#claims.push(claim)
     if (path !== undefined) this.#claimPath(path, claim)
+  }
+
+  /** A thread tells of its loop when its modules are loaded; without the addon it never does. */
+  #loads(name: Name, noted: number): void {
+    if (noted === 0 && (name.ageMs ?? Infinity) < LOADING_MS_MAX) this.#loading = name
   }
 
   #claimPath(path: string, claim: Claim): void {

@@ -122,6 +122,20 @@ test.serial('of two leases that hold a path the nearer one explains it', async (
 })
 
 test.serial(
+  'a thread that loads its modules has those it reads, and one that has told of its loop has none',
+  async (t) => {
+    using yard = await Yard.settled()
+    const told = newTold()
+    using _lease = yard.ledger.tryAcquire('jobs', PRICES.taskThread, { holder: 'task thread', told })!
+    const [module, other] = [yard.open('module.js'), yard.open('notes.txt')]
+    t.is(await yard.holderOf(module), 'task thread')
+    t.deepEqual(await yard.unaccounted(), [other])
+    Atomics.store(told, 0, yard.open('stands for its loop') + 1)
+    t.true((await yard.unaccounted()).includes(module))
+  },
+)
+
+test.serial(
   'what is there at boot is the process itself: its loop, its standard streams, what it was given',
   async (t) => {
     using yard = new Yard()
