@@ -17,6 +17,16 @@ export function again<Value>(work: () => Value): Value {
   }
 }
 
+export async function againLater<Value>(work: () => Promise<Value>): Promise<Value> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isShortage(error) || tries >= TRIES) throw error
+    }
+  }
+}
+
 /** A failure to load, in the words of what was missing: BUDGET_EXHAUSTED where that was a descriptor, else as it was thrown. */
 export function fromLoading(error: unknown): unknown {
   if (!isShortage(error)) return error

@@ -1,12 +1,13 @@
 // Where a front listens: names of addresses, and why one could not be had.
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { createServer, type ListenOptions } from 'node:net'
 import { errnoOf, SpacedriveError } from '../base/errors.js'
 import { isShortage } from '../base/shortage.js'
 import { listenerOf } from '../descriptors/listener.js'
 
 /** `sun_path` holds 104 bytes on macOS, 108 on Linux; uSockets copies it without looking at its length (L20). */
 const SOCKET_PATH_BYTES_MAX = 103
+const LISTEN_TRIES = 3
 
 export function httpUrl(host: string, port: number): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
@@ -45,17 +46,32 @@ export function listenError(error: unknown, address: string): SpacedriveError {
   return new SpacedriveError(isShortage(error) ? 'BUDGET_EXHAUSTED' : 'BAD_CONFIG', message, { cause: error })
 }
 
-/** uWebSockets says only that it failed: asks the system again for the reason. */
-export async function whyNotListening(host: string, port: number): Promise<SpacedriveError> {
-  const address = `${host}:${port}`
+/** uWebSockets says only that it failed: asks the system again for the reason. Null where there is none any more. */
+async function whyNotListening(where: ListenOptions, address: string): Promise<SpacedriveError | null> {
   const probe = createServer()
   const failure = await new Promise<unknown>((resolve) => {
     probe.once('error', resolve)
-    probe.listen({ host, port, exclusive: true }, () => probe.close(() => resolve(undefined)))
+    probe.listen({ ...where, exclusive: true }, () => probe.close(() => resolve(null)))
   })
-  if (failure !== undefined) return listenError(failure, address)
-  // Port 0 is nobody's, so that only a descriptor can have been missing.
-  if (port === 0)
-    return new SpacedriveError('BUDGET_EXHAUSTED', `cannot listen on ${address}: no descriptor was left a moment ago`)
-  return new SpacedriveError('ADDRESS_IN_USE', `cannot listen on ${address}: it was taken a moment ago`)
+  return failure === null ? null : listenError(failure, address)
+}
+
+/**
+ * What `listen` returns, once it is not false: a descriptor that was missing a moment ago may be there by now.
+ *
+ * @throws the system's reason, as far as it has one
+ */
+export async function listenAgain<Listener>(
+  listen: () => Listener | false,
+  where: ListenOptions,
+  address: string,
+): Promise<Listener> {
+  for (let tries = 0; tries < LISTEN_TRIES; tries++) {
+    const listener = listen()
+    if (listener !== false) return listener
+    const reason = await whyNotListening(where, address)
+    if (reason !== null) throw reason
+  }
+  // Nobody is in the way and nothing is forbidden, so that only descriptors can have been missing.
+  throw new SpacedriveError('BUDGET_EXHAUSTED', `cannot listen on ${address}: no descriptor was left a moment ago`)
 }

@@ -4,6 +4,7 @@ import type { AddressInfo, ListenOptions, Socket } from 'node:net'
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
 import { LIMITS } from '../base/limits.js'
 import type { Level } from '../protocol/messages.js'
+import { againLater } from '../base/shortage.js'
 import { bareHost, clearSocketPath, httpUrl, listenError, protectSocket } from './address.js'
 import { SUBPROTOCOL } from './auth.js'
 import { BROKEN, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
@@ -290,8 +291,12 @@ class NodeFront implements Front {
 /** WebSockets that sent something, a pong included, since the last ping. */
 const heard = new WeakSet<WebSocket>()
 
-async function listening(server: Server, where: ListenOptions, address: string): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
+function listening(server: Server, where: ListenOptions, address: string): Promise<void> {
+  return againLater(() => listenOnce(server, where, address))
+}
+
+function listenOnce(server: Server, where: ListenOptions, address: string): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(listenError(error, address)))
     server.listen({ ...where, backlog: LIMITS.backlogMax }, () => {
       server.removeAllListeners('error')

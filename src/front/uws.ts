@@ -8,10 +8,9 @@ import type {
   us_listen_socket,
   us_socket_context_t,
 } from 'uWebSockets.js'
-import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Level } from '../protocol/messages.js'
-import { bareHost, clearSocketPath, httpUrl, protectSocket, whyNotListening } from './address.js'
+import { bareHost, clearSocketPath, httpUrl, listenAgain, protectSocket } from './address.js'
 import { chosenProtocol } from './auth.js'
 import { BROKEN, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
 import { loadNative } from '../descriptors/native.js'
@@ -104,7 +103,7 @@ class UwsFront implements Front {
     const { http, socketPath } = this.#desk.setup
     try {
       if (http) await this.#listenTcp(bareHost(http.host), http.port)
-      if (socketPath !== null) this.#listenUnix(socketPath)
+      if (socketPath !== null) await this.#listenUnix(socketPath)
     } catch (error) {
       this.#shut()
       throw error
@@ -168,8 +167,7 @@ class UwsFront implements Front {
   async #listenTcp(host: string, port: number): Promise<void> {
     const app = this.#app(this.#tcp)
     const before = listeningNow()
-    const listener = listenTcp(app, host, port)
-    if (!listener) throw await whyNotListening(host, port)
+    const listener = await listenAgain(() => listenTcp(app, host, port), { host, port }, `${host}:${port}`)
     const truePort = this.#uws.us_socket_local_port(listener)
     this.#desk.access.listening(host, truePort)
     this.http = httpUrl(host, truePort)
@@ -177,12 +175,11 @@ class UwsFront implements Front {
     this.#watchDoor(this.#tcp, this.http, listener, before)
   }
 
-  #listenUnix(path: string): void {
+  async #listenUnix(path: string): Promise<void> {
     clearSocketPath(path)
     const app = this.#app(this.#unix)
     const before = listeningNow()
-    const listener = listenUnix(app, path)
-    if (!listener) throw new SpacedriveError('BAD_CONFIG', `cannot listen on ${path}`)
+    const listener = await listenAgain(() => listenUnix(app, path), { path }, path)
     protectSocket(path)
     this.socket = path
     this.#socketInode = statSync(path).ino

@@ -1,10 +1,12 @@
 // A lack of descriptors is told apart from absence and from a bug, and asked again.
 import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { SpacedriveError } from '../../src/base/errors.js'
 import { again, fromLoading, isShortage } from '../../src/base/shortage.js'
-import { listenError, whyNotListening } from '../../src/front/address.js'
+import { listenAgain, listenError } from '../../src/front/address.js'
 import { ROOT } from '../harness/daemon.js'
 
 const emfile = () => Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' })
@@ -49,7 +51,24 @@ test('a package that is there and was not found is a shortage, one that is missi
 
 test('a listener that met the limit is told as that, not as a port that is taken', async (t) => {
   t.is(listenError(emfile(), '127.0.0.1:0').code, 'BUDGET_EXHAUSTED')
-  t.is((await whyNotListening('127.0.0.1', 0)).code, 'BUDGET_EXHAUSTED')
+  const never = listenAgain(() => false, { host: '127.0.0.1', port: 0 }, '127.0.0.1:0')
+  t.is((await t.throwsAsync<SpacedriveError>(never))?.code, 'BUDGET_EXHAUSTED')
+})
+
+test('a listener that could not be had for a moment is asked for again, on a port and on a path', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'sd-'))
+  t.teardown(() => rmSync(directory, { recursive: true }))
+  const places = [{ host: '127.0.0.1', port: 0 }, { path: join(directory, 's') }]
+  for (const where of places) {
+    const answers = [false, 7] as const
+    let asked = 0
+    t.is(await listenAgain(() => answers[asked++]!, where, 'there'), 7)
+    t.is(asked, 2)
+  }
+  const nowhere = join(directory, 'no such directory', 's')
+  const refused = await t.throwsAsync<SpacedriveError>(listenAgain(() => false, { path: nowhere }, nowhere))
+  t.is(refused?.code, 'BAD_CONFIG')
+  t.regex(refused?.message ?? '', /ENOENT|EACCES/)
 })
 
 test('a missing addon is absence, one that met the limit is a shortage', (t) => {

@@ -1,9 +1,11 @@
 // What the exhaustion sweep found at boots and starts of threads, each for itself: one open fails, once.
 import test from 'ava'
+import { kinds } from '../front/stage.js'
 import { eventually, launch, within } from '../harness/daemon.js'
 import { play } from '../harness/scene.js'
 import { Shim, shimProblem } from '../harness/shim.js'
 
+const fronts = await kinds()
 const problem = shimProblem()
 if (problem) console.log(`not run: opens that fail at a boot, because ${problem}`)
 const shimmed = problem ? test.serial.skip : test.serial
@@ -31,6 +33,36 @@ shimmed('a boot asks again for what it would else do without, and replaces a thr
     }
   })
 })
+
+for (const front of fronts) {
+  shimmed(
+    `${front}: a boot asks again for a listener that met the limit, and says so if it meets it always`,
+    async (t) => {
+      await play(async (scene) => {
+        const daemonOf = (shim: Shim) => scene.daemon({ env: shim.env, args: ['--front', front] })
+        const plain = scene.shim()
+        const first = await daemonOf(plain)
+        const base = await first.descriptorsAtRest()
+        const sockets = plain.counts().socket.calls
+        t.is((await first.stop()).code, 0)
+        for (let after = 0; after < sockets; after++) {
+          const shim = new Shim(scene.path(`shim of socket ${after}`))
+          const rule = shim.fail({ calls: 'socket', errno: 'EMFILE', after, once: true })
+          const daemon = await daemonOf(shim)
+          t.is(rule.failed, 1, `socket ${after}`)
+          t.deepEqual(await daemon.descriptorsAtRest(), base, `socket ${after}`)
+          t.is((await daemon.stop()).code, 0)
+          shim.close()
+        }
+        const shim = scene.shim()
+        shim.fail({ calls: 'socket', errno: 'EMFILE', after: sockets - 1 })
+        const { said, exited } = launch(scene.dataDir, { env: shim.env, args: ['--front', front] })
+        t.is((await within(20_000, 'it ends', exited)).code, 75, said.err)
+        t.regex(said.err, /^error BUDGET_EXHAUSTED: cannot listen on .*daemon\.sock.*\nhint: .*\n$/)
+      })
+    },
+  )
+}
 
 shimmed('a program that cannot be loaded whole says so in one sentence, and to try again', async (t) => {
   await play(async (scene) => {
