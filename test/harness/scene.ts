@@ -21,6 +21,7 @@ export class Scene {
   readonly dataDir = join(this.directory, 'data')
   readonly #daemons: TestDaemon[] = []
   readonly #shims: Shim[] = []
+  readonly #closed: (() => unknown)[] = []
 
   path(...names: string[]): string {
     return join(this.directory, ...names)
@@ -37,6 +38,11 @@ export class Scene {
     const shim = new Shim(this.path(`shim ${this.#shims.length}`))
     this.#shims.push(shim)
     return shim
+  }
+
+  /** For what would keep this process alive after a test that failed half-way: called when the daemons are gone. */
+  atEnd(close: () => unknown): void {
+    this.#closed.push(close)
   }
 
   /** One that was started in another way; it ends with the scene too. */
@@ -63,6 +69,7 @@ export class Scene {
       if (alive(daemon.pid)) await daemon.stop('SIGKILL')
     }
     for (const shim of this.#shims) shim.close()
+    for (const close of this.#closed) await close()
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 3 })
   }
 }

@@ -18,6 +18,8 @@ const LIBRARIES = 20
 /** A scenario that moved no more for this long waits for descriptors: the limit is given back. */
 const STALLED_MS = 700
 const PLAYED_MS = 60_000
+/** From the end of the fault until everybody is served. */
+const RECOVERY_MS = 5_000
 /** With so many N in a row that nobody felt, past the most that was ever open, the end is reached. */
 const UNFELT_IN_A_ROW = 3
 
@@ -180,6 +182,7 @@ export class Stage {
     let most = 0
     let until = 0
     const look = setInterval(() => (most = Math.max(most, highest(daemon.pid))), 2)
+    this.scene.atEnd(() => clearInterval(look))
     return {
       begin: async () => {
         until = limitFor(daemon.pid, free)
@@ -207,6 +210,13 @@ export class Stage {
       const status = await daemon.status().catch(() => null)
       return status?.limit.soft === SOFT && status.descriptors.budget === this.#budget
     })
+    // Where accept failed, the reserve is lent a moment longer, and whoever is let in meanwhile is asked to wait.
+    await eventually('newcomers are served', RECOVERY_MS, () =>
+      daemon.watch('libraries.list').catch((error) => {
+        if (codeOf(error) !== 'CONNECTION_LIMIT') throw error
+        return false
+      }),
+    )
     await scenario.check?.(this)
     for (const known of this.known) await this.#lookAt(known)
     const listed: Loose[] = await daemon.watch('libraries.list')
@@ -265,7 +275,9 @@ export class Stage {
 async function openNth(scene: Scene): Promise<Nth> {
   const compiled = compileNth(scene.directory)
   if ('missing' in compiled) throw new Error(compiled.missing)
-  return await Nth.open(compiled.binary, scene.directory)
+  const nth = await Nth.open(compiled.binary, scene.directory)
+  scene.atEnd(() => nth.close())
+  return nth
 }
 
 /** Ours where it is one; a connection that ended before it was answered says no code. */
