@@ -478,8 +478,9 @@ export class Daemon {
   /** Idle clients, then idle readers and libraries (the shards look for themselves), then threads kept for a next walk. */
   #giveWay(ledger: Ledger): void {
     const { current = 0, idle = current } = this.#front?.connections() ?? {}
-    const { level } = ledger
-    const asked = askedAt(level, ledger.pressure, ledger.totals().budget, idle)
+    const { level, pressure } = ledger
+    const { worst } = this.#pressure!
+    const asked = askedAt({ level, pressure, worst }, ledger.totals().budget, idle)
     const closed = asked ? (this.#front?.giveWay({ count: asked.clients, idleMs: asked.clientIdleMs }) ?? 0) : 0
     ledger.askBack(Math.max(0, (asked?.descriptors ?? 0) - closed))
     if (level === 'high' || level === 'critical') this.#tasks?.giveWay()

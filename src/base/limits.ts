@@ -113,6 +113,10 @@ export const LIMITS = {
   /** Under pressure idle clients are closed a few at a time, as nginx does: one in so many of the idle, and so many at most. */
   giveWayClientsShare: 8,
   giveWayClientsMax: 32,
+  /** After critical pressure more is asked back until it is normal, but no longer than this: who works cannot give way. */
+  pressureWorstMs: 5_000,
+  /** A client that asked within this time is at work, and keeps its place even when more is held than there is. */
+  clientRestMs: 500,
   /** A library that was used within this time is not idle, unless more is held than there is. */
   libraryRestMs: 1_000,
   /** A library asked for within this time of being closed to make room was closed too early. */

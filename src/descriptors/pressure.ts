@@ -40,6 +40,8 @@ export class Pressure {
   #reading: Reading = { pressure: 0, reason: '' }
   #since = new Date()
   #free = 0
+  #worst = 0
+  #worstAt = 0
 
   /** Opened at boot, with everything else that the process itself holds. */
   constructor(ledger: Ledger, machine: MachineFiles) {
@@ -54,6 +56,7 @@ export class Pressure {
     const level = levelOf(this.#reading.pressure, before)
     this.#ledger.pressure = this.#reading.pressure
     this.#ledger.level = level
+    this.#remember(level)
     if (level === before) return null
     this.#since = new Date()
     return { level, before, ...this.#reading }
@@ -62,6 +65,20 @@ export class Pressure {
   get state(): PressureState {
     const { pressure, reason } = this.#reading
     return { level: this.#ledger.level, since: this.#since.toISOString(), pressure, reason, free: this.#free }
+  }
+
+  /** The most it was since it was normal, while that is not long ago. */
+  get worst(): number {
+    return this.#worst
+  }
+
+  #remember(level: Level): void {
+    const now = performance.now()
+    const { pressure } = this.#reading
+    const over = level === 'normal' || now - this.#worstAt > LIMITS.pressureWorstMs
+    if (pressure < this.#worst && !over) return
+    this.#worst = pressure
+    this.#worstAt = now
   }
 
   #read(): Reading {
@@ -130,19 +147,25 @@ export interface Asked {
 
 /**
  * Elevated asks only those idle for long, a few at a time; high asks for what brings it below high; critical for all that
- * brings it back to normal. Above the budget, idle means without a request in flight.
+ * brings it back to normal, and goes on asking on the way there. Above the budget, idle is who did not ask just now.
  *
+ * @param worst the most it was lately
  * @param idle clients without a request in flight
  */
-export function askedAt(level: Level, pressure: number, budget: number, idle: number): Asked | null {
+export function askedAt(
+  { level, pressure, worst }: { level: Level; pressure: number; worst: number },
+  budget: number,
+  idle: number,
+): Asked | null {
   if (level === 'normal') return null
   const batch = Math.max(1, Math.min(LIMITS.giveWayClientsMax, Math.floor(idle / LIMITS.giveWayClientsShare)))
-  const clientIdleMs = Math.round(LIMITS.httpIdleMs * idleShare(pressure))
-  if (level === 'elevated') return { clientIdleMs, clients: batch, descriptors: 0 }
-  const target = leftBelow(level === 'critical' ? 'elevated' : 'high')
+  const urgent = Math.max(pressure, worst) >= SHRINK_TO
+  const clientIdleMs = Math.round(LIMITS.httpIdleMs * idleShare(urgent ? SHRINK_TO : pressure))
+  if (level === 'elevated' && !urgent) return { clientIdleMs, clients: batch, descriptors: 0 }
+  const target = leftBelow(urgent ? 'elevated' : 'high')
   const descriptors = Math.max(0, Math.ceil((pressure - target) * budget) + 1)
-  const clients = level === 'critical' ? Math.max(batch, descriptors) : batch
-  return { clientIdleMs: pressure > 1 ? 0 : clientIdleMs, clients, descriptors }
+  const clients = urgent ? Math.max(batch, descriptors) : batch
+  return { clientIdleMs: worst > 1 ? LIMITS.clientRestMs : clientIdleMs, clients, descriptors }
 }
 
 /** Under high pressure a job waits; so long that it would never run, it may take what its class is guaranteed. */

@@ -52,7 +52,7 @@ export class Clients {
       this.#known.set(fd, client)
       const silentMs = client.isFeed ? null : this.#silentMs(told[2 * at]!, told[2 * at + 1]!, slackMs)
       if (silentMs === null || silentMs < idleMs) return []
-      return [{ idleMs: silentMs, peer: client.peer ?? '', close: () => this.#close(fd) }]
+      return [{ idleMs: silentMs, peer: client.peer ?? '', close: () => this.#close(fd, client, silentMs) }]
     })
   }
 
@@ -78,8 +78,12 @@ export class Clients {
     return Math.min(receivedMs, sentMs)
   }
 
-  #close(fd: number): boolean {
+  /** Its number may be another's by now, or it may have asked since. */
+  #close(fd: number, client: Client, idleMs: number): void {
+    if (this.#known.get(fd) !== client || client.isFeed) return
+    const [receivedMs, sentMs] = this.#native.silence(Int32Array.of(fd), this.port)
+    if (Math.min(receivedMs!, sentMs!) < idleMs) return
     this.#known.delete(fd)
-    return this.#native.hangUp(fd, this.port)
+    this.#native.hangUp(fd, this.port)
   }
 }

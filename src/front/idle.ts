@@ -8,8 +8,8 @@ import type { Feed } from './feed.js'
 export interface Idle {
   readonly idleMs: number
   readonly peer: string
-  /** False where it turns out to be busy after all, or gone. */
-  close(): boolean
+  /** Unless it turns out to be busy by now, or gone. */
+  close(): void
 }
 
 export const GIVEN_WAY = 'idle, and others need the connection'
@@ -21,20 +21,18 @@ export function idleFeed(feed: Feed, peer: string): Idle | null {
     idleMs,
     peer,
     close: () => {
-      feed.close(1013, GIVEN_WAY)
-      return true
+      if ((feed.idleMs ?? -1) >= idleMs) feed.close(1013, GIVEN_WAY)
     },
   }
 }
 
-/** Closes at most `count`, and returns how many it were. */
+/** Closes at most `count`, and returns how many that is. The loop reads once more before: what was on its way is served. */
 export function closeIdle(idle: Idle[], count: number): number {
-  let closed = 0
-  for (const each of idle.sort((one, other) => other.idleMs - one.idleMs)) {
-    if (closed >= count) break
-    if (each.close()) closed += 1
-  }
-  return closed
+  const chosen = idle.sort((one, other) => other.idleMs - one.idleMs).slice(0, count)
+  setImmediate(() => {
+    for (const each of chosen) each.close()
+  })
+  return chosen.length
 }
 
 const SLOTS = 256

@@ -8,7 +8,6 @@ import { againLater } from '../base/shortage.js'
 import { bareHost, clearSocketPath, httpUrl, listenError, protectSocket } from './address.js'
 import { SUBPROTOCOL } from './auth.js'
 import { BROKEN, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
-import { loadNative } from '../descriptors/native.js'
 import { doorOf } from './door.js'
 import { Exchange, type RpcStatus } from './exchange.js'
 import { Feed, type Wire } from './feed.js'
@@ -113,13 +112,13 @@ class NodeFront implements Front {
   #idle(idleMs: number): Idle[] {
     const now = performance.now()
     return [...this.#visitors].flatMap(([socket, visitor]) => {
-      const { seat, peer, feed, inFlight, usedAt, read } = visitor
+      const { seat, peer, feed, usedAt } = visitor
       if (seat.local) return []
       const idle = feed
         ? idleFeed(feed, peer)
-        : inFlight > 0 || socket.bytesRead > read
+        : asks(visitor, socket)
           ? null
-          : { idleMs: now - usedAt, peer, close: () => hangUp(socket) }
+          : { idleMs: now - usedAt, peer, close: () => hangUp(visitor, socket, usedAt) }
       return idle && idle.idleMs >= idleMs ? [idle] : []
     })
   }
@@ -311,12 +310,14 @@ function answered(visitor: Visitor, socket: Socket): void {
   visitor.read = socket.bytesRead
 }
 
-/** Unless a request is on its way already. */
-function hangUp(socket: Socket): boolean {
-  const fd = (socket as unknown as { _handle: { fd?: number } | null })._handle?.fd
-  if (fd !== undefined && loadNative()?.readable(fd)) return false
-  socket.destroy()
-  return true
+/** A request is in flight, or has come in part. */
+function asks({ inFlight, read }: Visitor, socket: Socket): boolean {
+  return inFlight > 0 || socket.bytesRead > read
+}
+
+/** Unless it asked again since. */
+function hangUp(visitor: Visitor, socket: Socket, usedAt: number): void {
+  if (!asks(visitor, socket) && visitor.usedAt === usedAt) socket.destroy()
 }
 
 /** An IPv4 client of a socket that listens on both is named as IPv4. */

@@ -165,12 +165,37 @@ test('idle times are whole without pressure, shrink in a straight line, and neve
 })
 
 test('idle clients are asked one in eight, at least one and at most 32, and at critical as many as bring back normal', (t) => {
-  t.is(askedAt('normal', 0.5, 1_000, 900), null)
-  t.like(askedAt('elevated', 0.7, 1_000, 0), { clients: 1, descriptors: 0, clientIdleMs: LIMITS.httpIdleMs })
-  t.like(askedAt('elevated', 0.72, 1_000, 80), { clients: 10 })
-  t.like(askedAt('high', 0.85, 1_000, 5_000), { clients: 32, descriptors: 101 })
-  t.like(askedAt('critical', 0.96, 1_000, 50), { clients: 361, descriptors: 361, clientIdleMs: LIMITS.httpIdleMs / 10 })
-  t.like(askedAt('critical', 1.5, 200, 50), { clients: 181, descriptors: 181, clientIdleMs: 0 })
+  const asked = (level: Level, pressure: number, budget: number, idle: number, worst = pressure) =>
+    askedAt({ level, pressure, worst }, budget, idle)
+  t.is(asked('normal', 0.5, 1_000, 900), null)
+  t.like(asked('elevated', 0.7, 1_000, 0), { clients: 1, descriptors: 0, clientIdleMs: LIMITS.httpIdleMs })
+  t.like(asked('elevated', 0.72, 1_000, 80), { clients: 10 })
+  t.like(asked('high', 0.85, 1_000, 5_000), { clients: 32, descriptors: 101 })
+  t.like(asked('critical', 0.96, 1_000, 50), { clients: 361, descriptors: 361, clientIdleMs: LIMITS.httpIdleMs / 10 })
+  t.like(asked('critical', 1.5, 200, 50), { clients: 181, descriptors: 181, clientIdleMs: LIMITS.clientRestMs })
+  t.like(
+    asked('elevated', 0.7, 1_000, 8, 0.96),
+    { clients: 101, descriptors: 101, clientIdleMs: LIMITS.httpIdleMs / 10 },
+    'on the way from critical to normal',
+  )
+  t.like(asked('high', 0.8, 1_000, 8, 3), { clients: 202, descriptors: 202, clientIdleMs: LIMITS.clientRestMs })
+})
+
+test('how bad it was is remembered until it is normal', (t) => {
+  const ledger = newLedger(300)
+  using yard = fakeMachine()
+  const pressure = new Pressure(ledger, yard.machine)
+  ledger.take('clients', 160)
+  ledger.take('libraries', 100)
+  pressure.check()
+  t.is(pressure.worst, 260 / 296)
+  ledger.give('clients', 50)
+  pressure.check()
+  t.is(pressure.state.level, 'elevated')
+  t.is(pressure.worst, 260 / 296)
+  ledger.give('clients', 100)
+  pressure.check()
+  t.is(pressure.worst, 110 / 296)
 })
 
 test('a job begins below high pressure, under it after a long wait, and never at critical', (t) => {
