@@ -23,6 +23,11 @@ const OPERATIONS = {
     '[Status](#status)',
   ],
   'core.descriptors': ['Who holds every open descriptor.', '[Descriptors](#descriptors)'],
+  'core.reload': [
+    'Reads config.json and the token again, as `spacedrive reload` does. Nobody is disconnected: a WebSocket that is open stays, whatever its token was.',
+    '`{taken, waiting}`: names of the settings that changed and are in force now (`connectionsMax`, `nofile`, `hostsAllowed`, `logLevel`, `token`), and of those that will be after the next start',
+    'BAD_CONFIG or LIMIT_TOO_LOW, and then nothing has changed',
+  ],
   'core.shutdown': [
     'Begins the drain: answers in flight finish, jobs stop at their checkpoint, libraries close.',
     '`{draining: true}`',

@@ -34,6 +34,7 @@ import {
   openNumbers,
   raiseLimit,
   readLimit,
+  setLimit,
   type LimitChange,
   type RaisedLimit,
 } from './descriptors/rlimit.js'
@@ -44,6 +45,7 @@ import { bootLines } from './front/status.js'
 import { holdLock, type Lock } from './library/lock.js'
 import { measureLibrary } from './library/measure.js'
 import type { Descriptors, Event, LimitUse, Reply, Request, Status } from './protocol/messages.js'
+import type { Reloaded } from './protocol/results.js'
 import { PARAMS, runsOn, type OperationName, type ParamsOf } from './protocol/operations.js'
 import { Events } from './shard/events.js'
 import { Router } from './shard/router.js'
@@ -66,12 +68,16 @@ export interface StartOptions {
   readonly descriptorsMax?: number
   /** False when there is no unix socket either. */
   readonly socket?: boolean
+  /** Reads all settings again; without it `core.reload` reads the token only. Throws BAD_CONFIG. */
+  readonly reread?: () => Config
   /** True in a process of somebody else's, who may open what they like beside the daemon. */
   readonly guest?: boolean
 }
 
 /** Why a data directory cannot be made or used: what the person who named it can mend. */
 const UNUSABLE = new Set(['EACCES', 'EPERM', 'ENOTDIR', 'EEXIST', 'ENOENT', 'EROFS'])
+/** Settings that `core.reload` brings into force; the others wait for the next start. */
+const LIVE = new Set<string>(['connectionsMax', 'nofile', 'hostsAllowed', 'logLevel'])
 const NO_CONNECTIONS: Connections = {
   current: 0,
   peak: 0,
@@ -105,7 +111,7 @@ export async function startDaemon(config: Config, options: StartOptions = {}): P
 export class Daemon {
   /** Resolves after any shutdown, also one that a client asked for. */
   readonly stopped: Promise<void>
-  readonly #config: Config
+  #config: Config
   readonly #options: StartOptions
   readonly #paths: Paths
   readonly #startedAt = performance.now()
@@ -131,6 +137,7 @@ export class Daemon {
   #front: Front | undefined
   #timers: NodeJS.Timeout[] = []
   #state: Status['state'] = 'starting'
+  #token = ''
   #closing: Promise<void> | undefined
   #hurry: () => void = () => {}
   #resolveStopped: () => void = () => {}
@@ -263,16 +270,7 @@ export class Daemon {
   }
 
   #raiseLimit(): RaisedLimit {
-    const { nofile } = this.#config
-    // Checked before it is set: with too few not even the rest of the program can be loaded.
-    if (nofile !== null && nofile < LIMITS.hardFloor)
-      throw new SpacedriveError(
-        'LIMIT_TOO_LOW',
-        `--nofile ${nofile} is less than the ${LIMITS.hardFloor} that are needed`,
-        {
-          hint: 'Leave out --nofile, or give it more.',
-        },
-      )
+    checkNofile(this.#config.nofile)
     if (this.#options.raiseLimit !== false)
       return raiseLimit(this.#config.nofile === null ? {} : { cap: this.#config.nofile })
     const { soft, hard } = readLimit()
@@ -356,11 +354,12 @@ export class Daemon {
   #openFront(ledger: Ledger): Promise<Front> | Promise<undefined> {
     const socketPath = this.#options.socket === false ? null : this.#paths.socket
     if (!this.#config.http && !socketPath) return Promise.resolve(undefined)
+    this.#token = readOrMakeToken(this.#paths.token)
     return openFront({
       implementation: this.#config.front,
       http: this.#config.http,
       socketPath,
-      token: readOrMakeToken(this.#paths.token),
+      token: this.#token,
       hostsAllowed: this.#config.hostsAllowed,
       slots: ledger,
       dispatch: (request, answer) => this.#dispatch(request, answer),
@@ -508,12 +507,16 @@ export class Daemon {
     const change = this.#live?.look()
     if (!change) return
     this.#limit = { ...this.#limit, ...change.after }
-    const { base } = ledger.totals()
-    const next = this.#planAfterCut(base)
+    this.#tellLimit(change, this.#divide(ledger))
+  }
+
+  /** What the limit leaves now, as the settings are now. */
+  #divide(ledger: Ledger): Plan {
+    const next = this.#planAfterCut(ledger.totals().base)
     ledger.configure(next)
     ledger.reserveMissing = this.#reserve.fill(next.reserve)
-    this.#tellLimit(change, next)
     this.#checkPressure(ledger)
+    return next
   }
 
   /** As far as it goes: a daemon that runs does not end because it was given less than a boot needs. */
@@ -525,6 +528,36 @@ export class Daemon {
       const { connectionsMax } = this.#config
       return squeeze({ soft: this.#usable(), base, connectionsMax, prices: this.#ledger!.prices })
     }
+  }
+
+  /** All of it or, where a setting is wrong, nothing. */
+  #reload(): Reloaded {
+    using _file = lend('doctor')
+    const next = this.#options.reread?.() ?? this.#config
+    const token = this.#front ? readOrMakeToken(this.#paths.token) : this.#token
+    const changed = Object.keys(next).filter(
+      (key) => JSON.stringify(next[key as keyof Config]) !== JSON.stringify(this.#config[key as keyof Config]),
+    )
+    const taken = changed.filter((key) => LIVE.has(key))
+    const reloaded = { taken, waiting: changed.filter((key) => !LIVE.has(key)) }
+    const { connectionsMax, nofile, hostsAllowed, logLevel } = next
+    if (taken.includes('nofile')) this.#setLimit(nofile)
+    this.#config = Object.freeze({ ...this.#config, connectionsMax, nofile, hostsAllowed, logLevel })
+    this.#logFile!.level = logLevel
+    this.#front?.renewAccess(token, hostsAllowed)
+    if (token !== this.#token) taken.push('token')
+    this.#token = token
+    this.#divide(this.#ledger!)
+    this.#followLimit(this.#ledger!)
+    this.#log('info', 'settings were read again', { ...reloaded })
+    return reloaded
+  }
+
+  /** What it then is, a look at the limit finds. */
+  #setLimit(nofile: number | null): void {
+    checkNofile(nofile)
+    const problem = this.#options.raiseLimit === false ? null : setLimit(nofile)
+    if (problem) this.#log('warn', problem)
   }
 
   #tellLimit({ before, after }: LimitChange, { budget, reserve }: Plan): void {
@@ -574,6 +607,7 @@ export class Daemon {
     'core.ping': () => 'pong',
     'core.status': () => this.#status(),
     'core.descriptors': () => this.#descriptors(),
+    'core.reload': () => this.#reload(),
     'core.shutdown': () => {
       setImmediate(() => void this.close())
       return { draining: true }
@@ -667,6 +701,16 @@ export class Daemon {
     this.#logFile?.log(level, message, fields)
     this.#lookout.heard(level, message)
   }
+}
+
+/** Before it is set: with too few not even the rest of the program can be loaded. */
+function checkNofile(nofile: number | null): void {
+  if (nofile === null || nofile >= LIMITS.hardFloor) return
+  throw new SpacedriveError(
+    'LIMIT_TOO_LOW',
+    `--nofile ${nofile} is less than the ${LIMITS.hardFloor} that are needed`,
+    { hint: 'Leave out --nofile, or give it more.' },
+  )
 }
 
 function borrowForAccept(): Disposable | null {

@@ -40,8 +40,9 @@ export interface Daemon extends AsyncDisposable {
 export async function open(options: OpenOptions): Promise<Daemon> {
   const { dataDir, http = false, socket = false, raiseLimit = false, maxDescriptors, shards, front } = options
   const flags = checkSettings({ http, shards, front }, (key) => key)
-  const config = configure({ dataDir, flags, env: {} })
-  const daemon = await startDaemon(config, {
+  const reread = () => configure({ dataDir, flags, env: {} })
+  const daemon = await startDaemon(reread(), {
+    reread,
     socket,
     raiseLimit,
     guest: true,

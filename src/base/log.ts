@@ -9,6 +9,7 @@ export type Log = (level: LogLevel, message: string, fields?: Record<string, unk
 
 export interface LogFile {
   readonly log: Log
+  level: string
   /**
    * Begins a new file where the old one has grown large, or was removed or replaced by somebody. What stands in the way then is tried again the next time;
    * until then the old one is written on.
@@ -27,6 +28,12 @@ export function openLog(path: string, level: string): LogFile {
     log: (lineLevel, message, fields) => {
       lines.tellLost((lost) => logger.warn({ lost }, 'lines before this one could not be written and were lost'))
       logger[lineLevel](fields ?? {}, message)
+    },
+    get level() {
+      return logger.level
+    },
+    set level(level: string) {
+      logger.level = level
     },
     rotate: (borrow) => lines.rotate(borrow),
     close: () => lines.close(),

@@ -13,6 +13,7 @@ import { addLocation } from './location.js'
 import { addLogs } from './logs.js'
 import { addLs } from './ls.js'
 import { addPlan } from './plan.js'
+import { addReload } from './reload.js'
 import { addRestart } from './restart.js'
 import { addSearch } from './search.js'
 import { addSelftest } from './selftest.js'
@@ -25,6 +26,7 @@ import type { Terminal } from './terminal.js'
 const COMMANDS = [
   addStart,
   addStop,
+  addReload,
   addRestart,
   addStatus,
   addLogs,

@@ -64,11 +64,12 @@ export function addStart(program: Command, desk: Desk): void {
 
 async function start(desk: Desk, options: StartOptions): Promise<void> {
   const roots = options.location.map(directory)
-  const config = await configOf(desk, options)
+  const reread = await configOf(desk, options)
+  const config = reread()
   const { paths } = desk
   if (makeSocketDirectory(paths))
     desk.note(`the data directory is too long a path for a socket, which is at ${paths.socket}`)
-  if (!options.detach) return serve(desk, config, roots)
+  if (!options.detach) return serve(desk, config, reread, roots)
   const argv = desk.argv.filter((each) => each !== '--detach' && each !== '--json')
   const ready = await startDetached(paths, argv)
   await desk.answer(ready, () => readyLines(ready, paths))
@@ -82,7 +83,8 @@ function directory(path: string): string {
   throw new SpacedriveError('PATH_REFUSED', `${root} ${found ? 'is not a directory' : 'does not exist'}`)
 }
 
-async function configOf(desk: Desk, options: StartOptions): Promise<Config> {
+/** What it returns reads config.json, as often as it is called. */
+async function configOf(desk: Desk, options: StartOptions): Promise<() => Config> {
   const { checkSettings, configure } = await import('../config.js').catch(rethrowLoading)
   const given = {
     http: options.http,
@@ -99,7 +101,7 @@ async function configOf(desk: Desk, options: StartOptions): Promise<Config> {
   // Asked for first, so that a wrong --data-dir is a usage error here as everywhere.
   void desk.paths
   const flags = asUsage(() => checkSettings(given, (key) => FLAGS[key as keyof typeof FLAGS]))
-  return configure({ dataDir, instance, env: desk.env, flags })
+  return () => configure({ dataDir, instance, env: desk.env, flags })
 }
 
 function rethrowLoading(error: unknown): never {
@@ -116,7 +118,7 @@ function asUsage<Value>(check: () => Value): Value {
   }
 }
 
-async function serve(desk: Desk, config: Config, roots: readonly string[]): Promise<void> {
+async function serve(desk: Desk, config: Config, reread: () => Config, roots: readonly string[]): Promise<void> {
   // All that is needed later is loaded now: a load can fail once descriptors are short.
   const [{ startDaemon }, { addRoots }, { Guard }] = await Promise.all([
     import('../daemon.js'),
@@ -126,7 +128,7 @@ async function serve(desk: Desk, config: Config, roots: readonly string[]): Prom
   const stop = new Stop(desk)
   desk.terminal.outlivesReader = true
   try {
-    const daemon = await startDaemon(config)
+    const daemon = await startDaemon(config, { reread })
     const guard = new Guard(daemon)
     for (const line of daemon.bootLines) desk.note(line)
     await desk.answer(daemon.ready, () => readyLines(daemon.ready, desk.paths))

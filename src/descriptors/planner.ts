@@ -52,6 +52,7 @@ export function plan({ soft, base, connectionsMax, prices = PRICES }: Wanted): P
   const reserve = reserveFor(soft)
   const budget = soft - base - reserve
   const floors = floorsFor(budget, prices)
+  if (connectionsMax !== 'auto') floors.clients = Math.min(floors.clients, connectionsMax)
   const promised = sumOf(floors)
   if (promised > budget) {
     const needed = base + reserve + promised

@@ -11,7 +11,7 @@ const USES = {
   checkpoint: 2,
   /** The log begins a new file. */
   log: 1,
-  /** Descriptors are listed where the addon cannot do it. */
+  /** Descriptors are listed where the addon cannot do it; settings are read again. */
   doctor: 1,
   /** The daemon stops: its state is read and removed. */
   drain: 2,

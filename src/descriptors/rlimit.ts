@@ -37,6 +37,12 @@ export function raiseLimit({ cap }: { cap?: number } = {}): RaisedLimit {
   return { softAtStart: softAtStart() ?? before.soft, soft: after.soft, hard: after.hard, problem }
 }
 
+/** The same while the daemon runs. Returns why the limit is not what it was meant to be, or null. */
+export function setLimit(cap: number | null): string | null {
+  const before = readLimit()
+  return setSoft(before, Math.min(before.hard, LIMITS.softMax, cap ?? LIMITS.softMax))
+}
+
 /** The limit changed from outside, by prlimit or by the program that this daemon lives in. */
 export interface LimitChange {
   readonly before: Limit

@@ -8,12 +8,21 @@ const SUBPROTOCOL_TOKEN = 'bearer.'
 export class Access {
   readonly #hosts = new Set<string>()
   readonly #origins = new Set<string>()
-  readonly #token: string
-  readonly #bearer: string
+  readonly #listeners: [host: string, port: number][] = []
+  #token = ''
+  #bearer = ''
 
   constructor(token: string, hostsAllowed: readonly string[]) {
+    this.renew(token, hostsAllowed)
+  }
+
+  /** Holds for whoever asks from now on; a WebSocket that is open stays. */
+  renew(token: string, hostsAllowed: readonly string[]): void {
     this.#token = token
     this.#bearer = `Bearer ${token}`
+    this.#hosts.clear()
+    this.#origins.clear()
+    for (const [host, port] of this.#listeners) this.#allowListener(host, port)
     for (const host of hostsAllowed) {
       this.#allow(host)
       // A host beside our own is that of a proxy, which may speak TLS to the browser.
@@ -23,6 +32,11 @@ export class Access {
 
   /** Allows the addresses of a listener: the loopback names, and the host it was configured with. */
   listening(host: string, port: number): void {
+    this.#listeners.push([host, port])
+    this.#allowListener(host, port)
+  }
+
+  #allowListener(host: string, port: number): void {
     const bracketed = host.includes(':') ? `[${host}]` : host
     for (const name of ['127.0.0.1', 'localhost', '[::1]', bracketed]) {
       this.#allow(`${name}:${port}`)

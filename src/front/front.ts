@@ -67,6 +67,8 @@ export interface Front {
   level: Level
   /** Closes clients without a request in flight that were idle for `idleMs`, the longest idle first. Returns how many. */
   giveWay(asked: { count: number; idleMs: number }): number
+  /** Who may ask from now on. */
+  renewAccess(token: string, hostsAllowed: readonly string[]): void
   /** Stops listening, lets answers in flight finish until the deadline, then closes every connection. */
   drain(deadlineMs: number): Promise<void>
   /** Open TCP connections, for `fds`. uWebSockets tells no ports, and no connect time but that of a WebSocket: null. */

@@ -109,6 +109,10 @@ class NodeFront implements Front {
     return this.#room.giveWay(asked)
   }
 
+  renewAccess(token: string, hostsAllowed: readonly string[]): void {
+    this.#desk.access.renew(token, hostsAllowed)
+  }
+
   #idle(idleMs: number): Idle[] {
     const now = performance.now()
     return [...this.#visitors].flatMap(([socket, visitor]) => {

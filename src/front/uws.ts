@@ -129,6 +129,10 @@ class UwsFront implements Front {
     return this.#room.giveWay(asked)
   }
 
+  renewAccess(token: string, hostsAllowed: readonly string[]): void {
+    this.#desk.access.renew(token, hostsAllowed)
+  }
+
   #idle(idleMs: number): Idle[] {
     const feeds = [...this.#feeds.keys()].flatMap((feed) => idleFeed(feed, feed.peer) ?? [])
     const slackMs = LIMITS.workingStepMs + LIMITS.acceptLookMs + this.#desk.accept.latestMs

@@ -40,6 +40,7 @@ export const PARAMS = {
   'core.ping': none,
   'core.status': none,
   'core.descriptors': none,
+  'core.reload': none,
   'core.shutdown': none,
   'libraries.create': z.strictObject({ name }),
   'libraries.list': none,

@@ -15,10 +15,19 @@ export interface Indexing {
   leavesOut: string[]
 }
 
+/** Settings that changed, by their name in config.json, and `token`. */
+export interface Reloaded {
+  /** In force now. */
+  taken: string[]
+  /** In force after the next start. */
+  waiting: string[]
+}
+
 export interface Results extends Record<OperationName, unknown> {
   'core.ping': 'pong'
   'core.status': Status
   'core.descriptors': Descriptors
+  'core.reload': Reloaded
   'core.shutdown': { draining: true }
   'libraries.create': { id: string; name: string; path: string }
   'libraries.list': LibraryItem[]
