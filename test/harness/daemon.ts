@@ -10,6 +10,7 @@ export const ROOT = join(import.meta.dirname, '..', '..', '..')
 export const LAUNCHER = join(ROOT, 'bin', 'spacedrive')
 const READY_MS = 30_000
 const GONE_MS = 20_000
+const GIVEN_BACK_MS = 5_000
 
 /** What a call came to, as loosely as the assertions look at it. */
 // oxlint-disable-next-line typescript/no-explicit-any
@@ -229,13 +230,18 @@ export class TestDaemon {
     return targets.sort()
   }
 
-  /** The same once it has stopped changing: a connection that was just closed is gone a moment later. */
-  async descriptorsAtRest(): Promise<string[]> {
+  /**
+   * The same once it has stopped changing: a connection that was just closed is gone a moment later. With `like`, once it is
+   * as that again, or has differed for as long as nothing may take to be given back.
+   */
+  async descriptorsAtRest(like?: readonly string[]): Promise<string[]> {
+    const until = performance.now() + GIVEN_BACK_MS
     let before: string[] = []
-    await eventually('descriptors are at rest', 10_000, async () => {
+    await eventually('descriptors are at rest', 2 * GIVEN_BACK_MS, async () => {
       const last = before
       before = this.descriptors()
-      if (last.join() === before.join()) return true
+      const still = last.join() === before.join()
+      if (like ? before.join() === like.join() || (still && performance.now() > until) : still) return true
       await sleep(150)
       return false
     })

@@ -228,7 +228,7 @@ export class Stage {
       'no library is marked damaged',
     )
     await this.#rest()
-    const now = await daemon.descriptorsAtRest()
+    const now = await daemon.descriptorsAtRest(this.#base)
     const changed = now.join() !== this.#base.join() && difference(this.#base, now)
     if (changed && !isLibuvs(call, changed)) this.problems.push(`descriptors: ${changed}`)
     // What one N left over is told once.
