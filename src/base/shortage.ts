@@ -3,6 +3,8 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { errnoOf, SpacedriveError } from './errors.js'
 
+/** What the dynamic loader says of a file that it could not open. */
+const LOADERS = /: (Too many open files|Error 2[34])/
 /** How often a boot asks for what it would else do without until the next start. */
 const TRIES = 3
 
@@ -41,14 +43,13 @@ export function isShortage(error: unknown): boolean {
   if (code === 'EMFILE' || code === 'ENFILE' || code === 'BUDGET_EXHAUSTED') return true
   // SQLite's addon is loaded by the first open of a database, and what failed is told as any failure of an open.
   if (error instanceof SpacedriveError && error.cause !== undefined) return isShortage(error.cause)
+  const whole = error instanceof Error ? error.message : String(error)
   const message = firstLine(error)
   // Node looks for the names of a CommonJS module in its files, and takes one that it could not open for an empty one.
   if (error instanceof SyntaxError && message.startsWith('Named export ')) return true
-  if (code === 'ERR_DLOPEN_FAILED') return /: (Too many open files|Error 2[34])/.test(message)
-  return (
-    (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') &&
-    isThere(error instanceof Error ? error.message : message)
-  )
+  // Said by Node with ERR_DLOPEN_FAILED, or wrapped in words of its own by a package that loads its addon itself.
+  if (LOADERS.test(whole)) return true
+  return (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') && isThere(whole)
 }
 
 /** Node takes a package.json that it could not open for none, and looks for an index.js then. */
@@ -57,8 +58,12 @@ function isThere(message: string): boolean {
   if (path !== undefined) return existsSync(path) || existsSync(join(dirname(path), 'package.json'))
   // Of a package that was required by its name, Node says who asked for it.
   const [, name] = /^Cannot find module '([^']+)'/.exec(message) ?? []
-  const [, modules] = /^- (\/.*\/node_modules)\//m.exec(message) ?? []
-  return name !== undefined && modules !== undefined && existsSync(join(modules, name, 'package.json'))
+  const [, asker] = /^- (\/.*)$/m.exec(message) ?? []
+  if (name === undefined || asker === undefined) return false
+  // As Node looks for it: from there upwards.
+  for (let at = dirname(asker); at !== dirname(at); at = dirname(at))
+    if (existsSync(join(at, 'node_modules', name, 'package.json'))) return true
+  return false
 }
 
 function firstLine(error: unknown): string {

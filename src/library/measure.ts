@@ -14,14 +14,19 @@ import { holdLock } from './lock.js'
  */
 export function measureLibrary(path: string): Pick<Prices, 'library' | 'connection'> {
   const opened: { close(): unknown }[] = []
+  const open = () => {
+    const connection = new Database(path)
+    opened.push(connection)
+    return connection
+  }
   const lock = `${path}.lock`
   try {
     const before = countOpen()
     const held = holdLock(lock)
     if (held) opened.push({ close: () => held.release() })
-    opened.push(connect(path))
+    use(open())
     const first = countOpen()
-    opened.push(connect(path))
+    use(open())
     return {
       library: plausible('library', first - before),
       connection: plausible('connection', countOpen() - first),
@@ -34,11 +39,9 @@ export function measureLibrary(path: string): Pick<Prices, 'library' | 'connecti
   }
 }
 
-/** As a library's connections are, but nothing of it need reach the disk. */
-function connect(path: string): Database.Database {
-  const connection = new Database(path)
+/** As a library's connections are used, but nothing of it need reach the disk. */
+function use(connection: Database.Database): void {
   connection.pragma('synchronous = OFF')
   connection.pragma('journal_mode = WAL')
   connection.exec('BEGIN IMMEDIATE; PRAGMA user_version = 1; COMMIT; SELECT * FROM sqlite_schema')
-  return connection
 }

@@ -43,6 +43,13 @@ test('a package that is there and was not found is a shortage, one that is missi
   t.true(isShortage(required('bindings')))
   t.true(isShortage(new SpacedriveError('INTERNAL', 'the lock', { cause: required('bindings') })))
   t.false(isShortage(required('no-such-package')))
+  const byOurs = Object.assign(
+    new Error(
+      `Cannot find module 'better-sqlite3'\nRequire stack:\n- ${join(ROOT, 'dist', 'src', 'front', 'open.js')}`,
+    ),
+    { code: 'MODULE_NOT_FOUND' },
+  )
+  t.true(isShortage(byOurs))
   const missing: unknown = await import('no-such-package' as string).catch((error: unknown) => error)
   t.is(fromLoading(missing), missing)
   const told = fromLoading(emfile())
@@ -81,6 +88,7 @@ test('a missing addon is absence, one that met the limit is a shortage', (t) => 
   const [, code, message] = /^(\S+) (.*)$/m.exec(told) ?? []
   t.is(code, 'ERR_DLOPEN_FAILED', told)
   t.true(isShortage(Object.assign(new Error(message), { code })), told)
+  t.true(isShortage(new Error(`This version supports only some.\n\nError: ${message}`)), 'in words of a package')
   t.false(
     isShortage(Object.assign(new Error('x.node: cannot open shared object file: No such file or directory'), { code })),
   )
