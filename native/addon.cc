@@ -40,6 +40,11 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("silence", Napi::Function::New(env, silence, "silence"));
   exports.Set("peers", Napi::Function::New(env, peers, "peers"));
   exports.Set("hangUp", Napi::Function::New(env, hangUp, "hangUp"));
+  exports.Set("watchOpen", Napi::Function::New(env, watchOpen, "watchOpen"));
+  exports.Set("watchAdd", Napi::Function::New(env, watchAdd, "watchAdd"));
+  exports.Set("watchRemove", Napi::Function::New(env, watchRemove, "watchRemove"));
+  exports.Set("watchRead", Napi::Function::New(env, watchRead, "watchRead"));
+  exports.Set("watchClose", Napi::Function::New(env, watchClose, "watchClose"));
   return exports;
 }
 

@@ -35,3 +35,10 @@ Napi::Value lastWatched(const Napi::CallbackInfo& call);
 Napi::Value silence(const Napi::CallbackInfo& call);
 Napi::Value peers(const Napi::CallbackInfo& call);
 Napi::Value hangUp(const Napi::CallbackInfo& call);
+
+// watch.cc
+Napi::Value watchOpen(const Napi::CallbackInfo& call);
+Napi::Value watchAdd(const Napi::CallbackInfo& call);
+void watchRemove(const Napi::CallbackInfo& call);
+Napi::Value watchRead(const Napi::CallbackInfo& call);
+void watchClose(const Napi::CallbackInfo& call);

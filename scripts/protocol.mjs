@@ -53,7 +53,7 @@ const OPERATIONS = {
     '`{library, path}`; `path` is where the folder lies now, null when it was deleted',
   ],
   'locations.add': [
-    'Adds a directory and begins to index it. `path` is absolute; symbolic links in it are resolved. The only `mode` is `shallow`: names and metadata.',
+    'Adds a directory and begins to index it. `path` is absolute; symbolic links in it are resolved. The only `mode` is `shallow`: names and metadata. With `watch` changes on disk are followed from then on, also after a restart.',
     '[Indexing](#indexing)',
     'PATH_REFUSED, LOCATION_EXISTS',
   ],
@@ -68,7 +68,11 @@ const OPERATIONS = {
     '[Indexing](#indexing)',
     'LOCATION_NOT_FOUND, JOB_STATE while a job of this location runs or is paused',
   ],
-  'locations.update': ['Gives a location another name.', '[Location](#location)', 'LOCATION_NOT_FOUND'],
+  'locations.update': [
+    'Gives a location another name, or begins or ends to follow what changes in it.',
+    '[Location](#location)',
+    'LOCATION_NOT_FOUND',
+  ],
   'files.list': [
     'The children of a directory, given by either its absolute `path` or, as `parent`, its id. `name` sorts without regard to case and accents; `size` and `modified` put the largest and the newest first.',
     '`{items, cursor?}`; `items` are [Files](#file)',
@@ -141,6 +145,12 @@ const SHAPES = {
       ['path', 'string', 'Absolute, without symbolic links.'],
       ['mode', 'string', '`shallow`.'],
       ['addedAt, scannedAt?', 'string', 'ISO 8601, UTC. `scannedAt` is absent until a scan has ended.'],
+      ['watch', 'boolean', 'Whether changes on disk are followed.'],
+      [
+        'watched?',
+        'object',
+        'Only of one that is: `{state, live, polled, reason?}`. `state` is `starting` until all of it is watched, `watched`, or `absent` while the directory itself is not there. `live` and `polled` count directories: those whose changes the system tells, and those that are read at intervals; `reason` says why not all are live.',
+      ],
     ],
   },
   Indexing: {
@@ -210,6 +220,11 @@ const SHAPES = {
       ],
       ['shards', 'array', 'Of `{id, libraries, inFlight, queued, restarts}`.'],
       ['jobs', 'object', '`{running, queued}`.'],
+      [
+        'watching',
+        'object',
+        '`{locations, live, polled, reasons}` over all watched locations; directories as in [Location](#location), and each reason once.',
+      ],
     ],
   },
   Class: {
@@ -246,7 +261,7 @@ const EVENTS = {
   'library.failed': ['error', 'Its disk failed: it was closed, and opens again when `libraries.open` asks for it.'],
   'location.added': ['location, path', ''],
   'location.removed': ['location', 'Its entries are gone.'],
-  'location.changed': ['location', 'Its name.'],
+  'location.changed': ['location', 'Its name, or whether it is watched.'],
   'entries.changed': [
     'location, added, changed, moved, removed, directories',
     'Counts of several commits together, and up to 20 of the directories touched.',

@@ -50,6 +50,7 @@ import { PARAMS, runsOn, type OperationName, type ParamsOf } from './protocol/op
 import { Events } from './shard/events.js'
 import { Router } from './shard/router.js'
 import { Tasks } from './shard/tasks.js'
+import { Watcher } from './shard/watcher.js'
 import { VERSION } from './version.js'
 
 export interface Ready {
@@ -134,6 +135,7 @@ export class Daemon {
   #pressure: Pressure | undefined
   #tasks: Tasks | undefined
   #router: Router | undefined
+  #watcher: Watcher | undefined
   #front: Front | undefined
   #timers: NodeJS.Timeout[] = []
   #state: Status['state'] = 'starting'
@@ -252,6 +254,7 @@ export class Daemon {
       await soon(this.#front.drain(hurry ? 0 : LIMITS.drainMs / 2))
       await this.#front.drain(0)
     }
+    await this.#watcher?.close()
     await this.#router?.close(hurry ? 1_000 : LIMITS.drainMs / 2)
     await this.#tasks?.close()
     this.#machine?.close()
@@ -385,6 +388,17 @@ export class Daemon {
     this.#tasks = new Tasks(ledger, Math.min(LIMITS.taskThreadsMax, shards), { native }, (message) =>
       this.#log('warn', message),
     )
+    // Walks meet real paths.
+    const leftOut = [realpathSync(this.#paths.dataDir)]
+    const watcher = (this.#watcher = new Watcher({
+      ledger,
+      native,
+      leftOut,
+      ask: (library, operation, params) => this.#router!.askOf(library, operation, params),
+      tell: (location, covered) => this.#router!.tellCovered(location, covered),
+      log: (level, message) => this.#log(level, message),
+    }))
+    this.#events.subscribe({ types: ['library.deleted'] }, ({ library }) => watcher.unwatchLibrary(library!))
     this.#router = new Router({
       shards,
       ledger,
@@ -392,8 +406,8 @@ export class Daemon {
       events: this.#events,
       libraries: this.#paths.libraries,
       deleted: join(this.#paths.dataDir, 'deleted'),
-      // Walks meet real paths.
-      leftOut: [realpathSync(this.#paths.dataDir)],
+      leftOut,
+      watch: (location) => watcher.watch(location),
       log: (level, message, fields) => this.#log(level, message, fields),
     })
     await this.#router.open(() => this.#measureThread(ledger, shards))
@@ -649,6 +663,7 @@ export class Daemon {
         max: ledger.use('clients').ceiling,
       },
       loop: this.#lookout.loop,
+      watching: this.#watcher!.sum(),
       ...this.#router!.counts(),
     }
   }

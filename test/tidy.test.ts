@@ -78,6 +78,7 @@ const LOADED_AT_BOOT: Readonly<Record<string, string>> = {
   'src/front/open.ts': 'when the front opens',
   'src/version.ts': 'with the file itself',
   'workers/shard.ts': 'in the first task of a thread, as a part of its start',
+  'workers/watch.ts': 'in the first task of a thread, as a part of its start',
   'workers/task.ts': 'in the first task of a thread, as a part of its start',
 }
 

@@ -151,6 +151,25 @@ export const LIMITS = {
   /** Progress of one job is published at most once in this time. */
   jobProgressMs: 250,
 
+  /** What happened is taken in this often: half of how late a change may be seen, and enough for both halves of a rename. */
+  watchTickMs: 25,
+  /** Work on watches in one tick, between which the kernel's queue of 16,384 events is emptied. */
+  watchSliceMs: 15,
+  /** Changed names in one directory; beyond, all of it is read. */
+  watchNamesMax: 1_000,
+  /** Changed directories and names in one location; beyond, it is scanned as a whole. */
+  watchDirtMax: 20_000,
+  /** What cannot be watched is read this often, and what could not be had is asked for again. */
+  watchPollMs: 10_000,
+  /** The pause after a round of polling is at least so many times as long as the round: 5 % of a core at the most. */
+  watchPollRest: 20,
+  /** A location of which a job runs, or whose library cannot be had, gets its changes after this. */
+  watchAgainMs: 250,
+  /** Without a thread to watch, locations are scanned this often. */
+  watchScanMs: 60_000,
+  /** How much of a location is watched is told at most once in this time. */
+  watchTellMs: 500,
+
   /** Rows of one page: default and most. */
   pageDefault: 100,
   pageMax: 1_000,

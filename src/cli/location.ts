@@ -5,11 +5,12 @@ import type { JobItem, LocationItem } from '../protocol/messages.js'
 import { chooseLibrary, chooseLocation, listLocations } from './choice.js'
 import type { Desk } from './desk.js'
 import { table } from './table.js'
-import { minute, safe } from './text.js'
+import { coverageWords, minute, safe } from './text.js'
 
 interface LocationOptions {
   readonly library?: string
   readonly name?: string
+  readonly watch?: boolean
   /** Commander's reading of --no-wait. */
   readonly wait?: boolean
 }
@@ -31,6 +32,7 @@ export function addLocation(program: Command, desk: Desk): void {
     .argument('<PATH>')
     .option(...LIBRARY_OPTION)
     .option('--name <NAME>', 'what to call it; usually the name of the directory')
+    .option('--watch', 'follow what changes in it from then on')
     .option(...NO_WAIT_OPTION)
     .action((path: string, options: LocationOptions) => add(desk, path, options))
   location
@@ -51,14 +53,41 @@ export function addLocation(program: Command, desk: Desk): void {
     .option(...LIBRARY_OPTION)
     .option(...NO_WAIT_OPTION)
     .action((given: string, options: LocationOptions) => rescan(desk, given, options))
+  for (const on of [true, false]) {
+    location
+      .command(on ? 'watch' : 'unwatch')
+      .description(
+        on ? 'follow what changes in a location' : 'change the index of a location only when it is rescanned',
+      )
+      .argument('<LOCATION>', 'id, path or name')
+      .option(...LIBRARY_OPTION)
+      .action((given: string, options: LocationOptions) => watch(desk, given, on, options))
+  }
 }
 
 async function add(desk: Desk, path: string, options: LocationOptions): Promise<void> {
   const library = await chooseLibrary(desk.client, options.library)
   const root = resolve(path)
-  const params = { library: library.id, path: root, ...(options.name === undefined ? {} : { name: options.name }) }
+  const { name, watch } = options
+  const params = {
+    library: library.id,
+    path: root,
+    ...(name === undefined ? {} : { name }),
+    ...(watch ? { watch } : {}),
+  }
   const started = await desk.client.call<Started>('locations.add', params)
   await finish(desk, library.id, started, root, options)
+}
+
+async function watch(desk: Desk, given: string, on: boolean, options: LocationOptions): Promise<void> {
+  const library = await chooseLibrary(desk.client, options.library)
+  const { id, path } = await chooseLocation(desk.client, library.id, given)
+  const changed = await desk.client.call<LocationItem>('locations.update', {
+    library: library.id,
+    location: id,
+    watch: on,
+  })
+  await desk.answer(changed, () => [on ? `follows what changes in ${safe(path)}` : `${safe(path)} is left alone`])
 }
 
 async function rescan(desk: Desk, given: string, options: LocationOptions): Promise<void> {
@@ -97,8 +126,20 @@ async function list(desk: Desk, options: LocationOptions): Promise<void> {
 }
 
 export function locationLines(locations: readonly LocationItem[], columnsMax: number): string[] {
-  const rows = locations.map(({ id, path, scannedAt }) => [id, scannedAt ? minute(scannedAt) : 'never', safe(path)])
-  return table([{ title: 'id' }, { title: 'scanned' }, { title: 'path', shrinks: true }], rows, columnsMax)
+  const rows = locations.map(({ id, path, scannedAt, ...watched }) => [
+    id,
+    scannedAt ? minute(scannedAt) : 'never',
+    watchedWords(watched),
+    safe(path),
+  ])
+  const columns = [{ title: 'id' }, { title: 'scanned' }, { title: 'watched' }, { title: 'path', shrinks: true }]
+  return table(columns, rows, columnsMax)
+}
+
+function watchedWords({ watch, watched }: Pick<LocationItem, 'watch' | 'watched'>): string {
+  if (!watch) return 'no'
+  if (!watched || watched.state === 'starting') return 'from soon on'
+  return watched.state === 'absent' ? 'not there' : coverageWords(watched)
 }
 
 async function remove(desk: Desk, given: string, options: LocationOptions): Promise<void> {

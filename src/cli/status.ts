@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { CLASSES, type ClassUse, type DescriptorClass, type Status } from '../protocol/messages.js'
 import type { Desk } from './desk.js'
 import { table, type Column } from './table.js'
-import { duration, fitted, grouped, minute, plural, safe } from './text.js'
+import { coverageWords, duration, fitted, grouped, minute, plural, safe } from './text.js'
 
 const CLASS_COLUMNS: readonly Column[] = [
   { title: 'class' },
@@ -55,6 +55,7 @@ export function statusLines(status: Status, columnsMax: number): string[] {
       `opened ${grouped(libraries.opened)} times, ${grouped(libraries.evicted)} closed to make room, ${grouped(libraries.reopened)} of them too early`,
     ],
     ['jobs', `${grouped(jobs.running)} running, ${grouped(jobs.queued)} queued`],
+    ...watchedFacts(status.watching),
   ]
   const title = `spacedrive ${status.version}, pid ${status.pid}, ${status.state ?? 'serving'}, up ${duration(status.uptimeMs)}`
   return [
@@ -65,6 +66,15 @@ export function statusLines(status: Status, columnsMax: number): string[] {
     ...classLines(descriptors.classes, columnsMax),
     '',
     ...table(SHARD_COLUMNS, status.shards.map(shardRow), columnsMax),
+  ]
+}
+
+function watchedFacts(watching: Status['watching'] | undefined): [string, string][] {
+  if (!watching || watching.locations === 0) return []
+  const { locations, reasons } = watching
+  return [
+    ['watched', `${plural(locations, 'location')}, ${coverageWords(watching)}`],
+    ...reasons.map((reason): [string, string] => ['', reason]),
   ]
 }
 

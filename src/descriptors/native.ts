@@ -41,6 +41,15 @@ export interface NativeListing {
   readonly device: bigint
 }
 
+/** What happened in watched directories, one after the other. */
+export interface NativeEvents {
+  readonly watches: Int32Array
+  readonly masks: Uint32Array
+  readonly cookies: Uint32Array
+  /** Each event's name, then a NUL. */
+  readonly names: Buffer
+}
+
 /** Failures of the system carry `code`, `errno` and `syscall` like Node's, and no path. */
 export interface Native {
   /** Infinity is Number.MAX_SAFE_INTEGER. */
@@ -86,6 +95,15 @@ export interface Native {
   peers(fds: Int32Array): string[]
   /** Ends a client of `port` in both directions; its owner sees that and closes it. False where it is none. */
   hangUp(fd: number, port: number): boolean
+
+  /** An inotify instance, which is a descriptor; EMFILE where this user has too many of either. ENOSYS but on Linux. */
+  watchOpen(): number
+  /** The number of the watch, the same for the same directory. ENOSPC where this user has too many. */
+  watchAdd(fd: number, path: Buffer, mask: number): number
+  watchRemove(fd: number, watch: number): void
+  /** What there is, at most 64 KiB of it; null where nothing happened. */
+  watchRead(fd: number): NativeEvents | null
+  watchClose(fd: number): void
 }
 
 const ADDON = '../../../build/Release/spacedrive.node'

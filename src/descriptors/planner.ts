@@ -72,7 +72,7 @@ export function plan({ soft, base, connectionsMax, prices = PRICES }: Wanted): P
       clients: share('clients', connectionsMax === 'auto' ? budget : connectionsMax),
       libraries: share('libraries', budget * LIBRARIES_SHARE),
       jobs: share('jobs', Math.max(budget * JOBS_SHARE, prices.taskThread + 4)),
-      watches: share('watches', Math.max(2, budget * 0.01)),
+      watches: share('watches', Math.max(watcherPrice(prices), budget * 0.01)),
     },
   }
 }
@@ -226,6 +226,11 @@ function floorsFor(budget: number, prices: Prices): Record<DescriptorClass, numb
     jobs: part(0.05, prices.taskThread + prices.threadStart, 64),
     watches: 1,
   }
+}
+
+/** The thread that watches, at its start: with the inotify instance, and the directory it reads. */
+export function watcherPrice({ taskThread, threadStart, watcher, directory }: Prices): number {
+  return taskThread + threadStart + watcher + directory
 }
 
 function sumOf(counts: Record<DescriptorClass, number>): number {

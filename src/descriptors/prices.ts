@@ -14,6 +14,8 @@ export const PRICES = {
   connection: 2,
   /** A directory while it is read. */
   directory: 1,
+  /** An inotify instance, however many watches it has. */
+  watcher: 1,
   /** A port or a unix socket that is listened on. */
   listener: 1,
 } as const

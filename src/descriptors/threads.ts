@@ -21,6 +21,11 @@ export function tellLoop(told: Told): void {
     .forEach((fd, at) => Atomics.store(told, at, fd + 1))
 }
 
+/** The one descriptor a thread has for watching directories. */
+export function tellWatches(told: Told, fd: number): void {
+  Atomics.store(told, PURPOSES.indexOf('watches'), fd + 1)
+}
+
 /** Descriptors by number, with what they are for. */
 export function readTold(told: Told): Map<number, string> {
   return purposes(Array.from(told, (_, at) => Atomics.load(told, at) - 1))

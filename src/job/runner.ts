@@ -1,16 +1,15 @@
 // Runs the jobs of one thread: a few at a time, the others wait in their libraries' databases.
 import { SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import type { Applied } from '../library/apply.js'
 import type { Ledger } from '../descriptors/ledger.js'
 import type { RunningJob } from '../descriptors/names.js'
 import { fromSqlite } from '../library/cause.js'
 import type { Library } from '../library/library.js'
-import type { Location } from '../library/locations.js'
 import type { Pool } from '../library/pool.js'
 import type { Event, JobItem } from '../protocol/messages.js'
 import { printable } from '../scan/names.js'
 import { Balance } from './balance.js'
+import { Changes, Throttled } from './changes.js'
 import { indexLocation, type IndexSetup, type Walker } from './index-location.js'
 
 export interface RunnerSetup {
@@ -296,72 +295,4 @@ function workOf(library: Library, job: string): { library: string; path: string 
   return location === null
     ? undefined
     : { library: library.name, path: printable(library.locations.get(location).path) }
-}
-
-/** Calls at once, then at most once in a time. */
-class Throttled {
-  readonly #ms: number
-  readonly #call: () => void
-  #timer: NodeJS.Timeout | undefined
-  #last = 0
-
-  constructor(ms: number, call: () => void) {
-    this.#ms = ms
-    this.#call = call
-  }
-
-  soon(): void {
-    if (this.#timer) return
-    const wait = Math.max(0, this.#last + this.#ms - performance.now())
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined
-      this.#last = performance.now()
-      this.#call()
-    }, wait)
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-  }
-}
-
-/** Sums up what commits changed into few events. */
-class Changes {
-  readonly #throttled: Throttled
-  readonly #publish: (event: Omit<Event, 'at' | 'library'>) => void
-  #sum: {
-    location: Location
-    added: number
-    changed: number
-    moved: number
-    removed: number
-    directories: string[]
-  } | null = null
-
-  constructor(ms: number, publish: (event: Omit<Event, 'at' | 'library'>) => void) {
-    this.#publish = publish
-    this.#throttled = new Throttled(ms, () => this.flush())
-  }
-
-  add({ added, changed, moved, removed, directories }: Applied, location: Location): void {
-    if (added + changed + moved + removed === 0) return
-    this.#sum ??= { location, added: 0, changed: 0, moved: 0, removed: 0, directories: [] }
-    this.#sum.added += added
-    this.#sum.changed += changed
-    this.#sum.moved += moved
-    this.#sum.removed += removed
-    for (const each of directories.slice(0, 20 - this.#sum.directories.length)) {
-      this.#sum.directories.push(printable(each === '' ? location.path : `${location.path}/${each}`))
-    }
-    this.#throttled.soon()
-  }
-
-  flush(): void {
-    this.#throttled.stop()
-    if (!this.#sum) return
-    const { location, ...counts } = this.#sum
-    this.#sum = null
-    this.#publish({ type: 'entries.changed', location: location.uid, ...counts })
-  }
 }

@@ -41,17 +41,22 @@ export class Applier {
   readonly #location: Location
   /** A first scan: the location has no entries but what this scan writes, so there is nothing to compare with. */
   readonly #fresh: boolean
+  readonly #follows: boolean
   readonly #statements
   /** Ids of directories that the walk will come to. */
   readonly #directories = new Map<string, number>()
   /** A directory that arrives in several runs is compared when the last is here. */
   #gathered: Found[] = []
+  /** Directories that are new, or other ones than before, and whose children have not come yet. */
+  readonly #unlisted = new Set<string>()
   #counts: Counts = noCounts()
 
-  constructor(stores: Stores, location: Location, fresh: boolean) {
+  /** @param follows only what changed is brought, so that a new directory may come without its children */
+  constructor(stores: Stores, location: Location, fresh: boolean, follows = false) {
     this.#stores = stores
     this.#location = location
     this.#fresh = fresh
+    this.#follows = follows
     this.#statements = prepare(stores.connection)
   }
 
@@ -97,6 +102,20 @@ export class Applier {
     })
     this.#stores.entries.forgetPaths()
     return applied
+  }
+
+  /** Forgets what a walk that is over had come to, before another one. */
+  restart(): void {
+    this.#directories.clear()
+    this.#gathered = []
+    this.#unlisted.clear()
+  }
+
+  /** Paths of directories whose children the index lacks, or has of another directory. A walk brings them by itself. */
+  takeUnlisted(): string[] {
+    const paths = [...this.#unlisted]
+    this.#unlisted.clear()
+    return paths
   }
 
   /** Writes the root's own metadata; the root is an entry like any other. */
@@ -149,7 +168,14 @@ export class Applier {
     // A directory that changes while it is read may name a child twice.
     if (changes === 0) return
     this.#count(kind, size, 1)
-    if (kind === KIND.directory && !found.foreign) this.#directories.set(join(directory, found.name), id)
+    if (kind === KIND.directory && !found.foreign) {
+      this.#directories.set(join(directory, found.name), id)
+      this.#noteUnlisted(join(directory, found.name))
+    }
+  }
+
+  #noteUnlisted(path: string): void {
+    if (this.#follows) this.#unlisted.add(path)
   }
 
   #compareRun(batch: Batch, run: Run, names: readonly string[], from: number, applied: Applied): void {
@@ -158,16 +184,34 @@ export class Applier {
     const found = this.#gathered
     this.#gathered = []
     const parent = this.#directoryId(run.directory)
-    if (parent === undefined) return
-    const known = this.#stores.entries.childrenOf(parent).map((entry) => this.#known(entry))
-    this.#applyDifference(parent, run.directory, diff(known, found), applied)
+    if (parent === undefined) return this.#noteUnlisted(run.directory)
+    const difference = diff(this.#knownOf(parent, run), found)
+    this.#applyDifference(parent, run.directory, difference, applied)
     this.#directories.delete(run.directory)
+    if (!run.only) this.#unlisted.delete(run.directory)
+    if (run.self) this.#updateSelf(parent, run.self)
+  }
+
+  #knownOf(parent: number, { only }: Run): Known[] {
+    const { entries } = this.#stores
+    const known = only ? entries.childrenNamed(parent, only) : entries.childrenOf(parent)
+    return known.map((entry) => this.#known(entry))
+  }
+
+  #updateSelf(id: number, { size, mtime, inode }: NonNullable<Run['self']>): void {
+    const entry = this.#stores.entries.byId(id)!
+    if (entry.size === size && entry.mtime === mtime && entry.inode === inodeKey(plainInode(inode))) return
+    this.#statements.update.run(KIND.directory, size, mtime, bindInode(plainInode(inode)), id)
   }
 
   #applyDifference(parent: number, directory: string, difference: Difference, applied: Applied): void {
     for (const [name, id] of difference.directories) this.#directories.set(join(directory, name), id)
     for (const known of difference.missing) this.#statements.miss.run(known.id, this.#location.id)
-    for (const { id, found, before } of difference.changed) this.#change(id, found, before)
+    for (const { id, found, before } of difference.changed) {
+      this.#change(id, found, before)
+      const other = found.kind === KIND.directory && !found.foreign && before.inode !== inodeKey(found.inode)
+      if (other) this.#noteUnlisted(join(directory, found.name))
+    }
     for (const { id } of difference.replaced) this.#removeTree(id, Infinity, applied)
     const added = [...difference.added, ...difference.replaced.map(({ found }) => found)]
     for (const found of added) {

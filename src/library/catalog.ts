@@ -11,7 +11,7 @@ export interface Cataloged {
   readonly id: string
   readonly name: string
   readonly path: string
-  /** Jobs were waiting or running when it was last closed. */
+  /** Jobs were waiting or running when it was last closed, or locations of it are watched. */
   readonly unfinished: boolean
   /** Why it cannot be opened as it is. */
   readonly problem?: WireError
@@ -51,11 +51,11 @@ function isShortage(error: unknown): boolean {
 }
 
 function readFolder(path: string): Cataloged {
-  const { unfinished, failed } = filesOf(path)
+  const { unfinished, watched, failed } = filesOf(path)
   try {
     const { id, name } = readLibraryJson(path)
     if (existsSync(failed)) return { id, name, path, unfinished: false, problem: toWire(diskFailed(path)) }
-    return { id, name, path, unfinished: existsSync(unfinished) }
+    return { id, name, path, unfinished: existsSync(unfinished) || existsSync(watched) }
   } catch (error) {
     if (isShortage(error)) throw error
     return { ...identityInside(path), path, unfinished: false, problem: toWire(error) }

@@ -137,6 +137,16 @@ export class Entries {
     return this.#children.all(id).map(toEntry)
   }
 
+  /** Those of them that there are. */
+  childrenNamed(id: number, names: readonly string[]): Entry[] {
+    return names.flatMap((text) => {
+      const name = this.#names.find(text)
+      const child = name === undefined ? undefined : this.#child.get(id, name)
+      const entry = child === undefined ? undefined : this.byId(child)
+      return entry ? [entry] : []
+    })
+  }
+
   /** @param version changes whenever entries do */
   list(
     directory: { path?: string | undefined; parent?: string | undefined },

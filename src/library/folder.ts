@@ -38,6 +38,8 @@ export function filesOf(folder: string) {
     lock: join(folder, 'lock'),
     /** There while jobs wait or run, so that a start finds them without opening every library. */
     unfinished: join(folder, 'jobs.unfinished'),
+    /** There while a location is watched, for the same reason. */
+    watched: join(folder, 'locations.watched'),
     /** There since the disk failed under the library, until somebody has it opened and checked. */
     failed: join(folder, 'disk.failed'),
   }

@@ -192,10 +192,10 @@ export class Library {
   }
 
   /** Adds a directory and its root entry, and the job that will index it. */
-  addLocation(path: string, name: string | undefined): { location: Location; job: string } {
+  addLocation(path: string, name: string | undefined, watch = false): { location: Location; job: string } {
     const stat = lstatSync(encodeName(path), { bigint: true })
     return this.write(() => {
-      const location = this.locations.add(name ?? rootName(path), path)
+      const location = this.locations.add(name ?? rootName(path), path, watch)
       const root = this.#names.idOf(rootName(path))
       this.#names.flush()
       this.#connection
@@ -226,6 +226,18 @@ export class Library {
       { connection: this.#connection, names: this.#names, ids: this.#ids, entries, locations },
       location,
       fresh,
+    )
+  }
+
+  /** For what changed in a location that was scanned before. */
+  follower(location: Location): Applier {
+    const { entries, locations } = this
+    this.#indexInodes()
+    return new Applier(
+      { connection: this.#connection, names: this.#names, ids: this.#ids, entries, locations },
+      location,
+      false,
+      true,
     )
   }
 
@@ -350,6 +362,15 @@ export class Library {
       // Where not even that can be written, the pool remembers it.
     }
     return error
+  }
+
+  /** Leaves word on disk that a start should open this library and look what changed meanwhile. */
+  markWatched(): void {
+    const mark = filesOf(this.path).watched
+    const watched = this.locations.all().some((each) => each.watch && !each.removing)
+    if (watched === existsSync(mark)) return
+    if (watched) mkdirSync(mark, { mode: 0o700 })
+    else rmdirSync(mark)
   }
 
   /** Leaves word on disk that a start should open this library and go on; a directory, because that needs no descriptor. */

@@ -1,7 +1,7 @@
 // The directory trees of a library that are indexed, and the counts kept of each.
 import { uuidv7 } from 'uuidv7'
 import { SpacedriveError } from '../base/errors.js'
-import type { LocationItem } from '../protocol/messages.js'
+import type { Covered, LocationItem } from '../protocol/messages.js'
 import { decodeName, encodeName, isPrintable, printable } from '../scan/names.js'
 import type { Connection } from './connection.js'
 
@@ -14,6 +14,7 @@ export interface Location {
   readonly addedAt: number
   readonly scannedAt: number | null
   readonly removing: boolean
+  readonly watch: boolean
 }
 
 /** Changes of the counts, added to a location in the transaction that makes them true. */
@@ -33,6 +34,7 @@ interface Row {
   added_at: number
   scanned_at: number | null
   removing: number
+  watch: number
 }
 
 export class Locations {
@@ -68,7 +70,7 @@ export class Locations {
   }
 
   /** @throws LOCATION_EXISTS when one of the two would lie in the other */
-  add(name: string, path: string): Location {
+  add(name: string, path: string, watch: boolean): Location {
     const other = this.all().find((each) => isWithin(path, each.path) || isWithin(each.path, path))
     if (other) {
       const how = other.path === path ? 'is a location already' : 'overlaps the location'
@@ -78,14 +80,19 @@ export class Locations {
     const uid = uuidv7()
     const stored = isPrintable(path) ? path : encodeName(path)
     this.#connection
-      .prepare('INSERT INTO location (uid, name, path, mode, added_at) VALUES (?, ?, ?, ?, ?)')
-      .run(uid, name, stored, 'shallow', Date.now())
+      .prepare('INSERT INTO location (uid, name, path, mode, added_at, watch) VALUES (?, ?, ?, ?, ?, ?)')
+      .run(uid, name, stored, 'shallow', Date.now(), Number(watch))
     this.forget()
     return this.get(uid)
   }
 
   rename(location: Location, name: string): void {
     this.#connection.prepare('UPDATE location SET name = ? WHERE id = ?').run(name, location.id)
+    this.forget()
+  }
+
+  setWatch(location: Location, watch: boolean): void {
+    this.#connection.prepare('UPDATE location SET watch = ? WHERE id = ?').run(Number(watch), location.id)
     this.forget()
   }
 
@@ -130,7 +137,7 @@ export class Locations {
   #load(): Map<number, Location> {
     this.#known ??= new Map(
       this.#connection
-        .prepare<[], Row>('SELECT id, uid, name, path, added_at, scanned_at, removing FROM location ORDER BY id')
+        .prepare<[], Row>('SELECT id, uid, name, path, added_at, scanned_at, removing, watch FROM location ORDER BY id')
         .all()
         .map((row) => [row.id, fromRow(row)]),
     )
@@ -147,10 +154,11 @@ function fromRow(row: Row): Location {
     addedAt: row.added_at,
     scannedAt: row.scanned_at,
     removing: row.removing !== 0,
+    watch: row.watch !== 0,
   }
 }
 
-export function locationItem(library: string, location: Location): LocationItem {
+export function locationItem(library: string, location: Location, watched?: Covered): LocationItem {
   return {
     id: location.uid,
     library,
@@ -159,6 +167,8 @@ export function locationItem(library: string, location: Location): LocationItem 
     mode: 'shallow',
     addedAt: new Date(location.addedAt).toISOString(),
     ...(location.scannedAt === null ? {} : { scannedAt: new Date(location.scannedAt).toISOString() }),
+    watch: location.watch,
+    ...(location.watch && watched ? { watched } : {}),
   }
 }
 

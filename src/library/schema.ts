@@ -45,6 +45,10 @@ const MIGRATIONS: readonly string[] = [
   -- What its runs took of descriptors, as JSON.
   ALTER TABLE job ADD COLUMN descriptors TEXT;
   `,
+  `
+  -- Whether changes on disk are followed.
+  ALTER TABLE location ADD COLUMN watch INTEGER NOT NULL DEFAULT 0;
+  `,
 ]
 
 export const SCHEMA_VERSION = MIGRATIONS.length

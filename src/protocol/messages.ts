@@ -96,6 +96,22 @@ export interface LocationItem {
   mode: 'shallow'
   addedAt: string
   scannedAt?: string
+  /** Whether changes on disk are followed. */
+  watch: boolean
+  /** Only of one that is watched. */
+  watched?: Covered
+}
+
+/** How the directories of a location are watched. */
+export interface Covered {
+  /** `starting` until all of it is watched, `absent` while the directory itself is not there. */
+  state: 'starting' | 'watched' | 'absent'
+  /** Directories whose changes are told by the system. */
+  live: number
+  /** Directories that are read at intervals. */
+  polled: number
+  /** Why not all is live. */
+  reason?: string
 }
 
 export const CLASSES = ['control', 'clients', 'libraries', 'jobs', 'watches'] as const
@@ -187,6 +203,8 @@ export interface Status {
   }
   shards: { id: number; libraries: number; inFlight: number; queued: number; restarts: number }[]
   jobs: { running: number; queued: number }
+  /** Over all watched locations; `reasons` say why directories are polled, each once. */
+  watching: { locations: number; live: number; polled: number; reasons: string[] }
 }
 
 /** Who holds one descriptor. */

@@ -50,11 +50,19 @@ export const PARAMS = {
   'libraries.close': library,
   /** Without `data` the folder is moved to DATA_DIR/deleted; with it the index is deleted. The indexed files stay in both cases. */
   'libraries.delete': z.strictObject({ library: id, data: z.boolean().optional() }),
-  'locations.add': z.strictObject({ library: id, path, name: name.optional(), mode: z.enum(['shallow']).optional() }),
+  'locations.add': z.strictObject({
+    library: id,
+    path,
+    name: name.optional(),
+    mode: z.enum(['shallow']).optional(),
+    watch: z.boolean().optional(),
+  }),
   'locations.list': library,
   'locations.remove': location,
   'locations.rescan': location,
-  'locations.update': z.strictObject({ library: id, location: id, name }),
+  'locations.update': z
+    .strictObject({ library: id, location: id, name: name.optional(), watch: z.boolean().optional() })
+    .refine((value) => value.name !== undefined || value.watch !== undefined, 'give name, watch or both'),
   'files.list': z
     .strictObject({
       library: id,

@@ -29,8 +29,13 @@ export type ReadDirectory = (path: Buffer) => Listing
  */
 export const readDirectoryPlain: ReadDirectory = (path) => {
   const device = deviceOf(path)
+  return lookAt(path, readdirSync(path, { encoding: 'buffer' }), device)
+}
+
+/** Those of a directory's children that are there, by name. Opens nothing. */
+export function lookAt(path: Buffer, names: readonly Buffer[], device: bigint): Listing {
   const found: { name: Buffer; stat: BigIntStats | null }[] = []
-  for (const name of readdirSync(path, { encoding: 'buffer' })) {
+  for (const name of names) {
     const stat = statChild(Buffer.concat([path, SLASH, name]))
     if (stat !== 'gone') found.push({ name, stat })
   }

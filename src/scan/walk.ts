@@ -22,6 +22,10 @@ export interface Run {
   readonly last: boolean
   /** Set, with a count of 0, when the directory could not be read: nothing may be concluded about its children. */
   readonly error?: { readonly code: string; readonly message: string }
+  /** Set when only these names were looked for; what the run does not bring of them is not there. */
+  readonly only?: readonly string[]
+  /** The directory's own metadata, where nobody brings it among the children of its parent. */
+  readonly self?: { readonly size: number; readonly mtime: number; readonly inode: bigint }
 }
 
 export interface Batch extends Listing {
@@ -99,8 +103,8 @@ function readOrTell({ root, read }: WalkOptions, path: string, out: Collector): 
 const SLASH = Buffer.from('/')
 
 /** Which children are listed at all; null stands for all of them, the usual case. */
-function keptOf(
-  { root, leftOut }: WalkOptions,
+export function keptOf(
+  { root, leftOut }: Pick<WalkOptions, 'root' | 'leftOut'>,
   path: string,
   names: readonly string[],
 ): ((name: string) => boolean) | null {
@@ -112,7 +116,8 @@ function keptOf(
   return out.size > 0 && names.some((name) => out.has(name)) ? (name) => !out.has(name) : null
 }
 
-function subdirectories(
+/** Those that are entered, by name. */
+export function subdirectories(
   { kinds }: Listing,
   names: readonly string[],
   keep: ((name: string) => boolean) | null,
@@ -131,7 +136,7 @@ function byUnit(a: string, b: string): number {
 }
 
 /** A small directory goes out whole; a large one in slices by name, each of which is a place to go on from. */
-function* emit(
+export function* emit(
   out: Collector,
   directory: string,
   listing: Listing,
@@ -171,7 +176,7 @@ function pick(listing: Listing, names: readonly string[], order: readonly number
 const NUL = Buffer.from([0])
 
 /** Gathers listings until a batch is worth sending. */
-class Collector {
+export class Collector {
   fraction = 0
   #runs: Run[] = []
   #listings: Listing[] = []

@@ -1,14 +1,18 @@
 // What goes over the port between the main thread and a shard: everything of one turn in one message.
 import type { WireError } from '../base/errors.js'
-import type { Event } from '../protocol/messages.js'
+import type { Covered, Event } from '../protocol/messages.js'
+import type { Batch } from '../scan/walk.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { HeldLease } from '../descriptors/ledger.js'
 import type { RunningJob } from '../descriptors/names.js'
 import type { Told } from '../descriptors/threads.js'
 import type { OperationName } from '../protocol/operations.js'
 
+export type { Covered }
+
 /** What the main thread itself asks of a shard, beside what clients ask. */
-export type ShardOperation = OperationName | 'shard.takeUp' | 'shard.held' | 'shard.drain' | 'shard.catalog'
+export type ShardOperation =
+  OperationName | 'shard.takeUp' | 'shard.held' | 'shard.drain' | 'shard.catalog' | 'shard.changes' | 'shard.doubt'
 
 /** number, operation, parameters; number, operation, … : flat, because small arrays cost more than their elements. */
 export type Requests = unknown[]
@@ -17,6 +21,8 @@ export interface ToShard {
   readonly requests?: Requests
   /** Where libraries of this shard lie: id, path; id, path; … */
   readonly know?: string[]
+  /** How locations are watched, by location. */
+  readonly covered?: (readonly [string, Covered])[]
 }
 
 export interface FromShard {
@@ -26,6 +32,52 @@ export interface FromShard {
   /** level, message, fields; … */
   readonly logs?: unknown[]
   readonly walk?: { readonly port: MessagePort; readonly options: WalkRequest }
+  readonly watch?: readonly Watched[]
+}
+
+/** A location that is to be watched; `root` as in scan/names. */
+export interface WatchedLocation {
+  readonly library: string
+  readonly location: string
+  readonly root: string
+}
+
+/** With a root of null it is not to be watched any more. */
+export type Watched = WatchedLocation | (Omit<WatchedLocation, 'root'> & { readonly root: null })
+
+export interface ToWatcher {
+  readonly watch?: { readonly key: string; readonly root: string; readonly leftOut: readonly string[] }
+  readonly unwatch?: string
+  readonly answer?: { readonly key: string } & Outcome
+}
+
+export interface FromWatcher {
+  readonly coverage?: readonly (Covered & { readonly key: string })[]
+  /** Either of the two; nothing more is told of this location until it is answered. */
+  readonly told?: { readonly key: string; readonly number: number } & Telling
+}
+
+export interface Telling {
+  readonly changes?: ChangesFound
+  /** It is to be scanned, by a scan that begins after this. */
+  readonly doubt?: true
+}
+
+/** A part of what one look at changed directories found. */
+export interface ChangesFound {
+  readonly batch: Batch
+  /** Of the directory at the root; with another one nothing may be concluded. */
+  readonly rootInode: bigint
+  readonly first: boolean
+  readonly last: boolean
+}
+
+/** `busy`: later again; `doubt`: the index knows of another root. */
+export interface Outcome {
+  readonly number: number
+  readonly outcome: 'done' | 'busy' | 'doubt'
+  /** Directories whose contents the index lacks. */
+  readonly relist: readonly string[]
 }
 
 /** A walk that a shard asks for, run in a task thread that answers on the port. */

@@ -11,7 +11,7 @@ import { jobMayBegin } from '../descriptors/pressure.js'
 import type { BaseThread } from '../descriptors/names.js'
 import { newTold, type Told } from '../descriptors/threads.js'
 import type { Cataloged } from '../library/catalog.js'
-import type { Event, LibraryItem, Reply, Request, Status } from '../protocol/messages.js'
+import type { Covered, Event, LibraryItem, Reply, Request, Status } from '../protocol/messages.js'
 import { runsOn, type OperationName } from '../protocol/operations.js'
 import type { Events } from './events.js'
 import {
@@ -22,6 +22,8 @@ import {
   type ShardOperation,
   type ShardSetup,
   type ToShard,
+  type Watched,
+  type WatchedLocation,
 } from './lines.js'
 import { placeOf } from './place.js'
 import { startThread, type Tasks } from './tasks.js'
@@ -43,6 +45,7 @@ export interface RouterSetup {
   readonly libraries: string
   readonly deleted: string
   readonly leftOut: readonly string[]
+  readonly watch: (location: Watched) => void
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
 }
 
@@ -64,6 +67,7 @@ interface Place {
   readonly inFlight: Map<number, Answer>
   outgoing: Requests
   know: string[]
+  covered: [string, Covered][]
   /** Libraries with unfinished jobs that are yet to be opened, and how many are being opened for that. */
   readonly toTakeUp: Set<string>
   takingUp: number
@@ -99,6 +103,7 @@ export class Router {
       inFlight: new Map(),
       outgoing: [],
       know: [],
+      covered: [],
       toTakeUp: new Set(),
       takingUp: 0,
       restarts: 0,
@@ -277,14 +282,29 @@ export class Router {
   }
 
   #send(place: Place): void {
-    if (!place.port || (place.outgoing.length === 0 && place.know.length === 0)) return
+    const nothing = place.outgoing.length === 0 && place.know.length === 0 && place.covered.length === 0
+    if (!place.port || nothing) return
     const message: ToShard = {
       ...(place.outgoing.length > 0 ? { requests: place.outgoing } : {}),
       ...(place.know.length > 0 ? { know: place.know } : {}),
+      ...(place.covered.length > 0 ? { covered: place.covered } : {}),
     }
     place.outgoing = []
     place.know = []
+    place.covered = []
     place.port.postMessage(message)
+  }
+
+  /** Asks the shard of a library on behalf of the daemon. @throws SpacedriveError as it came */
+  async askOf<T>(library: string, operation: ShardOperation, params: unknown): Promise<T> {
+    if (!this.#catalog.has(library)) throw new SpacedriveError('LIBRARY_NOT_FOUND', `no library ${library}`)
+    return await this.#ask<T>(this.#placeOf(library), operation, params)
+  }
+
+  /** Tells the shard of a library how a location of it is watched. */
+  tellCovered({ library, location }: WatchedLocation, covered: Covered): void {
+    this.#placeOf(library).covered.push([location, covered])
+    this.#sendSoon()
   }
 
   #ask<T>(place: Place, operation: ShardOperation, params: unknown): Promise<T> {
@@ -294,7 +314,7 @@ export class Router {
     })
   }
 
-  #receive(place: Place, { replies, events, logs, walk }: FromShard): void {
+  #receive(place: Place, { replies, events, logs, walk, watch }: FromShard): void {
     this.messages += 1
     for (let at = 0; replies && at < replies.length; at += 3) {
       const number = replies[at] as number
@@ -308,6 +328,7 @@ export class Router {
       this.#setup.log(logs[at] as 'info', logs[at + 1] as string, logs[at + 2] as Record<string, unknown>)
     }
     if (walk) this.#setup.tasks.walk(walk.port, walk.options)
+    for (const location of watch ?? []) this.#setup.watch(location)
   }
 
   #noticeAndPublish(event: Event): void {

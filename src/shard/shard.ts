@@ -8,6 +8,7 @@ import { LIMITS } from '../base/limits.js'
 import { Ledger } from '../descriptors/ledger.js'
 import { jobMayBegin } from '../descriptors/pressure.js'
 import { lend } from '../descriptors/reserve.js'
+import { Follower, type Found as ChangesOf } from '../job/follow.js'
 import { Runner } from '../job/runner.js'
 import { readCatalog } from '../library/catalog.js'
 import { loadSqlite } from '../library/connection.js'
@@ -16,11 +17,19 @@ import { createFolder } from '../library/folder.js'
 import type { Library } from '../library/library.js'
 import { isWithin, locationItem, type Location } from '../library/locations.js'
 import { Pool } from '../library/pool.js'
-import type { Event } from '../protocol/messages.js'
+import type { Covered, Event, LocationItem } from '../protocol/messages.js'
 import { runsOn, type OperationName, type ParamsOf } from '../protocol/operations.js'
 import { decodeName, encodeName, printable } from '../scan/names.js'
 import { describeRules } from '../scan/rules.js'
-import { COUNTS, type FromShard, type Held, type ShardOperation, type ShardSetup, type ToShard } from './lines.js'
+import {
+  COUNTS,
+  type FromShard,
+  type Held,
+  type ShardOperation,
+  type ShardSetup,
+  type ToShard,
+  type Watched,
+} from './lines.js'
 import { walkElsewhere } from './walker.js'
 
 type LibraryOperation = Extract<OperationName, `${string}.${string}`>
@@ -41,12 +50,16 @@ export class Shard {
   readonly #ledger: Ledger
   readonly #pool: Pool
   readonly #runner: Runner
+  readonly #follower: Follower
   readonly #counts: Int32Array
   readonly #ended = new AbortController()
   readonly #timers: readonly NodeJS.Timeout[]
   #replies: (number | string | null | WireError)[] = []
   #events: Event[] = []
   #logs: unknown[] = []
+  #watch: Watched[] = []
+  /** How watched locations are watched, as the watcher said last. */
+  readonly #covered = new Map<string, Covered>()
   #flushing = false
   /** Libraries whose reads of this turn share a snapshot, which pays from the second request on. */
   readonly #reading = new Set<Library>()
@@ -73,6 +86,11 @@ export class Shard {
       breathe: () => nextTurn(),
       mayBegin: (waitedMs) => jobMayBegin(this.#ledger.level, waitedMs),
     })
+    this.#follower = new Follower({
+      publish: (event) => this.#publish(event),
+      takeUp: (library) => this.#runner.takeUp(library),
+      breathe: () => nextTurn(),
+    })
     void this.#ledger.onWanted((urgent) => this.#pool.makeRoomElsewhere(urgent), this.#ended.signal)
     this.#timers = [
       setInterval(() => this.#pool.closeIdle(), IDLE_CHECK_MS),
@@ -80,7 +98,8 @@ export class Shard {
     ]
   }
 
-  receive({ know, requests }: ToShard): void {
+  receive({ know, covered, requests }: ToShard): void {
+    for (const [location, how] of covered ?? []) this.#covered.set(location, how)
     for (let at = 0; know && at < know.length; at += 2) this.#pool.know(know[at]!, know[at + 1]!)
     if (!requests) return
     this.#several = requests.length > 3
@@ -127,6 +146,10 @@ export class Shard {
     'shard.catalog': () => readCatalog(this.#setup.libraries),
     'shard.held': (): Held => ({ leases: this.#ledger.held(), jobs: this.#runner.running() }),
     'shard.takeUp': ({ library }: { library: string }) => this.#pool.get(library).then(() => null),
+    'shard.changes': ({ library, ...found }: { library: string } & ChangesOf) =>
+      this.#pool.hold(library, (held) => this.#follower.apply(held, found)),
+    'shard.doubt': ({ library, location }: { library: string; location: string }) =>
+      this.#pool.hold(library, async (held) => this.#follower.doubt(held, location)),
     'shard.drain': async () => {
       this.#ended.abort()
       for (const timer of this.#timers) clearInterval(timer)
@@ -145,12 +168,15 @@ export class Shard {
       this.#publish({ type: 'library.renamed', library: library.id, name })
       return { id: library.id, name, path: library.path }
     },
+    'libraries.info': (library: Library) => ({ ...library.info(), locations: this.#locationsOf(library) }),
+    'locations.list': (library: Library) => this.#locationsOf(library),
     'locations.add': (library: Library, params: ParamsOf<'locations.add'>) => this.#addLocation(library, params),
     'locations.remove': async (library: Library, { location: uid }: ParamsOf<'locations.remove'>) => {
       const location = library.locations.get(uid)
       await this.#pool.hold(library.id, async () => {
         await this.#runner.stopOf(library, uid)
         library.write(() => library.locations.markRemoving(location))
+        this.#unfollow(library, uid)
         await this.#removeSlices(library, location)
       })
       return { location: uid }
@@ -168,10 +194,16 @@ export class Shard {
       this.#runner.takeUp(library)
       return { location: uid, job: job.id, leavesOut: describeRules(location.path, this.#setup.leftOut) }
     },
-    'locations.update': (library: Library, { location: uid, name }: ParamsOf<'locations.update'>) => {
-      library.write(() => library.locations.rename(library.locations.get(uid), name))
+    'locations.update': (library: Library, params: ParamsOf<'locations.update'>) => {
+      const { location: uid, name, watch } = params
+      const location = library.locations.get(uid)
+      library.write(() => {
+        if (name !== undefined) library.locations.rename(location, name)
+        if (watch !== undefined) library.locations.setWatch(location, watch)
+      })
+      if (watch !== undefined) this.#follow(library, library.locations.get(uid))
       this.#publish({ type: 'location.changed', library: library.id, location: uid })
-      return locationItem(library.id, library.locations.get(uid))
+      return this.#locationItem(library, library.locations.get(uid))
     },
     'jobs.pause': (library: Library, { job }: ParamsOf<'jobs.pause'>) => this.#runner.stop(library, job, 'paused'),
     'jobs.cancel': (library: Library, { job }: ParamsOf<'jobs.cancel'>) => this.#runner.stop(library, job, 'cancelled'),
@@ -220,9 +252,10 @@ export class Shard {
     return { library: id, path: kept }
   }
 
-  #addLocation(library: Library, { path, name }: ParamsOf<'locations.add'>): unknown {
+  #addLocation(library: Library, { path, name, watch }: ParamsOf<'locations.add'>): unknown {
     const real = this.#locatable(path)
-    const { location, job } = library.addLocation(real, name)
+    const { location, job } = library.addLocation(real, name, watch)
+    if (watch) this.#follow(library, location)
     this.#publish({ type: 'location.added', library: library.id, location: location.uid, path: printable(real) })
     this.#runner.takeUp(library)
     return { location: location.uid, job, leavesOut: describeRules(real, this.#setup.leftOut) }
@@ -271,12 +304,48 @@ export class Shard {
   #opened(library: Library): void {
     this.#publish({ type: 'library.opened', library: library.id, name: library.name })
     this.#runner.takeUp(library)
+    for (const location of library.locations.all())
+      if (location.watch && !location.removing) this.#follow(library, location)
     for (const location of library.locations.all().filter((each) => each.removing)) {
       this.#pool
         .hold(library.id, () => this.#removeSlices(library, location))
         .catch((error: unknown) =>
           this.#log('warn', `removing a location of "${library.name}": ${toWire(error).message}`),
         )
+    }
+  }
+
+  #locationsOf(library: Library): LocationItem[] {
+    const kept = library.locations.all().filter((each) => !each.removing)
+    return kept.map((each) => this.#locationItem(library, each))
+  }
+
+  #locationItem(library: Library, location: Location): LocationItem {
+    return locationItem(library.id, location, this.#covered.get(location.uid))
+  }
+
+  /** Whoever watches is told of it again whenever the library opens. */
+  #follow(library: Library, location: Location): void {
+    const { uid, path, watch } = location
+    this.#markWatched(library)
+    if (!watch) return this.#unfollow(library, uid)
+    this.#watch.push({ library: library.id, location: uid, root: path })
+    this.#flushSoon()
+  }
+
+  #unfollow(library: Library, location: string): void {
+    this.#covered.delete(location)
+    this.#markWatched(library)
+    this.#watch.push({ library: library.id, location, root: null })
+    this.#flushSoon()
+  }
+
+  /** A hint for the next start, without which all is well until then. */
+  #markWatched(library: Library): void {
+    try {
+      library.markWatched()
+    } catch (error) {
+      this.#log('warn', `library "${library.name}": ${toWire(error).message}`)
     }
   }
 
@@ -324,7 +393,9 @@ export class Shard {
         ...(this.#replies.length > 0 ? { replies: this.#replies } : {}),
         ...(this.#events.length > 0 ? { events: this.#events } : {}),
         ...(this.#logs.length > 0 ? { logs: this.#logs } : {}),
+        ...(this.#watch.length > 0 ? { watch: this.#watch } : {}),
       }
+      this.#watch = []
       this.#replies = []
       this.#events = []
       this.#logs = []
@@ -351,9 +422,7 @@ const MANY_READS: ReadonlySet<ShardOperation> = new Set(['files.list', 'search.f
 
 /** Operations that need nothing but the library they are asked of. */
 const IN_LIBRARY: Partial<Record<LibraryOperation, InLibrary>> = {
-  'libraries.info': (library: Library) => library.info(),
   'libraries.open': (library: Library) => ({ id: library.id, name: library.name, path: library.path, open: true }),
-  'locations.list': (library: Library) => library.info().locations,
   'files.get': (library: Library, { id, path }: ParamsOf<'files.get'>) =>
     id === undefined ? library.entries.getByPath(path!) : library.entries.get(id),
   'files.list': (library: Library, { path, parent, sort, limit, cursor }: ParamsOf<'files.list'>) =>

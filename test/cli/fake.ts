@@ -143,6 +143,7 @@ export function aLocation(path: string, library = 'id-of-Photos'): LocationItem 
     path,
     mode: 'shallow',
     addedAt: '2026-01-02T03:04:05Z',
+    watch: false,
   }
 }
 
@@ -171,6 +172,7 @@ export function aStatus(changes: Partial<Status> = {}): Status {
     front: 'uws',
     native: true,
     errorsSurvived: 0,
+    watching: { locations: 0, live: 0, polled: 0, reasons: [] },
     http: 'http://127.0.0.1:8080',
     socket: `/${'long/'.repeat(25)}daemon.sock`,
     limit: { softAtStart: 1_024, soft: 1_048_576, hard: 1_048_576 },

@@ -20,6 +20,7 @@ const status: Status = {
   front: 'uws',
   native: true,
   errorsSurvived: 0,
+  watching: { locations: 0, live: 0, polled: 0, reasons: [] },
   http: null,
   socket: null,
   limit: { softAtStart: 1_024, soft: 4_096, hard: Number.MAX_SAFE_INTEGER },

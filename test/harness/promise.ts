@@ -63,8 +63,8 @@ export async function atRest(daemon: TestDaemon, libraries: readonly string[]): 
     )
   }
   daemon.hangUp()
-  await eventually('nothing is leased but by the looking client', 15_000, async () => {
-    const { classes } = (await daemon.status()).descriptors
+  await eventually('nothing is leased but by the looking client and the watcher', 15_000, async () => {
+    const { watches: _, ...classes } = (await daemon.status()).descriptors.classes
     return Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
   })
   return await daemon.descriptorsAtRest()

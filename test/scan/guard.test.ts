@@ -34,7 +34,7 @@ function elsewhere(database: string): string {
 /** Both tries of another process to write, before and after `meanwhile`, while this one is in the middle of a write. */
 function whileWriting(library: Library, database: string, meanwhile: () => void): [before: string, after: string] {
   return library.write(() => {
-    library.locations.add('a write', '/nowhere')
+    library.locations.add('a write', '/nowhere', false)
     const before = elsewhere(database)
     meanwhile()
     return [before, elsewhere(database)]

@@ -40,6 +40,7 @@ class Yard {
       libraries: this.libraries,
       deleted: join(this.path, 'deleted'),
       leftOut: [this.libraries],
+      watch: () => {},
       log: (_level, message) => this.logged.push(message),
     })
   }
@@ -242,6 +243,7 @@ function setupOf(yard: Yard): ConstructorParameters<typeof Router>[0] {
     libraries: yard.libraries,
     deleted: join(yard.path, 'deleted'),
     leftOut: [],
+    watch: () => {},
     log: () => {},
   }
 }

@@ -1,0 +1,106 @@
+// Applies what a watcher found to have changed, as a scan would; while a job of the location is unfinished, it comes again later.
+import { inodeKey } from '../scan/diff.js'
+import type { Batch } from '../scan/walk.js'
+import { plainInode, type Applier } from '../library/apply.js'
+import type { Library } from '../library/library.js'
+import type { Location } from '../library/locations.js'
+import type { Event } from '../protocol/messages.js'
+import { Changes } from './changes.js'
+import { LIMITS } from '../base/limits.js'
+
+export interface FollowerSetup {
+  readonly publish: (event: Omit<Event, 'at'>) => void
+  /** Has the jobs of a library taken up. */
+  readonly takeUp: (library: Library) => void
+  readonly breathe: () => Promise<void>
+}
+
+export interface Found {
+  readonly location: string
+  readonly batch: Batch
+  readonly rootInode: bigint
+  readonly first: boolean
+  readonly last: boolean
+}
+
+export interface Followed {
+  /** `gone`: it is not watched any more; `doubt`: the index knows of another root. */
+  readonly outcome: 'done' | 'busy' | 'doubt' | 'gone'
+  /** Directories whose contents the index lacks. */
+  readonly relist?: readonly string[]
+}
+
+export class Follower {
+  readonly #setup: FollowerSetup
+  readonly #appliers = new WeakMap<Library, Map<number, Applier>>()
+
+  constructor(setup: FollowerSetup) {
+    this.#setup = setup
+  }
+
+  async apply(library: Library, { location: uid, batch, rootInode, first, last }: Found): Promise<Followed> {
+    const location = watchedOf(library, uid)
+    if (!location) return { outcome: 'gone' }
+    if (library.jobs.activeOf(uid)) return { outcome: 'busy' }
+    if (rootOf(library, location) !== inodeKey(plainInode(rootInode))) return { outcome: 'doubt' }
+    const changes = new Changes(LIMITS.jobProgressMs, (event) => this.#setup.publish({ ...event, library: library.id }))
+    const applier = this.#applierOf(library, location)
+    try {
+      if (first) {
+        library.forgetMissing(location)
+        applier.restart()
+      }
+      changes.add(
+        library.commit(() => applier.apply(batch, () => {})),
+        location,
+      )
+      if (last && !(await this.#finish(library, location, applier, changes))) return { outcome: 'busy' }
+      return { outcome: 'done', relist: last ? applier.takeUnlisted() : [] }
+    } catch (error) {
+      // What it remembers may be of a transaction that did not commit.
+      this.#appliers.get(library)?.delete(location.id)
+      throw error
+    } finally {
+      changes.flush()
+    }
+  }
+
+  /** Has it scanned, by a scan that has yet to begin. */
+  doubt(library: Library, uid: string): Followed {
+    const location = watchedOf(library, uid)
+    if (!location) return { outcome: 'gone' }
+    const active = library.jobs.activeOf(uid)
+    if (active) return { outcome: active.started_at === null ? 'done' : 'busy' }
+    library.write(() => library.jobs.enqueue('index', uid, library.locations.entriesOf(location)))
+    this.#setup.takeUp(library)
+    return { outcome: 'done' }
+  }
+
+  /** False when a job began meanwhile: what is missing is then its affair. */
+  async #finish(library: Library, location: Location, applier: Applier, changes: Changes): Promise<boolean> {
+    for (;;) {
+      const applied = library.commit(() => applier.finishSlice())
+      if (!applied) return true
+      changes.add(applied, location)
+      await this.#setup.breathe()
+      if (!watchedOf(library, location.uid) || library.jobs.activeOf(location.uid)) return false
+    }
+  }
+
+  #applierOf(library: Library, location: Location): Applier {
+    let appliers = this.#appliers.get(library)
+    if (!appliers) this.#appliers.set(library, (appliers = new Map()))
+    let applier = appliers.get(location.id)
+    if (!applier) appliers.set(location.id, (applier = library.follower(location)))
+    return applier
+  }
+}
+
+function watchedOf(library: Library, uid: string): Location | undefined {
+  return library.locations.all().find((each) => each.uid === uid && each.watch && !each.removing)
+}
+
+function rootOf(library: Library, location: Location): number | string | undefined {
+  const id = library.entries.rootOf(location)
+  return id === undefined ? undefined : library.entries.byId(id)?.inode
+}

@@ -1,0 +1,482 @@
+// One tree of watched directories: what is known to have changed in it, and a look at just that, in batches as a walk has them.
+//
+// A directory is first watched and then read, so that nothing that is made in between is missed. Where it cannot be known what
+// changed (the kernel's queue overflowed, more changed than is remembered), the whole tree is in doubt: every watch is proven
+// again, and then the tree is to be scanned.
+import { createHash } from 'node:crypto'
+import { lstatSync, type BigIntStats } from 'node:fs'
+import { fromSystem } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import { decodeNames, encodeName } from './names.js'
+import { lookAt, microseconds, type Listing, type ReadDirectory } from './read.js'
+import { Collector, emit, keptOf, subdirectories, type Batch } from './walk.js'
+import { IN, POLLED, type Bound, type Watch } from './watch.js'
+
+export interface Directory {
+  readonly tree: WatchedTree
+  /** Null for the root, and for one that was moved away and has not arrived. */
+  parent: Directory | null
+  name: string
+  below: Map<string, Directory> | null
+  /** The number of its watch, or `POLLED`. */
+  watch: number
+  gone: boolean
+  /** Of one that is polled: what it looked like. */
+  print: string
+}
+
+/** What changed in one directory. */
+interface Dirt {
+  /** Null stands for all of them. */
+  names: Set<string> | null
+  /** Also everything below it. */
+  deep: boolean
+}
+
+export interface TreeSetup {
+  readonly watch: Watch
+  /** Absolute, as in scan/names. */
+  readonly root: string
+  readonly leftOut: readonly string[]
+  readonly read: ReadDirectory
+}
+
+/** Looks in vain before the whole tree is in doubt. */
+const ASTRAY_MAX = 20
+
+/** How the directories of a tree are watched. */
+export interface Coverage {
+  /** `starting` while watches are set up or proven, `absent` while the root itself is not there. */
+  readonly state: 'starting' | 'watched' | 'absent'
+  readonly live: number
+  readonly polled: number
+}
+
+interface Polling {
+  readonly left: Directory[]
+  /** Told at the end of a round, all at once: what was moved from one to another is then seen in both. */
+  readonly changed: Directory[]
+  full: boolean
+  spentMs: number
+}
+
+export class WatchedTree {
+  readonly #setup: TreeSetup
+  readonly #root: Directory
+  readonly #rootBytes: Buffer
+  #identity: { dev: bigint; ino: bigint } | null = null
+  readonly #dirty = new Map<Directory, Dirt>()
+  #dirtyNames = 0
+  /** Moves of which one half has been seen, by cookie, and how often it was waited for the other. */
+  readonly #moving = new Map<number, { directory: Directory | null; waited: boolean }>()
+  /** Directories whose watch may be of another one. */
+  readonly #suspects = new Set<Directory>()
+  /** Directories whose watches are yet to be set up or proven; null when all are. */
+  #unproven: Directory[] | null
+  /** All watches were proven, and nobody was told yet that the tree is to be scanned. */
+  isUnsure = false
+  /** What is being told, in case it has to be told again. */
+  #flying: [Directory, Dirt][] = []
+  #polling: Polling | null = null
+  #pollAt = performance.now() + LIMITS.watchPollMs
+  #size = 1
+  /** Directories that have a watch; kept by who gives them out. */
+  live = 0
+  /** How often in a row something was not where it should be. */
+  #astray = 0
+
+  constructor(setup: TreeSetup) {
+    this.#setup = setup
+    this.#rootBytes = encodeName(setup.root)
+    this.#root = this.#make(null, '')
+    this.#unproven = [this.#root]
+    setup.watch.add(this)
+  }
+
+  get coverage(): Coverage {
+    const state = this.#unproven ? 'starting' : this.#identity ? 'watched' : 'absent'
+    return { state, live: this.live, polled: this.#size - this.live }
+  }
+
+  get rootInode(): bigint | null {
+    return this.#identity?.ino ?? null
+  }
+
+  /** There is something to tell, and it would be told whole. */
+  get isReady(): boolean {
+    return this.#dirty.size > 0 && this.#moving.size === 0 && this.#unproven === null && this.#identity !== null
+  }
+
+  /** What happened in a directory of this tree. */
+  happened(directory: Directory, mask: number, cookie: number, name: string): void {
+    if (mask & IN.unmount) return this.doubt()
+    if (mask & (IN.deleteSelf | IN.moveSelf)) return directory === this.#root ? this.doubt() : undefined
+    if (name === '') return this.#touch(directory)
+    this.#touch(directory, name)
+    if (mask & IN.directory) this.#directoryHappened(directory, mask, cookie, name)
+    else if (mask & IN.movedFrom) this.#moving.set(cookie, { directory: null, waited: false })
+    else if (mask & IN.movedTo) this.#moving.delete(cookie)
+  }
+
+  /** After all that has happened so far was taken in. */
+  settle(): void {
+    for (const [cookie, move] of this.#moving) {
+      if (!move.waited) move.waited = true
+      else {
+        // It left the tree.
+        this.#moving.delete(cookie)
+        if (move.directory) this.#drop(move.directory)
+      }
+    }
+    for (const directory of this.#suspects) this.#prove(directory)
+    this.#suspects.clear()
+  }
+
+  suspect(directory: Directory): void {
+    this.#suspects.add(directory)
+  }
+
+  /** Nobody knows what changed. */
+  doubt(): void {
+    this.#forgetDirt()
+    this.#flying = []
+    this.#polling = null
+    this.#unproven = [this.#root]
+  }
+
+  /** Proves watches and polls, until it is done or late. */
+  work(until: number): void {
+    while (this.#unproven && performance.now() < until) this.#proveNext(this.#unproven)
+    if (!this.#unproven && !this.#polling && performance.now() >= this.#pollAt) this.#beginPoll()
+    while (this.#polling && performance.now() < until) this.#pollNext(this.#polling)
+  }
+
+  /** Was told: either it is known now, or it is to be told again. */
+  told(done: boolean): void {
+    const flying = this.#flying
+    this.#flying = []
+    if (done) this.#astray = 0
+    else for (const [directory, dirt] of flying) if (!directory.gone) this.#smear(directory, dirt.names, dirt.deep)
+  }
+
+  /** What the index has of this directory is not what was told of it: it is told again, and what is above it if need be. */
+  relist(path: string): void {
+    let directory = this.#root
+    for (const name of path === '' ? [] : path.split('/')) {
+      const next = directory.below?.get(name)
+      this.#touch(directory, name)
+      if (!next) return
+      directory = next
+    }
+    this.#smear(directory, null, true)
+  }
+
+  /** Looks at what changed, parents first. Call `told` when the batches have arrived, or have not. */
+  *changes(): Generator<Batch> {
+    const out = new Collector()
+    const stack = this.#takeDirt()
+    for (let next = stack.pop(); next; next = stack.pop()) {
+      const [directory, dirt] = next
+      if (directory.gone) continue
+      if (dirt.names === null) yield* this.#tellWhole(directory, dirt, out, stack)
+      else this.#tellSome(directory, dirt, out)
+      if (out.full) yield out.take()
+    }
+    if (!out.empty) yield out.take()
+  }
+
+  /** What lies at the root is what was watched; else nothing may be concluded. */
+  isWhereItWas(): boolean {
+    const stat = statOf(this.#rootBytes)
+    return stat !== null && stat.dev === this.#identity?.dev && stat.ino === this.#identity.ino
+  }
+
+  end(): void {
+    this.#drop(this.#root)
+    for (const { directory } of this.#moving.values()) if (directory) this.#drop(directory)
+  }
+
+  #directoryHappened(parent: Directory, mask: number, cookie: number, name: string): void {
+    const there = parent.below?.get(name)
+    if (mask & IN.movedFrom) {
+      if (there) this.#detach(there)
+      this.#moving.set(cookie, { directory: there ?? null, waited: false })
+    } else if (mask & IN.movedTo) {
+      const moved = this.#moving.get(cookie)?.directory
+      this.#moving.delete(cookie)
+      this.#arrive(parent, name, moved ?? null, there)
+    } else if (mask & IN.create) this.#arrive(parent, name, null, there)
+    else if (mask & IN.delete) {
+      if (there) this.#drop(there)
+    } else if (there && there.watch === POLLED) this.#smear(there, null, false)
+  }
+
+  #arrive(parent: Directory, name: string, moved: Directory | null, there: Directory | undefined): void {
+    if (!moved && there) return void this.#suspects.add(there)
+    if (there) this.#drop(there)
+    if (!moved) return this.#grow(parent, name)
+    if (this.#isLeftOut(parent, name)) return this.#drop(moved)
+    moved.parent = parent
+    moved.name = name
+    ;(parent.below ??= new Map()).set(name, moved)
+    this.#suspects.add(moved)
+  }
+
+  #grow(parent: Directory, name: string): void {
+    if (!this.#isLeftOut(parent, name)) this.#smear(this.#make(parent, name), null, false)
+  }
+
+  #isLeftOut(parent: Directory, name: string): boolean {
+    const { leftOut } = this.#setup
+    if (leftOut.length === 0) return false
+    const above = this.#pathOf(parent)
+    return above !== null && leftOut.includes(this.#absolute(above === '' ? name : `${above}/${name}`))
+  }
+
+  #make(parent: Directory | null, name: string): Directory {
+    const made: Directory = { tree: this, parent, name, below: null, watch: POLLED, gone: false, print: '' }
+    if (parent) {
+      ;(parent.below ??= new Map()).set(name, made)
+      this.#size += 1
+    }
+    return made
+  }
+
+  #detach(directory: Directory): void {
+    directory.parent?.below?.delete(directory.name)
+    directory.parent = null
+  }
+
+  #drop(directory: Directory): void {
+    this.#detach(directory)
+    const stack = [directory]
+    for (let next = stack.pop(); next; next = stack.pop()) {
+      next.gone = true
+      this.#setup.watch.unbind(next)
+      this.#dirty.delete(next)
+      this.#size -= 1
+      for (const child of next.below?.values() ?? []) stack.push(child)
+    }
+  }
+
+  /** Relative to the root; null for one that is on its way from one place to another, or gone. */
+  #pathOf(directory: Directory): string | null {
+    const names: string[] = []
+    let at = directory
+    for (; at.parent; at = at.parent) names.push(at.name)
+    return at === this.#root ? names.reverse().join('/') : null
+  }
+
+  #absolute(path: string): string {
+    const { root } = this.#setup
+    if (path === '') return root
+    return root === '/' ? `/${path}` : `${root}/${path}`
+  }
+
+  #touch(directory: Directory, name?: string): void {
+    this.#smear(directory, new Set(name === undefined ? [] : [name]), false)
+  }
+
+  #smear(directory: Directory, names: ReadonlySet<string> | null, deep: boolean): void {
+    let dirt = this.#dirty.get(directory)
+    if (!dirt) this.#dirty.set(directory, (dirt = { names: new Set(), deep: false }))
+    dirt.deep ||= deep
+    if (names === null) dirt.names = null
+    if (!dirt.names) return
+    const before = dirt.names.size
+    for (const name of names ?? []) dirt.names.add(name)
+    this.#dirtyNames += dirt.names.size - before
+    if (dirt.names.size > LIMITS.watchNamesMax) dirt.names = null
+    if (this.#dirtyNames + this.#dirty.size > LIMITS.watchDirtMax) this.doubt()
+  }
+
+  #forgetDirt(): void {
+    this.#dirty.clear()
+    this.#dirtyNames = 0
+  }
+
+  /** As a stack: what is to come first is last. */
+  #takeDirt(): [Directory, Dirt][] {
+    const taken = [...this.#dirty]
+      .map(([directory, dirt]) => ({ path: this.#pathOf(directory), directory, dirt }))
+      .filter(({ path }) => path !== null)
+      .sort((a, b) => (a.path! < b.path! ? 1 : -1))
+      .map(({ directory, dirt }): [Directory, Dirt] => [directory, dirt])
+    this.#forgetDirt()
+    this.#flying = [...taken]
+    return taken
+  }
+
+  #tellSome(directory: Directory, dirt: Dirt, out: Collector): void {
+    const names = [...dirt.names!]
+    const path = this.#pathOf(directory)
+    if (path === null) return this.#goAstray(directory, dirt)
+    const here = encodeName(this.#absolute(path))
+    const keep = keptOf({ root: this.#rootBytes, leftOut: this.#setup.leftOut }, path, names)
+    const only = keep ? names.filter(keep) : names
+    const listing = lookAt(here, only.map(encodeName), this.#identity!.dev)
+    // Looked at last: where the directory itself went meanwhile, its children are not missing from it.
+    const self = statOf(here)
+    if (!self || self.dev !== this.#identity?.dev) return this.#goAstray(directory, dirt)
+    out.add({ directory: path, count: listing.kinds.length, last: true, only, self: metadata(self) }, listing)
+  }
+
+  *#tellWhole(directory: Directory, dirt: Dirt, out: Collector, stack: [Directory, Dirt][]): Generator<Batch> {
+    const { deep } = dirt
+    const path = this.#pathOf(directory)
+    const before = directory.watch
+    const read = this.#readWatched(directory)
+    if (path === null || read === 'gone') return this.#goAstray(directory, dirt)
+    if (!read) return
+    const { listing, names, keep, self, fresh } = read
+    yield* emit(out, path, listing, names, keep)
+    out.add({ directory: path, count: 0, last: true, only: [], self: metadata(self) })
+    const replaced = before !== POLLED && before !== directory.watch
+    const below = deep || replaced ? [...(directory.below?.values() ?? [])] : fresh
+    for (const child of below.sort(byNameDown)) {
+      const more: [Directory, Dirt] = [child, { names: null, deep: deep || replaced }]
+      stack.push(more)
+      this.#flying.push(more)
+    }
+  }
+
+  /** Watched first, then read; null where it may not be read. */
+  #readWatched(directory: Directory) {
+    const path = this.#pathOf(directory)
+    if (path === null) return 'gone'
+    const here = encodeName(this.#absolute(path))
+    const self = this.#bind(directory, here) === 'gone' ? null : statOf(here)
+    if (!self) return 'gone'
+    const listing = this.#read(here)
+    if (!listing) return null
+    const names = decodeNames(listing.names)
+    const keep = keptOf({ root: this.#rootBytes, leftOut: this.#setup.leftOut }, path, names)
+    directory.print = directory.watch === POLLED ? printOf(listing) : ''
+    return { listing, names, keep, self, fresh: this.#reconcile(directory, subdirectories(listing, names, keep)) }
+  }
+
+  #bind(directory: Directory, path: Buffer): Bound {
+    return this.#setup.watch.bind(directory, path)
+  }
+
+  /** Null where it is not there or may not be read: then nothing is concluded. @throws BUDGET_EXHAUSTED */
+  #read(path: Buffer): Listing | null {
+    try {
+      return this.#setup.read(path)
+    } catch (error) {
+      const known = fromSystem(error)
+      if (known.code === 'BUDGET_EXHAUSTED') throw known
+      return null
+    }
+  }
+
+  /** It is on its way to another place, of which an event will tell; or something lies over it, of which none will. */
+  #goAstray(directory: Directory, dirt: Dirt): void {
+    if (directory.gone) return
+    this.#smear(directory, dirt.names, dirt.deep)
+    this.#astray += 1
+    if (this.#astray > ASTRAY_MAX) this.doubt()
+  }
+
+  /** Makes the directories below one those that are there; returns the new ones. */
+  #reconcile(directory: Directory, names: readonly string[]): Directory[] {
+    const there = new Set(names)
+    for (const [name, child] of directory.below ?? []) if (!there.has(name)) this.#drop(child)
+    return names.filter((name) => !directory.below?.has(name)).map((name) => this.#make(directory, name))
+  }
+
+  /** The watch of a directory that was moved, or seems to be there twice, is of what lies at its path. */
+  #prove(directory: Directory): void {
+    const path = directory.gone ? null : this.#pathOf(directory)
+    const bound = path === null ? 'gone' : this.#bind(directory, encodeName(this.#absolute(path)))
+    if (bound === 'new' || bound === 'polled') this.#smear(directory, null, true)
+  }
+
+  #proveNext(unproven: Directory[]): void {
+    const directory = unproven.at(-1)
+    if (!directory) return this.#proven()
+    if (directory === this.#root) this.#identity = identityOf(this.#rootBytes)
+    if (!this.#identity) for (const child of this.#root.below?.values() ?? []) this.#drop(child)
+    const there = !directory.gone && this.#identity !== null && this.#readWatched(directory) !== 'gone'
+    unproven.pop()
+    if (there) for (const child of directory.below?.values() ?? []) unproven.push(child)
+  }
+
+  #proven(): void {
+    this.#unproven = null
+    this.#pollAt = performance.now() + LIMITS.watchPollMs
+    if (this.#identity) this.isUnsure = true
+  }
+
+  #beginPoll(): void {
+    if (this.#identity ? !this.isWhereItWas() : statOf(this.#rootBytes)) return this.doubt()
+    this.#polling = { left: this.#identity ? this.#polled() : [], changed: [], full: false, spentMs: 0 }
+  }
+
+  #polled(): Directory[] {
+    const found: Directory[] = []
+    const stack = [this.#root]
+    for (let next = stack.pop(); next; next = stack.pop()) {
+      if (next.watch === POLLED) found.push(next)
+      for (const child of next.below?.values() ?? []) stack.push(child)
+    }
+    return found
+  }
+
+  #pollNext(polling: Polling): void {
+    const begun = performance.now()
+    const directory = polling.left.at(-1)
+    if (!directory) {
+      this.#polling = null
+      this.#pollAt = begun + Math.max(LIMITS.watchPollMs, polling.spentMs * LIMITS.watchPollRest)
+      for (const each of polling.changed) if (!each.gone) this.#smear(each, null, false)
+      return
+    }
+    if (!directory.gone && this.#looksOther(directory, polling)) polling.changed.push(directory)
+    polling.left.pop()
+    polling.spentMs += performance.now() - begun
+  }
+
+  /** It is tried whether it can be watched by now; else it is read. */
+  #looksOther(directory: Directory, polling: Polling): boolean {
+    const path = this.#pathOf(directory)
+    if (path === null) return false
+    const here = encodeName(this.#absolute(path))
+    if (!polling.full) {
+      if (this.#bind(directory, here) === 'new') return true
+      polling.full = this.#setup.watch.refused === 'ENOSPC'
+    }
+    const listing = this.#read(here)
+    return listing !== null && printOf(listing) !== directory.print
+  }
+}
+
+function byNameDown(a: Directory, b: Directory): number {
+  return a.name < b.name ? 1 : -1
+}
+
+function statOf(path: Buffer): BigIntStats | null {
+  try {
+    const stat = lstatSync(path, { bigint: true })
+    return stat.isDirectory() ? stat : null
+  } catch {
+    return null
+  }
+}
+
+function identityOf(path: Buffer): { dev: bigint; ino: bigint } | null {
+  const stat = statOf(path)
+  return stat && { dev: stat.dev, ino: stat.ino }
+}
+
+function metadata({ size, mtimeNs, ino }: BigIntStats): { size: number; mtime: number; inode: bigint } {
+  return { size: Number(size), mtime: microseconds(mtimeNs), inode: ino }
+}
+
+function printOf({ names, kinds, sizes, mtimes, inodes }: Listing): string {
+  const hash = createHash('sha1')
+  for (const { buffer, byteOffset, byteLength } of [names, kinds, sizes, mtimes, inodes]) {
+    hash.update(new Uint8Array(buffer, byteOffset, byteLength))
+  }
+  return hash.digest('base64')
+}

@@ -1,0 +1,225 @@
+// The watching thread's side: one inotify instance, the trees watched through it, and what is told of each, a batch at a time.
+//
+// Of each location one batch is under way at a time. What changes meanwhile is remembered by its tree, which has a bound.
+import { Piscina } from 'piscina'
+import type { MessagePort } from 'node:worker_threads'
+import { errnoOf, toWire } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import { loadNative, type Native } from '../descriptors/native.js'
+import { tellLoop, tellWatches } from '../descriptors/threads.js'
+import { decodeNames } from '../scan/names.js'
+import { readDirectoryPlain } from '../scan/read.js'
+import { Watch, WATCHED_FOR, type Kernel } from '../scan/watch.js'
+import { WatchedTree, type Coverage } from '../scan/watched-tree.js'
+import type { Batch } from '../scan/walk.js'
+import type { Covered, FromWatcher, Outcome, TaskSetup, Telling, ToWatcher } from './lines.js'
+
+const { native, told } = Piscina.workerData as TaskSetup
+tellLoop(told)
+const addon = native ? loadNative() : null
+const read = addon?.readDirectory ?? readDirectoryPlain
+
+export function watchFor(port: MessagePort): Promise<void> {
+  return new Promise((resolve) => {
+    const watching = new Watching((message) => port.postMessage(message))
+    const tick = setInterval(() => watching.tick(), LIMITS.watchTickMs)
+    port.on('message', (message: ToWatcher) => watching.receive(message))
+    port.on('close', () => {
+      clearInterval(tick)
+      watching.end()
+      resolve()
+    })
+  })
+}
+
+class Watching {
+  readonly #send: (message: FromWatcher) => void
+  readonly #watch = new Watch(null)
+  readonly #followed = new Map<string, Followed>()
+  #instance: number | null = null
+  /** Why there is no instance. */
+  #problem: string | null = null
+  #openAt = 0
+  #tellAt = 0
+  #told = ''
+
+  constructor(send: (message: FromWatcher) => void) {
+    this.#send = send
+  }
+
+  receive({ watch, unwatch, answer }: ToWatcher): void {
+    if (watch) this.#begin(watch.key, watch.root, watch.leftOut)
+    if (unwatch !== undefined) this.#stop(unwatch)
+    if (answer) this.#followed.get(answer.key)?.answered(answer)
+  }
+
+  tick(): void {
+    if (this.#instance === null) this.#open()
+    this.#watch.listen()
+    const until = performance.now() + LIMITS.watchSliceMs
+    for (const followed of this.#followed.values()) followed.step(until)
+    this.#tellCoverage()
+  }
+
+  end(): void {
+    for (const key of [...this.#followed.keys()]) this.#stop(key)
+    if (this.#instance !== null) addon!.watchClose(this.#instance)
+    tellWatches(told, -1)
+  }
+
+  #begin(key: string, root: string, leftOut: readonly string[]): void {
+    if (this.#instance === null) this.#open()
+    const tree = new WatchedTree({ watch: this.#watch, root, leftOut, read })
+    this.#followed.set(key, new Followed(key, tree, this.#send))
+  }
+
+  #stop(key: string): void {
+    const followed = this.#followed.get(key)
+    if (!followed) return
+    this.#followed.delete(key)
+    this.#watch.remove(followed.tree)
+  }
+
+  /** Tried again at intervals: what this user has too many of may become fewer. */
+  #open(): void {
+    if (performance.now() < this.#openAt) return
+    this.#openAt = performance.now() + LIMITS.watchPollMs
+    try {
+      if (!addon) throw Object.assign(new Error('no addon'), { code: 'ENOSYS' })
+      const instance = (this.#instance = addon.watchOpen())
+      tellWatches(told, instance)
+      this.#watch.goLive(kernel(addon, instance))
+      this.#problem = null
+    } catch (error) {
+      this.#problem = errnoOf(error) ?? 'EIO'
+    }
+  }
+
+  #tellCoverage(): void {
+    if (performance.now() < this.#tellAt) return
+    this.#tellAt = performance.now() + LIMITS.watchTellMs
+    const coverage = [...this.#followed].map(([key, { tree }]) => covered(key, tree.coverage, this.#why(tree.coverage)))
+    const text = JSON.stringify(coverage)
+    if (text === this.#told) return
+    this.#told = text
+    this.#send({ coverage })
+  }
+
+  #why({ state, polled }: Coverage): string | null {
+    if (state === 'absent') return 'the directory is not there'
+    if (polled === 0) return null
+    return this.#instance === null ? whyNone(this.#problem) : whySome(this.#watch.refused)
+  }
+}
+
+interface Look {
+  readonly batches: Generator<Batch>
+  next: Batch | undefined
+  first: boolean
+}
+
+/** One location, between its tree and whoever has its index. */
+class Followed {
+  readonly tree: WatchedTree
+  readonly #key: string
+  readonly #send: (message: FromWatcher) => void
+  /** The batches of one look, and the next of them. */
+  #look: Look | null = null
+  #isWaiting = false
+  #notBefore = 0
+  /** Tells answers to what is under way from those to what was given up. */
+  #number = 0
+
+  constructor(key: string, tree: WatchedTree, send: (message: FromWatcher) => void) {
+    this.#key = key
+    this.tree = tree
+    this.#send = send
+  }
+
+  step(until: number): void {
+    try {
+      this.tree.work(until)
+      if (!this.#isWaiting && performance.now() >= this.#notBefore) this.#tellNext()
+    } catch (error) {
+      // Somebody outside the ledger took the last descriptors.
+      if (toWire(error).code !== 'BUDGET_EXHAUSTED') throw error
+      this.#giveUp()
+    }
+  }
+
+  answered({ number, outcome, relist }: Outcome): void {
+    if (number !== this.#number) return
+    this.#isWaiting = false
+    if (outcome === 'doubt') this.tree.doubt()
+    if (outcome !== 'done') return this.#giveUp()
+    for (const path of relist) this.tree.relist(path)
+    if (!this.#look) this.tree.isUnsure = false
+    else if (!this.#look.next) {
+      this.#look = null
+      this.tree.told(true)
+    }
+    this.step(performance.now() + LIMITS.watchSliceMs)
+  }
+
+  #giveUp(): void {
+    this.#look = null
+    this.tree.told(false)
+    this.#notBefore = performance.now() + LIMITS.watchAgainMs
+  }
+
+  #tellNext(): void {
+    // In doubt since: what was under way is part of what is to be scanned.
+    if (this.#look && this.tree.coverage.state !== 'watched') this.#look = null
+    if (this.#look) return this.#tellBatch(this.#look)
+    if (this.tree.isUnsure) return this.#post({ doubt: true })
+    if (!this.tree.isReady) return
+    if (!this.tree.isWhereItWas()) return this.tree.doubt()
+    const batches = this.tree.changes()
+    const next = batches.next().value as Batch | undefined
+    if (!next) return this.tree.told(true)
+    this.#look = { batches, next, first: true }
+    this.#tellBatch(this.#look)
+  }
+
+  #tellBatch(look: Look): void {
+    const batch = look.next!
+    look.next = look.batches.next().value as Batch | undefined
+    const { rootInode } = this.tree
+    this.#post({ changes: { batch, rootInode: rootInode!, first: look.first, last: look.next === undefined } })
+    look.first = false
+  }
+
+  #post(what: Telling): void {
+    this.#number += 1
+    this.#isWaiting = true
+    this.#send({ told: { key: this.#key, number: this.#number, ...what } })
+  }
+}
+
+function kernel(addon: Native, instance: number): Kernel {
+  return {
+    add: (path) => addon.watchAdd(instance, path, WATCHED_FOR),
+    remove: (watch) => addon.watchRemove(instance, watch),
+    read: () => {
+      const events = addon.watchRead(instance)
+      return events && { ...events, names: decodeNames(events.names) }
+    },
+  }
+}
+
+function covered(key: string, { state, live, polled }: Coverage, reason: string | null): Covered & { key: string } {
+  return { key, state, live, polled, ...(reason === null ? {} : { reason }) }
+}
+
+/** Attributed by the call that failed: neither is a matter of descriptors, nor of space on a disk. */
+function whyNone(errno: string | null): string {
+  if (errno === 'EMFILE') return 'this user has as many inotify instances as max_user_instances allows'
+  if (errno === 'ENOSYS') return 'there is no inotify here, or no native addon'
+  return `no inotify instance can be had: ${errno}`
+}
+
+function whySome(errno: string | null): string {
+  if (errno === 'ENOSPC') return 'this user has as many inotify watches as max_user_watches allows'
+  if (errno === 'ENOMEM') return 'the kernel has no memory for more watches'
+  return 'some directories may not be read'
+}

@@ -1,0 +1,231 @@
+// The main thread's side of watching: which locations are watched, the thread that does it, and what it costs. The thread lives
+// while there is something to watch; without one, locations are scanned at intervals.
+import type { Piscina } from 'piscina'
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import { fileURLToPath } from 'node:url'
+import { toWire } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import type { Lease, Ledger } from '../descriptors/ledger.js'
+import { watcherPrice } from '../descriptors/planner.js'
+import { proveRoom } from '../descriptors/reserve.js'
+import { newTold } from '../descriptors/threads.js'
+import type {
+  Covered,
+  FromWatcher,
+  Outcome,
+  ShardOperation,
+  TaskSetup,
+  ToWatcher,
+  Watched,
+  WatchedLocation,
+} from './lines.js'
+import { startThread } from './tasks.js'
+import type { Status } from '../protocol/messages.js'
+
+const ENTRY = fileURLToPath(new URL('../../workers/watch.js', import.meta.url))
+
+export interface WatcherSetup {
+  readonly ledger: Ledger
+  readonly native: boolean
+  readonly leftOut: readonly string[]
+  /** Asks the shard of a library. */
+  readonly ask: (library: string, operation: ShardOperation, params: object) => Promise<unknown>
+  /** How a location is watched from now on. */
+  readonly tell: (location: WatchedLocation, covered: Covered) => void
+  readonly log: (level: 'info' | 'warn', message: string) => void
+}
+
+interface Known {
+  readonly location: WatchedLocation
+  covered: Covered
+}
+
+interface Thread {
+  readonly pool: Piscina
+  readonly port: MessagePort
+  readonly lease: Lease
+}
+
+export class Watcher {
+  readonly #setup: WatcherSetup
+  /** By location. */
+  readonly #known = new Map<string, Known>()
+  #thread: Thread | null = null
+  #starting: Promise<void> | null = null
+  #isClosed = false
+  #again: NodeJS.Timeout | undefined
+  #scanAt = 0
+  /** Why there is no thread. */
+  #problem: string | null = null
+
+  constructor(setup: WatcherSetup) {
+    this.#setup = setup
+  }
+
+  /** Over all locations. */
+  sum(): Status['watching'] {
+    const covered = [...this.#known.values()].map((known) => known.covered)
+    return {
+      locations: covered.length,
+      live: covered.reduce((sum, { live }) => sum + live, 0),
+      polled: covered.reduce((sum, { polled }) => sum + polled, 0),
+      reasons: [...new Set(covered.flatMap(({ reason }) => reason ?? []))],
+    }
+  }
+
+  /** Told again by a shard whenever it opens a library; the shard may be another than before. */
+  watch(watched: Watched): void {
+    if (watched.root === null) return this.unwatch(watched.location)
+    const location: WatchedLocation = watched
+    const known = this.#known.get(location.location)
+    if (known?.location.root === location.root) return this.#setup.tell(location, known.covered)
+    if (known) this.unwatch(location.location)
+    this.#known.set(location.location, { location, covered: this.#uncovered() })
+    this.#post({ watch: this.#toWatch(location) })
+    this.#startSoon()
+  }
+
+  unwatch(location: string): void {
+    if (!this.#known.delete(location)) return
+    this.#post({ unwatch: location })
+    if (this.#known.size === 0) void this.#end()
+  }
+
+  unwatchLibrary(library: string): void {
+    for (const { location } of this.#known.values()) if (location.library === library) this.unwatch(location.location)
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    clearTimeout(this.#again)
+    this.#known.clear()
+    await this.#starting
+    await this.#end()
+  }
+
+  #uncovered(): Covered {
+    return { state: 'starting', live: 0, polled: 0, ...(this.#problem === null ? {} : { reason: this.#problem }) }
+  }
+
+  #toWatch({ location, root }: WatchedLocation): NonNullable<ToWatcher['watch']> {
+    return { key: location, root, leftOut: this.#setup.leftOut }
+  }
+
+  #post(message: ToWatcher): void {
+    this.#thread?.port.postMessage(message)
+  }
+
+  #startSoon(): void {
+    if (this.#thread || this.#starting || this.#isClosed || this.#known.size === 0) return
+    clearTimeout(this.#again)
+    this.#starting = this.#start()
+      .catch((error: unknown) => this.#without(toWire(error).message))
+      .finally(() => (this.#starting = null))
+  }
+
+  /** Tried again after a while; until then what is on disk is found by scanning. */
+  #without(why: string): void {
+    if (this.#problem !== why) this.#setup.log('warn', `locations are not watched but scanned at intervals: ${why}`)
+    this.#problem = why
+    for (const known of this.#known.values()) this.#cover(known, this.#uncovered())
+    if (performance.now() >= this.#scanAt) {
+      this.#scanAt = performance.now() + LIMITS.watchScanMs
+      for (const { location } of this.#known.values()) this.#ask(location, 'shard.doubt', {}).catch(() => {})
+    }
+    if (this.#isClosed) return
+    this.#again = setTimeout(() => this.#startSoon(), LIMITS.watchPollMs).unref()
+  }
+
+  async #start(): Promise<void> {
+    const { ledger, native, log } = this.#setup
+    const price = watcherPrice(ledger.prices)
+    const told = newTold()
+    const lease = await ledger.acquire('watches', price, { holder: 'watching thread', told }, 0)
+    let pool: Piscina | undefined
+    try {
+      proveRoom(lease.count)
+      pool = startThread(ENTRY, { native, told } satisfies TaskSetup)
+      const failed = new Promise<never>((_, reject) => pool!.on('error', reject))
+      failed.catch(() => {})
+      await Promise.race([pool.run(null), failed])
+      lease.shrink(price - ledger.prices.threadStart)
+    } catch (error) {
+      await pool?.destroy().catch(() => null)
+      lease.release()
+      throw error
+    }
+    this.#problem = null
+    log('info', 'watching directories')
+    this.#run(pool, lease)
+  }
+
+  #run(pool: Piscina, lease: Lease): void {
+    const { port1, port2 } = new MessageChannel()
+    const thread = (this.#thread = { pool, port: port1, lease })
+    port1.on('message', (message: FromWatcher) => this.#receive(message))
+    for (const { location } of this.#known.values()) this.#post({ watch: this.#toWatch(location) })
+    pool.run({ port: port2 }, { transferList: [port2] }).then(
+      () => this.#lose(thread, 'it ended'),
+      (error: unknown) => this.#lose(thread, toWire(error).message),
+    )
+    if (this.#known.size === 0) void this.#end()
+  }
+
+  async #lose(thread: Thread, why: string): Promise<void> {
+    if (this.#thread !== thread) return
+    await this.#end()
+    if (this.#known.size > 0 && !this.#isClosed) this.#without(`the thread was lost: ${why}`)
+  }
+
+  /** The thread closes its instance and ends; only then is what it cost given back. */
+  async #end(): Promise<void> {
+    const thread = this.#thread
+    if (!thread) return
+    this.#thread = null
+    thread.port.close()
+    await thread.pool.destroy().catch(() => null)
+    thread.lease.release()
+    this.#startSoon()
+  }
+
+  #receive({ coverage, told }: FromWatcher): void {
+    for (const { key, ...covered } of coverage ?? []) {
+      const known = this.#known.get(key)
+      if (known) this.#cover(known, covered)
+    }
+    if (told) void this.#pass(told)
+  }
+
+  #cover(known: Known, covered: Covered): void {
+    known.covered = covered
+    this.#setup.tell(known.location, covered)
+  }
+
+  /** What changed goes to the shard that has the index, and its answer back. */
+  async #pass({ key, number, changes }: NonNullable<FromWatcher['told']>): Promise<void> {
+    const location = this.#known.get(key)?.location
+    if (!location) return
+    const answer = (outcome: Outcome['outcome'], relist: readonly string[] = []) =>
+      this.#post({ answer: { key, number, outcome, relist } })
+    try {
+      const { outcome, relist = [] } = await (changes
+        ? this.#ask(location, 'shard.changes', changes)
+        : this.#ask(location, 'shard.doubt', {}))
+      if (outcome === 'gone') this.unwatch(key)
+      else answer(outcome, relist)
+    } catch (error) {
+      const { code, message, retryable } = toWire(error)
+      this.#setup.log('warn', `what changed in ${location.root} could not be stored: ${message}`)
+      if (retryable || code === 'INTERNAL') answer('busy')
+      // It is watched again when its library can be opened again.
+      else this.unwatch(key)
+    }
+  }
+
+  #ask({ library, location }: WatchedLocation, operation: ShardOperation, params: object) {
+    return this.#setup.ask(library, operation, { library, location, ...params }) as Promise<{
+      outcome: Outcome['outcome'] | 'gone'
+      relist?: readonly string[]
+    }>
+  }
+}
