@@ -12,7 +12,8 @@ await play(async (scene) => {
   const bad = integrity.filter((each) => each !== 'ok')
   console.log(`kills      ${kills}, of which ${resumed} hit an unfinished job, which went on unasked at each start`)
   console.log(`integrity  ${bad.length === 0 ? 'ok after each' : bad.join()}`)
-  console.log(`ready      within ${Math.max(...readyMs)} ms of each start`)
+  const slowest = Math.max(...readyMs)
+  console.log(`ready      within ${slowest} ms of each start (goal < 5000)`)
   console.log(`index      ${entries} entries, equal to the disk one by one`)
-  process.exitCode = bad.length === 0 ? 0 : 1
+  process.exitCode = bad.length === 0 && slowest < 5_000 ? 0 : 1
 })

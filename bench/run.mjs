@@ -3,7 +3,21 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { setup } from '../scripts/setup.mjs'
 
-const ALL = ['rpc', 'index', 'search', 'prices', 'ledger', 'fds', 'flood', 'libraries', 'zipf', 'cut', 'kill9', 'soak']
+const ALL = [
+  'boot',
+  'rpc',
+  'index',
+  'search',
+  'prices',
+  'ledger',
+  'fds',
+  'flood',
+  'libraries',
+  'zipf',
+  'cut',
+  'kill9',
+  'soak',
+]
 
 await setup()
 const wanted = process.argv.slice(2)

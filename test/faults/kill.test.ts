@@ -14,7 +14,6 @@ test.serial(
       const verdict = await killedWhileIndexing(scene, { root, kills: 6, momentMsMax: 60 })
       t.is(verdict.kills, 6)
       t.is(verdict.integrity.filter((each) => each !== 'ok').length, 0, verdict.integrity.join())
-      t.true(Math.max(...verdict.readyMs) <= 5_000, verdict.readyMs.join())
       t.true(verdict.resumed > 0, 'at least one kill hit a job that ran')
     })
   },
