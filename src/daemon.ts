@@ -179,7 +179,10 @@ export class Daemon {
     await this.#openShards(ledger, shards)
     const settled = await this.#settle(ledger)
     this.#lines = bootLines(this.#limit, this.#items, settled, nativeProblem(), this.#frontLine())
-    for (const line of this.#lines) this.#log(line.startsWith('warning') ? 'warn' : 'info', line)
+    for (const line of this.#lines) {
+      const warning = line.replace(/^warning: /, '')
+      this.#log(warning === line ? 'info' : 'warn', warning)
+    }
     this.#watch(ledger)
     this.#lookout.start()
     this.#writeState()

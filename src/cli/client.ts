@@ -50,11 +50,14 @@ export function socketOf(paths: Paths): string {
   return readState(paths.state)?.socket ?? paths.socket
 }
 
+/** @throws BUDGET_EXHAUSTED where the file could not be opened for want of a descriptor: a daemon may run all the same */
 export function readState(path: string): DaemonState | null {
   try {
     const state = JSON.parse(readFileSync(path, 'utf8')) as DaemonState | null
     return typeof state?.pid === 'number' ? state : null
-  } catch {
+  } catch (error) {
+    const shortage = shortageBehind(error)
+    if (shortage) throw shortage
     // Absent, being replaced, or cut off by a full disk: none of them names a daemon.
     return null
   }

@@ -130,7 +130,7 @@ class Naming {
     const peer = this.#since.size > 0 ? this.#since.get(Number(detail.slice(detail.lastIndexOf(':') + 1))) : undefined
     if (!peer) return clientName(detail)
     const name = clientName(`${detail} ${peer.kind}`)
-    return peer.since ? { ...name, ageMs: Date.now() - peer.since } : name
+    return peer.since ? { ...name, ageMs: Math.round(performance.now() - peer.since) } : name
   }
 
   /** The claim whose path is the longest of those that hold this one. */

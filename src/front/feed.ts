@@ -24,7 +24,7 @@ export interface Wire {
 type Answer = (reply: Reply) => void
 
 export class Feed {
-  readonly since = Date.now()
+  readonly since = performance.now()
   readonly peer: string
   readonly #desk: Desk
   readonly #seat: Seat

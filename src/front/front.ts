@@ -77,7 +77,7 @@ export interface Front {
 
 export interface Peer {
   readonly remotePort: number | null
-  /** When it connected, as `Date.now()`. */
+  /** When it connected, by `performance.now()`. */
   readonly since: number | null
   readonly kind: 'http' | 'ws'
 }

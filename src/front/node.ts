@@ -217,7 +217,7 @@ class NodeFront implements Front {
       const reason = this.#gate.enter(seat, () => peer)
       if (reason !== null) return refuseConnection(socket, reason, this.#desk)
       const usedAt = performance.now()
-      this.#visitors.set(socket, { seat, since: Date.now(), peer, feed: null, inFlight: 0, usedAt, read: 0 })
+      this.#visitors.set(socket, { seat, since: performance.now(), peer, feed: null, inFlight: 0, usedAt, read: 0 })
       socket.once('close', () => this.#left(socket, seat))
       for (const each of serve) each.call(server, socket)
     })
