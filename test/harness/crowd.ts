@@ -17,6 +17,8 @@ export interface Fates {
   open: number
   /** Got anything else. */
   strange: number
+  /** Of all of these, not closed so far: the answered may have been closed since for a newcomer. */
+  held: number
   example: string
 }
 
@@ -41,16 +43,17 @@ function connect(asks: boolean): One {
 }
 
 function fates(): Fates {
-  const sum: Fates = { answered: 0, refused: 0, closed: 0, open: 0, strange: 0, example: '' }
+  const sum: Fates = { answered: 0, refused: 0, closed: 0, open: 0, strange: 0, held: 0, example: '' }
   for (const { text, ended } of all) {
     const fate = fateOf(text, ended)
     sum[fate] += 1
+    if (!ended) sum.held += 1
     if (fate === 'strange') sum.example = text
   }
   return sum
 }
 
-function fateOf(text: string, ended: boolean): Exclude<keyof Fates, 'example'> {
+function fateOf(text: string, ended: boolean): Exclude<keyof Fates, 'held' | 'example'> {
   if (text.startsWith('HTTP/1.1 200 ')) return 'answered'
   if (text === '') return ended ? 'closed' : 'open'
   const refusal = text.startsWith('HTTP/1.1 503 ') && /\r\nretry-after: [1-5]\r\n/i.test(text)
