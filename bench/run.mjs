@@ -12,6 +12,7 @@ const ALL = [
   'ledger',
   'fds',
   'flood',
+  'accept',
   'libraries',
   'zipf',
   'cut',

@@ -76,7 +76,11 @@ export const LIMITS = {
   /** A loop spins that for this long was busier and turned oftener than this, with requests, messages and connections in fewer turns. */
   spinLookMs: 1_000,
   spinUtilization: 0.95,
-  spinTurnsPerMs: 3,
+  spinTurnsPerMs: 1,
+  /** One that span turns as slowly as this on a machine that is busy, or under a tracer; its own timers are a fifth of it. */
+  spinAgainTurnsPerMs: 0.25,
+  /** Fewer turns than this say nothing while it is busy. */
+  spinAgainTurnsMin: 10,
   spinWorkShare: 0.1,
   /** Without the addon a loop that spins sleeps for this long in each turn. */
   spinBrakeMs: 5,

@@ -1,13 +1,24 @@
 // How the main thread's event loop fares: how busy it is and how late its timers come. Needs no descriptor.
-import { performance, type EventLoopUtilization } from 'node:perf_hooks'
+import { performance } from 'node:perf_hooks'
 
 /** A stall is seen if it is longer than this; perf_hooks has a finer clock, whose reset forgets a stall that has begun. */
 const STEP_MS = 50
 
 export const DELAY_BOUNDS_SECONDS = [0.005, 0.025, 0.1, 0.5, 1, 5] as const
 
+/** Node counts it as work when this thread sleeps; nothing is done then. */
+let sleptMs = 0
+const NEVER = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+
+/** Holds the main thread still, and nobody is served meanwhile: for a loop that would turn at full speed in vain. */
+export function brake(ms: number): void {
+  const begun = performance.now()
+  Atomics.wait(NEVER, 0, 0, ms)
+  sleptMs += performance.now() - begun
+}
+
 export interface Beat {
-  /** Share of the time that the loop was not waiting, 0 to 1. */
+  /** Share of the time that the loop neither waited nor was held still, 0 to 1. */
   readonly utilization: number
   /** The latest that a timer came. */
   readonly delayMs: number
@@ -22,7 +33,7 @@ export class Pulse {
   #timer: NodeJS.Timeout | undefined
   #due = 0
   #delayMs = 0
-  #before: EventLoopUtilization = performance.eventLoopUtilization()
+  #before = loopTimes()
 
   start(): void {
     this.#due = performance.now() + STEP_MS
@@ -35,8 +46,9 @@ export class Pulse {
 
   /** How it went since the last beat. */
   beat(): Beat {
-    const now = performance.eventLoopUtilization()
-    const { utilization } = performance.eventLoopUtilization(now, this.#before)
+    const now = loopTimes()
+    const [active, idle] = [now.active - this.#before.active, now.idle - this.#before.idle]
+    const utilization = active > 0 ? active / (active + idle) : 0
     // A stall that is still going on when this is called has not shown in any step.
     const late = Math.max(0, performance.now() - this.#due)
     this.last = { utilization, delayMs: Math.max(this.#delayMs, late) }
@@ -47,7 +59,7 @@ export class Pulse {
 
   /** Milliseconds since the start of the process. */
   totals(): { active: number; idle: number } {
-    return performance.eventLoopUtilization()
+    return loopTimes()
   }
 
   #step(): void {
@@ -61,4 +73,9 @@ export class Pulse {
       this.buckets[at]! += 1
     }
   }
+}
+
+function loopTimes(): { active: number; idle: number } {
+  const { active, idle } = performance.eventLoopUtilization()
+  return { active: active - sleptMs, idle: idle + sleptMs }
 }

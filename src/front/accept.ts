@@ -81,8 +81,7 @@ export class AcceptWatch {
     this.#measure(now)
     if (this.#loan && now >= this.#loanUntil) this.#giveBack()
     for (const watched of this.#watched) this.#visit(watched, now)
-    const windowMs = this.state === 'open' ? LIMITS.spinLookMs : LIMITS.acceptLookMs
-    const spin = this.#spin.look(now, windowMs, this.#workAndMet())
+    const spin = this.#spin.look(now, this.#workAndMet(), this.state === 'open' ? FIRST : AGAIN)
     if (spin !== null) this.#judge(spin, now)
   }
 
@@ -103,7 +102,7 @@ export class AcceptWatch {
   #resume(watched: Watched, now: number): void {
     watched.door.resume()
     watched.paused = false
-    if (watched.door.waiting() === null) this.#spin.look(now, 0, this.#workAndMet())
+    if (watched.door.waiting() === null) this.#spin.look(now, this.#workAndMet(), { ...AGAIN, windowMs: 0 })
     else this.#look(watched)
   }
 
@@ -180,6 +179,20 @@ export class AcceptWatch {
   }
 }
 
+interface Look {
+  readonly windowMs: number
+  readonly turnsPerMs: number
+  readonly utilization: number
+}
+
+const FIRST: Look = {
+  windowMs: LIMITS.spinLookMs,
+  turnsPerMs: LIMITS.spinTurnsPerMs,
+  utilization: LIMITS.spinUtilization,
+}
+/** A loop that was found to spin is let go for a moment: where it is slow it turns less often, and seems to wait in between. */
+const AGAIN: Look = { windowMs: LIMITS.acceptLookMs, turnsPerMs: LIMITS.spinAgainTurnsPerMs, utilization: 0 }
+
 interface Turns {
   readonly uvMetricsInfo?: { readonly loopCount: number }
 }
@@ -193,22 +206,24 @@ class Spin {
   #before = performance.eventLoopUtilization()
 
   /** Null until so much time has passed since the last judgement. */
-  look(now: number, windowMs: number, work: number): boolean | null {
+  look(now: number, work: number, asked: Look): boolean | null {
     const passedMs = now - this.#at
-    if (passedMs < windowMs) return null
+    if (passedMs < asked.windowMs) return null
     const after = performance.eventLoopUtilization()
     const { utilization } = performance.eventLoopUtilization(after, this.#before)
     // Node 20.18 and 22.8 count them; before that a busy loop cannot be told from one that turns.
     const loops = (performance.nodeTiming as unknown as Turns).uvMetricsInfo?.loopCount ?? 0
     this.turns = loops - this.#loops
     const done = work - this.#work
+    // Others have the processor: so few turns say nothing yet.
+    if (asked === AGAIN && this.turns < LIMITS.spinAgainTurnsMin && utilization > LIMITS.spinUtilization) return null
     this.#at = now
     this.#before = after
     this.#work = work
     this.#loops = loops
     return (
-      utilization > LIMITS.spinUtilization &&
-      this.turns > LIMITS.spinTurnsPerMs * passedMs &&
+      utilization > asked.utilization &&
+      this.turns > asked.turnsPerMs * passedMs &&
       done < LIMITS.spinWorkShare * this.turns
     )
   }

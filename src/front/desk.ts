@@ -42,7 +42,7 @@ export class Desk {
   readonly working = new Working()
   /** Of the connections, between peers. */
   shares = new Shares()
-  /** Requests and messages that were begun. */
+  /** Requests and messages that were begun, and parts of them that were read or written. */
   begun = 0
 
   constructor(setup: FrontSetup) {

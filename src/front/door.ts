@@ -1,5 +1,6 @@
 // A listening socket as the accept watch needs it: whether somebody waits there, and how to leave it alone for a while.
 import { LIMITS } from '../base/limits.js'
+import { brake } from '../base/pulse.js'
 import { loadNative, type Native } from '../descriptors/native.js'
 import type { Door } from './accept.js'
 
@@ -74,9 +75,7 @@ class BrakedDoor implements Door {
 
   #brake(): void {
     if (!this.#braking) return
-    Atomics.wait(NEVER, 0, 0, LIMITS.spinBrakeMs)
+    brake(LIMITS.spinBrakeMs)
     setImmediate(() => this.#brake())
   }
 }
-
-const NEVER = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))

@@ -382,6 +382,7 @@ class NodeExchange extends Exchange {
 
   collect(): void {
     this.#req.on('data', (part: Buffer) => {
+      this.desk.begun += 1
       if (this.#done) return
       this.#partsBytes += part.byteLength
       if (this.#partsBytes > LIMITS.bodyBytesMax) return this.refuse(OVERSIZE)

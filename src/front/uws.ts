@@ -458,6 +458,7 @@ class UwsExchange extends Exchange {
   #received(chunk: ArrayBuffer, isLast: boolean): void {
     if (this.#done) return
     this.#partsBytes += chunk.byteLength
+    this.desk.begun += 1
     this.#heard()
     if (this.#partsBytes > LIMITS.bodyBytesMax) return this.refuse(OVERSIZE)
     // Most bodies come whole, and are read where they lie; uWebSockets takes the memory back when this returns.
@@ -530,6 +531,7 @@ class UwsExchange extends Exchange {
     if (ended) return
     this.desk.deadlines.add(this)
     this.#res.onWritable((offset) => {
+      this.desk.begun += 1
       const [ok, whole] = this.#res.tryEnd(bytes.subarray(offset), bytes.byteLength)
       if (whole) this.desk.deadlines.remove(this)
       return ok
