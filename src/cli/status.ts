@@ -36,6 +36,7 @@ export function statusLines(status: Status, columnsMax: number): string[] {
       `${grouped(descriptors.open)} open, budget ${grouped(descriptors.budget)}, reserve ${descriptors.reserve}`,
     ],
     ['pressure', pressureWords(descriptors)],
+    ['', descriptors.reason],
     ['', `${grouped(descriptors.free)} numbers free, ${grouped(descriptors.unaccounted)} unaccounted`],
     ...leakFacts(descriptors.leak),
     [
@@ -52,7 +53,7 @@ export function statusLines(status: Status, columnsMax: number): string[] {
     ],
     [
       '',
-      `opened ${grouped(libraries.opened)} times, ${grouped(libraries.evicted)} closed to make room, ${grouped(libraries.reopened)} of them too early`,
+      `opened ${plural(libraries.opened, 'time')}, ${grouped(libraries.evicted)} closed to make room, ${grouped(libraries.reopened)} of them too early`,
     ],
     ['jobs', `${grouped(jobs.running)} running, ${grouped(jobs.queued)} queued`],
     ...watchedFacts(status.watching),
@@ -87,8 +88,8 @@ function leakFacts(leak: Status['descriptors']['leak']): [string, string][] {
   ]
 }
 
-function pressureWords({ level, since, pressure, reason }: Status['descriptors']): string {
-  return `${level} since ${minute(since)} (${Math.round(100 * pressure)} %): ${reason}`
+function pressureWords({ level, since, pressure }: Status['descriptors']): string {
+  return `${level} since ${minute(since)} (${Math.round(100 * pressure)} %)`
 }
 
 function acceptWords({ accept, acceptFailures }: Status['connections']): string {
