@@ -33,6 +33,8 @@ export interface Followed {
 export class Follower {
   readonly #setup: FollowerSetup
   readonly #appliers = new WeakMap<Library, Map<number, Applier>>()
+  /** By location, the directories whose contents its index lacks: also after a library was closed and opened again. */
+  readonly #unlisted = new Map<string, Set<string>>()
 
   constructor(setup: FollowerSetup) {
     this.#setup = setup
@@ -55,11 +57,7 @@ export class Follower {
         location,
       )
       if (last && !(await this.#finish(library, location, applier, changes))) return { outcome: 'busy' }
-      return { outcome: 'done', relist: last ? applier.takeUnlisted() : [] }
-    } catch (error) {
-      // What it remembers may be of a transaction that did not commit.
-      this.#appliers.get(library)?.delete(location.id)
-      throw error
+      return { outcome: 'done', relist: last ? this.#takeUnlisted(uid) : [] }
     } finally {
       changes.flush()
     }
@@ -91,8 +89,21 @@ export class Follower {
     let appliers = this.#appliers.get(library)
     if (!appliers) this.#appliers.set(library, (appliers = new Map()))
     let applier = appliers.get(location.id)
-    if (!applier) appliers.set(location.id, (applier = library.follower(location)))
+    if (!applier) appliers.set(location.id, (applier = library.follower(location, this.#unlistedOf(location.uid))))
     return applier
+  }
+
+  #unlistedOf(uid: string): Set<string> {
+    let unlisted = this.#unlisted.get(uid)
+    if (!unlisted) this.#unlisted.set(uid, (unlisted = new Set()))
+    return unlisted
+  }
+
+  #takeUnlisted(uid: string): string[] {
+    const unlisted = this.#unlistedOf(uid)
+    const paths = [...unlisted]
+    unlisted.clear()
+    return paths
   }
 }
 

@@ -41,22 +41,23 @@ export class Applier {
   readonly #location: Location
   /** A first scan: the location has no entries but what this scan writes, so there is nothing to compare with. */
   readonly #fresh: boolean
-  readonly #follows: boolean
   readonly #statements
   /** Ids of directories that the walk will come to. */
   readonly #directories = new Map<string, number>()
   /** A directory that arrives in several runs is compared when the last is here. */
   #gathered: Found[] = []
-  /** Directories that are new, or other ones than before, and whose children have not come yet. */
-  readonly #unlisted = new Set<string>()
+  readonly #unlisted: Set<string> | null
   #counts: Counts = noCounts()
 
-  /** @param follows only what changed is brought, so that a new directory may come without its children */
-  constructor(stores: Stores, location: Location, fresh: boolean, follows = false) {
+  /**
+   * @param unlisted where only what changed is brought: there it puts directories that are new, or other ones than before,
+   *   until their children come. A walk brings them by itself.
+   */
+  constructor(stores: Stores, location: Location, fresh: boolean, unlisted: Set<string> | null = null) {
     this.#stores = stores
     this.#location = location
     this.#fresh = fresh
-    this.#follows = follows
+    this.#unlisted = unlisted
     this.#statements = prepare(stores.connection)
   }
 
@@ -108,14 +109,6 @@ export class Applier {
   restart(): void {
     this.#directories.clear()
     this.#gathered = []
-    this.#unlisted.clear()
-  }
-
-  /** Paths of directories whose children the index lacks, or has of another directory. A walk brings them by itself. */
-  takeUnlisted(): string[] {
-    const paths = [...this.#unlisted]
-    this.#unlisted.clear()
-    return paths
   }
 
   /** Writes the root's own metadata; the root is an entry like any other. */
@@ -175,7 +168,7 @@ export class Applier {
   }
 
   #noteUnlisted(path: string): void {
-    if (this.#follows) this.#unlisted.add(path)
+    this.#unlisted?.add(path)
   }
 
   #compareRun(batch: Batch, run: Run, names: readonly string[], from: number, applied: Applied): void {
@@ -184,11 +177,11 @@ export class Applier {
     const found = this.#gathered
     this.#gathered = []
     const parent = this.#directoryId(run.directory)
-    if (parent === undefined) return this.#noteUnlisted(run.directory)
+    if (parent === undefined || !this.#isDirectory(parent)) return this.#noteUnlisted(run.directory)
     const difference = diff(this.#knownOf(parent, run), found)
     this.#applyDifference(parent, run.directory, difference, applied)
     this.#directories.delete(run.directory)
-    if (!run.only) this.#unlisted.delete(run.directory)
+    if (!run.only) this.#unlisted?.delete(run.directory)
     if (run.self) this.#updateSelf(parent, run.self)
   }
 
@@ -196,6 +189,10 @@ export class Applier {
     const { entries } = this.#stores
     const known = only ? entries.childrenNamed(parent, only) : entries.childrenOf(parent)
     return known.map((entry) => this.#known(entry))
+  }
+
+  #isDirectory(id: number): boolean {
+    return this.#stores.entries.byId(id)?.kind === KIND.directory
   }
 
   #updateSelf(id: number, { size, mtime, inode }: NonNullable<Run['self']>): void {

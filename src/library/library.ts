@@ -230,14 +230,14 @@ export class Library {
   }
 
   /** For what changed in a location that was scanned before. */
-  follower(location: Location): Applier {
+  follower(location: Location, unlisted: Set<string>): Applier {
     const { entries, locations } = this
     this.#indexInodes()
     return new Applier(
       { connection: this.#connection, names: this.#names, ids: this.#ids, entries, locations },
       location,
       false,
-      true,
+      unlisted,
     )
   }
 

@@ -77,6 +77,11 @@ export class WatchedTree {
   isUnsure = false
   /** What is being told, in case it has to be told again. */
   #flying: [Directory, Dirt][] = []
+  /** Under which path directories were told of, and those that lay, or came to lie, under a path since. */
+  readonly #toldOf = new Map<Directory, string>()
+  readonly #toldAs = new Map<string, Set<Directory>>()
+  /** Paths, as they were told, of which the index wants to know more. */
+  #wanted: string[] = []
   #polling: Polling | null = null
   #pollAt = performance.now() + LIMITS.watchPollMs
   #size = 1
@@ -104,7 +109,8 @@ export class WatchedTree {
 
   /** There is something to tell, and it would be told whole. */
   get isReady(): boolean {
-    return this.#dirty.size > 0 && this.#moving.size === 0 && this.#unproven === null && this.#identity !== null
+    const isCalm = this.#moving.size === 0 && this.#wanted.length === 0
+    return this.#dirty.size > 0 && isCalm && this.#unproven === null && this.#identity !== null
   }
 
   /** What happened in a directory of this tree. */
@@ -130,6 +136,7 @@ export class WatchedTree {
     }
     for (const directory of this.#suspects) this.#prove(directory)
     this.#suspects.clear()
+    for (const path of this.#wanted.splice(0)) this.#tellMoreOf(path)
   }
 
   suspect(directory: Directory): void {
@@ -140,6 +147,7 @@ export class WatchedTree {
   doubt(): void {
     this.#forgetDirt()
     this.#flying = []
+    this.#wanted = []
     this.#polling = null
     this.#unproven = [this.#root]
   }
@@ -159,27 +167,30 @@ export class WatchedTree {
     else for (const [directory, dirt] of flying) if (!directory.gone) this.#smear(directory, dirt.names, dirt.deep)
   }
 
-  /** What the index has of this directory is not what was told of it: it is told again, and what is above it if need be. */
-  relist(path: string): void {
-    let directory = this.#root
-    for (const name of path === '' ? [] : path.split('/')) {
-      const next = directory.below?.get(name)
-      this.#touch(directory, name)
-      if (!next) return
-      directory = next
-    }
-    this.#smear(directory, null, true)
+  /**
+   * The index lacks what lies in these directories, or them. Paths as they were told: what lies there by now is known when all
+   * that happened before the look was taken in.
+   */
+  relist(paths: readonly string[]): void {
+    this.#wanted.push(...paths)
   }
 
   /** Looks at what changed, parents first. Call `told` when the batches have arrived, or have not. */
   *changes(): Generator<Batch> {
     const out = new Collector()
     const stack = this.#takeDirt()
+    const whole = new Map<Directory, boolean>()
+    this.#toldOf.clear()
+    this.#toldAs.clear()
     for (let next = stack.pop(); next; next = stack.pop()) {
       const [directory, dirt] = next
-      if (directory.gone) continue
-      if (dirt.names === null) yield* this.#tellWhole(directory, dirt, out, stack)
-      else this.#tellSome(directory, dirt, out)
+      const before = whole.get(directory)
+      if (directory.gone || before || (before === false && !dirt.deep)) continue
+      if (dirt.names !== null) this.#tellSome(directory, dirt, out)
+      else {
+        whole.set(directory, dirt.deep)
+        yield* this.#tellWhole(directory, dirt, out, stack)
+      }
       if (out.full) yield out.take()
     }
     if (!out.empty) yield out.take()
@@ -212,6 +223,13 @@ export class WatchedTree {
   }
 
   #arrive(parent: Directory, name: string, moved: Directory | null, there: Directory | undefined): void {
+    this.#settleIn(parent, name, moved, there)
+    const told = this.#toldOf.get(parent)
+    const arrived = parent.below?.get(name)
+    if (told !== undefined && arrived) this.#noteAs(joined(told, name), arrived)
+  }
+
+  #settleIn(parent: Directory, name: string, moved: Directory | null, there: Directory | undefined): void {
     if (!moved && there) return void this.#suspects.add(there)
     if (there) this.#drop(there)
     if (!moved) return this.#grow(parent, name)
@@ -230,7 +248,7 @@ export class WatchedTree {
     const { leftOut } = this.#setup
     if (leftOut.length === 0) return false
     const above = this.#pathOf(parent)
-    return above !== null && leftOut.includes(this.#absolute(above === '' ? name : `${above}/${name}`))
+    return above !== null && leftOut.includes(this.#absolute(joined(above, name)))
   }
 
   #make(parent: Directory | null, name: string): Directory {
@@ -318,7 +336,31 @@ export class WatchedTree {
     // Looked at last: where the directory itself went meanwhile, its children are not missing from it.
     const self = statOf(here)
     if (!self || self.dev !== this.#identity?.dev) return this.#goAstray(directory, dirt)
+    this.#note(directory, path, only)
     out.add({ directory: path, count: listing.kinds.length, last: true, only, self: metadata(self) }, listing)
+  }
+
+  #note(directory: Directory, path: string, names: Iterable<string>): void {
+    this.#toldOf.set(directory, path)
+    this.#noteAs(path, directory)
+    for (const name of names) {
+      const child = directory.below?.get(name)
+      if (child) this.#noteAs(joined(path, name), child)
+    }
+  }
+
+  #noteAs(path: string, directory: Directory): void {
+    const known = this.#toldAs.get(path)
+    if (known) known.add(directory)
+    else this.#toldAs.set(path, new Set([directory]))
+  }
+
+  #tellMoreOf(path: string): void {
+    for (const directory of this.#toldAs.get(path) ?? []) {
+      if (directory.gone) continue
+      this.#smear(directory, null, true)
+      if (directory.parent) this.#touch(directory.parent, directory.name)
+    }
   }
 
   *#tellWhole(directory: Directory, dirt: Dirt, out: Collector, stack: [Directory, Dirt][]): Generator<Batch> {
@@ -329,6 +371,7 @@ export class WatchedTree {
     if (path === null || read === 'gone') return this.#goAstray(directory, dirt)
     if (!read) return
     const { listing, names, keep, self, fresh } = read
+    this.#note(directory, path, directory.below?.keys() ?? [])
     yield* emit(out, path, listing, names, keep)
     out.add({ directory: path, count: 0, last: true, only: [], self: metadata(self) })
     const replaced = before !== POLLED && before !== directory.watch
@@ -351,7 +394,7 @@ export class WatchedTree {
     if (!listing) return null
     const names = decodeNames(listing.names)
     const keep = keptOf({ root: this.#rootBytes, leftOut: this.#setup.leftOut }, path, names)
-    directory.print = directory.watch === POLLED ? printOf(listing) : ''
+    directory.print = directory.watch === POLLED ? printOf(listing, self) : ''
     return { listing, names, keep, self, fresh: this.#reconcile(directory, subdirectories(listing, names, keep)) }
   }
 
@@ -446,9 +489,14 @@ export class WatchedTree {
       if (this.#bind(directory, here) === 'new') return true
       polling.full = this.#setup.watch.refused === 'ENOSPC'
     }
-    const listing = this.#read(here)
-    return listing !== null && printOf(listing) !== directory.print
+    const self = statOf(here)
+    const listing = self && this.#read(here)
+    return listing !== null && printOf(listing, self!) !== directory.print
   }
+}
+
+function joined(directory: string, name: string): string {
+  return directory === '' ? name : `${directory}/${name}`
 }
 
 function byNameDown(a: Directory, b: Directory): number {
@@ -473,8 +521,8 @@ function metadata({ size, mtimeNs, ino }: BigIntStats): { size: number; mtime: n
   return { size: Number(size), mtime: microseconds(mtimeNs), inode: ino }
 }
 
-function printOf({ names, kinds, sizes, mtimes, inodes }: Listing): string {
-  const hash = createHash('sha1')
+function printOf({ names, kinds, sizes, mtimes, inodes }: Listing, { size, mtimeNs }: BigIntStats): string {
+  const hash = createHash('sha1').update(`${size} ${mtimeNs}`)
   for (const { buffer, byteOffset, byteLength } of [names, kinds, sizes, mtimes, inodes]) {
     hash.update(new Uint8Array(buffer, byteOffset, byteLength))
   }

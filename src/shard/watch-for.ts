@@ -3,16 +3,16 @@
 // Of each location one batch is under way at a time. What changes meanwhile is remembered by its tree, which has a bound.
 import { Piscina } from 'piscina'
 import type { MessagePort } from 'node:worker_threads'
-import { errnoOf, toWire } from '../base/errors.js'
+import { errnoOf } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { loadNative, type Native } from '../descriptors/native.js'
+import { openInotify, type Inotify } from '../descriptors/inotify.js'
+import { loadNative } from '../descriptors/native.js'
 import { tellLoop, tellWatches } from '../descriptors/threads.js'
-import { decodeNames } from '../scan/names.js'
 import { readDirectoryPlain } from '../scan/read.js'
-import { Watch, WATCHED_FOR, type Kernel } from '../scan/watch.js'
+import { Watch } from '../scan/watch.js'
 import { WatchedTree, type Coverage } from '../scan/watched-tree.js'
-import type { Batch } from '../scan/walk.js'
-import type { Covered, FromWatcher, Outcome, TaskSetup, Telling, ToWatcher } from './lines.js'
+import { Followed } from './followed.js'
+import type { Covered, FromWatcher, TaskSetup, ToWatcher } from './lines.js'
 
 const { native, told } = Piscina.workerData as TaskSetup
 tellLoop(told)
@@ -36,7 +36,7 @@ class Watching {
   readonly #send: (message: FromWatcher) => void
   readonly #watch = new Watch(null)
   readonly #followed = new Map<string, Followed>()
-  #instance: number | null = null
+  #instance: Inotify | null = null
   /** Why there is no instance. */
   #problem: string | null = null
   #openAt = 0
@@ -63,7 +63,7 @@ class Watching {
 
   end(): void {
     for (const key of [...this.#followed.keys()]) this.#stop(key)
-    if (this.#instance !== null) addon!.watchClose(this.#instance)
+    this.#instance?.close()
     tellWatches(told, -1)
   }
 
@@ -85,10 +85,9 @@ class Watching {
     if (performance.now() < this.#openAt) return
     this.#openAt = performance.now() + LIMITS.watchPollMs
     try {
-      if (!addon) throw Object.assign(new Error('no addon'), { code: 'ENOSYS' })
-      const instance = (this.#instance = addon.watchOpen())
-      tellWatches(told, instance)
-      this.#watch.goLive(kernel(addon, instance))
+      const instance = (this.#instance = openInotify(addon))
+      tellWatches(told, instance.fd)
+      this.#watch.goLive(instance)
       this.#problem = null
     } catch (error) {
       this.#problem = errnoOf(error) ?? 'EIO'
@@ -109,101 +108,6 @@ class Watching {
     if (state === 'absent') return 'the directory is not there'
     if (polled === 0) return null
     return this.#instance === null ? whyNone(this.#problem) : whySome(this.#watch.refused)
-  }
-}
-
-interface Look {
-  readonly batches: Generator<Batch>
-  next: Batch | undefined
-  first: boolean
-}
-
-/** One location, between its tree and whoever has its index. */
-class Followed {
-  readonly tree: WatchedTree
-  readonly #key: string
-  readonly #send: (message: FromWatcher) => void
-  /** The batches of one look, and the next of them. */
-  #look: Look | null = null
-  #isWaiting = false
-  #notBefore = 0
-  /** Tells answers to what is under way from those to what was given up. */
-  #number = 0
-
-  constructor(key: string, tree: WatchedTree, send: (message: FromWatcher) => void) {
-    this.#key = key
-    this.tree = tree
-    this.#send = send
-  }
-
-  step(until: number): void {
-    try {
-      this.tree.work(until)
-      if (!this.#isWaiting && performance.now() >= this.#notBefore) this.#tellNext()
-    } catch (error) {
-      // Somebody outside the ledger took the last descriptors.
-      if (toWire(error).code !== 'BUDGET_EXHAUSTED') throw error
-      this.#giveUp()
-    }
-  }
-
-  answered({ number, outcome, relist }: Outcome): void {
-    if (number !== this.#number) return
-    this.#isWaiting = false
-    if (outcome === 'doubt') this.tree.doubt()
-    if (outcome !== 'done') return this.#giveUp()
-    for (const path of relist) this.tree.relist(path)
-    if (!this.#look) this.tree.isUnsure = false
-    else if (!this.#look.next) {
-      this.#look = null
-      this.tree.told(true)
-    }
-    this.step(performance.now() + LIMITS.watchSliceMs)
-  }
-
-  #giveUp(): void {
-    this.#look = null
-    this.tree.told(false)
-    this.#notBefore = performance.now() + LIMITS.watchAgainMs
-  }
-
-  #tellNext(): void {
-    // In doubt since: what was under way is part of what is to be scanned.
-    if (this.#look && this.tree.coverage.state !== 'watched') this.#look = null
-    if (this.#look) return this.#tellBatch(this.#look)
-    if (this.tree.isUnsure) return this.#post({ doubt: true })
-    if (!this.tree.isReady) return
-    if (!this.tree.isWhereItWas()) return this.tree.doubt()
-    const batches = this.tree.changes()
-    const next = batches.next().value as Batch | undefined
-    if (!next) return this.tree.told(true)
-    this.#look = { batches, next, first: true }
-    this.#tellBatch(this.#look)
-  }
-
-  #tellBatch(look: Look): void {
-    const batch = look.next!
-    look.next = look.batches.next().value as Batch | undefined
-    const { rootInode } = this.tree
-    this.#post({ changes: { batch, rootInode: rootInode!, first: look.first, last: look.next === undefined } })
-    look.first = false
-  }
-
-  #post(what: Telling): void {
-    this.#number += 1
-    this.#isWaiting = true
-    this.#send({ told: { key: this.#key, number: this.#number, ...what } })
-  }
-}
-
-function kernel(addon: Native, instance: number): Kernel {
-  return {
-    add: (path) => addon.watchAdd(instance, path, WATCHED_FOR),
-    remove: (watch) => addon.watchRemove(instance, watch),
-    read: () => {
-      const events = addon.watchRead(instance)
-      return events && { ...events, names: decodeNames(events.names) }
-    },
   }
 }
 

@@ -216,7 +216,9 @@ export class Watcher {
     } catch (error) {
       const { code, message, retryable } = toWire(error)
       this.#setup.log('warn', `what changed in ${location.root} could not be stored: ${message}`)
-      if (retryable || code === 'INTERNAL') answer('busy')
+      // What a lost thread had still to ask for is not known.
+      if (code === 'SHARD_LOST') answer('doubt')
+      else if (retryable || code === 'INTERNAL') answer('busy')
       // It is watched again when its library can be opened again.
       else this.unwatch(key)
     }

@@ -1,0 +1,376 @@
+// What a watcher tells of a tree that changes all the time ends in an index that is as the disk: inotify, diff and apply as they are,
+// in one thread, so that every step between two of them can be the one at which something changes.
+import assert from 'node:assert'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { LIMITS } from '../../src/base/limits.js'
+import { openInotify } from '../../src/descriptors/inotify.js'
+import { loadNative } from '../../src/descriptors/native.js'
+import { Follower } from '../../src/job/follow.js'
+import type { Library } from '../../src/library/library.js'
+import { readDirectoryPlain } from '../../src/scan/read.js'
+import { IN, Watch, type Events, type Kernel } from '../../src/scan/watch.js'
+import { WatchedTree } from '../../src/scan/watched-tree.js'
+import { Followed } from '../../src/shard/followed.js'
+import type { FromWatcher } from '../../src/shard/lines.js'
+import { differences, index, indexed, rescan, Stage } from '../library/stage.js'
+
+const addon = process.platform === 'linux' ? loadNative() : null
+if (!addon) console.log('not run: watching by inotify, because there is no inotify or no native addon')
+const watching = addon ? test.serial : test.serial.skip
+
+/** A watched and indexed tree, step by step. */
+class Pursuit {
+  readonly stage: Stage
+  readonly library: Library
+  readonly location: string
+  readonly watch: Watch
+  readonly followed: Followed
+  /** Scans that doubt made necessary. */
+  scans = 0
+  readonly #follower: Follower
+  watchesMax = Infinity
+  /** Nothing is heard of the kernel. */
+  deaf = false
+  readonly #kernel: Kernel
+  readonly #leftOut: readonly string[]
+  #overflow = false
+  readonly #known = new Set<number>()
+  #told: FromWatcher['told'][] = []
+
+  static async begin(stage: Stage, kernel: Kernel, watchesMax: number, leftOut: readonly string[]): Promise<Pursuit> {
+    const library = stage.open(stage.create())
+    const location = await index(library, stage.tree, { leftOut })
+    library.write(() => library.locations.setWatch(library.locations.get(location), true))
+    const pursuit = new Pursuit(stage, library, location, kernel, leftOut)
+    pursuit.watchesMax = watchesMax
+    await pursuit.catchUp()
+    pursuit.scans = 0
+    return pursuit
+  }
+
+  constructor(stage: Stage, library: Library, location: string, kernel: Kernel, leftOut: readonly string[]) {
+    this.stage = stage
+    this.library = library
+    this.location = location
+    this.#kernel = kernel
+    this.#leftOut = leftOut
+    this.watch = new Watch({
+      add: (path) => this.#add(path),
+      remove: (number) => {
+        this.#known.delete(number)
+        kernel.remove(number)
+      },
+      read: () => this.#read(),
+    })
+    const tree = new WatchedTree({ watch: this.watch, root: stage.tree, leftOut, read: readDirectoryPlain })
+    this.followed = new Followed(location, tree, ({ told }) => this.#told.push(told))
+    this.#follower = new Follower({ publish: () => {}, takeUp: () => {}, breathe: () => Promise.resolve() })
+  }
+
+  overflow(): void {
+    this.#overflow = true
+  }
+
+  #add(path: Buffer): number {
+    const number = this.#kernel.add(path)
+    if (this.#known.has(number)) return number
+    if (this.#known.size >= this.watchesMax) {
+      this.#kernel.remove(number)
+      throw Object.assign(new Error('ENOSPC: made up'), { code: 'ENOSPC' })
+    }
+    this.#known.add(number)
+    return number
+  }
+
+  #read(): Events | null {
+    if (this.#overflow) {
+      this.#overflow = false
+      return { watches: Int32Array.of(-1), masks: Uint32Array.of(IN.overflow), cookies: Uint32Array.of(0), names: [''] }
+    }
+    const events = this.#kernel.read()
+    return this.deaf ? null : events
+  }
+
+  /** One tick, and what it tells is stored; more may come of it. True when nothing came. */
+  async step(): Promise<boolean> {
+    this.watch.listen()
+    this.followed.step(performance.now() + 5)
+    const told = this.#told.splice(0)
+    for (const each of told) await this.#store(each!)
+    return told.length === 0
+  }
+
+  /** Until nothing is left to tell, for three ticks: the halves of a move that left the tree are waited for. */
+  async catchUp(): Promise<void> {
+    for (let quiet = 0, steps = 0; quiet < 3; steps++) {
+      if (steps > 20_000) throw new Error('it does not come to rest')
+      const nothing = await this.step()
+      quiet = nothing && this.followed.tree.coverage.state !== 'starting' ? quiet + 1 : 0
+    }
+  }
+
+  async #store({ number, changes }: NonNullable<FromWatcher['told']>): Promise<void> {
+    if (!changes) {
+      this.scans += 1
+      await rescan(this.library, this.location, { leftOut: this.#leftOut })
+      return this.followed.answered({ number, outcome: 'done', relist: [] })
+    }
+    const found = { location: this.location, ...structuredClone(changes) }
+    const { outcome, relist = [] } = await this.#follower.apply(this.library, found)
+    assert(outcome !== 'gone')
+    this.followed.answered({ number, outcome, relist })
+  }
+
+  differences(): string[] {
+    return differences(this.library, this.location, this.stage.tree)
+  }
+
+  idOf(path: string): number | undefined {
+    return indexed(this.library, this.location).get(path)?.id
+  }
+}
+
+interface Ground {
+  readonly watchesMax?: number
+  /** A directory in the tree. */
+  readonly leftOut?: string
+}
+
+async function pursue(
+  act: (pursuit: Pursuit, at: (path: string) => string) => Promise<void>,
+  { watchesMax = Infinity, leftOut }: Ground = {},
+): Promise<void> {
+  using stage = new Stage()
+  const at = (path: string) => join(stage.tree, path)
+  for (let each = 0; each < 6; each++) mkdirSync(at(`d${each}/deep/deeper`), { recursive: true })
+  for (let each = 0; each < 6; each++) writeFileSync(at(`d${each}/deep/file ${each}`), 'x'.repeat(each))
+  if (leftOut !== undefined) mkdirSync(at(leftOut))
+  const inotify = openInotify(addon)
+  try {
+    await act(await Pursuit.begin(stage, inotify, watchesMax, leftOut === undefined ? [] : [at(leftOut)]), at)
+  } finally {
+    inotify.close()
+  }
+}
+
+watching('what is renamed or moved keeps its id, and so does what lies below it', async (t) => {
+  await pursue(async (pursuit, at) => {
+    const before = indexed(pursuit.library, pursuit.location)
+    renameSync(at('d0/deep'), at('d1/moved'))
+    renameSync(at('d1'), at('renamed'))
+    renameSync(at('d2/deep/file 2'), at('d3/deep/deeper/other name'))
+    mkdirSync(at('new'))
+    renameSync(at('d4'), at('new/d4'))
+    await pursuit.catchUp()
+    t.deepEqual(pursuit.differences(), [])
+    const ids = ['d0/deep', 'd0/deep/file 0', 'd1', 'd2/deep/file 2', 'd4/deep/file 4'].map(
+      (path) => before.get(path)?.id,
+    )
+    const now = ['renamed/moved', 'renamed/moved/file 0', 'renamed', 'd3/deep/deeper/other name', 'new/d4/deep/file 4']
+    t.deepEqual(
+      now.map((path) => pursuit.idOf(path)),
+      ids,
+    )
+    // It is watched at its new place.
+    writeFileSync(at('new/d4/deep/deeper/late'), 'text')
+    writeFileSync(at('renamed/moved/deeper/late'), 'text')
+    await pursuit.catchUp()
+    t.deepEqual(pursuit.differences(), [])
+    t.is(pursuit.scans, 0)
+  })
+})
+
+watching('directories that change places, and a new one under an old name, are told apart', async (t) => {
+  await pursue(async (pursuit, at) => {
+    for (const round of [1, 2, 3]) {
+      renameSync(at('d0'), at('for a moment'))
+      renameSync(at('d1'), at('d0'))
+      renameSync(at('for a moment'), at('d1'))
+      renameSync(at('d2'), at(`d2 of round ${round}`))
+      mkdirSync(at('d2/within'), { recursive: true })
+      await pursuit.step()
+      writeFileSync(at('d2/within/file'), `round ${round}`)
+      writeFileSync(at(`d2 of round ${round}/file`), `round ${round}`)
+      writeFileSync(at(`d0/deep/of round ${round}`), 'text')
+      await pursuit.catchUp()
+      t.deepEqual(pursuit.differences(), [], `round ${round}`)
+    }
+    t.is(pursuit.scans, 0)
+  })
+})
+
+for (const seed of [1, 11, 28]) {
+  watching(`thousands of random changes at random moments end in the index of a fresh scan (${seed})`, async (t) => {
+    await pursue(async (pursuit, at) => {
+      const chance = new Chance(seed)
+      for (let change = 0; change < 500; change++) {
+        disturb(at(''), chance)
+        if (chance.below(4) === 0) await pursuit.step()
+        if (chance.below(100) === 0) await pursuit.catchUp()
+      }
+      await pursuit.catchUp()
+      t.deepEqual(pursuit.differences(), [])
+      t.is(pursuit.scans, 0, 'by what the kernel told alone')
+    })
+  })
+}
+
+watching('when the queue overflows all watches are proven again, and the tree is scanned', async (t) => {
+  using _limits = polledEvery(0)
+  await pursue(async (pursuit, at) => {
+    pursuit.deaf = true
+    renameSync(at('d0/deep'), at('d1/moved'))
+    mkdirSync(at('d2/new/newer'), { recursive: true })
+    rmSync(at('d3'), { recursive: true })
+    renameSync(at('d4'), at('d3'))
+    mkdirSync(at('d4/deep/deeper'), { recursive: true })
+    await pursuit.catchUp()
+    t.not(pursuit.differences().length, 0, 'nothing was heard of it')
+    pursuit.deaf = false
+    pursuit.overflow()
+    await pursuit.catchUp()
+    t.deepEqual(pursuit.differences(), [])
+    t.is(pursuit.scans, 1)
+    for (const path of ['d1/moved/deeper', 'd2/new/newer', 'd3/deep/deeper', 'd4/deep/deeper']) {
+      writeFileSync(at(`${path}/late`), 'text')
+    }
+    await pursuit.catchUp()
+    t.deepEqual(pursuit.differences(), [], 'each is watched where it is now')
+    t.is(pursuit.scans, 1)
+  })
+})
+
+watching('directories past the limit of watches are polled, and watched once that is raised', async (t) => {
+  using _limits = polledEvery(0)
+  await pursue(
+    async (pursuit, at) => {
+      const { live, polled } = pursuit.followed.tree.coverage
+      t.deepEqual([live, polled], [7, 12])
+      for (let each = 0; each < 6; each++) {
+        renameSync(at(`d${each}/deep/file ${each}`), at(`d${(each + 1) % 6}/deep/deeper/moved ${each}`))
+        mkdirSync(at(`d${each}/deep/new`))
+        writeFileSync(at(`d${each}/deep/new/file`), 'text')
+      }
+      await pursuit.catchUp()
+      t.deepEqual(pursuit.differences(), [])
+      pursuit.watchesMax = Infinity
+      await pursuit.catchUp()
+      t.deepEqual({ ...pursuit.followed.tree.coverage }, { state: 'watched', live: 25, polled: 0 })
+      t.is(pursuit.scans, 0)
+    },
+    { watchesMax: 7 },
+  )
+})
+
+watching('without inotify everything is polled, and random changes are found all the same', async (t) => {
+  using _limits = polledEvery(0)
+  await pursue(
+    async (pursuit, at) => {
+      const chance = new Chance(5)
+      for (let change = 0; change < 200; change++) {
+        disturb(at(''), chance)
+        if (chance.below(10) === 0) await pursuit.step()
+      }
+      await pursuit.catchUp()
+      t.deepEqual(pursuit.differences(), [])
+      t.is(pursuit.followed.tree.coverage.live, 0)
+    },
+    { watchesMax: 0 },
+  )
+})
+
+watching('what is left out is neither watched nor told; a root that is gone takes nothing with it', async (t) => {
+  using _limits = polledEvery(0)
+  await pursue(
+    async (pursuit, at) => {
+      const root = at('').replace(/\/$/, '')
+      writeFileSync(at('d0/own/database'), 'text')
+      mkdirSync(at('d0/own/deeper'))
+      writeFileSync(at('d0/other'), 'text')
+      await pursuit.catchUp()
+      t.is(pursuit.idOf('d0/own'), undefined)
+      t.true(pursuit.idOf('d0/other')! > 0)
+
+      const before = indexed(pursuit.library, pursuit.location)
+      renameSync(root, `${root} aside`)
+      writeFileSync(`${root} aside/d1/new`, 'text')
+      await pursuit.catchUp()
+      t.is(pursuit.followed.tree.coverage.state, 'absent')
+      t.deepEqual(indexed(pursuit.library, pursuit.location), before)
+      renameSync(`${root} aside`, root)
+      await pursuit.catchUp()
+      t.is(pursuit.followed.tree.coverage.state, 'watched')
+      t.true(pursuit.idOf('d1/new')! > 0)
+      t.is(pursuit.idOf('d5/deep/file 5'), before.get('d5/deep/file 5')!.id)
+    },
+    { leftOut: 'd0/own' },
+  )
+})
+
+/** Rounds of polling come one after the other, until the end of the block. */
+function polledEvery(ms: number): Disposable {
+  const limits = LIMITS as { watchPollMs: number; watchPollRest: number }
+  const { watchPollMs, watchPollRest } = limits
+  Object.assign(limits, { watchPollMs: ms, watchPollRest: 0 })
+  return { [Symbol.dispose]: () => void Object.assign(limits, { watchPollMs, watchPollRest }) }
+}
+
+/** The same numbers for the same seed. */
+class Chance {
+  #state: number
+
+  constructor(seed: number) {
+    this.#state = seed * 0x9e3779b9
+  }
+
+  below(end: number): number {
+    this.#state = (Math.imul(this.#state ^ (this.#state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) | 0
+    return ((this.#state ^ (this.#state >>> 13)) >>> 0) % end
+  }
+
+  of<T>(some: readonly T[]): T {
+    return some[this.below(some.length)]!
+  }
+}
+
+/** One change somewhere below a directory, of a kind and with a name by chance; what cannot be done is not done. */
+function disturb(root: string, chance: Chance): void {
+  const { directories, files } = below(root)
+  const name = `n${chance.below(12)}`
+  const target = join(chance.of(directories), name)
+  const within = directories.slice(1)
+  const some = chance.of([...files, ...within, target])
+  const kind = chance.below(20)
+  try {
+    if (kind < 4) mkdirSync(target)
+    else if (kind < 5) mkdirSync(join(target, 'a', 'b'), { recursive: true })
+    else if (kind < 9) writeFileSync(target, 'x'.repeat(chance.below(50)))
+    else if (kind < 10) writeFileSync(some, 'y'.repeat(chance.below(50)))
+    else if (kind < 15) renameSync(some, target)
+    else if (kind < 17) rmSync(some, { recursive: chance.below(3) === 0 })
+    else if (kind < 18) symlinkSync('anywhere', target)
+    else if (kind < 19 && files.length > 0) utimesSync(chance.of(files), 1, chance.below(1_000_000))
+    else if (within.length > 1) exchange(chance.of(within), chance.of(within), join(root, 'aside'))
+  } catch {
+    // A file where a directory would be, a directory into itself, and the like.
+  }
+}
+
+function exchange(one: string, other: string, aside: string): void {
+  if (existsSync(aside) || one.startsWith(other) || other.startsWith(one)) return
+  renameSync(one, aside)
+  renameSync(other, one)
+  renameSync(aside, other)
+}
+
+function below(root: string): { directories: string[]; files: string[] } {
+  const found = { directories: [root], files: [] as string[] }
+  for (const entry of readdirSync(root, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name)
+    if (entry.isDirectory()) found.directories.push(path)
+    else if (entry.isFile()) found.files.push(path)
+  }
+  return found
+}
