@@ -164,7 +164,7 @@ export const LIMITS = {
   /** Changed directories and names in one location; beyond, it is scanned as a whole. */
   watchDirtMax: 20_000,
   /** What cannot be watched is read this often, and what could not be had is asked for again. */
-  watchPollMs: 10_000,
+  watchPollMs: 5_000,
   /** The pause after a round of polling is at least so many times as long as the round: 5 % of a core at the most. */
   watchPollRest: 20,
   /** A location of which a job runs, or whose library cannot be had, gets its changes after this. */

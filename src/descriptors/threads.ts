@@ -21,9 +21,14 @@ export function tellLoop(told: Told): void {
     .forEach((fd, at) => Atomics.store(told, at, fd + 1))
 }
 
-/** The one descriptor a thread has for watching directories. */
+/** The one descriptor a thread has for watching directories, told by the thread. */
 export function tellWatches(told: Told, fd: number): void {
   Atomics.store(told, PURPOSES.indexOf('watches'), fd + 1)
+}
+
+/** The same as it was told last; −1 where there is none. */
+export function toldWatches(told: Told): number {
+  return Atomics.load(told, PURPOSES.indexOf('watches')) - 1
 }
 
 /** Descriptors by number, with what they are for. */

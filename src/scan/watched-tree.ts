@@ -46,7 +46,7 @@ const ASTRAY_MAX = 20
 
 /** How the directories of a tree are watched. */
 export interface Coverage {
-  /** `starting` while watches are set up or proven, `absent` while the root itself is not there. */
+  /** `starting` while watches are set up or proven, until whoever is to scan it was told, `absent` while the root itself is not there. */
   readonly state: 'starting' | 'watched' | 'absent'
   readonly live: number
   readonly polled: number
@@ -99,8 +99,13 @@ export class WatchedTree {
   }
 
   get coverage(): Coverage {
-    const state = this.#unproven ? 'starting' : this.#identity ? 'watched' : 'absent'
+    const state = this.#unproven || this.isUnsure ? 'starting' : this.#identity ? 'watched' : 'absent'
     return { state, live: this.live, polled: this.#size - this.live }
+  }
+
+  /** What was told so far, but not to its end, is worth nothing. */
+  get isInDoubt(): boolean {
+    return this.#unproven !== null || this.isUnsure || this.#identity === null
   }
 
   get rootInode(): bigint | null {
@@ -110,7 +115,7 @@ export class WatchedTree {
   /** There is something to tell, and it would be told whole. */
   get isReady(): boolean {
     const isCalm = this.#moving.size === 0 && this.#wanted.length === 0
-    return this.#dirty.size > 0 && isCalm && this.#unproven === null && this.#identity !== null
+    return this.#dirty.size > 0 && isCalm && !this.isInDoubt
   }
 
   /** What happened in a directory of this tree. */

@@ -62,7 +62,7 @@ export class Followed {
 
   #tellNext(): void {
     // In doubt since: what was under way is part of what is to be scanned.
-    if (this.#look && this.tree.coverage.state !== 'watched') this.#look = null
+    if (this.#look && this.tree.isInDoubt) this.#look = null
     if (this.#look) return this.#tellBatch(this.#look)
     if (this.tree.isUnsure) return this.#post({ doubt: true })
     if (!this.tree.isReady) return

@@ -25,8 +25,8 @@ export function watchFor(port: MessagePort): Promise<void> {
     const tick = setInterval(() => watching.tick(), LIMITS.watchTickMs)
     port.on('message', (message: ToWatcher) => watching.receive(message))
     port.on('close', () => {
+      // The instance stays open: it is closed when this thread is gone, however it went.
       clearInterval(tick)
-      watching.end()
       resolve()
     })
   })
@@ -59,12 +59,6 @@ class Watching {
     const until = performance.now() + LIMITS.watchSliceMs
     for (const followed of this.#followed.values()) followed.step(until)
     this.#tellCoverage()
-  }
-
-  end(): void {
-    for (const key of [...this.#followed.keys()]) this.#stop(key)
-    this.#instance?.close()
-    tellWatches(told, -1)
   }
 
   #begin(key: string, root: string, leftOut: readonly string[]): void {

@@ -7,8 +7,9 @@ import { toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Lease, Ledger } from '../descriptors/ledger.js'
 import { watcherPrice } from '../descriptors/planner.js'
+import { loadNative } from '../descriptors/native.js'
 import { proveRoom } from '../descriptors/reserve.js'
-import { newTold } from '../descriptors/threads.js'
+import { newTold, toldWatches, type Told } from '../descriptors/threads.js'
 import type {
   Covered,
   FromWatcher,
@@ -44,6 +45,7 @@ interface Thread {
   readonly pool: Piscina
   readonly port: MessagePort
   readonly lease: Lease
+  readonly told: Told
 }
 
 export class Watcher {
@@ -156,12 +158,12 @@ export class Watcher {
     }
     this.#problem = null
     log('info', 'watching directories')
-    this.#run(pool, lease)
+    this.#run(pool, lease, told)
   }
 
-  #run(pool: Piscina, lease: Lease): void {
+  #run(pool: Piscina, lease: Lease, told: Told): void {
     const { port1, port2 } = new MessageChannel()
-    const thread = (this.#thread = { pool, port: port1, lease })
+    const thread = (this.#thread = { pool, port: port1, lease, told })
     port1.on('message', (message: FromWatcher) => this.#receive(message))
     for (const { location } of this.#known.values()) this.#post({ watch: this.#toWatch(location) })
     pool.run({ port: port2 }, { transferList: [port2] }).then(
@@ -177,13 +179,15 @@ export class Watcher {
     if (this.#known.size > 0 && !this.#isClosed) this.#without(`the thread was lost: ${why}`)
   }
 
-  /** The thread closes its instance and ends; only then is what it cost given back. */
+  /** However the thread ends, its instance is closed when nobody uses it any more, and then what it cost is given back. */
   async #end(): Promise<void> {
     const thread = this.#thread
     if (!thread) return
     this.#thread = null
     thread.port.close()
     await thread.pool.destroy().catch(() => null)
+    const instance = toldWatches(thread.told)
+    if (instance >= 0) loadNative()?.watchClose(instance)
     thread.lease.release()
     this.#startSoon()
   }

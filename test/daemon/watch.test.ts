@@ -2,16 +2,19 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { eventually, type Loose, type TestDaemon } from '../harness/daemon.js'
-import { play, sameAsDisk } from '../harness/scene.js'
+import { Chance, disturb } from '../harness/churn.js'
+import { eventually } from '../harness/daemon.js'
+import { play } from '../harness/scene.js'
+import { isWatched, jobsOf, settled, watched } from '../harness/watched.js'
 
 test.serial('what is made, changed, renamed, moved and deleted in a watched location is in the index', async (t) => {
   await play(async (scene) => {
     const daemon = await scene.daemon()
-    const root = scene.tree('tree', 60, 20)
-    const library = await watched(daemon, root)
+    const tree = await watched(daemon, scene.tree('tree', 60, 20))
+    const { library, root } = tree
     const at = (...names: string[]) => join(root, ...names)
     const idOf = async (path: string) => (await daemon.call('files.get', { library, path })).id
+    const scans = (await jobsOf(daemon, library)).length
 
     const ids = { file: await idOf(at('d0', 'file 1.txt')), directory: await idOf(at('d1')) }
     mkdirSync(at('new', 'deep', 'deeper'), { recursive: true })
@@ -20,34 +23,77 @@ test.serial('what is made, changed, renamed, moved and deleted in a watched loca
     renameSync(at('d0', 'file 1.txt'), at('d2', 'moved.txt'))
     renameSync(at('d1'), at('new', 'moved directory'))
     rmSync(at('d0', 'file 2.txt'))
-    await settled(daemon, library, root)
+    await settled(daemon, tree)
     t.is(await idOf(at('d2', 'moved.txt')), ids.file)
     t.is(await idOf(at('new', 'moved directory')), ids.directory)
 
     rmSync(at('new'), { recursive: true })
-    await settled(daemon, library, root)
-    t.is((await daemon.call('jobs.list', { library })).items.filter((each: Loose) => each.state !== 'done').length, 0)
+    await settled(daemon, tree)
+    t.is((await jobsOf(daemon, library)).length, scans, 'without a scan')
   })
 })
 
-/** A library with one watched location, which is as on disk. */
-async function watched(daemon: TestDaemon, path: string): Promise<string> {
-  const { id: library } = await daemon.call('libraries.create', { name: 'watched' })
-  const { location, job } = await daemon.call('locations.add', { library, path, watch: true })
-  await daemon.jobDone(library, job)
-  await eventually('all of it is watched', 10_000, async () => {
-    const [{ id, watch, watched: how }] = await daemon.call('locations.list', { library })
-    const idle = (await daemon.call('jobs.list', { library })).items.every((each: Loose) => each.state === 'done')
-    return id === location && watch && how?.state === 'watched' && idle
-  })
-  return library
-}
+test.serial(
+  'thousands of random changes as fast as they can be made end in an index that is as the disk',
+  async (t) => {
+    await play(async (scene) => {
+      const daemon = await scene.daemon()
+      const tree = await watched(daemon, scene.tree('tree', 100, 10))
+      const scans = (await jobsOf(daemon, tree.library)).length
+      const chance = new Chance(26)
+      for (let change = 0; change < 1_500; change++) disturb(tree.root, chance)
+      await settled(daemon, tree)
+      t.is((await jobsOf(daemon, tree.library)).length, scans, 'by what was watched alone')
+    })
+  },
+)
 
-async function settled(daemon: TestDaemon, library: string, root: string): Promise<void> {
-  const same = () =>
-    sameAsDisk(daemon, library, root).then(
-      () => true,
-      () => false,
-    )
-  await eventually('the index is as the disk', 10_000, same).catch(() => sameAsDisk(daemon, library, root))
-}
+test.serial('what changed while the daemon was down is found at its start, and watched from then on', async (t) => {
+  await play(async (scene) => {
+    const first = await scene.daemon()
+    const tree = await watched(first, scene.tree('tree', 60, 20))
+    await first.stop()
+    renameSync(join(tree.root, 'd0'), join(tree.root, 'd1', 'moved'))
+    writeFileSync(join(tree.root, 'meanwhile'), 'text')
+
+    const second = await scene.daemon()
+    await isWatched(second, tree)
+    await settled(second, tree)
+    writeFileSync(join(tree.root, 'd1', 'moved', 'later'), 'text')
+    await settled(second, tree)
+    const [location] = await second.call('locations.list', { library: tree.library })
+    t.deepEqual(location.watched, { state: 'watched', live: 4, polled: 0 })
+  })
+})
+
+test.serial('watching costs a thread and one descriptor, and what ends it gives both back', async (t) => {
+  await play(async (scene) => {
+    const daemon = await scene.daemon()
+    const { library, location } = await daemon.index('library', scene.tree('tree', 40, 20))
+    const used = async () => (await daemon.status()).descriptors.classes.watches.used
+    t.is(await used(), 0)
+    for (const end of ['locations.update', 'locations.remove'] as const) {
+      await daemon.call('locations.update', { library, location, watch: true })
+      await eventually('it is watched', 15_000, async () => (await daemon.status()).watching.live === 3)
+      const held = await daemon.call('core.descriptors')
+      t.deepEqual(held.unaccounted, [])
+      t.true(held.holders.some((each: { detail: string; class: string }) => each.class === 'watches'))
+      await daemon.call(end, { library, location, ...(end === 'locations.update' ? { watch: false } : {}) })
+      await eventually('the thread has ended', 5_000, async () => (await used()) === 0)
+    }
+    t.false(daemon.descriptors().includes('anon_inode:inotify'))
+    t.deepEqual((await daemon.status()).watching, { locations: 0, live: 0, polled: 0, reasons: [] })
+  })
+})
+
+test.serial('without the addon a watched location is polled, and says so', async (t) => {
+  await play(async (scene) => {
+    const daemon = await scene.daemon({ env: { SPACEDRIVE_NATIVE: 'off' } })
+    const tree = await watched(daemon, scene.tree('tree', 40, 20))
+    renameSync(join(tree.root, 'd0', 'file 3.txt'), join(tree.root, 'd1', 'moved'))
+    await settled(daemon, tree)
+    const { live, polled, reasons } = (await daemon.status()).watching
+    t.deepEqual([live, polled], [0, 3])
+    t.regex(reasons.join(), /no native addon/)
+  })
+})
