@@ -18,6 +18,7 @@ const ALL = [
   'cut',
   'kill9',
   'soak',
+  'sweep',
 ]
 
 await setup()
