@@ -1,6 +1,5 @@
 // The main thread's side of the shards: which library is where, what is in flight, and what happens when a thread dies.
 import type { Piscina } from 'piscina'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { uuidv7 } from 'uuidv7'
@@ -31,8 +30,10 @@ import { startThread, type Tasks } from './tasks.js'
 const ENTRY = fileURLToPath(new URL('../../workers/shard.js', import.meta.url))
 /** Crashes further apart than this do not add up to a longer wait. */
 const CRASH_MEMORY_MS = 60_000
-/** How often a thread is asked at a start, while threads are lost. */
+/** Threads a place may lose before a start gives up. */
 const START_TRIES = 4
+/** A start waits for a successor no longer than this; it comes later where the last one took long to end. */
+const START_WAIT_MS = 5_000
 const TAKE_UP_MS = 1_000
 /** What can be asked of a library that is known to be damaged: to look again, and to go. */
 const WITH_A_PROBLEM: ReadonlySet<OperationName> = new Set(['libraries.open', 'libraries.delete'])
@@ -72,6 +73,8 @@ interface Place {
   readonly toTakeUp: Set<string>
   takingUp: number
   restarts: number
+  /** Told when it has a thread again. */
+  started: () => void
   /** What the last thread died of, or could not be started for. */
   why: string
   crashedAt: number
@@ -107,6 +110,7 @@ export class Router {
       toTakeUp: new Set(),
       takingUp: 0,
       restarts: 0,
+      started: () => {},
       why: '',
       crashedAt: -Infinity,
       waitMs: LIMITS.shardRestartMs,
@@ -129,17 +133,27 @@ export class Router {
     this.#takeUpUnfinished(this.#places)
   }
 
-  /** A thread that was lost while it started is replaced like any other, and its successor is asked again. */
+  /** A thread that was lost while it started is replaced like any other, and its successor is asked once it is there. */
   async #askPatiently<T>(place: Place, operation: ShardOperation): Promise<T> {
     for (let tries = 1; ; tries++) {
+      await this.#threadOf(place)
       try {
         return await this.#ask<T>(place, operation, {})
       } catch (error) {
-        const { code, retryAfterMs = 0 } = toWire(error)
-        if (code !== 'SHARD_LOST' || tries >= START_TRIES) throw error
-        await sleep(2 * retryAfterMs)
+        if (toWire(error).code !== 'SHARD_LOST' || tries >= START_TRIES) throw error
       }
     }
+  }
+
+  #threadOf(place: Place): Promise<void> | undefined {
+    if (place.port || this.#closing) return undefined
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, START_WAIT_MS)
+      place.started = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
   }
 
   request(request: Request, answer: Answer): void {
@@ -223,6 +237,7 @@ export class Router {
   /** Jobs stop at their checkpoints, libraries close, threads end; threads that do not are ended after the deadline. */
   async close(deadlineMs: number): Promise<void> {
     this.#closing = true
+    for (const place of this.#places) place.started()
     const late = new Promise<void>((resolve) => setTimeout(resolve, deadlineMs).unref())
     await Promise.all(
       this.#places.map(async (place) => {
@@ -368,6 +383,7 @@ export class Router {
     pool.on('error', (error: unknown) => this.#lose(place, pool, toWire(error).message))
     place.pool = pool
     place.port = port1
+    place.started()
     port1.on('message', (message: FromShard) => this.#receive(place, message))
     pool.run({ port: port2 }, { transferList: [port2] }).then(
       () => this.#lose(place, pool, 'ended'),

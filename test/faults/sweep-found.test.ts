@@ -63,6 +63,25 @@ for (const front of fronts) {
   )
 }
 
+shimmed('a boot waits for a thread that could not be started at once, however long its successors take', async (t) => {
+  await play(async (scene) => {
+    const args = ['--shards', '1']
+    const plain = scene.shim()
+    const first = await scene.daemon({ env: plain.env, args })
+    const base = await first.descriptorsAtRest()
+    const threads = plain.counts().thread.calls
+    t.is((await first.stop()).code, 0)
+    const shim = scene.shim()
+    // The thread of the shard is the last one of a boot.
+    const rule = shim.fail({ calls: 'thread', errno: 'EAGAIN', after: threads - 1, times: 5 })
+    const daemon = await scene.daemon({ env: shim.env, args })
+    t.is(rule.failed, 5)
+    t.is(daemon.log.match(/shard 0 was lost: /g)?.length, 5)
+    t.deepEqual(await daemon.descriptorsAtRest(base), base)
+    t.is((await daemon.stop()).code, 0)
+  })
+})
+
 shimmed('a program that cannot be loaded whole says so in one sentence, and to try again', async (t) => {
   await play(async (scene) => {
     for (const path of [
