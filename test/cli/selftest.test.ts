@@ -2,9 +2,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
+import { askAgain, oneConnection, requestOf } from '../../src/cli/selftest/line.js'
 import { cli, eventually, LAUNCHER } from '../harness/daemon.js'
 
 test('without --exhaust it says what there is to try', (t) => {
@@ -12,6 +15,24 @@ test('without --exhaust it says what there is to try', (t) => {
   t.is(code, 2)
   t.is(out, '')
   t.regex(err, /^error USAGE: .*\nhint: .*--exhaust/)
+})
+
+test('its own connection, when it was given to somebody else, is asked for again; other refusals are told', async (t) => {
+  const refusals = ['CONNECTION_LIMIT', 'CONNECTION_LIMIT']
+  const server = createServer((_, answer) => {
+    const code = refusals.shift()
+    answer.writeHead(code === undefined ? 200 : 503, { connection: 'close' })
+    answer.end(JSON.stringify(code === undefined ? { result: 'pong' } : { code, message: 'no', retryable: true }))
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const line = { url: `http://127.0.0.1:${port}`, token: '', agent: oneConnection() }
+  t.is(await askAgain(line, requestOf('core.ping', {})), 'pong')
+  t.deepEqual(refusals, [])
+  refusals.push('BUDGET_EXHAUSTED')
+  await t.throwsAsync(askAgain(line, requestOf('core.ping', {})), { code: 'BUDGET_EXHAUSTED' })
+  line.agent.destroy()
 })
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {

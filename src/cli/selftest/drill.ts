@@ -238,9 +238,9 @@ export class Drill {
     const said = new Set<string>()
     const until = performance.now() + ms
     while (performance.now() < until) {
-      if ((await subject.call<string>('core.ping')) !== 'pong') throw new SpacedriveError('INTERNAL', 'no pong')
+      if ((await subject.callOnce<string>('core.ping')) !== 'pong') throw new SpacedriveError('INTERNAL', 'no pong')
       const library = this.#libraries.at(-1)!
-      const outcome = await subject.call('libraries.info', { library }).then(
+      const outcome = await subject.callOnce('libraries.info', { library }).then(
         () => 'served',
         (error: unknown) => toWire(error).code,
       )

@@ -1,9 +1,11 @@
 // One request over HTTP with the token, on a connection that the agent keeps.
 import http from 'node:http'
-import { SpacedriveError } from '../../base/errors.js'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { SpacedriveError, toWire } from '../../base/errors.js'
 import { parsed, refusalOf, textOf } from '../client.js'
 
 const PATIENCE_MS = 10_000
+const AGAIN_MS = 50
 
 export interface Line {
   readonly url: string
@@ -26,6 +28,22 @@ export async function ask<Result>({ url, token, agent }: Line, body: string): Pr
   const message = parsed(text)
   if (message !== null && 'result' in message) return message['result'] as Result
   throw refusalOf(status, message)
+}
+
+/**
+ * Who is refused at the door asks again, as it was told to: on a slow machine this one may itself be silent for so long that its
+ * connection goes to somebody else.
+ */
+export async function askAgain<Result>(line: Line, body: string): Promise<Result> {
+  const until = performance.now() + PATIENCE_MS
+  for (;;) {
+    try {
+      return await ask<Result>(line, body)
+    } catch (error) {
+      if (toWire(error).code !== 'CONNECTION_LIMIT' || performance.now() > until) throw error
+      await sleep(AGAIN_MS)
+    }
+  }
 }
 
 export function requestOf(operation: string, params: object): string {

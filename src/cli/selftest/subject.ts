@@ -11,7 +11,7 @@ import type { Status } from '../../protocol/messages.js'
 import type { OperationName } from '../../protocol/operations.js'
 import { Client, parsed } from '../client.js'
 import type { Ready } from '../detach.js'
-import { ask, oneConnection, requestOf, type Line } from './line.js'
+import { ask, askAgain, oneConnection, requestOf, type Line } from './line.js'
 
 const LAUNCHER = fileURLToPath(new URL('../../../../bin/spacedrive', import.meta.url))
 /** Both limits, so that the daemon cannot raise itself again. */
@@ -74,6 +74,10 @@ export class Subject {
 
   /** As one of its clients, over a connection that is kept. */
   call<Result>(operation: OperationName, params: object = {}): Promise<Result> {
+    return askAgain<Result>(this.#line, requestOf(operation, params))
+  }
+
+  callOnce<Result>(operation: OperationName, params: object = {}): Promise<Result> {
     return ask<Result>(this.#line, requestOf(operation, params))
   }
 
