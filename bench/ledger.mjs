@@ -1,5 +1,5 @@
 // What the ledger costs: acquire and release by 1, 2 and 4 threads at once in one class, in nanoseconds of a thread's own time;
-// then a daemon with it against one without, over kept connections and with a new connection for each request.
+// then a daemon with it beside one without, over kept connections and with a new connection for each request.
 // usage: node bench/ledger.mjs [SECONDS]
 import { readdirSync, readFileSync } from 'node:fs'
 import { isMainThread, Worker, workerData, parentPort } from 'node:worker_threads'
@@ -9,7 +9,10 @@ import { plan } from '../dist/src/descriptors/planner.js'
 const WAYS = ['counted (take, give)', 'leased (tryAcquire, release)']
 const BY = { holder: 'bench' }
 const PAIRS_PER_LOOK = 20_000
-const ROUNDS = Number(process.env.ROUNDS ?? 15)
+/** Starts of the daemons: two that are the same differ by what memory each happened to get. */
+const ROUNDS = Number(process.env.ROUNDS ?? 6)
+const WINDOWS = 8
+const WINDOW_SECONDS = 0.5
 
 /** Time this thread really ran, so that what else the machine does is left out; where the kernel does not tell, the clock. */
 function threadNs() {
@@ -56,17 +59,20 @@ async function run(threads, way, seconds) {
 }
 
 async function tellNanoseconds(seconds) {
-  let worst = 0
+  const each = []
   for (const [way, name] of WAYS.entries()) {
     const told = []
     for (const threads of [1, 2, 4]) {
       const ns = await run(threads, way, seconds)
-      worst = Math.max(worst, ns)
+      each.push(ns)
       told.push(`${threads} thread${threads > 1 ? 's' : ''} ${ns.toFixed(0)} ns`)
     }
     console.log(`${name.padEnd(30)} ${told.join(', ')}`)
   }
+  const worst = Math.max(...each)
   console.log(`dearest acquire + release: ${worst.toFixed(0)} ns (goal < 200: ${worst < 200 ? 'met' : 'missed'})`)
+  const half = each.length / WAYS.length
+  return { counted: Math.max(...each.slice(0, half)), leased: Math.max(...each.slice(half)) }
 }
 
 /** What all threads of a process ran so far: unlike the clock, other work on the machine hardly moves it. */
@@ -76,48 +82,114 @@ function cpuNs(pid) {
   }, 0)
 }
 
-/** Two daemons that differ in nothing but that one counts; runs in turn. */
-async function tellThroughput(seconds) {
-  const { index, load, ratio, startDaemon, tell } = await import('./harness.mjs')
-  const daemons = { on: await startDaemon(), off: await startDaemon({ env: { SPACEDRIVE_BENCH_LEDGER: 'off' } }) }
-  const asked = {}
-  for (const [name, { call, token }] of Object.entries(daemons)) {
+/** Three daemons that differ in nothing but that one counts; the third shows what no difference looks like. */
+async function startAll(order, { index, startDaemon }) {
+  const daemons = {}
+  for (const name of order) {
+    const daemon = await startDaemon(name === 'on' ? {} : { env: { SPACEDRIVE_BENCH_LEDGER: 'off' } })
+    const { call, token, http, pid } = daemon
     const { library } = await index(call, process.env.TREE ?? '/usr/share/doc')
     const { items } = await call('search.files', { library, query: '', limit: 200 })
     const request = (id) => JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'files.get', params: { library, id } })
     const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` }
-    asked[name] = { bodies: items.map(({ id }) => request(id)), headers }
-  }
-  const churning = new Worker(new URL('churn.mjs', import.meta.url))
-  const churn = (name) => {
-    churning.postMessage({ http: daemons[name].http, ...asked[name], seconds })
-    return new Promise((resolve) => churning.once('message', resolve))
-  }
-  const ways = { kept: (name) => load(`${daemons[name].http}/rpc`, { ...asked[name], seconds }), churned: churn }
-  const runs = { kept: { on: [], off: [] }, churned: { on: [], off: [] } }
-  const cost = structuredClone(runs)
-  for (let round = -1; round < ROUNDS; round++) {
-    for (const way of Object.keys(ways)) {
-      // In turn, and each first in every second round: what drifts hits both alike.
-      for (const name of round % 2 ? ['on', 'off'] : ['off', 'on']) {
-        const before = cpuNs(daemons[name].pid)
-        const rate = await ways[way](name)
-        if (round < 0) continue
-        runs[way][name].push(rate)
-        cost[way][name].push((rate * seconds) / (cpuNs(daemons[name].pid) - before))
-      }
+    daemons[name] = {
+      pid,
+      call,
+      stop: daemon.stop,
+      side: { http, bodies: items.map(({ id }) => request(id)), headers },
     }
   }
-  tell('requests a second, ledger on, of off', ratio(runs.kept.on, runs.kept.off), 0.98)
-  tell('requests a second of its own CPU', ratio(cost.kept.on, cost.kept.off), 0.98)
-  tell('a new connection for each: requests a second', ratio(runs.churned.on, runs.churned.off), 0.98)
-  tell('a new connection for each: requests a second of its own CPU', ratio(cost.churned.on, cost.churned.off), 0.98)
-  await churning.terminate()
-  await Promise.all([daemons.on.stop(), daemons.off.stop()])
+  return daemons
+}
+
+/** How often it was asked so far: a connection is counted in and out, a library is lent its descriptors. */
+async function ledgered({ call }) {
+  const { connections, libraries } = await call('core.status')
+  return { taken: connections.accepted + connections.refused, leased: libraries.opened }
+}
+
+/** Of one start of all three: requests a second of the daemon's own CPU side by side, then by the clock one after the other. */
+async function compare(daemons, ask) {
+  const names = Object.keys(daemons)
+  const told = {}
+  for (const fresh of [false, true]) {
+    await ask(names, fresh, 2)
+    const cpu = { on: 0, off: 0, again: 0 }
+    const rate = { on: 0, off: 0, again: 0 }
+    const [before, done] = [await ledgered(daemons.on), { requests: 0, beside: 0 }]
+    for (let window = 0; window < WINDOWS; window++) {
+      const begun = names.map((name) => cpuNs(daemons[name].pid))
+      const beside = await ask(names, fresh, WINDOW_SECONDS)
+      done.requests += beside
+      done.beside += beside
+      names.forEach((name, at) => (cpu[name] += cpuNs(daemons[name].pid) - begun[at]))
+      // Each is first in every third: what drifts hits all alike.
+      for (const [at] of names.entries()) {
+        const name = names[(window + at) % names.length]
+        const count = await ask([name], fresh, WINDOW_SECONDS)
+        rate[name] += count
+        if (name === 'on') done.requests += count
+      }
+    }
+    const after = await ledgered(daemons.on)
+    told[fresh] = {
+      taken: (after.taken - before.taken) / done.requests,
+      leased: (after.leased - before.leased) / done.requests,
+      cpuNs: cpu.on / done.beside,
+      cpu: cpu.off / cpu.on,
+      cpuOfSame: cpu.off / cpu.again,
+      rate: rate.on / rate.off,
+      rateOfSame: rate.again / rate.off,
+    }
+  }
+  return told
+}
+
+/** @param ns what one take and give cost, and one lease */
+async function tellThroughput(ns) {
+  const harness = await import('./harness.mjs')
+  const client = new Worker(new URL('sides.mjs', import.meta.url))
+  client.on('error', (error) => {
+    throw error
+  })
+  const all = []
+  for (let round = 0; round < ROUNDS; round++) {
+    const order = ['on', 'off', 'again']
+    const daemons = await startAll([...order.slice(round % 3), ...order.slice(0, round % 3)], harness)
+    const ask = (names, fresh, seconds) => {
+      client.postMessage({ sides: names.map((name) => daemons[name].side), seconds, fresh })
+      return new Promise((resolve) => client.once('message', resolve))
+    }
+    all.push(await compare(daemons, ask))
+    await Promise.all(Object.values(daemons).map(({ stop }) => stop()))
+  }
+  await client.terminate()
+  const of = (fresh, what) => {
+    const each = all.map((told) => told[fresh][what])
+    return { median: harness.median(each), least: Math.min(...each), most: Math.max(...each) }
+  }
+  for (const fresh of [false, true]) {
+    const way = fresh ? 'a new connection for each' : 'kept connections'
+    const middle = (what) => of(fresh, what).median
+    const share = (middle('taken') * ns.counted + middle('leased') * ns.leased) / middle('cpuNs')
+    console.log(
+      `${way}: the ledger is asked ${(middle('taken') + middle('leased')).toFixed(2)} times a request, ${(100 * share).toFixed(3)} % of the ${(middle('cpuNs') / 1_000).toFixed(0)} µs of CPU that one takes: a ratio of ${(1 - share).toFixed(4)}`,
+    )
+    for (const [what, name] of [
+      ['cpu', 'requests a second of its own CPU'],
+      ['rate', 'requests a second by the clock'],
+    ]) {
+      harness.tell(`${way}: ${name}, ledger on, of off`, of(fresh, what), 0.98)
+      const { median, least, most } = of(fresh, `${what}OfSame`)
+      console.log(
+        `${' '.repeat(8)}off, of off: ${median.toFixed(2)} (${least.toFixed(2)} to ${most.toFixed(2)}), which should be 1`,
+      )
+    }
+  }
 }
 
 if (isMainThread) {
   const [seconds = 1] = process.argv.slice(2).map(Number)
-  await tellNanoseconds(seconds)
-  await tellThroughput(seconds)
+  const ns = await tellNanoseconds(seconds)
+  await tellThroughput(ns)
 } else parentPort.postMessage(measure(workerData))

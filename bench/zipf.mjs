@@ -1,7 +1,7 @@
 // 10,000 libraries at a limit of 1,024, asked for by 64 clients in a Zipf pattern; then the same by a server that keeps a pool
 // of five connections open for each library. A library's first request after the start is a cold open for certain.
 // usage: node bench/zipf.mjs [COUNT [LIMIT [SECONDS]]]
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { quantile, startDaemon, startServer } from './harness.mjs'
@@ -54,6 +54,15 @@ async function play(ask, ids, forSeconds) {
   return seen
 }
 
+/** Seconds of all its threads: a time in milliseconds is that of the machine where they wait for longer than they run. */
+function processor(pid) {
+  const each = readdirSync(`/proc/${pid}/task`).map((tid) =>
+    readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'latin1').split(' ').map(Number),
+  )
+  const sum = (at) => each.reduce((total, told) => total + told[at], 0) / 1e9
+  return { ran: sum(0), waited: sum(1) }
+}
+
 function times(name, values) {
   const at = (share) => `${quantile(values, share).toFixed(1)} ms`
   return `${name} p50 ${at(0.5)}, p99 ${at(0.99)}, worst ${at(1)}`
@@ -76,8 +85,10 @@ async function ours() {
     most = Math.max(most, readdirSync(`/proc/${daemon.pid}/fd`).length)
     handles = Math.max(handles, (await daemon.call('core.status')).descriptors.classes.libraries.used)
   }, 250)
+  const before = processor(daemon.pid)
   const seen = await play((library) => daemon.call('libraries.info', { library }), ids, seconds)
   clearInterval(look)
+  const after = processor(daemon.pid)
   const { libraries, descriptors } = await daemon.call('core.status')
   const { ceiling, peak } = descriptors.classes.libraries
   const asked = seen.all.length
@@ -93,6 +104,10 @@ async function ours() {
   )
   console.log(`             ${times('cold open', seen.cold)}`)
   console.log(`             ${times('any request', seen.all)}`)
+  const [ran, waited] = [after.ran - before.ran, after.waited - before.waited]
+  console.log(
+    `processor    its threads ran for ${ran.toFixed(1)} s, ${((1000 * ran) / libraries.opened).toFixed(1)} ms for each open with all else, and waited for a core for ${waited.toFixed(1)} s`,
+  )
   console.log(
     `failed       ${[...seen.failed.values()].reduce((sum, each) => sum + each, 0)} ${[...seen.failed.keys()].slice(0, 3).join(' | ')}`,
   )

@@ -1,5 +1,5 @@
 // Code of somebody else inside the daemon under test: takes every descriptor, samples memory, breaks, or collects garbage, as files in a directory tell.
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Scene } from './scene.js'
 
@@ -26,12 +26,20 @@ export class Intruder {
   end(trick: Trick): void {
     rmSync(join(this.#directory, trick))
   }
+
+  /** What all threads that are there keep on their heaps, garbage not counted: of the last time they were told to collect it. */
+  takeHeapBytes(): number {
+    const files = readdirSync(this.#directory).filter((name) => name.startsWith('heap.'))
+    const sizes = files.map((name) => Number(readFileSync(join(this.#directory, name), 'utf8')))
+    for (const name of files) rmSync(join(this.#directory, name))
+    return sizes.reduce((sum, size) => sum + size, 0)
+  }
 }
 
 /** Runs in the daemon, as text: knows nothing of this file. Looking for a file takes no descriptor. */
 function intrude(directory: string, load: NodeJS.Require): void {
   const fs = load('node:fs') as typeof import('node:fs')
-  const { isMainThread } = load('node:worker_threads') as typeof import('node:worker_threads')
+  const { isMainThread, threadId } = load('node:worker_threads') as typeof import('node:worker_threads')
   if (!process.argv.includes('start')) return
   const told = (trick: string) => fs.existsSync(`${directory}/${trick}`)
   const every = (act: () => void) => void setInterval(act, 20).unref()
@@ -41,8 +49,12 @@ function intrude(directory: string, load: NodeJS.Require): void {
   const collect = (load('node:vm') as typeof import('node:vm')).runInNewContext('gc') as () => void
   // In each thread, once for each time it is told.
   every(() => {
-    if (told('collect') && !collected) collect()
-    collected = told('collect')
+    const wanted = told('collect')
+    if (wanted && !collected) {
+      collect()
+      fs.writeFileSync(`${directory}/heap.${threadId}`, String(v8.getHeapStatistics().used_heap_size))
+    }
+    collected = wanted
   })
   if (!isMainThread) return
   const held: number[] = []

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -50,7 +51,9 @@ struct rule {
 
 struct control {
   _Atomic uint32_t attached;  // pid of the process that reads this
-  uint32_t unused[15];
+  _Atomic uint32_t trim;      // set by the test: malloc is to give the kernel back what it keeps and nobody uses, and then to tell
+  _Atomic uint64_t used;      // how many bytes of it are in use
+  uint32_t unused[12];
   struct count counts[60];
   struct rule rules[RULES];
 };
@@ -105,9 +108,16 @@ static int due(struct rule *rule) {
   return rule->share == 0 || mixed(number + ((uint64_t)rule->seed << 32)) < rule->share;
 }
 
+static void trim(void) {
+  malloc_trim(0);
+  const struct mallinfo2 info = mallinfo2();
+  atomic_store(&control->used, info.uordblks + info.hblkhd);
+}
+
 // The errno this call has to fail with, or 0. `path` or `fd` is what it is about; NULL and -1 where there is nothing.
 static int refused(enum call call, const char *path, int fd) {
   if (control == NULL || getpid() != self) return 0;
+  if (atomic_load_explicit(&control->trim, memory_order_relaxed) != 0 && atomic_exchange(&control->trim, 0) != 0) trim();
   atomic_fetch_add_explicit(&control->counts[call].calls, 1, memory_order_relaxed);
   char buffer[TEXT];
   for (struct rule *rule = control->rules; rule < control->rules + RULES; rule++) {

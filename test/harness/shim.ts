@@ -113,6 +113,16 @@ export class Shim {
     return Object.fromEntries(entries) as Counts
   }
 
+  /** What malloc keeps though nobody uses it goes back to the kernel, with the next call that this stands in for. */
+  trim(): void {
+    this.#write(4, Buffer.from([1, 0, 0, 0]))
+  }
+
+  /** Bytes that malloc had lent after it was trimmed last. */
+  get malloced(): number {
+    return count(this.#read(8, 8), 0)
+  }
+
   /** The process that took this up; 0 before it started, or where preloading does not work. */
   get attached(): number {
     return this.#read(0, 4).readUInt32LE()

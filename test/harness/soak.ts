@@ -10,7 +10,7 @@ import { Intruder } from './intruder.js'
 import { crowd } from './load.js'
 import { atRest } from './promise.js'
 import type { Scene } from './scene.js'
-import { TAKING, type Failing } from './shim.js'
+import { TAKING, type Failing, type Shim } from './shim.js'
 
 export interface Soak {
   readonly cycles: number
@@ -24,7 +24,10 @@ export interface Rest {
   readonly seconds: number
   readonly descriptors: readonly string[]
   readonly residentBytes: number
+  /** Of all threads, after garbage was collected. */
   readonly heapBytes: number
+  /** What is in use of what malloc manages. */
+  readonly mallocBytes: number
 }
 
 export interface Soaked {
@@ -69,16 +72,17 @@ export async function soak(scene: Scene, { cycles, stormMs, seed, tell = () => {
     return () => (rule.end(), shim.clear())
   })
   const begun = performance.now()
-  const rests = [await rest(daemon, intruder, storm.libraries, begun)]
+  const tidy = async () => await heldBytes(daemon, intruder, shim)
+  const rests = [await rest(daemon, tidy, storm.libraries, begun)]
   for (let cycle = 1; cycle <= cycles; cycle += 1) {
     await storm.blow(stormMs, faults)
     daemon.limit(LIMIT)
     shim.clear()
-    const now = await rest(daemon, intruder, storm.libraries, begun)
+    const now = await rest(daemon, tidy, storm.libraries, begun)
     rests.push(now)
     await storm.readBack()
     tell(
-      `${cycle}/${cycles}: ${now.descriptors.length} descriptors, ${megabytes(now.residentBytes)} MB resident, ${megabytes(now.heapBytes)} MB heap`,
+      `${cycle}/${cycles}: ${now.descriptors.length} descriptors, ${megabytes(now.heapBytes)} MB on heaps, ${megabytes(now.mallocBytes)} MB of malloc, ${megabytes(now.residentBytes)} MB resident`,
     )
   }
   const { outcomes, problems, seen, counts } = storm
@@ -116,7 +120,7 @@ async function furnished(scene: Scene, daemon: TestDaemon): Promise<Known[]> {
 
 async function rest(
   daemon: TestDaemon,
-  intruder: Intruder,
+  tidy: () => Promise<Pick<Rest, 'heapBytes' | 'mallocBytes'>>,
   libraries: readonly string[],
   begun: number,
 ): Promise<Rest> {
@@ -130,19 +134,28 @@ async function rest(
     return jobs.running + jobs.queued + open.open === 0
   })
   const descriptors = await atRest(daemon, libraries)
-  // What is garbage is not held: without this the figures are those of the collector's habits.
-  intruder.begin('collect')
-  await sleep(COLLECT_MS)
-  intruder.end('collect')
-  const page = await daemon.ask('/metrics', { agent: false })
-  const [, heap] = /^spacedrive_heap_used_bytes (\d+)$/m.exec(page.body) ?? []
+  const held = await tidy()
   const [, resident] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${daemon.pid}/status`, 'utf8')) ?? []
   return {
     seconds: (performance.now() - begun) / 1_000,
     descriptors,
     residentBytes: Number(resident) * 1_024,
-    heapBytes: Number(heap),
+    ...held,
   }
+}
+
+/** What is garbage, or was freed, is not held: without this the figures are those of the habits of V8 and malloc. */
+async function heldBytes(
+  daemon: TestDaemon,
+  intruder: Intruder,
+  shim: Shim,
+): Promise<Pick<Rest, 'heapBytes' | 'mallocBytes'>> {
+  intruder.begin('collect')
+  await sleep(COLLECT_MS)
+  intruder.end('collect')
+  shim.trim()
+  await daemon.ask('/health', { agent: false })
+  return { heapBytes: intruder.takeHeapBytes(), mallocBytes: shim.malloced }
 }
 
 interface Known {
