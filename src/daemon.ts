@@ -26,7 +26,7 @@ import { loadNative, nativeProblem } from './descriptors/native.js'
 import { plan, squeeze, type Item, type Plan } from './descriptors/planner.js'
 import { askedAt, MachineFiles, Pressure } from './descriptors/pressure.js'
 import { plausible, PRICES, surprises } from './descriptors/prices.js'
-import { lend, Reserve } from './descriptors/reserve.js'
+import { isRoom, lend, Reserve } from './descriptors/reserve.js'
 import {
   countOpen,
   highestOpen,
@@ -372,6 +372,8 @@ export class Daemon {
       publisher: this.#events,
       metrics: () => this.#lookout.metrics(),
       borrow: borrowForAccept,
+      // What the reserve lacks it takes first.
+      room: () => isRoom(1 + ledger.reserveMissing),
       work: () => this.#router?.messages ?? 0,
       log: (level, message, fields) => this.#log(level, message, fields),
     })

@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { errnoOf, SpacedriveError } from './errors.js'
 
-/** What the dynamic loader says of a file that it could not open. */
-const LOADERS = /: (Too many open files|Error 2[34])/
+/** What the dynamic loader, and Node of a package.json, say of a file that they could not open. */
+const LOADERS = /: (too many open files|file table overflow|Error 2[34])/i
 /** How often a boot asks for what it would else do without until the next start. */
 const TRIES = 3
 

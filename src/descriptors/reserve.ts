@@ -149,3 +149,13 @@ export function proveRoom(count: number): void {
     for (const probe of probes) closeSync(probe)
   }
 }
+
+/** Whether so many more could be opened at this moment. */
+export function isRoom(count = 1): boolean {
+  try {
+    proveRoom(count)
+    return true
+  } catch {
+    return false
+  }
+}

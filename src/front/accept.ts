@@ -7,6 +7,8 @@ import { LIMITS } from '../base/limits.js'
 /** One listening socket. Its owner counts whom it meets, let in or not. */
 export interface Door {
   readonly name: string
+  /** Its accept closes whom it finds no descriptor for, as libuv's does: nobody is left waiting, and nobody is told. */
+  readonly sheds: boolean
   met: number
   /** Whether somebody waits to be accepted; null where that cannot be told. */
   waiting(): boolean | null
@@ -18,6 +20,8 @@ export interface AcceptSetup {
   readonly log: (level: 'info' | 'warn', message: string, fields?: Record<string, unknown>) => void
   /** Frees descriptors of the reserve until it is disposed of, so that those who wait can be told; null when it has none. */
   readonly borrow: () => Disposable | null
+  /** Whether a descriptor can be had now. */
+  readonly room: () => boolean
   /** Everything the loop has worked at so far: requests, answers, messages of threads. */
   readonly work: () => number
 }
@@ -76,6 +80,15 @@ export class AcceptWatch {
     this.#giveBack()
   }
 
+  /** Whoever was told on what is lent has to be gone before the next is met. */
+  rest(door: Door): void {
+    const watched = this.#watched.find((each) => each.door === door)
+    if (!watched || watched.paused || !door.sheds || door.waiting() === null) return
+    door.pause()
+    watched.paused = true
+    watched.until = performance.now() + LIMITS.acceptLookMs
+  }
+
   #tick(): void {
     const now = performance.now()
     this.#measure(now)
@@ -94,9 +107,21 @@ export class AcceptWatch {
   }
 
   #visit(watched: Watched, now: number): void {
+    if (watched.door.sheds && !this.#hasRoom(watched, now)) return
     if (!watched.paused) {
       if (watched.door.waiting()) this.#look(watched)
     } else if (now >= watched.until) this.#resume(watched, now)
+  }
+
+  /** Room is made before anybody comes or, where there is none to lend, those who come are left to wait. */
+  #hasRoom(watched: Watched, now: number): boolean {
+    if (watched.paused && now < watched.until) return false
+    if (this.#setup.room()) return true
+    this.failures += 1
+    this.#tell(now, `no descriptor can be had for those who come to ${watched.door.name}`)
+    if (this.#lend(now)) return true
+    if (watched.door.waiting() !== null) this.#pause(watched, now)
+    return false
   }
 
   #resume(watched: Watched, now: number): void {

@@ -2,6 +2,7 @@
 // The same for both implementations; the pages here are all a client without a token ever sees.
 import { SpacedriveError, statusOf, toWire, type ErrorCode } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import { isRoom } from '../descriptors/reserve.js'
 import type { Level } from '../protocol/messages.js'
 import { AcceptWatch } from './accept.js'
 import { Access } from './auth.js'
@@ -49,8 +50,8 @@ export class Desk {
     this.setup = setup
     this.access = new Access(setup.token, setup.hostsAllowed)
     this.deadlines = new Deadlines(setup.responseMs ?? LIMITS.responseMs)
-    const { log, borrow = () => null, work = () => 0 } = setup
-    this.accept = new AcceptWatch({ log, borrow, work: () => this.begun + work() })
+    const { log, borrow = () => null, room = isRoom, work = () => 0 } = setup
+    this.accept = new AcceptWatch({ log, borrow, room, work: () => this.begun + work() })
   }
 
   get draining(): boolean {

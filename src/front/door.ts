@@ -16,20 +16,22 @@ export function listenerSince(before: ReadonlySet<number>): number | null {
 }
 
 /** @param fd of the listening socket, null where the addon is missing */
-export function doorOf(name: string, fd: number | null): Door {
+export function doorOf(name: string, fd: number | null, sheds: boolean): Door {
   const native = loadNative()
-  return native && fd !== null ? new WatchedDoor(name, fd, native) : new BrakedDoor(name)
+  return native && fd !== null ? new WatchedDoor(name, sheds, fd, native) : new BrakedDoor(name, sheds)
 }
 
 /** The kernel goes on keeping those who come; only the loop is not told of them. */
 class WatchedDoor implements Door {
   met = 0
   readonly name: string
+  readonly sheds: boolean
   readonly #fd: number
   readonly #native: Native
 
-  constructor(name: string, fd: number, native: Native) {
+  constructor(name: string, sheds: boolean, fd: number, native: Native) {
     this.name = name
+    this.sheds = sheds
     this.#fd = fd
     this.#native = native
   }
@@ -54,10 +56,12 @@ class WatchedDoor implements Door {
 class BrakedDoor implements Door {
   met = 0
   readonly name: string
+  readonly sheds: boolean
   #braking = false
 
-  constructor(name: string) {
+  constructor(name: string, sheds: boolean) {
     this.name = name
+    this.sheds = sheds
   }
 
   waiting(): null {

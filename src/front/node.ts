@@ -184,7 +184,7 @@ class NodeFront implements Front {
     // Whatever accept meets: without a listener it would end the process.
     server.on('error', (error) => this.#desk.setup.log('debug', `${name}: ${error.message}`))
     const { fd } = (server as unknown as { _handle: { fd?: number } })._handle
-    seat.door = doorOf(name, fd === undefined || fd < 0 ? null : fd)
+    seat.door = doorOf(name, fd === undefined || fd < 0 ? null : fd, true)
     this.#desk.accept.add(seat.door)
   }
 
@@ -215,6 +215,7 @@ class NodeFront implements Front {
       if (listener.door) listener.door.met += 1
       const peer = peerOf(socket)
       const reason = this.#gate.enter(seat, () => peer)
+      if (reason === 'starved' && listener.door) this.#desk.accept.rest(listener.door)
       if (reason !== null) return refuseConnection(socket, reason, this.#desk)
       const usedAt = performance.now()
       this.#visitors.set(socket, { seat, since: performance.now(), peer, feed: null, inFlight: 0, usedAt, read: 0 })

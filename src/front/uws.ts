@@ -192,7 +192,7 @@ class UwsFront implements Front {
 
   #watchDoor(seat: Seat, name: string, listener: us_listen_socket, before: ReadonlySet<number>): void {
     this.#listeners.push(listener)
-    seat.door = doorOf(name, listenerSince(before))
+    seat.door = doorOf(name, listenerSince(before), false)
     this.#desk.accept.add(seat.door)
   }
 

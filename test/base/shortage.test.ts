@@ -43,6 +43,8 @@ test('a package that is there and was not found is a shortage, one that is missi
   t.true(isShortage(required('bindings')))
   t.true(isShortage(new SpacedriveError('INTERNAL', 'the lock', { cause: required('bindings') })))
   t.false(isShortage(required('no-such-package')))
+  // As Node 26 says it, with no code of the system.
+  t.true(isShortage(new Error('Cannot read package config /x/package.json: too many open files.')))
   const byOurs = Object.assign(
     new Error(
       `Cannot find module 'better-sqlite3'\nRequire stack:\n- ${join(ROOT, 'dist', 'src', 'front', 'open.js')}`,

@@ -3,6 +3,7 @@ import http from 'node:http'
 import test from 'ava'
 import { kinds } from '../front/stage.js'
 import { eventually, sleep, type TestDaemon } from '../harness/daemon.js'
+import { Intruder } from '../harness/intruder.js'
 import { play } from '../harness/scene.js'
 import { shimProblem } from '../harness/shim.js'
 
@@ -95,4 +96,24 @@ async function atRest(daemon: TestDaemon): Promise<void> {
     const { classes } = (await daemon.status()).descriptors
     return Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
   })
+}
+
+for (const front of await kinds()) {
+  test.serial(
+    `${front}: with no descriptor free whoever comes is told why, and nobody is closed without a word`,
+    async (t) => {
+      await play(async (scene) => {
+        const intruder = new Intruder(scene)
+        const daemon = await scene.daemon({ args: ['--front', front], limit: '200:200', env: intruder.env })
+        intruder.begin('fill')
+        await eventually('nothing is free', 10_000, () => daemon.descriptorCount >= 200)
+        await sleep(500)
+        for (let at = 0; at < 10; at++)
+          t.is(await daemon.codeOf('core.ping', {}, { agent: new http.Agent() }), 'CONNECTION_LIMIT', `${at}`)
+        intruder.end('fill')
+        await eventually('a newcomer is served', 10_000, async () => (await newcomer(daemon)) === 'pong')
+        t.is((await daemon.stop()).code, 0)
+      })
+    },
+  )
 }

@@ -3,8 +3,8 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path'
 import type { Scene } from './scene.js'
 
-/** What it can be told to do, again and again while the file is there. */
-export type Trick = 'hog' | 'sample' | 'reject' | 'break' | 'collect'
+/** What it can be told to do, again and again while the file is there; `fill` for a moment, and what it took it holds meanwhile. */
+export type Trick = 'hog' | 'fill' | 'sample' | 'reject' | 'break' | 'collect'
 
 export class Intruder {
   readonly #directory: string
@@ -58,12 +58,27 @@ function intrude(directory: string, load: NodeJS.Require): void {
   })
   if (!isMainThread) return
   const held: number[] = []
+  /** How often it has filled up: what closes in the first moment is taken as well. */
+  let filled = 0
   every(() => {
     try {
       while (told('hog')) held.push(fs.openSync('/dev/null', 'r'))
-      while (held.length > 0) fs.closeSync(held.pop()!)
+      while (filled === 0 && held.length > 0) fs.closeSync(held.pop()!)
     } catch {
       // It has them all.
+    }
+  })
+  every(() => {
+    if (!told('fill')) {
+      while (filled > 0 && held.length > 0) fs.closeSync(held.pop()!)
+      filled = 0
+    } else if (filled < 10) {
+      filled += 1
+      try {
+        for (;;) held.push(fs.openSync('/dev/null', 'r'))
+      } catch {
+        // It has them all.
+      }
     }
   })
   every(() => void (told('sample') && process.memoryUsage()))
