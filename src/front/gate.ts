@@ -70,7 +70,7 @@ export class Gate {
   /** Null for who is let in. @param peerOf asked only while it matters who that is */
   enter(seat: Seat, peerOf: () => string): Reason | null {
     const reason = this.#closed(seat) ?? this.#standBack(seat, peerOf) ?? this.#take(seat)
-    if (reason === null) return null
+    if (reason === null) return this.#entered(seat, peerOf)
     this.refused += 1
     this.refusedBy[reason] += 1
     if (reason === 'clients') this.#room.wanted(peerOf())
@@ -79,9 +79,11 @@ export class Gate {
 
   #standBack(seat: Seat, peerOf: () => string): Reason | null {
     if (seat.local || !this.#room.shares.contested) return null
-    const peer = peerOf()
-    if (this.#room.shares.full(peer)) return 'share'
-    this.#room.shares.entered(peer)
+    return this.#room.shares.full(peerOf()) ? 'share' : null
+  }
+
+  #entered(seat: Seat, peerOf: () => string): null {
+    if (!seat.local && this.#room.shares.contested) this.#room.shares.entered(peerOf())
     return null
   }
 

@@ -66,6 +66,12 @@ export class Working {
   }
 }
 
+export interface Weighed {
+  readonly over: Map<string, number>
+  /** Connections that those below their share were refused since the last time. */
+  readonly wanted: number
+}
+
 /**
  * Who may have how many while not all can be served. A peer that is alone may have everything; once another was refused, each
  * is due the same part, and who has more gets no further connection and gives way.
@@ -73,16 +79,17 @@ export class Working {
 export class Shares {
   #until = 0
   #counts = new Map<string, number>()
-  /** Peers that were refused lately. */
-  readonly #waiting = new Map<string, number>()
+  /** Peers that were refused lately: when, and how often since they were weighed last. */
+  readonly #waiting = new Map<string, { at: number; times: number }>()
 
   get contested(): boolean {
     return performance.now() < this.#until && this.#peers > 1
   }
 
   refused(peer: string): void {
-    if (this.#waiting.size >= LIMITS.sharePeersMax && !this.#waiting.has(peer)) return
-    this.#waiting.set(peer, performance.now())
+    const before = this.#waiting.get(peer)
+    if (this.#waiting.size >= LIMITS.sharePeersMax && !before) return
+    this.#waiting.set(peer, { at: performance.now(), times: (before?.times ?? 0) + 1 })
   }
 
   entered(peer: string): void {
@@ -91,15 +98,18 @@ export class Shares {
   }
 
   /** What the peers hold now. Those above their share are named, with how many they have too many, if anybody below waits. */
-  weigh(counts: Map<string, number>): Map<string, number> {
+  weigh(counts: Map<string, number>): Weighed {
     const now = performance.now()
     this.#counts = counts
-    for (const [peer, at] of this.#waiting) if (now - at > LIMITS.shareWaitMs) this.#waiting.delete(peer)
+    for (const [peer, { at }] of this.#waiting) if (now - at > LIMITS.shareWaitMs) this.#waiting.delete(peer)
     const share = this.#share
     const over = new Map([...counts].filter(([, count]) => count > share).map(([peer, count]) => [peer, count - share]))
-    const below = [...this.#waiting.keys()].some((peer) => this.#of(peer) < share)
-    if (below && over.size > 0) this.#until = now + LIMITS.shareWaitMs
-    return below ? over : new Map()
+    const below = [...this.#waiting].filter(([peer]) => this.#of(peer) < share)
+    const wanted = below.reduce((sum, [peer, { times }]) => sum + Math.min(times, share - this.#of(peer)), 0)
+    for (const each of this.#waiting.values()) each.times = 0
+    if (below.length === 0) return { over: new Map(), wanted }
+    if (over.size > 0) this.#until = now + LIMITS.shareWaitMs
+    return { over, wanted }
   }
 
   /** True for a peer that has its share or more, while another waits. */

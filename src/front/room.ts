@@ -2,7 +2,7 @@
 // and once in a while, so that a flood cannot make refusing dear.
 import { performance } from 'node:perf_hooks'
 import { LIMITS } from '../base/limits.js'
-import { closeIdle, Shares, type Idle } from './idle.js'
+import { closeIdle, Shares, type Idle, type Weighed } from './idle.js'
 
 export interface RoomSetup {
   /** Clients without a request in flight, idle for so long. */
@@ -42,20 +42,20 @@ export class Room {
   #make(): void {
     this.#timer = null
     this.#at = performance.now()
-    const over = this.shares.weigh(this.#setup.count())
-    const owed = this.#reclaim(over)
-    if (over.size === 0) this.#giveUpIdle()
+    const weighed = this.shares.weigh(this.#setup.count())
+    const owed = this.#reclaim(weighed)
+    if (weighed.over.size === 0) this.#giveUpIdle()
     // Those with a request in flight are idle a moment later.
     if (owed) this.#timer = setTimeout(() => this.#make(), LIMITS.makeRoomMs).unref()
   }
 
-  /** From each peer above its share, idle or not for long. True if some of them still owe. */
-  #reclaim(over: Map<string, number>): boolean {
+  /** From each peer above its share what the others came for, idle or not for long. True if some of them still owe. */
+  #reclaim({ over, wanted }: Weighed): boolean {
     if (over.size === 0) return false
     const idle = this.#setup.idle(0)
     for (const [peer, tooMany] of over) {
       const theirs = idle.filter((each) => each.peer === peer)
-      const closed = closeIdle(theirs, batch(tooMany))
+      const closed = closeIdle(theirs, Math.min(tooMany, Math.max(batch(tooMany), wanted)))
       over.set(peer, tooMany - closed)
     }
     return [...over.values()].some((tooMany) => tooMany > 0)

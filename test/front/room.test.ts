@@ -55,6 +55,11 @@ function ask({ port }: Stage, { socket }: Guest, method: string): void {
   socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`)
 }
 
+function decisions({ front }: Stage): number {
+  const { accepted, refused } = front.connections()
+  return accepted + refused
+}
+
 function leave(guests: readonly Guest[]): void {
   for (const { socket } of guests) socket.destroy()
 }
@@ -74,6 +79,7 @@ for (const kind of await kinds()) {
       t.is(stage.front.giveWay({ count: 10, idleMs: 60_000 }), 0)
       t.is(stage.front.giveWay({ count: 1, idleMs: 300 }), 1)
       await until(() => stage.slots.used.clients === 3, 'its slot is back')
+      await until(() => guests.some(({ closed }) => closed), 'and it has heard of it')
       t.deepEqual(guests.map(({ closed }) => closed).toSorted(), [false, false, true])
       t.false(guests[0]!.closed, 'the first was used last')
       t.is(stage.front.giveWay({ count: 10, idleMs: 300 }), 2)
@@ -233,6 +239,25 @@ for (const kind of await kinds()) {
       await until(() => more.closed, 'the greedy one is refused')
       t.regex(more.got, /"CONNECTION_LIMIT".*every connection|"CONNECTION_LIMIT".*more than its share/)
       t.is(open(), 10)
+      leave([...greedy, ...others])
+    }),
+  )
+
+  seen(front('who comes with many at once finds room for all of its share when it comes again'), (t) =>
+    withStage(kind, { clients: 200 }, async (stage) => {
+      const greedy = await entered(stage, 200)
+      const others: Guest[] = []
+      const open = () => others.filter(({ closed }) => !closed).length
+      let rounds = 0
+      for (; open() < 100 && rounds < 20; rounds += 1) {
+        const before = decisions(stage)
+        const coming = 100 - open()
+        for (let at = 0; at < coming; at += 1) others.push(guest(stage, '127.0.0.2'))
+        await until(() => decisions(stage) === before + coming, 'the gate decides')
+        await sleep(150)
+      }
+      t.is(open(), 100, 'half of them')
+      t.true(rounds <= 5, `${rounds} rounds`)
       leave([...greedy, ...others])
     }),
   )
