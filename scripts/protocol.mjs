@@ -206,19 +206,23 @@ const SHAPES = {
       [
         'connections',
         'object',
-        '`{current, max, peak, accepted, refused, refusedBy, accept, acceptFailures}`; `idle` too where it is known. `refusedBy` has a count for each reason. `accept` is `open`, `failing` while no descriptor can be had for those who wait, or `spinning` while the loop turns in vain.',
+        '`{current, max, peak, accepted, refused, refusedBy, accept, acceptFailures, unreadBytes, unreadCut}`; `idle` too where it is known. `refusedBy` has a count for each reason. `accept` is `open`, `failing` while no descriptor can be had for those who wait, or `spinning` while the loop turns in vain. `unreadBytes` is what clients have not read of long answers, `unreadCut` how many were cut because that was too much.',
       ],
       [
         'loop',
         'object',
-        '`{utilization, delayMs}` of the main thread over the last second: the share of time it was not waiting, and the latest that a timer came.',
+        '`{utilization, delayMs, stalls, stalledMs}` of the main thread. Over the last second: the share of time it was not waiting, and the latest that a timer came. Since the start: how often it stood still for 2 s or more, and for how long the last time.',
       ],
       [
         'libraries',
         'object',
         '`{known, open, connections, opened, evicted, reopened}`; connections of SQLite; how often one was opened since the start, closed to make room or under pressure, and of those asked for again within 10 s.',
       ],
-      ['shards', 'array', 'Of `{id, libraries, inFlight, queued, restarts}`.'],
+      [
+        'shards',
+        'array',
+        'Of `{id, libraries, inFlight, queued, restarts, stalledMs, givenUp}`. `stalledMs`: how long it has not turned its loop, from five seconds on, else 0. `givenUp`: requests that were not begun, because nobody waited for them any more.',
+      ],
       ['jobs', 'object', '`{running, queued}`.'],
       [
         'watching',
@@ -289,6 +293,7 @@ const BOUNDS = {
   feedSubscriptionsMax: ['', 'Subscriptions of one WebSocket.', '`BAD_REQUEST`'],
   feedBufferedBytesMax: ['bytes', 'Unsent on one WebSocket.', 'events are dropped, requests get `SHARD_BUSY`'],
   feedUnreadBytesMax: ['bytes', 'Unsent on one WebSocket, answers included.', 'it is cut'],
+  unreadBytesMax: ['bytes', 'Unread of long answers, of all clients together.', 'who reads the longest is cut'],
   feedIdleMs: ['ms', 'Silence of a WebSocket, pongs included.', 'it is closed'],
   httpIdleMs: ['ms', 'About: a kept connection without a request.', 'it is closed'],
   httpHeadersMs: ['ms', 'About: the headers of a request.', 'the connection is closed'],
@@ -453,7 +458,7 @@ The daemon listens on a TCP address (\`127.0.0.1:8080\` unless told otherwise) a
 | route | answer |
 | --- | --- |
 | \`GET /metrics\`, \`HEAD\` | The figures of the daemon in Prometheus' text format 0.0.4; see [operations.md](operations.md#metrics). |
-| \`GET /health\` | 200 \`{"status":"ok"}\`; 503 with \`Retry-After\` and the status \`starting\` or \`draining\`. Needs no token. |
+| \`GET /health\` | 200 \`{"status":"ok"}\`; 503 with \`Retry-After\` and the status \`starting\`, \`draining\` or \`stalled\`. The last has \`stalls\`, each \`{thread, stoodMs}\`: \`main\` for 5 s after it stood still for 2 s or more (while it does it cannot answer), a shard while it has not turned for 5 s or more. Needs no token. |
 | \`GET /\` | A text that names the routes. Needs no token. |
 | \`POST /rpc\` | JSON-RPC 2.0, a request or a batch; \`Content-Type: application/json\`, UTF-8. |
 | \`GET /ws\` | The same over WebSocket, and events. |

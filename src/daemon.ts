@@ -14,6 +14,7 @@ import {
 import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
+import { Beats, MAIN } from './base/beats.js'
 import { errnoOf, fromSystem, fromWire, SpacedriveError, toWire } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
 import { again, fromLoading } from './base/shortage.js'
@@ -44,7 +45,7 @@ import { Lookout } from './front/lookout.js'
 import { bootLines } from './front/status.js'
 import { holdLock, type Lock } from './library/lock.js'
 import { measureLibrary } from './library/measure.js'
-import type { Descriptors, Event, LimitUse, Reply, Request, Status } from './protocol/messages.js'
+import type { Descriptors, Event, GiveUp, LimitUse, Reply, Request, Stall, Status } from './protocol/messages.js'
 import type { Reloaded } from './protocol/results.js'
 import { PARAMS, runsOn, type OperationName, type ParamsOf } from './protocol/operations.js'
 import { Events } from './shard/events.js'
@@ -87,6 +88,8 @@ const NO_CONNECTIONS: Connections = {
   refusedBy: {},
   accept: 'open',
   acceptFailures: 0,
+  unreadBytes: 0,
+  unreadCut: 0,
 }
 const CHECK_MS = 1_000
 const HELD_WAIT_MS = 500
@@ -119,6 +122,7 @@ export class Daemon {
   readonly #events = new Events()
   readonly #reserve = new Reserve()
   readonly #lookout: Lookout
+  #beats = Beats.create(1)
   #limit: RaisedLimit = { softAtStart: 0, soft: 0, hard: 0, problem: null }
   #live: LiveLimit | undefined
   #lines: string[] = []
@@ -375,13 +379,22 @@ export class Daemon {
       // What the reserve lacks it takes first.
       room: () => isRoom(1 + ledger.reserveMissing),
       work: () => this.#router?.messages ?? 0,
+      lateMs: () => this.#lookout.lateMs(),
+      stalls: () => this.#stalls(),
       log: (level, message, fields) => this.#log(level, message, fields),
     })
+  }
+
+  #stalls(): Stall[] {
+    const { stood, turningMs } = this.#lookout
+    const main = stood ? [{ thread: 'main', stoodMs: Math.round(stood.stoodMs) }] : []
+    return [...main, ...(this.#router?.stalls(turningMs) ?? [])]
   }
 
   #openLookout(): Lookout {
     return new Lookout({
       status: () => this.#status(),
+      beat: () => this.#beats.beat(MAIN),
       statisticsMs: this.#config.statisticsMs,
       // Past `#log`, by which the lookout hears what all others say.
       log: (level, message, fields) => this.#logFile?.log(level, message, fields),
@@ -404,8 +417,10 @@ export class Daemon {
       log: (level, message) => this.#log(level, message),
     }))
     this.#events.subscribe({ types: ['library.deleted'] }, ({ library }) => watcher.unwatchLibrary(library!))
+    this.#beats = Beats.create(1 + shards)
     this.#router = new Router({
       shards,
+      beats: this.#beats,
       ledger,
       tasks: this.#tasks,
       events: this.#events,
@@ -600,7 +615,7 @@ export class Daemon {
     return this.#front.kind === 'uws' ? 'uWebSockets.js' : 'node:http'
   }
 
-  #dispatch(request: Request, answer: (reply: Reply) => void): void {
+  #dispatch(request: Request, answer: (reply: Reply) => void): GiveUp | void {
     const where = runsOn(request.operation)
     if (this.#state !== 'serving') {
       const code = this.#state === 'starting' ? 'STARTING' : 'DRAINING'
@@ -669,7 +684,7 @@ export class Daemon {
       },
       loop: this.#lookout.loop,
       watching: this.#watcher!.sum(),
-      ...this.#router!.counts(),
+      ...this.#router!.counts(this.#lookout.turningMs),
     }
   }
 

@@ -41,10 +41,12 @@ export const LIMITS = {
    * 512, fixed). With 511, the kernel forgot one in seven of 5,000 at once, and those that said nothing never heard of it.
    */
   backlogMax: 4_096,
-  /** A WebSocket that is silent, pings included, for this long is closed. */
-  feedIdleMs: 120_000,
+  /** A WebSocket that is silent, pings included, for this long is closed: so long a peer that vanished holds its descriptor. */
+  feedIdleMs: 30_000,
   /** Unread bytes on one WebSocket, answers included, before it is closed: its client has stopped reading. */
   feedUnreadBytesMax: 16 << 20,
+  /** Unread bytes of all answers to all clients; then the one that is unread the longest is cut. One in eight may be the longest there is. */
+  unreadBytesMax: 128 << 20,
   /** The peer of a WebSocket being closed has this long to close its side. */
   feedCloseMs: 1_000,
   /** An HTTP connection kept alive without a request: uSockets closes at about this, the node front does the same. */
@@ -62,6 +64,17 @@ export const LIMITS = {
   /** A peer that was refused counts as waiting for this long, and so many do at the most. */
   shareWaitMs: 5_000,
   sharePeersMax: 64,
+  /** A loop that did not turn for this long stood still; what is slower than this on a busy machine is not served either. */
+  stallMs: 2_000,
+  /** For a shard, which works at one long query without turning. */
+  shardStallMs: 5_000,
+  /** That the main loop stood still is told for this long after: whoever asks once in a while is to hear of it. */
+  stallToldMs: 5_000,
+  /** What is read so soon after may have been asked long before. */
+  resumeMs: 1_000,
+  /** It is begun after this, by when the loop has looked at everybody again; more than so many are begun at once. */
+  resumeHoldMs: 100,
+  resumeHeldMax: 10_000,
   /** How late the loop was at worst is remembered for this long: longer than any request is in flight. */
   latestKeptMs: 60_000,
   /** How often it is looked whether accept fails: a loop that spins because of it does so no longer than this. */
@@ -93,6 +106,8 @@ export const LIMITS = {
   httpHeadersMax: 100,
   /** Steps of the one clock that watches response deadlines: TIMEOUT comes at most this late. */
   deadlineStepMs: 250,
+  /** So many steps pass at once at the most, however long the loop stood still: deadlines do not all fire because it did. */
+  deadlineStepsMax: 4,
   /** Answers longer than this are written as the client reads them, instead of being copied whole into the socket's buffer. */
   answerCopyBytesMax: 64 << 10,
 
@@ -255,4 +270,5 @@ assert(LIMITS.libraryLeaseWaitMs < LIMITS.responseMs)
 assert(LIMITS.drainMs < LIMITS.responseMs)
 assert(LIMITS.drainMs < LIMITS.cliStopMs)
 assert(LIMITS.feedBufferedBytesMax < LIMITS.feedUnreadBytesMax)
+assert(LIMITS.feedUnreadBytesMax < LIMITS.unreadBytesMax)
 assert(LIMITS.softWarn < LIMITS.softRecommended && LIMITS.softRecommended < LIMITS.softMax)

@@ -1,5 +1,6 @@
 // How the main thread's event loop fares: how busy it is and how late its timers come. Needs no descriptor.
 import { performance } from 'node:perf_hooks'
+import { LIMITS } from './limits.js'
 
 /** A stall is seen if it is longer than this; perf_hooks has a finer clock, whose reset forgets a stall that has begun. */
 const STEP_MS = 50
@@ -24,16 +25,32 @@ export interface Beat {
   readonly delayMs: number
 }
 
+/** How long a loop did not turn, and how long ago that was over. */
+export interface Stood {
+  readonly stoodMs: number
+  readonly agoMs: number
+}
+
 export class Pulse {
   /** Timers that came at most as late as each bound, and all of them: the buckets of a Prometheus histogram. */
   readonly buckets: number[] = [...DELAY_BOUNDS_SECONDS, Infinity].map(() => 0)
   delaySecondsSum = 0
   /** Since the last beat but one. */
   last: Beat = { utilization: 0, delayMs: 0 }
+  /** Times that the loop stood still. */
+  stalls = 0
+  readonly #turned: (stoodMs: number | null) => void
+  #stoodMs = 0
+  #wentOnAt = -Infinity
   #timer: NodeJS.Timeout | undefined
-  #due = 0
+  #due = Infinity
   #delayMs = 0
   #before = loopTimes()
+
+  /** @param turned called in each step, with how long the loop stood still before it if it did */
+  constructor(turned: (stoodMs: number | null) => void = () => undefined) {
+    this.#turned = turned
+  }
 
   start(): void {
     this.#due = performance.now() + STEP_MS
@@ -57,6 +74,18 @@ export class Pulse {
     return this.last
   }
 
+  /** The last time that the loop stood still, or null. */
+  get stood(): Stood | null {
+    return this.stalls === 0 ? null : { stoodMs: this.#stoodMs, agoMs: performance.now() - this.#wentOnAt }
+  }
+
+  /** By how much the loop is late at this moment, or was when it went on a moment ago. */
+  lateMs(): number {
+    const now = performance.now()
+    const late = now - this.#due
+    return late < LIMITS.stallMs && now - this.#wentOnAt < LIMITS.resumeMs ? this.#stoodMs : late
+  }
+
   /** Milliseconds since the start of the process. */
   totals(): { active: number; idle: number } {
     return loopTimes()
@@ -66,12 +95,20 @@ export class Pulse {
     const now = performance.now()
     const late = Math.max(0, now - this.#due)
     this.#due = now + STEP_MS
+    if (late >= LIMITS.stallMs) this.#wentOn(now, late)
+    this.#turned(late >= LIMITS.stallMs ? late : null)
     this.#delayMs = Math.max(this.#delayMs, late)
     this.delaySecondsSum += late / 1_000
     const bucket = DELAY_BOUNDS_SECONDS.findIndex((bound) => late <= bound * 1_000)
     for (let at = bucket < 0 ? this.buckets.length - 1 : bucket; at < this.buckets.length; at += 1) {
       this.buckets[at]! += 1
     }
+  }
+
+  #wentOn(now: number, late: number): void {
+    this.stalls += 1
+    this.#stoodMs = late
+    this.#wentOnAt = now
   }
 }
 

@@ -55,6 +55,7 @@ export function statusLines(status: Status, columnsMax: number): string[] {
       '',
       `opened ${plural(libraries.opened, 'time')}, ${grouped(libraries.evicted)} closed to make room, ${grouped(libraries.reopened)} of them too early`,
     ],
+    ...stallFacts(status.loop),
     ['jobs', `${grouped(jobs.running)} running, ${grouped(jobs.queued)} queued`],
     ...watchedFacts(status.watching),
   ]
@@ -90,6 +91,12 @@ function leakFacts(leak: Status['descriptors']['leak']): [string, string][] {
 
 function pressureWords({ level, since, pressure }: Status['descriptors']): string {
   return `${level} since ${minute(since)} (${Math.round(100 * pressure)} %)`
+}
+
+/** A daemon of before says nothing of it. */
+function stallFacts({ stalls = 0, stalledMs }: Status['loop']): [string, string][] {
+  if (stalls === 0) return []
+  return [['stalls', `${grouped(stalls)}, the last time for ${duration(stalledMs)}`]]
 }
 
 function acceptWords({ accept, acceptFailures }: Status['connections']): string {

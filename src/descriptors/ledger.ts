@@ -583,7 +583,9 @@ export class Ledger {
     let blocked = false
     for (const waiter of [...line]) {
       const late = waiter.deadline <= now
-      const served = !late && !blocked && this.#isFirst(index, waiter.ticket) && this.#take(index, waiter.wants)
+      // The thread may have stood still: who is late gets a last try, unless it was told to stop waiting.
+      const served =
+        waiter.deadline !== 0 && !blocked && this.#isFirst(index, waiter.ticket) && this.#take(index, waiter.wants)
       // Those behind it cannot overtake it, but their time may run out before it is served.
       if (!late && !served) blocked ||= waiter.wants <= floor
       else {

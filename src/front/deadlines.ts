@@ -17,6 +17,7 @@ export class Deadlines {
   readonly #stepMs: number
   readonly #steps: number
   #step = 0
+  #tickedAt = 0
   #count = 0
   #oldest: Timed | null = null
   #newest: Timed | null = null
@@ -39,7 +40,7 @@ export class Deadlines {
     else this.#oldest = timed
     this.#newest = timed
     this.#count += 1
-    this.#timer ??= setInterval(() => this.#tick(), this.#stepMs).unref()
+    if (!this.#timer) this.#start()
   }
 
   remove(timed: Timed): void {
@@ -72,8 +73,17 @@ export class Deadlines {
     this.#timer = null
   }
 
+  #start(): void {
+    this.#tickedAt = performance.now()
+    this.#timer = setInterval(() => this.#tick(), this.#stepMs).unref()
+  }
+
   #tick(): void {
-    this.#step += 1
+    // A loop that is late makes up for it, one that stood still does not: nobody could be in time meanwhile.
+    const now = performance.now()
+    const passed = Math.round((now - this.#tickedAt) / this.#stepMs)
+    this.#step += Math.max(1, Math.min(passed, LIMITS.deadlineStepsMax))
+    this.#tickedAt = now
     for (let oldest = this.#oldest; oldest && this.#step - oldest.step > this.#steps; oldest = this.#oldest) {
       this.remove(oldest)
       oldest.expire()

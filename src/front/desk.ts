@@ -12,6 +12,8 @@ import type { Seat } from './gate.js'
 import { Shares, Working } from './idle.js'
 import type { Head } from './head.js'
 import { METRICS_TYPE } from './metrics.js'
+import { Resume } from './resume.js'
+import { Unread } from './unread.js'
 
 /** A whole answer outside JSON-RPC. */
 export interface Page {
@@ -43,15 +45,27 @@ export class Desk {
   readonly working = new Working()
   /** Of the connections, between peers. */
   shares = new Shares()
+  readonly unread = new Unread()
+  readonly resume: Resume
   /** Requests and messages that were begun, and parts of them that were read or written. */
   begun = 0
 
   constructor(setup: FrontSetup) {
     this.setup = setup
     this.access = new Access(setup.token, setup.hostsAllowed)
+    this.resume = new Resume(() => this.lateMs)
     this.deadlines = new Deadlines(setup.responseMs ?? LIMITS.responseMs)
     const { log, borrow = () => null, room = isRoom, work = () => 0 } = setup
     this.accept = new AcceptWatch({ log, borrow, room, work: () => this.begun + work() })
+  }
+
+  get lateMs(): number {
+    return this.setup.lateMs?.() ?? 0
+  }
+
+  /** The loop went on just now: what ran out of time meanwhile had no chance to be in time. */
+  get wentOn(): boolean {
+    return this.lateMs >= LIMITS.stallMs
   }
 
   get draining(): boolean {
@@ -127,11 +141,14 @@ export class Desk {
   }
 
   #health(): Page {
-    const ok = this.state === 'serving'
+    const stalls = this.setup.stalls?.() ?? []
+    const ok = this.state === 'serving' && stalls.length === 0
+    const told =
+      this.state !== 'serving' ? { status: this.state } : ok ? { status: 'ok' } : { status: 'stalled', stalls }
     return {
       status: ok ? 200 : 503,
       type: 'application/json',
-      body: JSON.stringify({ status: ok ? 'ok' : this.state }),
+      body: JSON.stringify(told),
       headers: ok ? {} : { 'Retry-After': '1' },
       close: false,
     }

@@ -1,7 +1,7 @@
 // One HTTP request of POST /rpc: from its whole body to its answer, whichever implementation carries the bytes.
 import { isUtf8 } from 'node:buffer'
 import { SpacedriveError, toWire } from '../base/errors.js'
-import type { Reply, Request } from '../protocol/messages.js'
+import type { GiveUp, Reply, Request } from '../protocol/messages.js'
 import { runsOn } from '../protocol/operations.js'
 import { NOT_UTF8, type Desk, type Page } from './desk.js'
 import type { Seat } from './gate.js'
@@ -15,7 +15,7 @@ export abstract class Exchange extends Turn {
   readonly #seat: Seat
 
   constructor(desk: Desk, seat: Seat) {
-    super(desk.deadlines)
+    super(desk)
     this.desk = desk
     this.#seat = seat
   }
@@ -30,10 +30,10 @@ export abstract class Exchange extends Turn {
     this.begin(body.toString('utf8'))
   }
 
-  protected override run(request: Request, answer: (reply: Reply) => void): void {
+  protected override run(request: Request, answer: (reply: Reply) => void): GiveUp | void {
     const error = refusedOverHttp(request) ?? barred(request, this.#seat, this.desk)
     if (error) answer({ ok: false, error: toWire(error) })
-    else this.desk.setup.dispatch(request, answer)
+    else return this.desk.setup.dispatch(request, answer)
   }
 
   protected override settled(text: string | null, late: boolean): void {

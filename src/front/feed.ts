@@ -2,12 +2,13 @@
 import { SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { encodeEvent } from '../protocol/codec.js'
-import type { Event, Reply, Request } from '../protocol/messages.js'
+import type { Event, GiveUp, Reply, Request } from '../protocol/messages.js'
 import { runsOn, type ParamsOf } from '../protocol/operations.js'
 import type { Desk } from './desk.js'
 import { barred } from './exchange.js'
 import type { Seat } from './gate.js'
 import { Turn } from './turn.js'
+import type { Reader } from './unread.js'
 
 /** The socket, as far as a feed needs it. Not called any more once the feed is closed. */
 export interface Wire {
@@ -23,7 +24,7 @@ export interface Wire {
 
 type Answer = (reply: Reply) => void
 
-export class Feed {
+export class Feed implements Reader {
   readonly since = performance.now()
   readonly peer: string
   readonly #desk: Desk
@@ -68,7 +69,13 @@ export class Feed {
     this.#wire.close(code, reason)
   }
 
-  #cut(): void {
+  unread(): number {
+    return this.#open ? this.#buffered() : 0
+  }
+
+  /** Its client does not read. */
+  cutOff(): void {
+    if (!this.#open) return
     this.#desk.setup.log('warn', 'a WebSocket was cut: its client does not read')
     this.closed()
     this.#wire.cut()
@@ -77,6 +84,7 @@ export class Feed {
   /** The socket is gone, or about to be: subscriptions end, answers still to come are dropped. */
   closed(): void {
     this.#open = false
+    this.#desk.unread.forget(this)
     for (const end of this.#subscriptions.values()) end()
     this.#subscriptions.clear()
     for (const turn of this.#turns) turn.abandon()
@@ -89,14 +97,14 @@ export class Feed {
     if (text !== null) this.#push(text)
   }
 
-  run(request: Request, answer: Answer): void {
+  run(request: Request, answer: Answer): GiveUp | void {
     const error = barred(request, this.#seat, this.#desk)
     if (error) answer({ ok: false, error: toWire(error) })
     else if (runsOn(request.operation) === 'feed') this.#runHere(request, answer)
-    else this.#dispatch(request, answer)
+    else return this.#dispatch(request, answer)
   }
 
-  #dispatch(request: Request, answer: Answer): void {
+  #dispatch(request: Request, answer: Answer): GiveUp | void {
     if (this.#inFlight >= LIMITS.feedInFlightMax) return answer(busy('too many requests are in flight here'))
     if (this.#buffered() > LIMITS.feedBufferedBytesMax) return answer(busy('earlier answers were not read yet'))
     this.#inFlight += 1
@@ -106,7 +114,7 @@ export class Feed {
       answer(reply)
     }
     try {
-      this.#desk.setup.dispatch(request, counted)
+      return this.#desk.setup.dispatch(request, counted)
     } catch (error) {
       counted({ ok: false, error: toWire(error) })
     }
@@ -159,7 +167,7 @@ export class Feed {
     if (this.#outbox.length === 0) queueMicrotask(() => this.#flush())
     this.#outbox.push(text)
     this.#outboxBytes += text.length
-    if (this.#buffered() > LIMITS.feedUnreadBytesMax) this.#cut()
+    if (this.#buffered() > LIMITS.feedUnreadBytesMax) this.cutOff()
   }
 
   #flush(): void {
@@ -168,6 +176,7 @@ export class Feed {
     this.#outbox = []
     this.#outboxBytes = 0
     this.#wire.send(texts)
+    this.#desk.unread.note(this, this.#wire.buffered())
   }
 }
 
@@ -175,12 +184,12 @@ class FeedTurn extends Turn {
   readonly #feed: Feed
 
   constructor(feed: Feed, desk: Desk) {
-    super(desk.deadlines)
+    super(desk)
     this.#feed = feed
   }
 
-  protected override run(request: Request, answer: Answer): void {
-    this.#feed.run(request, answer)
+  protected override run(request: Request, answer: Answer): GiveUp | void {
+    return this.#feed.run(request, answer)
   }
 
   protected override settled(text: string | null): void {

@@ -1,6 +1,6 @@
 // The daemon's face to its clients: one interface, two implementations (uWebSockets.js, and node:http with ws).
 // uWebSockets objects never leave this folder.
-import type { Dispatch, Event, Level } from '../protocol/messages.js'
+import type { Dispatch, Event, Level, Stall } from '../protocol/messages.js'
 import type { AcceptState } from './accept.js'
 import type { ParamsOf } from '../protocol/operations.js'
 
@@ -35,6 +35,10 @@ export interface FrontSetup {
   readonly room?: () => boolean
   /** What the threads behind `dispatch` have told so far, as a count that only grows: a loop with such work does not spin. */
   readonly work?: () => number
+  /** By how much the loop is late at this moment, or was when it went on a moment ago. */
+  readonly lateMs?: () => number
+  /** Threads that stand still, or did until a moment ago; GET /health says so. */
+  readonly stalls?: () => readonly Stall[]
   /** A client idle for so long may be closed for a newcomer; `LIMITS.newcomerIdleMs` unless a test wants it otherwise. */
   readonly newcomerIdleMs?: number
   /** The response deadline; `LIMITS.responseMs` unless a test wants to see it pass. */
@@ -50,6 +54,9 @@ export interface Connections {
   /** The refused, by the reason they were told. */
   refusedBy: Record<string, number>
   idle?: number
+  /** Of long answers, what their clients have not read; and how many clients were cut because all of it was too much. */
+  unreadBytes: number
+  unreadCut: number
   /** Whether newcomers can be accepted: `failing` while no descriptor can be had, `spinning` while the loop turns in vain. */
   accept: AcceptState
   acceptFailures: number

@@ -3,7 +3,7 @@
 import { getHeapStatistics } from 'node:v8'
 import { toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { Pulse, type Beat } from '../base/pulse.js'
+import { Pulse, type Stood } from '../base/pulse.js'
 import { again } from '../base/shortage.js'
 import { Forecast } from '../descriptors/forecast.js'
 import { Recorder, type Flight } from '../descriptors/recorder.js'
@@ -16,13 +16,15 @@ type Log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?
 
 export interface LookoutSetup {
   readonly status: () => Status
+  /** Called each time that the loop is seen to turn. */
+  readonly beat: () => void
   readonly statisticsMs: number
   readonly log: Log
 }
 
 export class Lookout {
   readonly #setup: LookoutSetup
-  readonly #pulse = new Pulse()
+  readonly #pulse = new Pulse((stoodMs) => this.#turned(stoodMs))
   readonly #forecast = new Forecast()
   #recorder: Recorder | null = null
   #timers: NodeJS.Timeout[] = []
@@ -58,9 +60,35 @@ export class Lookout {
     return this.#forecast.seconds
   }
 
-  /** The loop over the last second. */
-  get loop(): Beat {
-    return this.#pulse.last
+  /** The loop over the last second, and how it stood still before. */
+  get loop(): Status['loop'] {
+    const { last, stalls, stood } = this.#pulse
+    return { ...last, stalls, stalledMs: Math.round(stood?.stoodMs ?? 0) }
+  }
+
+  /** How the loop stood still, for some seconds after it went on. */
+  get stood(): Stood | null {
+    const lateMs = this.#pulse.lateMs()
+    if (lateMs >= LIMITS.stallMs) return { stoodMs: lateMs, agoMs: 0 }
+    const { stood } = this.#pulse
+    return stood && stood.agoMs < LIMITS.stallToldMs ? stood : null
+  }
+
+  /** How long it has turned since it stood still last. */
+  get turningMs(): number {
+    return this.#pulse.stood?.agoMs ?? Infinity
+  }
+
+  lateMs(): number {
+    return this.#pulse.lateMs()
+  }
+
+  #turned(stoodMs: number | null): void {
+    this.#setup.beat()
+    if (stoodMs === null) return
+    const words = `the main thread stood still for ${Math.round(stoodMs)} ms: nobody was served`
+    this.#setup.log('warn', words)
+    this.#recorder?.mustNote('warning', words)
   }
 
   metrics(): string {

@@ -140,6 +140,8 @@ function addConnections(page: MetricsPage, { connections }: Status): void {
     'Looks that found accept failing.',
     connections.acceptFailures,
   )
+  page.one('gauge', 'answers_unread_bytes', 'Of long answers, what clients have not read.', connections.unreadBytes)
+  page.one('counter', 'answers_unread_cut_total', 'Clients cut because too much was unread.', connections.unreadCut)
 }
 
 function addWork(page: MetricsPage, { libraries, shards, jobs }: Status): void {
@@ -149,12 +151,19 @@ function addWork(page: MetricsPage, { libraries, shards, jobs }: Status): void {
   page.one('counter', 'libraries_opened_total', 'Opens of a library that was closed.', libraries.opened)
   page.one('counter', 'libraries_evicted_total', 'Libraries closed to make room.', libraries.evicted)
   page.one('counter', 'libraries_reopened_total', 'Of those, asked for again soon after.', libraries.reopened)
-  const each = (key: 'libraries' | 'inFlight' | 'queued' | 'restarts') =>
+  const each = (key: 'libraries' | 'inFlight' | 'queued' | 'restarts' | 'givenUp') =>
     shards.map((shard): Sample => [{ shard: shard.id }, shard[key]])
   page.family('gauge', 'shard_libraries', 'Libraries a shard has open.', each('libraries'))
   page.family('gauge', 'shard_in_flight', 'Requests a shard has not answered.', each('inFlight'))
   page.family('gauge', 'shard_queued', 'Requests not sent to a shard yet.', each('queued'))
   page.family('counter', 'shard_restarts_total', 'Times the thread of a shard was replaced.', each('restarts'))
+  page.family('counter', 'shard_given_up_total', 'Requests not begun: nobody waited for them.', each('givenUp'))
+  page.family(
+    'gauge',
+    'shard_stalled_seconds',
+    'How long the loop of a shard has not turned, from five seconds on.',
+    shards.map((shard): Sample => [{ shard: shard.id }, shard.stalledMs / 1_000]),
+  )
   page.one('gauge', 'jobs_running', 'Jobs that run now.', jobs.running)
   page.one('gauge', 'jobs_queued', 'Jobs that wait in line.', jobs.queued)
 }
@@ -166,6 +175,7 @@ function addLoop(page: MetricsPage, pulse: Pulse): void {
     [{ state: 'active' }, active / 1_000],
     [{ state: 'idle' }, idle / 1_000],
   ])
+  page.one('counter', 'event_loop_stalls_total', 'Times it stood still for two seconds or more.', pulse.stalls)
   page.histogram(
     'event_loop_delay_seconds',
     'How late timers of the main thread came.',

@@ -17,6 +17,7 @@ import { idleFeed, type Idle } from './idle.js'
 import { Room } from './room.js'
 import { Head } from './head.js'
 import { statusLine } from './status-line.js'
+import type { Reader } from './unread.js'
 
 export async function openNodeFront(desk: Desk): Promise<Front> {
   const front = new NodeFront(desk)
@@ -29,6 +30,8 @@ interface Visitor {
   readonly since: number
   readonly peer: string
   feed: Feed | null
+  /** The answer to its last request. */
+  latest: ServerResponse | null
   /** Requests that are not answered yet. */
   inFlight: number
   usedAt: number
@@ -102,7 +105,17 @@ class NodeFront implements Front {
     const { current, peak, accepted, refused, refusedBy } = this.#gate
     const { state, failures } = this.#desk.accept
     const idle = [...this.#visitors.values()].filter(({ inFlight }) => inFlight === 0).length
-    return { current, peak, accepted, refused, refusedBy, idle, accept: state, acceptFailures: failures }
+    return {
+      current,
+      peak,
+      accepted,
+      refused,
+      refusedBy,
+      idle,
+      accept: state,
+      acceptFailures: failures,
+      ...this.#desk.unread.told,
+    }
   }
 
   giveWay(asked: { count: number; idleMs: number }): number {
@@ -197,6 +210,8 @@ class NodeFront implements Front {
       keepAliveTimeout: LIMITS.httpIdleMs,
       connectionsCheckingInterval: 1_000,
     })
+    server.on('timeout', (socket: Socket) => this.#idled(socket))
+    server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => this.#failed(error, socket))
     server.maxHeadersCount = LIMITS.httpHeadersMax
     server.on('request', (req, res) => this.#request(req, res))
     server.on('upgrade', (req, socket, head) => this.#upgrade(req, socket as Socket, head))
@@ -218,10 +233,35 @@ class NodeFront implements Front {
       if (reason === 'starved' && listener.door) this.#desk.accept.rest(listener.door)
       if (reason !== null) return refuseConnection(socket, reason, this.#desk)
       const usedAt = performance.now()
-      this.#visitors.set(socket, { seat, since: performance.now(), peer, feed: null, inFlight: 0, usedAt, read: 0 })
+      this.#visitors.set(socket, {
+        seat,
+        since: performance.now(),
+        peer,
+        feed: null,
+        latest: null,
+        inFlight: 0,
+        usedAt,
+        read: 0,
+      })
       socket.once('close', () => this.#left(socket, seat))
       for (const each of serve) each.call(server, socket)
     })
+  }
+
+  /** Idle for its time, by a clock that ran on while the loop stood still. */
+  #idled(socket: Socket): void {
+    if (this.#desk.wentOn) socket.setTimeout(LIMITS.httpIdleMs)
+    else socket.destroy()
+  }
+
+  /** What node:http does where nobody listens; but who had no chance to be in time is given the time once more. */
+  #failed(error: NodeJS.ErrnoException, socket: Socket): void {
+    const visitor = this.#visitors.get(socket)
+    if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && visitor && this.#desk.wentOn) return pardon(socket, visitor)
+    if (socket.writable && !(visitor?.inFlight && visitor.latest?.headersSent)) {
+      socket.write(`HTTP/1.1 ${statusLine(STATUS_BY_ERROR[error.code ?? ''] ?? 400)}\r\nConnection: close\r\n\r\n`)
+    }
+    socket.destroy(error)
   }
 
   #left(socket: Socket, seat: Seat): void {
@@ -234,6 +274,7 @@ class NodeFront implements Front {
     const visitor = this.#visitors.get(req.socket)
     if (!visitor) return void req.socket.destroy()
     visitor.inFlight += 1
+    visitor.latest = res
     res.once('close', () => answered(visitor, req.socket))
     const exchange = new NodeExchange(this.#desk, visitor, req, res)
     try {
@@ -285,8 +326,9 @@ class NodeFront implements Front {
 
   /** Twice in the idle time: who was not heard since the last ping is gone. */
   #ping(): void {
+    const { wentOn } = this.#desk
     for (const ws of this.#feeds.clients) {
-      if (heard.delete(ws)) ws.ping()
+      if (heard.delete(ws) || wentOn) ws.ping()
       else ws.terminate()
     }
   }
@@ -307,6 +349,22 @@ function listenOnce(server: Server, where: ListenOptions, address: string): Prom
       resolve()
     })
   })
+}
+
+const STATUS_BY_ERROR: Readonly<Record<string, number>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
+  HPE_HEADER_OVERFLOW: 431,
+}
+
+/** node:http does not look at this request again, so that its end is waited for here. */
+function pardon(socket: Socket, visitor: Visitor): void {
+  const { latest } = visitor
+  const timer = setTimeout(() => {
+    const begun = visitor.inFlight === 0 && (socket.bytesRead > visitor.read || latest === null)
+    if (visitor.latest === latest && (begun || latest?.req.complete === false)) socket.destroy()
+  }, LIMITS.httpHeadersMs)
+  socket.once('close', () => clearTimeout(timer))
 }
 
 function answered(visitor: Visitor, socket: Socket): void {
@@ -364,7 +422,7 @@ function readHead(req: IncomingMessage): Head {
   return head
 }
 
-class NodeExchange extends Exchange {
+class NodeExchange extends Exchange implements Reader {
   readonly #peer: string
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
@@ -378,7 +436,20 @@ class NodeExchange extends Exchange {
     this.#req = req
     this.#res = res
     res.on('error', () => undefined)
-    res.on('close', () => this.abandon())
+    res.on('close', () => this.#closed())
+  }
+
+  unread(): number {
+    return this.#res.writableFinished ? 0 : this.#res.writableLength
+  }
+
+  cutOff(): void {
+    this.#req.socket.destroy()
+  }
+
+  #closed(): void {
+    this.desk.unread.forget(this)
+    this.abandon()
   }
 
   collect(): void {
@@ -409,7 +480,7 @@ class NodeExchange extends Exchange {
   /** Past the deadline with the answer half written: the client does not read. */
   override expire(): void {
     if (!this.#done) super.expire()
-    else this.#req.socket.destroy()
+    else this.cutOff()
   }
 
   #end(status: number, headers: Readonly<Record<string, string>>, body: string): void {
@@ -420,7 +491,9 @@ class NodeExchange extends Exchange {
     this.#res.writeHead(status, status === 204 ? headers : { ...headers, 'Content-Length': bytes.byteLength })
     this.#res.end(bytes)
     // In flight until the kernel has all of it, under the same deadline; `close` comes either way.
-    if (!this.#res.writableFinished) this.desk.deadlines.add(this)
+    if (this.#res.writableFinished) return
+    this.desk.deadlines.add(this)
+    this.desk.unread.note(this, bytes.byteLength)
   }
 }
 

@@ -25,6 +25,7 @@ import { Room } from './room.js'
 import { Head } from './head.js'
 import { METRICS_TYPE } from './metrics.js'
 import { statusLine } from './status-line.js'
+import type { Reader } from './unread.js'
 
 export type Uws = typeof import('uWebSockets.js')
 
@@ -122,7 +123,17 @@ class UwsFront implements Front {
     const { current, peak, accepted, refused, refusedBy } = this.#gate
     const { state, failures } = this.#desk.accept
     const idle = Math.max(0, current - this.#desk.working.count)
-    return { current, peak, accepted, refused, refusedBy, idle, accept: state, acceptFailures: failures }
+    return {
+      current,
+      peak,
+      accepted,
+      refused,
+      refusedBy,
+      idle,
+      accept: state,
+      acceptFailures: failures,
+      ...this.#desk.unread.told,
+    }
   }
 
   giveWay(asked: { count: number; idleMs: number }): number {
@@ -384,7 +395,7 @@ function writeCorked(): void {
   corked?.writeNow()
 }
 
-class UwsExchange extends Exchange {
+class UwsExchange extends Exchange implements Reader {
   readonly #res: HttpResponse
   #done = false
   #page: Page | null = null
@@ -393,6 +404,8 @@ class UwsExchange extends Exchange {
   #text = ''
   #parts: Buffer[] | null = null
   #partsBytes = 0
+  /** Bytes of a long answer that is not read yet: they lie in memory whole until it is. */
+  #unread = 0
   /** Among those in flight, or −1. */
   #slot = -1
 
@@ -445,7 +458,7 @@ class UwsExchange extends Exchange {
   /** Past the deadline with the answer half written: the client does not read. */
   override expire(): void {
     if (!this.#done) super.expire()
-    else this.#res.close()
+    else this.cutOff()
   }
 
   protected override write(status: RpcStatus, text: string): void {
@@ -484,8 +497,17 @@ class UwsExchange extends Exchange {
     return this.desk.shares.contested && this.desk.shares.over(peerOf(this.#res))
   }
 
+  unread(): number {
+    return this.#unread
+  }
+
+  cutOff(): void {
+    this.#res.close()
+  }
+
   #aborted(): void {
     this.#done = true
+    this.desk.unread.forget(this)
     this.#ended()
     this.abandon()
   }
@@ -533,9 +555,16 @@ class UwsExchange extends Exchange {
     this.#res.onWritable((offset) => {
       this.desk.begun += 1
       const [ok, whole] = this.#res.tryEnd(bytes.subarray(offset), bytes.byteLength)
-      if (whole) this.desk.deadlines.remove(this)
+      if (whole) this.#read()
       return ok
     })
+    this.#unread = bytes.byteLength
+    this.desk.unread.note(this, bytes.byteLength)
+  }
+
+  #read(): void {
+    this.desk.deadlines.remove(this)
+    this.desk.unread.forget(this)
   }
 }
 

@@ -11,8 +11,11 @@ export interface Request {
 /** `json` is the result, serialised where it was made so that no thread copies it as objects. */
 export type Reply = { readonly ok: true; readonly json: string } | { readonly ok: false; readonly error: WireError }
 
+/** Told that nobody waits for the answer any more: what has not been begun by then is not begun. */
+export type GiveUp = () => void
+
 /** Calls `answer` exactly once, perhaps before it returns. */
-export type Dispatch = (request: Request, answer: (reply: Reply) => void) => void
+export type Dispatch = (request: Request, answer: (reply: Reply) => void) => GiveUp | void
 
 export type EventType = (typeof EVENT_TYPES)[number]
 export type EntryKind = (typeof ENTRY_KINDS)[number]
@@ -186,9 +189,18 @@ export interface Status {
     /** `failing` while no descriptor can be had for those who wait, `spinning` while the loop turns in vain. */
     accept: 'open' | 'failing' | 'spinning'
     acceptFailures: number
+    /** Of long answers, what their clients have not read; and how many clients were cut because all of it was too much. */
+    unreadBytes: number
+    unreadCut: number
   }
   /** Of the main thread, over the last second: the share that was not waiting, and the latest that a timer came. */
-  loop: { utilization: number; delayMs: number }
+  loop: {
+    utilization: number
+    delayMs: number
+    /** How often it stood still for two seconds or more, and for how long the last time. */
+    stalls: number
+    stalledMs: number
+  }
   /**
    * `opened`: how often one was, since the start; `evicted`: closed to make room or under pressure; `reopened`: of those,
    * asked for again soon after.
@@ -201,10 +213,25 @@ export interface Status {
     evicted: number
     reopened: number
   }
-  shards: { id: number; libraries: number; inFlight: number; queued: number; restarts: number }[]
+  /** `stalledMs`: how long one has not turned its loop, from five seconds on; `givenUp`: requests not begun, for nobody waited. */
+  shards: {
+    id: number
+    libraries: number
+    inFlight: number
+    queued: number
+    restarts: number
+    stalledMs: number
+    givenUp: number
+  }[]
   jobs: { running: number; queued: number }
   /** Over all watched locations; `reasons` say why directories are polled, each once. */
   watching: { locations: number; live: number; polled: number; reasons: string[] }
+}
+
+/** A thread that stands still: a shard for as long as it does, the main thread some seconds after it went on. */
+export interface Stall {
+  readonly thread: string
+  readonly stoodMs: number
 }
 
 /** Who holds one descriptor. */

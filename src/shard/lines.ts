@@ -91,6 +91,10 @@ export interface ShardSetup {
   readonly ledger: SharedArrayBuffer
   readonly thread: number
   readonly counts: SharedArrayBuffer
+  /** Where each thread says that its loop turns, and the place of this one. */
+  readonly beats: SharedArrayBuffer
+  readonly beat: number
+  readonly givenUp: SharedArrayBuffer
   readonly told: Told
   readonly libraries: string
   readonly deleted: string
@@ -111,7 +115,8 @@ export const COUNTS = {
   evicted: 4,
   reopened: 5,
   opened: 6,
-  words: 7,
+  givenUp: 7,
+  words: 8,
 } as const
 
 /** What a shard's thread holds, and for whom. */

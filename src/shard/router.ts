@@ -3,6 +3,7 @@ import type { Piscina } from 'piscina'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { uuidv7 } from 'uuidv7'
+import type { Beats } from '../base/beats.js'
 import { fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Ledger } from '../descriptors/ledger.js'
@@ -10,7 +11,7 @@ import { jobMayBegin } from '../descriptors/pressure.js'
 import type { BaseThread } from '../descriptors/names.js'
 import { newTold, type Told } from '../descriptors/threads.js'
 import type { Cataloged } from '../library/catalog.js'
-import type { Covered, Event, LibraryItem, Reply, Request, Status } from '../protocol/messages.js'
+import type { Covered, Event, GiveUp, LibraryItem, Reply, Request, Stall, Status } from '../protocol/messages.js'
 import { runsOn, type OperationName } from '../protocol/operations.js'
 import type { Events } from './events.js'
 import {
@@ -24,6 +25,7 @@ import {
   type Watched,
   type WatchedLocation,
 } from './lines.js'
+import { GivenUp } from './given-up.js'
 import { placeOf } from './place.js'
 import { startThread, type Tasks } from './tasks.js'
 
@@ -43,6 +45,7 @@ export interface RouterSetup {
   readonly ledger: Ledger
   readonly tasks: Tasks
   readonly events: Events
+  readonly beats: Beats
   readonly libraries: string
   readonly deleted: string
   readonly leftOut: readonly string[]
@@ -57,6 +60,7 @@ type Answer = (reply: Reply) => void
 interface Place {
   readonly number: number
   readonly counts: SharedArrayBuffer
+  givenUp: GivenUp
   readonly told: Told
   /** What its thread held when it last answered. */
   held: Held
@@ -84,6 +88,7 @@ interface Place {
 export class Router {
   readonly #setup: RouterSetup
   readonly #places: Place[]
+  readonly #beats: Beats
   readonly #catalog = new Map<string, Cataloged & { open: boolean }>()
   /** Messages that came from shards so far. */
   messages = 0
@@ -94,9 +99,11 @@ export class Router {
 
   constructor(setup: RouterSetup) {
     this.#setup = setup
+    this.#beats = setup.beats
     this.#places = Array.from({ length: setup.shards }, (_, number) => ({
       number,
       counts: new SharedArrayBuffer(COUNTS.words * Int32Array.BYTES_PER_ELEMENT),
+      givenUp: new GivenUp(),
       told: newTold(),
       held: NOTHING_HELD,
       startedAt: 0,
@@ -156,12 +163,25 @@ export class Router {
     })
   }
 
-  request(request: Request, answer: Answer): void {
+  request(request: Request, answer: Answer): GiveUp | void {
     try {
-      this.#route(request, answer)
+      return this.#route(request, answer)
     } catch (error) {
       answer({ ok: false, error: toWire(error) })
     }
+  }
+
+  /** Shards whose loop does not turn. @param sinceMs no longer ago than this, for whoever looks stood still himself */
+  stalls(sinceMs: number): Stall[] {
+    return this.#places.flatMap(({ number }) => {
+      const stoodMs = this.#stalledMs(number, sinceMs)
+      return stoodMs > 0 ? [{ thread: `shard ${number}`, stoodMs }] : []
+    })
+  }
+
+  #stalledMs(number: number, sinceMs: number): number {
+    const silentMs = Math.round(Math.min(sinceMs, this.#beats.silentMs(number + 1)))
+    return silentMs >= LIMITS.shardStallMs ? silentMs : 0
   }
 
   list(): LibraryItem[] {
@@ -174,7 +194,7 @@ export class Router {
     }))
   }
 
-  counts(): Pick<Status, 'libraries' | 'shards' | 'jobs'> {
+  counts(sinceMs = Infinity): Pick<Status, 'libraries' | 'shards' | 'jobs'> {
     const words = this.#places.map((place) => new Int32Array(place.counts))
     const sum = (at: number) => words.reduce((total, each) => total + each[at]!, 0)
     return {
@@ -192,6 +212,8 @@ export class Router {
         inFlight: inFlight.size,
         queued: outgoing.length / 3,
         restarts,
+        stalledMs: this.#stalledMs(number, sinceMs),
+        givenUp: words[at]![COUNTS.givenUp]!,
       })),
       jobs: { running: sum(COUNTS.running), queued: sum(COUNTS.queued) },
     }
@@ -254,7 +276,7 @@ export class Router {
     await Promise.all(this.#places[number]!.pool?.threads.map((thread) => thread.terminate()) ?? [])
   }
 
-  #route(request: Request, answer: Answer): void {
+  #route(request: Request, answer: Answer): GiveUp {
     if (runsOn(request.operation) === 'place') {
       const id = uuidv7()
       return this.#enqueue(this.#placeOf(id), request.operation, { ...request.params, id }, answer)
@@ -263,14 +285,14 @@ export class Router {
     const known = this.#catalog.get(id)
     if (!known) throw new SpacedriveError('LIBRARY_NOT_FOUND', `no library ${id}`)
     if (known.problem && !WITH_A_PROBLEM.has(request.operation)) throw fromWire(known.problem)
-    this.#enqueue(this.#placeOf(id), request.operation, request.params, answer)
+    return this.#enqueue(this.#placeOf(id), request.operation, request.params, answer)
   }
 
   #placeOf(library: string): Place {
     return this.#places[placeOf(library, this.#places.length)]!
   }
 
-  #enqueue(place: Place, operation: ShardOperation, params: unknown, answer: Answer): void {
+  #enqueue(place: Place, operation: ShardOperation, params: unknown, answer: Answer): GiveUp {
     if (!place.port) throw lost(place)
     if (place.inFlight.size >= LIMITS.shardInFlightMax) {
       const retry = { retryAfterMs: 1000 }
@@ -284,6 +306,8 @@ export class Router {
     place.inFlight.set(number, answer)
     place.outgoing.push(number, operation, params)
     this.#sendSoon()
+    const { givenUp } = place
+    return () => givenUp.add(number)
   }
 
   /** Everything that came in this turn goes out in one message a shard. */
@@ -366,12 +390,18 @@ export class Router {
     place.thread = this.#threads
     place.held = NOTHING_HELD
     place.told.fill(0)
+    // The numbers of a lost thread's requests say nothing to the next one, and would stay for long.
+    place.givenUp = new GivenUp()
+    this.#beats.leave(place.number + 1)
     place.startedAt = performance.now()
     const { port1, port2 } = new MessageChannel()
     const workerData: ShardSetup = {
       ledger: this.#setup.ledger.shared,
       thread: place.thread,
       counts: place.counts,
+      beats: this.#beats.shared,
+      beat: place.number + 1,
+      givenUp: place.givenUp.shared,
       told: place.told,
       libraries: this.#setup.libraries,
       deleted: this.#setup.deleted,
@@ -409,6 +439,7 @@ export class Router {
     const { thread } = place
     place.port?.close()
     place.port = null
+    this.#beats.leave(place.number + 1)
     place.pool = null
     place.outgoing = []
     const callers = [...place.inFlight.values()]

@@ -1,8 +1,19 @@
 // The worker side of a shard: one thread, the libraries placed on it, and what can be asked of them.
-import { accessSync, constants, mkdirSync, realpathSync, renameSync, rmSync, statfsSync, statSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  mkdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { basename, join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { MessagePort } from 'node:worker_threads'
+import { Beats, MAIN } from '../base/beats.js'
 import { errnoOf, fromSystem, SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { Ledger } from '../descriptors/ledger.js'
@@ -21,6 +32,7 @@ import type { Covered, Event, LocationItem } from '../protocol/messages.js'
 import { runsOn, type OperationName, type ParamsOf } from '../protocol/operations.js'
 import { decodeName, encodeName, printable } from '../scan/names.js'
 import { describeRules } from '../scan/rules.js'
+import { GivenUp } from './given-up.js'
 import {
   COUNTS,
   type FromShard,
@@ -52,6 +64,9 @@ export class Shard {
   readonly #runner: Runner
   readonly #follower: Follower
   readonly #counts: Int32Array
+  readonly #beats: Beats
+  readonly #givenUp: GivenUp
+  #mainStands = false
   readonly #ended = new AbortController()
   readonly #timers: readonly NodeJS.Timeout[]
   #replies: (number | string | null | WireError)[] = []
@@ -71,6 +86,8 @@ export class Shard {
     this.#send = send
     this.#ledger = new Ledger(setup.ledger, setup.thread)
     this.#counts = new Int32Array(setup.counts)
+    this.#beats = new Beats(setup.beats)
+    this.#givenUp = new GivenUp(setup.givenUp)
     this.#pool = new Pool(this.#ledger, {
       opened: (library) => this.#opened(library),
       closed: (library) => this.#publish({ type: 'library.closed', library: library.id }),
@@ -95,6 +112,7 @@ export class Shard {
     this.#timers = [
       setInterval(() => this.#pool.closeIdle(), IDLE_CHECK_MS),
       setInterval(() => this.#lookAtPressure(), LIMITS.pressureCheckMs),
+      setInterval(() => this.#lookAtMain(), LIMITS.pressureCheckMs),
     ]
   }
 
@@ -111,6 +129,7 @@ export class Shard {
   }
 
   #answer(number: number, operation: ShardOperation, params: unknown): void {
+    if (this.#givenUp.has(number)) return this.#leaveOut(number)
     try {
       const result = this.#run(operation, params)
       if (!(result instanceof Promise)) return this.#reply(number, result)
@@ -121,6 +140,12 @@ export class Shard {
     } catch (error) {
       this.#refuse(number, error)
     }
+  }
+
+  /** Its caller has gone or was told TIMEOUT: answered only to be counted. */
+  #leaveOut(number: number): void {
+    this.#counts[COUNTS.givenUp]! += 1
+    this.#refuse(number, new SpacedriveError('TIMEOUT', 'it was not begun: nobody waited for it any more'))
   }
 
   #run(operation: ShardOperation, params: unknown): unknown {
@@ -295,6 +320,15 @@ export class Shard {
     }
   }
 
+  /** The only place where it can be said while it lasts: logs and answers go by way of the main thread. */
+  #lookAtMain(): void {
+    this.#beats.beat(this.#setup.beat)
+    const silentMs = this.#beats.silentMs(MAIN)
+    const stands = silentMs >= LIMITS.stallMs
+    if (stands && !this.#mainStands && this.#setup.beat === MAIN + 1) sayAtOnce(silentMs)
+    this.#mainStands = stands
+  }
+
   #lookAtPressure(): void {
     this.#pool.giveWay()
     this.#runner.goOn()
@@ -442,6 +476,15 @@ function nullIfUnusable(error: unknown): null {
   const { code } = toWire(error)
   if (code === 'LIBRARY_DAMAGED' || code === 'LIBRARY_NEWER' || code === 'DISK_FAILED') return null
   throw error
+}
+
+/** Where nobody reads it, it is not said. */
+function sayAtOnce(silentMs: number): void {
+  try {
+    writeSync(2, `spacedrive: the main thread has stood still for ${silentMs} ms, and nobody is served\n`)
+  } catch {
+    // A pipe that is full or closed: the log tells of it afterwards.
+  }
 }
 
 function jobCursor(cursor: string): number {

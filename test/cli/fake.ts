@@ -201,8 +201,10 @@ export function aStatus(changes: Partial<Status> = {}): Status {
       refusedBy: { clients: 123_456_789 },
       accept: 'failing',
       acceptFailures: 1_000_000,
+      unreadBytes: 0,
+      unreadCut: 0,
     },
-    loop: { utilization: 1, delayMs: 5_000 },
+    loop: { utilization: 1, delayMs: 5_000, stalls: 1, stalledMs: 5_012 },
     libraries: {
       known: 1_000_000,
       open: 250_000,
@@ -211,7 +213,7 @@ export function aStatus(changes: Partial<Status> = {}): Status {
       evicted: 99_999_999,
       reopened: 9_999_999,
     },
-    shards: [{ id: 0, libraries: 125_000, inFlight: 10_000, queued: 10_000, restarts: 3 }],
+    shards: [{ id: 0, libraries: 125_000, inFlight: 10_000, queued: 10_000, restarts: 3, stalledMs: 0, givenUp: 4 }],
     jobs: { running: 128, queued: 1_000_000 },
     ...changes,
   }

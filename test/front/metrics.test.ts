@@ -49,12 +49,14 @@ const status: Status = {
     refusedBy: { clients: 10, starved: 2 },
     accept: 'failing',
     acceptFailures: 3,
+    unreadBytes: 4_096,
+    unreadCut: 2,
   },
-  loop: { utilization: 0.1, delayMs: 1 },
+  loop: { utilization: 0.1, delayMs: 1, stalls: 1, stalledMs: 5_012 },
   libraries: { known: 9, open: 4, connections: 6, opened: 9, evicted: 20, reopened: 1 },
   shards: [
-    { id: 0, libraries: 3, inFlight: 2, queued: 1, restarts: 0 },
-    { id: 1, libraries: 1, inFlight: 0, queued: 0, restarts: 2 },
+    { id: 0, libraries: 3, inFlight: 2, queued: 1, restarts: 0, stalledMs: 0, givenUp: 4 },
+    { id: 1, libraries: 1, inFlight: 0, queued: 0, restarts: 2, stalledMs: 0, givenUp: 4 },
   ],
   jobs: { running: 1, queued: 3 },
 }
@@ -86,6 +88,10 @@ test('every figure is there, in base units and under one prefix', (t) => {
   t.is(value('connections_refused_total', { reason: 'clients' }), 10)
   t.is(value('connections_accept', { state: 'failing' }), 1)
   t.is(value('connections_accept_failures_total'), 3)
+  t.is(value('answers_unread_bytes'), 4_096)
+  t.is(value('answers_unread_cut_total'), 2)
+  t.is(value('shard_given_up_total', { shard: '1' }), 4)
+  t.is(value('event_loop_stalls_total'), 0)
   t.is(value('shard_restarts_total', { shard: '1' }), 2)
   t.is(value('library_connections'), 6)
   t.is(value('libraries_evicted_total'), 20)

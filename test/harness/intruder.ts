@@ -1,10 +1,11 @@
-// Code of somebody else inside the daemon under test: takes every descriptor, samples memory, breaks, or collects garbage, as files in a directory tell.
+// Code of somebody else inside the daemon under test: takes every descriptor, samples memory, breaks, stands still, or collects
+// garbage, as files in a directory tell.
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Scene } from './scene.js'
 
 /** What it can be told to do, again and again while the file is there; `fill` for a moment, and what it took it holds meanwhile. */
-export type Trick = 'hog' | 'fill' | 'sample' | 'reject' | 'break' | 'collect'
+export type Trick = 'hog' | 'fill' | 'sample' | 'reject' | 'break' | 'collect' | 'stand' | 'hang'
 
 export class Intruder {
   readonly #directory: string
@@ -40,7 +41,8 @@ export class Intruder {
 function intrude(directory: string, load: NodeJS.Require): void {
   const fs = load('node:fs') as typeof import('node:fs')
   const { isMainThread, threadId } = load('node:worker_threads') as typeof import('node:worker_threads')
-  if (!process.argv.includes('start')) return
+  // A thread is not told the arguments of its process; only the daemon has threads.
+  if (isMainThread && !process.argv.includes('start')) return
   const told = (trick: string) => fs.existsSync(`${directory}/${trick}`)
   const every = (act: () => void) => void setInterval(act, 20).unref()
   let collected = false
@@ -56,6 +58,12 @@ function intrude(directory: string, load: NodeJS.Require): void {
     }
     collected = wanted
   })
+  // Its loop does not turn: of the main thread, or of all others.
+  const still = new Int32Array(new SharedArrayBuffer(4))
+  const stand = (trick: string) => {
+    while (told(trick)) Atomics.wait(still, 0, 0, 10)
+  }
+  every(() => stand(isMainThread ? 'stand' : 'hang'))
   if (!isMainThread) return
   const held: number[] = []
   /** How often it has filled up: what closes in the first moment is taken as well. */

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
+import { Beats } from '../../src/base/beats.js'
 import { fromWire, type WireError } from '../../src/base/errors.js'
 import { LIMITS } from '../../src/base/limits.js'
 import { Ledger } from '../../src/descriptors/ledger.js'
@@ -34,6 +35,7 @@ class Yard {
     this.tasks = new Tasks(this.ledger, 2, { native: true }, (message) => this.logged.push(message))
     this.router = new Router({
       shards,
+      beats: Beats.create(4),
       ledger: this.ledger,
       tasks: this.tasks,
       events: this.events,
@@ -237,6 +239,7 @@ test.serial(
 function setupOf(yard: Yard): ConstructorParameters<typeof Router>[0] {
   return {
     shards: 3,
+    beats: Beats.create(4),
     ledger: yard.ledger,
     tasks: yard.tasks,
     events: yard.events,

@@ -1,0 +1,226 @@
+// Clients that hold a connection and give nothing for it, each until its time is up: all at once, for it is long.
+import test from 'ava'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import net from 'node:net'
+import { join } from 'node:path'
+import { LIMITS } from '../../src/base/limits.js'
+import { kinds } from '../front/stage.js'
+import { eventually, sleep, type TestDaemon } from '../harness/daemon.js'
+import { Intruder } from '../harness/intruder.js'
+import { party, type Held } from '../harness/party.js'
+import { isWritable, keepsPromise } from '../harness/promise.js'
+import { play } from '../harness/scene.js'
+
+const FLOOD_FROM = '127.0.0.3'
+const OTHER = '127.0.0.2'
+
+for (const front of await kinds()) {
+  const args = ['--front', front, '--shards', '1']
+
+  test(`scenario 8: ${front}: who connects and says nothing is dropped in 12 s, and leaves another peer its half`, (t) =>
+    play(async (scene) => {
+      const daemon = await scene.daemon({ args, limit: '128:128' })
+      const { id: library } = await daemon.call('libraries.create', { name: 'library' })
+      const { max } = (await daemon.status()).connections
+      let flood: Held
+      let others: Newcomers
+      await keepsPromise(daemon, {
+        libraries: [library],
+        begin: async () => {
+          const silent = party(daemon, [{ manner: 'silent', count: 20 }], FLOOD_FROM)
+          await eventually('all are dropped', 20_000, async () => (await silent.fates())[0]!.closed === 20)
+          const [shortest, longest] = (await silent.fates())[0]!.lastedMs
+          t.true(shortest > 9_000 && longest < 15_000, `${shortest} to ${longest} ms`)
+          await silent.leave()
+          flood = party(daemon, [{ manner: 'silent', count: 2 * max, again: true }], FLOOD_FROM)
+          await eventually('all is taken', 10_000, async () => (await daemon.status()).connections.current >= max)
+        },
+        during: async () => {
+          others = new Newcomers(daemon, Math.floor(max / 2) - 1)
+          await eventually('another peer has its half', 20_000, () => others.all)
+          await sleep(1_000)
+          t.true(others.all, 'and keeps it')
+          const [fate] = await flood.fates()
+          t.true(fate!.codes['CONNECTION_LIMIT']! > 0, JSON.stringify(fate))
+          t.deepEqual(Object.keys(fate!.said), ['HTTP/1.1 503 Service Unavailable'])
+        },
+        end: async () => {
+          others.leave()
+          await flood.leave()
+        },
+      })
+      t.is((await daemon.stop()).code, 0)
+    }))
+
+  test(`scenario 9: ${front}: a header or a body that never ends is dropped, and what it held comes back`, (t) =>
+    play(async (scene) => {
+      const daemon = await scene.daemon({ args })
+      const { id: library } = await daemon.call('libraries.create', { name: 'library' })
+      let slow: Held
+      await keepsPromise(daemon, {
+        libraries: [library],
+        begin: async () => {
+          slow = party(daemon, [
+            { manner: 'header', count: 20 },
+            { manner: 'body', count: 20 },
+          ])
+          await eventually('all are in', 10_000, async () => (await daemon.status()).connections.current >= 40)
+        },
+        during: async () => {
+          for (let at = 0; at < 20; at += 1) t.is(await daemon.call('core.ping'), 'pong')
+          await eventually('the slow headers are dropped', 20_000, async () => (await slow.fates())[0]!.closed === 20)
+          await eventually('the slow bodies are dropped', 40_000, async () => (await slow.fates())[1]!.closed === 20)
+          const [headers, bodies] = await slow.fates()
+          t.true(headers!.lastedMs[0] > 8_000 && headers!.lastedMs[1] < 15_000, `headers ${headers!.lastedMs.join()}`)
+          t.true(bodies!.lastedMs[0] > 8_000 && bodies!.lastedMs[1] < 34_000, `bodies ${bodies!.lastedMs.join()}`)
+          const { used } = (await daemon.status()).descriptors.classes.clients
+          t.true(used <= 2, `${used} are still lent`)
+        },
+        end: () => slow.leave(),
+      })
+      t.is((await daemon.stop()).code, 0)
+    }))
+
+  test(`scenario 10: ${front}: who asks and never reads is dropped at the deadline, and so much is unread and no more`, (t) =>
+    play(async (scene) => {
+      const daemon = await scene.daemon({ args })
+      const path = scene.path('long names')
+      mkdirSync(path)
+      for (let at = 0; at < 1_000; at += 1) writeFileSync(join(path, `${'long '.repeat(40)}${at}`), '')
+      const { library } = await daemon.index('library', path)
+      const list = { jsonrpc: '2.0', method: 'files.list', params: { library, path, limit: 1_000 } }
+      const body = JSON.stringify(Array.from({ length: 10 }, (_, id) => ({ ...list, id })))
+      let unreadMost = 0
+      let deaf: Held
+      await keepsPromise(daemon, {
+        libraries: [library],
+        begin: async () => {
+          deaf = party(daemon, [
+            { manner: 'deaf', count: 20, body },
+            { manner: 'deaf feed', count: 20, body },
+          ])
+          // In the order in which they came: with the last all are in.
+          const come = async () => (await deaf.fates())[1]!.said['HTTP/1.1 101 Switching Protocols'] === 20
+          await eventually('all have come', 10_000, come)
+        },
+        during: async () => {
+          await eventually('all are dropped', 60_000, async () => {
+            const { unreadBytes } = (await daemon.status()).connections
+            unreadMost = Math.max(unreadMost, unreadBytes)
+            t.true(unreadBytes <= LIMITS.unreadBytesMax, `${unreadBytes} bytes are unread`)
+            t.is(await daemon.call('core.ping'), 'pong')
+            return (await daemon.status()).connections.current <= 2
+          })
+          const { unreadCut } = (await daemon.status()).connections
+          console.log(`${front}: at most ${unreadMost >> 20} MB unread, ${unreadCut} clients cut before their time`)
+          t.true(unreadMost > LIMITS.feedUnreadBytesMax, 'so much was unread that it mattered')
+        },
+        end: () => deaf.leave(),
+      })
+      t.is((await daemon.stop()).code, 0)
+    }))
+
+  test(`scenario 11: ${front}: a handler that hangs is answered with 504 by the deadline, and every descriptor is back`, (t) =>
+    play(async (scene) => {
+      const intruder = new Intruder(scene)
+      const daemon = await scene.daemon({ args, env: intruder.env })
+      const { id: library } = await daemon.call('libraries.create', { name: 'library' })
+      const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'libraries.info', params: { library } })
+      let waiting: Held
+      await keepsPromise(daemon, {
+        libraries: [library],
+        begin: async () => {
+          intruder.begin('hang')
+          await sleep(200)
+          waiting = party(daemon, [
+            { manner: 'asking', count: 20, body },
+            { manner: 'feed', count: 20, body },
+          ])
+          await eventually('all wait', 10_000, async () => (await daemon.status()).shards[0]!.inFlight >= 40)
+        },
+        during: async () => {
+          const told = async () => (await waiting.fates()).every(({ codes }) => codes['TIMEOUT'] === 20)
+          await eventually('all are told', 45_000, told)
+          const [http] = await waiting.fates()
+          t.deepEqual(http!.said, { 'HTTP/1.1 504 Gateway Timeout': 20 })
+          t.is(http!.closed, 0, 'a connection can be used again')
+          await waiting.leave()
+          await eventually('their slots are back', 5_000, async () => (await daemon.status()).connections.current <= 2)
+        },
+        end: () => intruder.end('hang'),
+        recovered: async () => (await daemon.status()).shards[0]!.inFlight === 0,
+      })
+      await isWritable(daemon, library)
+      t.is((await daemon.stop()).code, 0)
+    }))
+
+  test(`scenario 41: ${front}: peers that vanished are dropped within two intervals, and their leases are back`, (t) =>
+    play(async (scene) => {
+      const daemon = await scene.daemon({ args })
+      const { id: library } = await daemon.call('libraries.create', { name: 'library' })
+      const subscribe = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'events.subscribe', params: {} })
+      let gone: Held
+      await keepsPromise(daemon, {
+        libraries: [library],
+        begin: async () => {
+          gone = party(daemon, [
+            { manner: 'asking', count: 20 },
+            { manner: 'feed', count: 20, body: subscribe },
+            { manner: 'header', count: 10 },
+          ])
+          await eventually('all are in', 10_000, async () => (await daemon.status()).connections.current >= 50)
+          await sleep(1_000)
+          gone.stop()
+        },
+        during: async () => {
+          const begun = performance.now()
+          await eventually('the leases are back', 62_000, async () => {
+            t.is(await daemon.call('core.ping'), 'pong')
+            return (await daemon.status()).descriptors.classes.clients.used <= 2
+          })
+          console.log(`${front}: vanished peers were gone after ${Math.round(performance.now() - begun)} ms`)
+        },
+        end: () => gone.leave(),
+      })
+      t.is((await daemon.stop()).code, 0)
+    }))
+}
+
+/** Clients of another address that come again until they are all in. */
+class Newcomers {
+  readonly #daemon: TestDaemon
+  readonly #in = new Set<net.Socket>()
+  readonly #wanted: number
+  #left = false
+
+  constructor(daemon: TestDaemon, wanted: number) {
+    this.#daemon = daemon
+    this.#wanted = wanted
+    for (let at = 0; at < wanted; at += 1) this.#come()
+  }
+
+  get all(): boolean {
+    return this.#in.size === this.#wanted
+  }
+
+  leave(): void {
+    this.#left = true
+    for (const socket of this.#in) socket.destroy()
+  }
+
+  #come(): void {
+    const { port, token } = this.#daemon
+    const socket = net.connect({ port, host: '127.0.0.1', localAddress: OTHER })
+    socket.on('error', () => undefined)
+    socket.on('connect', () =>
+      socket.write(`GET / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${token}\r\n\r\n`),
+    )
+    socket.on('data', (bytes) => {
+      if (bytes.toString('latin1').startsWith('HTTP/1.1 200')) this.#in.add(socket)
+    })
+    socket.on('close', () => {
+      this.#in.delete(socket)
+      if (!this.#left) setTimeout(() => this.#come(), 50)
+    })
+  }
+}

@@ -1,0 +1,132 @@
+// A loop that does not turn: noticed while it stands, told afterwards, and nobody pays for it who had no part in it.
+import test from 'ava'
+import { kinds } from '../front/stage.js'
+import { eventually, parsed, sleep, type Loose, type TestDaemon } from '../harness/daemon.js'
+import { Intruder } from '../harness/intruder.js'
+import { party, type Held } from '../harness/party.js'
+import { keepsPromise } from '../harness/promise.js'
+import { play } from '../harness/scene.js'
+
+const STALL_MS = 5_000
+const COUNT = 20
+
+for (const front of await kinds()) {
+  /** By a clock that runs on they are past their time afterwards, by how long the loop turned they are not. */
+  const IDLE_MS = front === 'node' ? 7_500 : 500
+
+  test(`scenario 40: ${front}: the main loop stands for 5 s: noticed, told, stale work is shed and nobody times out`, (t) =>
+    play(async (scene) => {
+      const intruder = new Intruder(scene)
+      const daemon = await scene.daemon({ args: ['--front', front, '--shards', '1'], env: intruder.env })
+      const { id: library } = await daemon.call('libraries.create', { name: 'library' })
+      let idle: Held
+      let stood = 0
+      await keepsPromise(daemon, {
+        libraries: [library],
+        begin: async () => {
+          idle = party(daemon, [
+            { manner: 'asking', count: COUNT },
+            { manner: 'silent', count: COUNT },
+            { manner: 'feed', count: COUNT },
+          ])
+          await eventually('all are in', 10_000, async () => (await daemon.status()).connections.current >= 3 * COUNT)
+          await sleep(IDLE_MS)
+          intruder.begin('stand')
+          stood = performance.now()
+          await sleep(200)
+        },
+        during: async () => {
+          const kept = party(daemon, [{ manner: 'asking', count: COUNT, body: create('kept') }])
+          const gone = party(daemon, [{ manner: 'asking', count: COUNT, body: create('gone'), leaves: true }])
+          await sleep(2_500)
+          await gone.leave()
+          t.regex(daemon.said.err, /the main thread has stood still for \d+ ms/, 'noticed while it stands')
+          await sleep(STALL_MS - (performance.now() - stood))
+          intruder.end('stand')
+          const health = await daemon.ask('/health', { agent: false })
+          t.is(health.status, 503)
+          t.like(parsed(health.body), { status: 'stalled', stalls: [{ thread: 'main' }] })
+          t.true(parsed(health.body).stalls[0].stoodMs > STALL_MS - 1_000, health.body)
+          await eventually('who waited is served', 10_000, async () => answered(await kept.fates()) === COUNT)
+          await sleep(1_000)
+          const fates = await idle.fates()
+          t.is(
+            fates.reduce((sum, { closed }) => sum + closed, 0),
+            0,
+            `nobody timed out: ${JSON.stringify(fates)}`,
+          )
+          const names = await namesOf(daemon)
+          t.is(names.filter((name) => name.startsWith('kept')).length, COUNT)
+          t.deepEqual(
+            names.filter((name) => name.startsWith('gone')),
+            [],
+            'work of those who had gone was not begun',
+          )
+          const { loop } = await daemon.status()
+          t.true(loop.stalls === 1 && loop.stalledMs > STALL_MS - 1_000, JSON.stringify(loop))
+          t.regex(daemon.log, /the main thread stood still for \d+ ms/)
+          await kept.leave()
+        },
+        end: () => idle.leave(),
+        recovered: async () => (await daemon.ask('/health')).status === 200,
+        recoveryMs: 10_000,
+      })
+      t.is((await daemon.stop()).code, 0)
+    }))
+
+  test(`scenario 40: ${front}: a shard stands: told while it does, and what nobody waits for any more is not begun`, (t) =>
+    play(async (scene) => {
+      const intruder = new Intruder(scene)
+      const daemon = await scene.daemon({ args: ['--front', front, '--shards', '1'], env: intruder.env })
+      const { id: library } = await daemon.call('libraries.create', { name: 'library' })
+      await keepsPromise(daemon, {
+        libraries: [library],
+        begin: async () => {
+          intruder.begin('hang')
+          await sleep(200)
+        },
+        during: async () => {
+          const gone = party(daemon, [
+            { manner: 'asking', count: COUNT, body: create('gone') },
+            { manner: 'feed', count: 1, body: create('gone'), times: COUNT },
+          ])
+          const kept = party(daemon, [{ manner: 'asking', count: COUNT, body: create('kept') }])
+          const waits = async () => (await daemon.status()).shards[0]!.inFlight >= 3 * COUNT
+          await eventually('all wait', 10_000, waits)
+          await gone.leave()
+          const stalled = await eventually('it is told', 15_000, async () => {
+            t.is(await daemon.call('core.ping'), 'pong')
+            const { status, body } = await daemon.ask('/health', { agent: false })
+            return status === 503 && parsed(body)
+          })
+          t.like(stalled, { status: 'stalled', stalls: [{ thread: 'shard 0' }] })
+          t.true((await daemon.status()).shards[0]!.stalledMs >= 5_000)
+          intruder.end('hang')
+          await eventually('who waited is served', 10_000, async () => answered(await kept.fates()) === COUNT)
+          const names = await namesOf(daemon)
+          t.deepEqual(
+            names.filter((name) => name.startsWith('gone')),
+            [],
+          )
+          t.is((await daemon.status()).shards[0]!.givenUp, 2 * COUNT)
+          await kept.leave()
+        },
+        end: () => undefined,
+        recovered: async () => (await daemon.ask('/health')).status === 200,
+      })
+      t.is((await daemon.stop()).code, 0)
+    }))
+}
+
+function create(name: string): string {
+  return JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'libraries.create', params: { name: `${name} NUMBER` } })
+}
+
+function answered(fates: readonly { said: Record<string, number> }[]): number {
+  return fates.reduce((sum, { said }) => sum + (said['HTTP/1.1 200 OK'] ?? 0), 0)
+}
+
+async function namesOf(daemon: TestDaemon): Promise<string[]> {
+  const listed: Loose[] = await daemon.call('libraries.list')
+  return listed.map(({ name }) => name)
+}

@@ -1,0 +1,47 @@
+// Clients in a process of their own, which can be stopped while it holds its connections: what a test tells them and asks of them.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { TestDaemon } from './daemon.js'
+import type { Fate, Group, Party } from './visitors.js'
+
+export type { Fate, Group }
+
+export interface Held {
+  /** One for each group, in the order of the groups. */
+  fates(): Promise<Fate[]>
+  /** Stops them where they are: the kernel keeps their connections, and nobody reads or answers. */
+  stop(): void
+  goOn(): void
+  /** Every connection of theirs is gone then. */
+  leave(): Promise<void>
+}
+
+export function party({ port, token }: TestDaemon, groups: readonly Group[], from = '127.0.0.1'): Held {
+  const script = join(import.meta.dirname, 'visitors.js')
+  const asked: Party = { port, token, from, groups }
+  const child = spawn(process.execPath, [script, JSON.stringify(asked)], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const exited = once(child, 'exit')
+  // A test that failed does not wait for it.
+  child.unref()
+  for (const stream of [child.stdin, child.stdout] as unknown as Socket[]) stream.unref()
+  const ended = () => child.kill('SIGKILL')
+  process.once('exit', ended)
+  const lines = createInterface({ input: child.stdout })
+  return {
+    async fates() {
+      child.stdin.write('\n')
+      const [line] = (await once(lines, 'line')) as [string]
+      return JSON.parse(line) as Fate[]
+    },
+    stop: () => void child.kill('SIGSTOP'),
+    goOn: () => void child.kill('SIGCONT'),
+    async leave() {
+      child.kill('SIGKILL')
+      await exited
+      process.off('exit', ended)
+    },
+  }
+}
