@@ -24,6 +24,8 @@ try {
   )
   process.exitCode = TRY_AGAIN
 }
+// At once where everything is said: while Node takes itself apart, a second signal would end it with another code.
+if (process.stdout.writableLength + process.stderr.writableLength === 0) process.exit()
 setTimeout(() => process.exit(), LINGER_MS).unref()
 
 /** Node tells of a module that cannot be loaded once more for each that waits for it, where nobody can catch it. */

@@ -42,12 +42,15 @@ for (const front of await kinds()) {
         t.true(codes(full).includes('CLASS_FULL'), codes(full).join())
         t.is(full.code, 1)
 
-        daemon.limit(daemon.descriptorCount)
+        const most = daemon.descriptorCount
+        daemon.limit(most)
         const nothing = doctor(scene.dataDir, here)
         const seen = nothing.processes.spacedrive.find(({ pid }) => pid === daemon.pid)
         // By the daemon itself where it could accept from its reserve, else by what the kernel tells of it.
         t.true(['serving', 'exhausted'].includes(seen!.answering), seen!.answering)
-        t.is(seen!.open, daemon.descriptorCount)
+        // Idle ones give way meanwhile.
+        const open = seen!.open ?? 0
+        t.true(open <= most && open >= daemon.descriptorCount, `${open}`)
         if (seen!.answering === 'exhausted') {
           t.true(codes(nothing).includes('DAEMON_EXHAUSTED'))
           t.true((seen!.kinds?.['sockets'] ?? 0) > 50, 'and says what it holds')
