@@ -8,6 +8,7 @@ const ALL = [
   'rpc',
   'index',
   'search',
+  'watch',
   'prices',
   'ledger',
   'fds',

@@ -182,8 +182,9 @@ export const LIMITS = {
   watchPollMs: 5_000,
   /** The pause after a round of polling is at least so many times as long as the round: 5 % of a core at the most. */
   watchPollRest: 20,
-  /** A location of which a job runs, or whose library cannot be had, gets its changes after this. */
+  /** A location of which a job runs, or whose library cannot be had, gets its changes after this, doubled at each try. */
   watchAgainMs: 250,
+  watchAgainMsMax: 2_000,
   /** Without a thread to watch, locations are scanned this often. */
   watchScanMs: 60_000,
   /** How much of a location is watched is told at most once in this time. */

@@ -1,7 +1,7 @@
 // Applies what a watcher found to have changed, as a scan would; while a job of the location is unfinished, it comes again later.
-import { inodeKey } from '../scan/diff.js'
+import { inodeKey, plainInode } from '../scan/diff.js'
 import type { Batch } from '../scan/walk.js'
-import { plainInode, type Applier } from '../library/apply.js'
+import type { Applier } from '../library/apply.js'
 import type { Library } from '../library/library.js'
 import type { Location } from '../library/locations.js'
 import type { Event } from '../protocol/messages.js'
@@ -26,15 +26,15 @@ export interface Found {
 export interface Followed {
   /** `gone`: it is not watched any more; `doubt`: the index knows of another root. */
   readonly outcome: 'done' | 'busy' | 'doubt' | 'gone'
-  /** Directories whose contents the index lacks. */
-  readonly relist?: readonly string[]
+  /** Inodes of directories whose contents the index lacks. */
+  readonly relist?: readonly (number | string)[]
 }
 
 export class Follower {
   readonly #setup: FollowerSetup
   readonly #appliers = new WeakMap<Library, Map<number, Applier>>()
-  /** By location, the directories whose contents its index lacks: also after a library was closed and opened again. */
-  readonly #unlisted = new Map<string, Set<string>>()
+  /** By location, inodes of the directories whose contents its index lacks: also after a library was closed and opened again. */
+  readonly #unlisted = new Map<string, Set<number | string>>()
 
   constructor(setup: FollowerSetup) {
     this.#setup = setup
@@ -93,17 +93,17 @@ export class Follower {
     return applier
   }
 
-  #unlistedOf(uid: string): Set<string> {
+  #unlistedOf(uid: string): Set<number | string> {
     let unlisted = this.#unlisted.get(uid)
     if (!unlisted) this.#unlisted.set(uid, (unlisted = new Set()))
     return unlisted
   }
 
-  #takeUnlisted(uid: string): string[] {
+  #takeUnlisted(uid: string): (number | string)[] {
     const unlisted = this.#unlistedOf(uid)
-    const paths = [...unlisted]
+    const inodes = [...unlisted]
     unlisted.clear()
-    return paths
+    return inodes
   }
 }
 

@@ -5,7 +5,7 @@
 import { lstatSync } from 'node:fs'
 import { errnoOf } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { diff, inodeKey, type Difference, type Found, type Known } from '../scan/diff.js'
+import { diff, inodeKey, plainInode, type Difference, type Found, type Known } from '../scan/diff.js'
 import { decodeNames, encodeName } from '../scan/names.js'
 import { FOREIGN, KIND, KIND_MASK, kindOf, UNREAD } from '../scan/read.js'
 import type { Batch, Place, Run } from '../scan/walk.js'
@@ -46,14 +46,14 @@ export class Applier {
   readonly #directories = new Map<string, number>()
   /** A directory that arrives in several runs is compared when the last is here. */
   #gathered: Found[] = []
-  readonly #unlisted: Set<string> | null
+  readonly #unlisted: Set<number | string> | null
   #counts: Counts = noCounts()
 
   /**
-   * @param unlisted where only what changed is brought: there it puts directories that are new, or other ones than before,
-   *   until their children come. A walk brings them by itself.
+   * @param unlisted where only what changed is brought: there it puts the inodes of directories that are new, or other ones than
+   *   before, until their children come. A walk brings them by itself.
    */
-  constructor(stores: Stores, location: Location, fresh: boolean, unlisted: Set<string> | null = null) {
+  constructor(stores: Stores, location: Location, fresh: boolean, unlisted: Set<number | string> | null = null) {
     this.#stores = stores
     this.#location = location
     this.#fresh = fresh
@@ -161,14 +161,28 @@ export class Applier {
     // A directory that changes while it is read may name a child twice.
     if (changes === 0) return
     this.#count(kind, size, 1)
+    if (this.#unlisted) this.#writeLinks(id, found)
     if (kind === KIND.directory && !found.foreign) {
       this.#directories.set(join(directory, found.name), id)
-      this.#noteUnlisted(join(directory, found.name))
+      this.#noteUnlisted(found.inode)
     }
   }
 
-  #noteUnlisted(path: string): void {
-    this.#unlisted?.add(path)
+  #noteUnlisted(inode: number | bigint): void {
+    this.#unlisted?.add(inodeKey(inode))
+  }
+
+  /**
+   * Of a file with several names the system tells the one under which it was written. Under the others it is the same file, or
+   * they are of another one by now, and then that is told too.
+   */
+  #writeLinks(id: number, found: Found): void {
+    if (found.kind !== KIND.file || found.unread || found.foreign) return
+    for (const row of this.#statements.byInode.all(bindInode(found.inode), this.#location.id, KIND.file)) {
+      const entry = toEntry(row)
+      const same = entry.size === found.size && entry.mtime === found.mtime
+      if (entry.id !== id && !same) this.#change(entry.id, found, this.#known(entry))
+    }
   }
 
   #compareRun(batch: Batch, run: Run, names: readonly string[], from: number, applied: Applied): void {
@@ -177,11 +191,14 @@ export class Applier {
     const found = this.#gathered
     this.#gathered = []
     const parent = this.#directoryId(run.directory)
-    if (parent === undefined || !this.#isDirectory(parent)) return this.#noteUnlisted(run.directory)
+    if (parent === undefined || !this.#isDirectory(parent)) {
+      if (run.self) this.#noteUnlisted(plainInode(run.self.inode))
+      return
+    }
     const difference = diff(this.#knownOf(parent, run), found)
     this.#applyDifference(parent, run.directory, difference, applied)
     this.#directories.delete(run.directory)
-    if (!run.only) this.#unlisted?.delete(run.directory)
+    if (run.whole && run.self) this.#unlisted?.delete(inodeKey(plainInode(run.self.inode)))
     if (run.self) this.#updateSelf(parent, run.self)
   }
 
@@ -207,7 +224,8 @@ export class Applier {
     for (const { id, found, before } of difference.changed) {
       this.#change(id, found, before)
       const other = found.kind === KIND.directory && !found.foreign && before.inode !== inodeKey(found.inode)
-      if (other) this.#noteUnlisted(join(directory, found.name))
+      if (other) this.#noteUnlisted(found.inode)
+      if (this.#unlisted) this.#writeLinks(id, found)
     }
     for (const { id } of difference.replaced) this.#removeTree(id, Infinity, applied)
     const added = [...difference.added, ...difference.replaced.map(({ found }) => found)]
@@ -238,12 +256,21 @@ export class Applier {
       .map(toEntry)
       .find((each) => this.#isMoved(each, found) && !this.#isAbove(each, parent))
     if (!entry) return false
+    this.#noteLeft(entry)
     this.#statements.move.run(parent, this.#stores.names.idOf(found.name), entry.id)
     this.#change(entry.id, found, this.#known(entry))
     this.#statements.found.run(entry.id)
+    if (this.#unlisted) this.#writeLinks(entry.id, found)
     this.#stores.entries.forgetPaths()
     if (found.kind === KIND.directory) this.#directories.set(join(directory, found.name), entry.id)
     return true
+  }
+
+  /** Not seen to be missing there, and perhaps only out of reach for a moment: a file may have several names. */
+  #noteLeft({ id, parent, kind }: Entry): void {
+    if (!this.#unlisted || kind === KIND.directory || this.#statements.isMissing.get(id) !== undefined) return
+    const left = this.#stores.entries.byId(parent)
+    if (left) this.#unlisted.add(left.inode)
   }
 
   /** File systems use an inode again at once, so a file must also have kept its size and time, as a rename does. */
@@ -349,11 +376,6 @@ function foundAt(batch: Batch, names: readonly string[], at: number): Found {
     unread: (kind & UNREAD) !== 0,
     foreign: (kind & FOREIGN) !== 0,
   }
-}
-
-/** A number where that is exact: everywhere but on file systems that use the upper bits. */
-export function plainInode(inode: bigint): number | bigint {
-  return inode <= Number.MAX_SAFE_INTEGER ? Number(inode) : inode
 }
 
 /** SQLite's integers are signed; an inode past 2^63 is stored as the negative number of the same bits. */

@@ -230,7 +230,7 @@ export class Library {
   }
 
   /** For what changed in a location that was scanned before. */
-  follower(location: Location, unlisted: Set<string>): Applier {
+  follower(location: Location, unlisted: Set<number | string>): Applier {
     const { entries, locations } = this
     this.#indexInodes()
     return new Applier(

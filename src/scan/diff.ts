@@ -65,3 +65,8 @@ function differs(known: Known, found: Found): boolean {
 export function inodeKey(inode: number | bigint): number | string {
   return typeof inode === 'number' ? inode : BigInt.asIntN(64, inode).toString()
 }
+
+/** A number where that is exact: everywhere but on file systems that use the upper bits. */
+export function plainInode(inode: bigint): number | bigint {
+  return inode <= Number.MAX_SAFE_INTEGER ? Number(inode) : inode
+}

@@ -26,6 +26,8 @@ export interface Run {
   readonly only?: readonly string[]
   /** The directory's own metadata, where nobody brings it among the children of its parent. */
   readonly self?: { readonly size: number; readonly mtime: number; readonly inode: bigint }
+  /** With `self`: all that lies in the directory came before. */
+  readonly whole?: true
 }
 
 export interface Batch extends Listing {

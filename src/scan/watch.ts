@@ -54,12 +54,15 @@ export const WATCHED_FOR =
   IN.noLinks |
   IN.exceptUnlinked
 
-/** How a directory is watched after it was asked for: as before, by a watch of another directory, not at all, or it is gone. */
-export type Bound = 'same' | 'new' | 'polled' | 'gone'
+/** What came of it: the same watch as before, another one, none because there may be no more, none for another reason, or it is gone. */
+export type Bound = 'same' | 'new' | 'full' | 'refused' | 'gone'
+
+/** Of the kernel's queue, 64 KiB each, until other work is done: more than eight times what it holds. */
+const READS_MAX = 64
 
 export class Watch {
-  /** Why directories are polled, where that has a reason of its own: the errno of the last watch that could not be had. */
-  refused: string | null = null
+  /** The errno with which watches are refused because there are too many, until one can be had again. */
+  full: string | null = null
   readonly #trees = new Set<WatchedTree>()
   /** Directories of different trees may be the same one. */
   readonly #byNumber = new Map<number, Directory[]>()
@@ -90,22 +93,29 @@ export class Watch {
 
   /** Takes in all that has happened so far. */
   listen(): void {
-    for (let events = this.#kernel?.read(); events; events = this.#kernel?.read()) {
+    for (let reads = 0; reads < READS_MAX; reads++) {
+      const events = this.#kernel?.read()
+      if (!events) return this.#settle()
       const { watches, masks, cookies, names } = events
       for (let at = 0; at < watches.length; at++) this.#happened(watches[at]!, masks[at]!, cookies[at]!, names[at]!)
     }
-    for (const tree of this.#trees) tree.settle()
   }
 
   /** Watches what lies at a path now. */
   bind(directory: Directory, path: Buffer): Bound {
-    if (!this.#kernel) return 'polled'
+    if (!this.#kernel) return 'refused'
     const number = this.#ask(path)
     if (number === directory.watch) return 'same'
     if (number === 'gone') return 'gone'
     this.unbind(directory)
-    if (number === 'polled') return 'polled'
-    const others = this.#byNumber.get(number) ?? []
+    if (typeof number === 'string') return number
+    const others = this.#byNumber.get(number)
+    if (!others) this.full = null
+    this.#share(number, directory, others ?? [])
+    return 'new'
+  }
+
+  #share(number: number, directory: Directory, others: readonly Directory[]): void {
     // No directory is twice in one tree: the other place is one that it was moved from, or to, since.
     for (const other of others.filter(({ tree }) => tree === directory.tree)) {
       point(other, POLLED)
@@ -113,7 +123,6 @@ export class Watch {
     }
     this.#byNumber.set(number, [...others.filter(({ tree }) => tree !== directory.tree), directory])
     point(directory, number)
-    return 'new'
   }
 
   unbind(directory: Directory): void {
@@ -127,17 +136,20 @@ export class Watch {
     this.#kernel?.remove(number)
   }
 
-  #ask(path: Buffer): number | 'gone' | 'polled' {
+  #ask(path: Buffer): number | 'gone' | 'full' | 'refused' {
     try {
-      const number = this.#kernel!.add(path)
-      this.refused = null
-      return number
+      return this.#kernel!.add(path)
     } catch (error) {
       const errno = errnoOf(error) ?? 'EIO'
       if (errno === 'ENOENT' || errno === 'ENOTDIR' || errno === 'ELOOP') return 'gone'
-      this.refused = errno
-      return 'polled'
+      if (errno !== 'ENOSPC' && errno !== 'ENOMEM') return 'refused'
+      this.full = errno
+      return 'full'
     }
+  }
+
+  #settle(): void {
+    for (const tree of this.#trees) tree.settle()
   }
 
   #happened(number: number, mask: number, cookie: number, name: string): void {

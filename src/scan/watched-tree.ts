@@ -4,9 +4,10 @@
 // changed (the kernel's queue overflowed, more changed than is remembered), the whole tree is in doubt: every watch is proven
 // again, and then the tree is to be scanned.
 import { createHash } from 'node:crypto'
-import { lstatSync, type BigIntStats } from 'node:fs'
+import { lstatSync, statfsSync, type BigIntStats } from 'node:fs'
 import { fromSystem } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import { inodeKey, plainInode } from './diff.js'
 import { decodeNames, encodeName } from './names.js'
 import { lookAt, microseconds, type Listing, type ReadDirectory } from './read.js'
 import { Collector, emit, keptOf, subdirectories, type Batch } from './walk.js'
@@ -21,6 +22,8 @@ export interface Directory {
   /** The number of its watch, or `POLLED`. */
   watch: number
   gone: boolean
+  /** Of what lay there when it was last read; '' before. */
+  inode: number | string
   /** Of one that is polled: what it looked like. */
   print: string
 }
@@ -77,14 +80,13 @@ export class WatchedTree {
   isUnsure = false
   /** What is being told, in case it has to be told again. */
   #flying: [Directory, Dirt][] = []
-  /** Under which path directories were told of, and those that lay, or came to lie, under a path since. */
-  readonly #toldOf = new Map<Directory, string>()
-  readonly #toldAs = new Map<string, Set<Directory>>()
-  /** Paths, as they were told, of which the index wants to know more. */
-  #wanted: string[] = []
+  /** Directories by inode, as far as they were read. */
+  readonly #byInode = new Map<number | string, Directory>()
   #polling: Polling | null = null
   #pollAt = performance.now() + LIMITS.watchPollMs
   #size = 1
+  /** The kind of file system, where others may change what is on it and the kernel here does not hear of it. */
+  remote: string | null = null
   /** Directories that have a watch; kept by who gives them out. */
   live = 0
   /** How often in a row something was not where it should be. */
@@ -114,8 +116,7 @@ export class WatchedTree {
 
   /** There is something to tell, and it would be told whole. */
   get isReady(): boolean {
-    const isCalm = this.#moving.size === 0 && this.#wanted.length === 0
-    return this.#dirty.size > 0 && isCalm && !this.isInDoubt
+    return this.#dirty.size > 0 && this.#moving.size === 0 && !this.isInDoubt
   }
 
   /** What happened in a directory of this tree. */
@@ -141,7 +142,6 @@ export class WatchedTree {
     }
     for (const directory of this.#suspects) this.#prove(directory)
     this.#suspects.clear()
-    for (const path of this.#wanted.splice(0)) this.#tellMoreOf(path)
   }
 
   suspect(directory: Directory): void {
@@ -152,7 +152,6 @@ export class WatchedTree {
   doubt(): void {
     this.#forgetDirt()
     this.#flying = []
-    this.#wanted = []
     this.#polling = null
     this.#unproven = [this.#root]
   }
@@ -173,11 +172,16 @@ export class WatchedTree {
   }
 
   /**
-   * The index lacks what lies in these directories, or them. Paths as they were told: what lies there by now is known when all
-   * that happened before the look was taken in.
+   * The index lacks what lies in these directories, or them: wherever they are by now. One that is not known yet will be told
+   * whole when it is.
    */
-  relist(paths: readonly string[]): void {
-    this.#wanted.push(...paths)
+  relist(inodes: readonly (number | string)[]): void {
+    for (const inode of inodes) {
+      const directory = this.#byInode.get(inode)
+      if (!directory) continue
+      this.#smear(directory, null, true)
+      if (directory.parent) this.#touch(directory.parent, directory.name)
+    }
   }
 
   /** Looks at what changed, parents first. Call `told` when the batches have arrived, or have not. */
@@ -185,8 +189,6 @@ export class WatchedTree {
     const out = new Collector()
     const stack = this.#takeDirt()
     const whole = new Map<Directory, boolean>()
-    this.#toldOf.clear()
-    this.#toldAs.clear()
     for (let next = stack.pop(); next; next = stack.pop()) {
       const [directory, dirt] = next
       const before = whole.get(directory)
@@ -228,13 +230,6 @@ export class WatchedTree {
   }
 
   #arrive(parent: Directory, name: string, moved: Directory | null, there: Directory | undefined): void {
-    this.#settleIn(parent, name, moved, there)
-    const told = this.#toldOf.get(parent)
-    const arrived = parent.below?.get(name)
-    if (told !== undefined && arrived) this.#noteAs(joined(told, name), arrived)
-  }
-
-  #settleIn(parent: Directory, name: string, moved: Directory | null, there: Directory | undefined): void {
     if (!moved && there) return void this.#suspects.add(there)
     if (there) this.#drop(there)
     if (!moved) return this.#grow(parent, name)
@@ -257,7 +252,7 @@ export class WatchedTree {
   }
 
   #make(parent: Directory | null, name: string): Directory {
-    const made: Directory = { tree: this, parent, name, below: null, watch: POLLED, gone: false, print: '' }
+    const made: Directory = { tree: this, parent, name, below: null, watch: POLLED, gone: false, inode: '', print: '' }
     if (parent) {
       ;(parent.below ??= new Map()).set(name, made)
       this.#size += 1
@@ -277,6 +272,7 @@ export class WatchedTree {
       next.gone = true
       this.#setup.watch.unbind(next)
       this.#dirty.delete(next)
+      this.#forget(next)
       this.#size -= 1
       for (const child of next.below?.values() ?? []) stack.push(child)
     }
@@ -341,31 +337,7 @@ export class WatchedTree {
     // Looked at last: where the directory itself went meanwhile, its children are not missing from it.
     const self = statOf(here)
     if (!self || self.dev !== this.#identity?.dev) return this.#goAstray(directory, dirt)
-    this.#note(directory, path, only)
     out.add({ directory: path, count: listing.kinds.length, last: true, only, self: metadata(self) }, listing)
-  }
-
-  #note(directory: Directory, path: string, names: Iterable<string>): void {
-    this.#toldOf.set(directory, path)
-    this.#noteAs(path, directory)
-    for (const name of names) {
-      const child = directory.below?.get(name)
-      if (child) this.#noteAs(joined(path, name), child)
-    }
-  }
-
-  #noteAs(path: string, directory: Directory): void {
-    const known = this.#toldAs.get(path)
-    if (known) known.add(directory)
-    else this.#toldAs.set(path, new Set([directory]))
-  }
-
-  #tellMoreOf(path: string): void {
-    for (const directory of this.#toldAs.get(path) ?? []) {
-      if (directory.gone) continue
-      this.#smear(directory, null, true)
-      if (directory.parent) this.#touch(directory.parent, directory.name)
-    }
   }
 
   *#tellWhole(directory: Directory, dirt: Dirt, out: Collector, stack: [Directory, Dirt][]): Generator<Batch> {
@@ -376,9 +348,8 @@ export class WatchedTree {
     if (path === null || read === 'gone') return this.#goAstray(directory, dirt)
     if (!read) return
     const { listing, names, keep, self, fresh } = read
-    this.#note(directory, path, directory.below?.keys() ?? [])
     yield* emit(out, path, listing, names, keep)
-    out.add({ directory: path, count: 0, last: true, only: [], self: metadata(self) })
+    out.add({ directory: path, count: 0, last: true, only: [], self: metadata(self), whole: true })
     const replaced = before !== POLLED && before !== directory.watch
     const below = deep || replaced ? [...(directory.below?.values() ?? [])] : fresh
     for (const child of below.sort(byNameDown)) {
@@ -399,12 +370,23 @@ export class WatchedTree {
     if (!listing) return null
     const names = decodeNames(listing.names)
     const keep = keptOf({ root: this.#rootBytes, leftOut: this.#setup.leftOut }, path, names)
+    this.#know(directory, inodeKey(plainInode(self.ino)))
     directory.print = directory.watch === POLLED ? printOf(listing, self) : ''
     return { listing, names, keep, self, fresh: this.#reconcile(directory, subdirectories(listing, names, keep)) }
   }
 
+  #know(directory: Directory, inode: number | string): void {
+    this.#forget(directory)
+    directory.inode = inode
+    this.#byInode.set(inode, directory)
+  }
+
+  #forget(directory: Directory): void {
+    if (this.#byInode.get(directory.inode) === directory) this.#byInode.delete(directory.inode)
+  }
+
   #bind(directory: Directory, path: Buffer): Bound {
-    return this.#setup.watch.bind(directory, path)
+    return this.remote === null ? this.#setup.watch.bind(directory, path) : 'refused'
   }
 
   /** Null where it is not there or may not be read: then nothing is concluded. @throws BUDGET_EXHAUSTED */
@@ -437,17 +419,22 @@ export class WatchedTree {
   #prove(directory: Directory): void {
     const path = directory.gone ? null : this.#pathOf(directory)
     const bound = path === null ? 'gone' : this.#bind(directory, encodeName(this.#absolute(path)))
-    if (bound === 'new' || bound === 'polled') this.#smear(directory, null, true)
+    if (bound !== 'same' && bound !== 'gone') this.#smear(directory, null, true)
   }
 
   #proveNext(unproven: Directory[]): void {
     const directory = unproven.at(-1)
     if (!directory) return this.#proven()
-    if (directory === this.#root) this.#identity = identityOf(this.#rootBytes)
+    if (directory === this.#root) this.#meetRoot()
     if (!this.#identity) for (const child of this.#root.below?.values() ?? []) this.#drop(child)
     const there = !directory.gone && this.#identity !== null && this.#readWatched(directory) !== 'gone'
     unproven.pop()
     if (there) for (const child of directory.below?.values() ?? []) unproven.push(child)
+  }
+
+  #meetRoot(): void {
+    this.#identity = identityOf(this.#rootBytes)
+    this.remote = this.#identity && remoteAt(this.#rootBytes)
   }
 
   #proven(): void {
@@ -491,8 +478,9 @@ export class WatchedTree {
     if (path === null) return false
     const here = encodeName(this.#absolute(path))
     if (!polling.full) {
-      if (this.#bind(directory, here) === 'new') return true
-      polling.full = this.#setup.watch.refused === 'ENOSPC'
+      const bound = this.#bind(directory, here)
+      if (bound === 'new') return true
+      polling.full = bound === 'full'
     }
     const self = statOf(here)
     const listing = self && this.#read(here)
@@ -520,6 +508,29 @@ function statOf(path: Buffer): BigIntStats | null {
 function identityOf(path: Buffer): { dev: bigint; ino: bigint } | null {
   const stat = statOf(path)
   return stat && { dev: stat.dev, ino: stat.ino }
+}
+
+/** As `statfs` has them, from linux/magic.h and the sources of those that are not there. */
+const REMOTE = new Map([
+  [0x6969, 'NFS'],
+  [0x517b, 'SMB'],
+  [0xfe534d42, 'SMB'],
+  [0xff534d42, 'CIFS'],
+  [0x65735546, 'FUSE'],
+  [0x01021997, '9P'],
+  [0x00c36400, 'Ceph'],
+  [0x5346414f, 'AFS'],
+  [0x6b414653, 'AFS'],
+  [0x73757245, 'Coda'],
+  [0x0bd00bd0, 'Lustre'],
+])
+
+function remoteAt(path: Buffer): string | null {
+  try {
+    return REMOTE.get(statfsSync(path).type >>> 0) ?? null
+  } catch {
+    return null
+  }
 }
 
 function metadata({ size, mtimeNs, ino }: BigIntStats): { size: number; mtime: number; inode: bigint } {

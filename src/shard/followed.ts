@@ -20,6 +20,7 @@ export class Followed {
   #look: Look | null = null
   #isWaiting = false
   #notBefore = 0
+  #pauseMs: number = LIMITS.watchAgainMs
   /** Tells answers to what is under way from those to what was given up. */
   #number = 0
 
@@ -45,6 +46,7 @@ export class Followed {
     this.#isWaiting = false
     if (outcome === 'doubt') this.tree.doubt()
     if (outcome !== 'done') return this.#giveUp()
+    this.#pauseMs = LIMITS.watchAgainMs
     this.tree.relist(relist)
     if (!this.#look) this.tree.isUnsure = false
     else if (!this.#look.next) {
@@ -57,7 +59,8 @@ export class Followed {
   #giveUp(): void {
     this.#look = null
     this.tree.told(false)
-    this.#notBefore = performance.now() + LIMITS.watchAgainMs
+    this.#notBefore = performance.now() + this.#pauseMs
+    this.#pauseMs = Math.min(2 * this.#pauseMs, LIMITS.watchAgainMsMax)
   }
 
   #tellNext(): void {

@@ -76,8 +76,8 @@ export interface ChangesFound {
 export interface Outcome {
   readonly number: number
   readonly outcome: 'done' | 'busy' | 'doubt'
-  /** Directories whose contents the index lacks. */
-  readonly relist: readonly string[]
+  /** Inodes of directories whose contents the index lacks. */
+  readonly relist: readonly (number | string)[]
 }
 
 /** A walk that a shard asks for, run in a task thread that answers on the port. */

@@ -91,17 +91,18 @@ class Watching {
   #tellCoverage(): void {
     if (performance.now() < this.#tellAt) return
     this.#tellAt = performance.now() + LIMITS.watchTellMs
-    const coverage = [...this.#followed].map(([key, { tree }]) => covered(key, tree.coverage, this.#why(tree.coverage)))
+    const coverage = [...this.#followed].map(([key, { tree }]) => covered(key, tree.coverage, this.#why(tree)))
     const text = JSON.stringify(coverage)
     if (text === this.#told) return
     this.#told = text
     this.#send({ coverage })
   }
 
-  #why({ state, polled }: Coverage): string | null {
+  #why({ coverage: { state, polled }, remote }: WatchedTree): string | null {
     if (state === 'absent') return 'the directory is not there'
     if (polled === 0) return null
-    return this.#instance === null ? whyNone(this.#problem) : whySome(this.#watch.refused)
+    if (remote !== null) return `others may change what is on ${remote}, and the kernel here does not hear of it`
+    return this.#instance === null ? whyNone(this.#problem) : whySome(this.#watch.full)
   }
 }
 

@@ -20,6 +20,7 @@ import type {
   Watched,
   WatchedLocation,
 } from './lines.js'
+import { printable } from '../scan/names.js'
 import { startThread } from './tasks.js'
 import type { Status } from '../protocol/messages.js'
 
@@ -39,6 +40,8 @@ export interface WatcherSetup {
 interface Known {
   readonly location: WatchedLocation
   covered: Covered
+  /** Why what changed could not be stored, told once and not at every try. */
+  trouble: string | null
 }
 
 interface Thread {
@@ -82,7 +85,7 @@ export class Watcher {
     const known = this.#known.get(location.location)
     if (known?.location.root === location.root) return this.#setup.tell(location, known.covered)
     if (known) this.unwatch(location.location)
-    this.#known.set(location.location, { location, covered: this.#uncovered() })
+    this.#known.set(location.location, { location, covered: this.#uncovered(), trouble: null })
     this.#post({ watch: this.#toWatch(location) })
     this.#startSoon()
   }
@@ -207,19 +210,23 @@ export class Watcher {
 
   /** What changed goes to the shard that has the index, and its answer back. */
   async #pass({ key, number, changes }: NonNullable<FromWatcher['told']>): Promise<void> {
-    const location = this.#known.get(key)?.location
-    if (!location) return
-    const answer = (outcome: Outcome['outcome'], relist: readonly string[] = []) =>
+    const known = this.#known.get(key)
+    if (!known) return
+    const { location } = known
+    const answer = (outcome: Outcome['outcome'], relist: readonly (number | string)[] = []) =>
       this.#post({ answer: { key, number, outcome, relist } })
     try {
       const { outcome, relist = [] } = await (changes
         ? this.#ask(location, 'shard.changes', changes)
         : this.#ask(location, 'shard.doubt', {}))
+      known.trouble = null
       if (outcome === 'gone') this.unwatch(key)
       else answer(outcome, relist)
     } catch (error) {
       const { code, message, retryable } = toWire(error)
-      this.#setup.log('warn', `what changed in ${location.root} could not be stored: ${message}`)
+      if (known.trouble !== code)
+        this.#setup.log('warn', `what changed in ${printable(location.root)} could not be stored: ${message}`)
+      known.trouble = code
       // What a lost thread had still to ask for is not known.
       if (code === 'SHARD_LOST') answer('doubt')
       else if (retryable || code === 'INTERNAL') answer('busy')
@@ -231,7 +238,7 @@ export class Watcher {
   #ask({ library, location }: WatchedLocation, operation: ShardOperation, params: object) {
     return this.#setup.ask(library, operation, { library, location, ...params }) as Promise<{
       outcome: Outcome['outcome'] | 'gone'
-      relist?: readonly string[]
+      relist?: readonly (number | string)[]
     }>
   }
 }

@@ -1,5 +1,15 @@
 // Changes below a directory, of every kind and by chance, the same for the same seed.
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 
 /** The same numbers for the same seed. */
@@ -35,6 +45,7 @@ export function disturb(root: string, chance: Chance): void {
     else if (kind < 10) writeFileSync(some, 'y'.repeat(chance.below(50)))
     else if (kind < 15) renameSync(some, target)
     else if (kind < 17) rmSync(some, { recursive: chance.below(3) === 0 })
+    else if (kind < 17 + chance.below(2) && files.length > 0) linkSync(chance.of(files), target)
     else if (kind < 18) symlinkSync('anywhere', target)
     else if (kind < 19 && files.length > 0) utimesSync(chance.of(files), 1, chance.below(1_000_000))
     else if (within.length > 1) exchange(chance.of(within), chance.of(within), join(root, 'aside'))

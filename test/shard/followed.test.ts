@@ -1,7 +1,7 @@
 // What a watcher tells of a tree that changes all the time ends in an index that is as the disk: inotify, diff and apply as they are,
 // in one thread, so that every step between two of them can be the one at which something changes.
 import assert from 'node:assert'
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
@@ -217,6 +217,21 @@ for (const seed of [1, 11, 28]) {
     })
   })
 }
+
+watching('a file with several names is written under one of them, and known under all', async (t) => {
+  await pursue(async (pursuit, at) => {
+    linkSync(at('d0/deep/file 0'), at('d1/link'))
+    linkSync(at('d0/deep/file 0'), at('d2/deep/link'))
+    await pursuit.catchUp()
+    writeFileSync(at('d1/link'), 'longer than before')
+    await pursuit.catchUp()
+    t.deepEqual(pursuit.differences(), [])
+    rmSync(at('d1/link'))
+    await pursuit.catchUp()
+    t.deepEqual(pursuit.differences(), [])
+    t.is(pursuit.scans, 0)
+  })
+})
 
 watching('when the queue overflows all watches are proven again, and the tree is scanned', async (t) => {
   using _limits = polledEvery(0)
