@@ -7,8 +7,8 @@ const { tree, files: planted, directories, seconds, rate, burst } = JSON.parse(p
 /** As they were planted. */
 const files = Array.from({ length: planted ?? 0 }, (_, at) => join(tree, `d${at % directories}`, `file ${at}`))
 const TICK_MS = 5
-/** In so many ticks one change is told: 40 a second. */
-const TOLD = 5
+/** Of what changes in this time one is told. */
+const TOLD_MS = 25
 
 if (burst) makeAtOnce(burst)
 else await changeSteadily()
@@ -16,11 +16,15 @@ else await changeSteadily()
 async function changeSteadily() {
   const begun = performance.now()
   let made = 0
-  for (let tick = 0; performance.now() - begun < 1_000 * seconds; tick++) {
+  let toldAt = begun
+  while (performance.now() - begun < 1_000 * seconds) {
     const due = Math.floor(((performance.now() - begun) * rate) / 1_000)
     let last
     for (; made < due; made++) last = change(made)
-    if (last && tick % TOLD === 0) process.send({ ...last, at: String(process.hrtime.bigint()) })
+    if (last && performance.now() - toldAt > TOLD_MS) {
+      toldAt = performance.now()
+      process.send({ ...last, at: String(process.hrtime.bigint()) })
+    }
     await sleep(TICK_MS)
   }
   process.send({ made, files: files.length }, () => process.disconnect())
