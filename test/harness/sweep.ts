@@ -16,7 +16,9 @@ export type Way = (typeof WAYS)[number]
 const SOFT = 1024
 const LIBRARIES = 20
 /** A scenario that moved no more for this long waits for descriptors: the limit is given back. */
-const STALLED_MS = 700
+const STALLED_MS = 1_000
+const LATE_SHARE = 1.05
+const LATE_MAX = 5
 const PLAYED_MS = 60_000
 /** From the end of the fault until everybody is served. */
 const RECOVERY_MS = 5_000
@@ -196,10 +198,15 @@ export class Stage {
     }
   }
 
+  /** A look that comes late says that the machine is busy, and not that the daemon waits. */
   async #stalled(): Promise<void> {
-    for (let before = -1; before !== this.moves;) {
-      before = this.moves
+    for (let late = 0; late < LATE_MAX;) {
+      const before = this.moves
+      const begun = performance.now()
       await sleep(STALLED_MS)
+      if (before !== this.moves) late = 0
+      else if (performance.now() - begun < STALLED_MS * LATE_SHARE) return
+      else late += 1
     }
   }
 
