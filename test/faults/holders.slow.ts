@@ -1,18 +1,17 @@
 // Clients that hold a connection and give nothing for it, each until its time is up: all at once, for it is long.
 import test from 'ava'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import net from 'node:net'
 import { join } from 'node:path'
 import { LIMITS } from '../../src/base/limits.js'
 import { kinds } from '../front/stage.js'
-import { eventually, sleep, type TestDaemon } from '../harness/daemon.js'
+import { eventually, sleep } from '../harness/daemon.js'
 import { Intruder } from '../harness/intruder.js'
+import { Newcomers } from '../harness/newcomers.js'
 import { party, type Held } from '../harness/party.js'
 import { isWritable, keepsPromise } from '../harness/promise.js'
 import { play } from '../harness/scene.js'
 
 const FLOOD_FROM = '127.0.0.3'
-const OTHER = '127.0.0.2'
 
 for (const front of await kinds()) {
   const args = ['--front', front, '--shards', '1']
@@ -184,43 +183,4 @@ for (const front of await kinds()) {
       })
       t.is((await daemon.stop()).code, 0)
     }))
-}
-
-/** Clients of another address that come again until they are all in. */
-class Newcomers {
-  readonly #daemon: TestDaemon
-  readonly #in = new Set<net.Socket>()
-  readonly #wanted: number
-  #left = false
-
-  constructor(daemon: TestDaemon, wanted: number) {
-    this.#daemon = daemon
-    this.#wanted = wanted
-    for (let at = 0; at < wanted; at += 1) this.#come()
-  }
-
-  get all(): boolean {
-    return this.#in.size === this.#wanted
-  }
-
-  leave(): void {
-    this.#left = true
-    for (const socket of this.#in) socket.destroy()
-  }
-
-  #come(): void {
-    const { port, token } = this.#daemon
-    const socket = net.connect({ port, host: '127.0.0.1', localAddress: OTHER })
-    socket.on('error', () => undefined)
-    socket.on('connect', () =>
-      socket.write(`GET / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${token}\r\n\r\n`),
-    )
-    socket.on('data', (bytes) => {
-      if (bytes.toString('latin1').startsWith('HTTP/1.1 200')) this.#in.add(socket)
-    })
-    socket.on('close', () => {
-      this.#in.delete(socket)
-      if (!this.#left) setTimeout(() => this.#come(), 50)
-    })
-  }
 }

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { killedWhileIndexing } from '../harness/killed.js'
-import { isWritable } from '../harness/promise.js'
+import { atRest, backAtRest, isWritable } from '../harness/promise.js'
 import { play } from '../harness/scene.js'
 
 test.serial(
@@ -24,6 +24,7 @@ test.serial(
   async (t) => {
     await play(async (scene) => {
       const killed = await scene.daemon()
+      const rest = await atRest(killed, [])
       const { library } = await killed.index('library', scene.tree('tree', 50))
       await killed.call('libraries.open', { library })
       await killed.stop('SIGKILL')
@@ -36,6 +37,7 @@ test.serial(
       t.is(state().pid, daemon.pid)
       t.is(await daemon.watch('core.ping'), 'pong')
       await isWritable(daemon, library)
+      await backAtRest(daemon, [library], rest)
       t.is((await daemon.stop()).code, 0)
     })
   },
