@@ -144,7 +144,7 @@ function addConnections(page: MetricsPage, { connections }: Status): void {
   page.one('counter', 'answers_unread_cut_total', 'Clients cut because too much was unread.', connections.unreadCut)
 }
 
-function addWork(page: MetricsPage, { libraries, shards, jobs }: Status): void {
+function addWork(page: MetricsPage, { libraries, shards, jobs, watching }: Status): void {
   page.one('gauge', 'libraries', 'Libraries known.', libraries.known)
   page.one('gauge', 'libraries_open', 'Libraries open now.', libraries.open)
   page.one('gauge', 'library_connections', 'Database connections of open libraries.', libraries.connections)
@@ -166,6 +166,11 @@ function addWork(page: MetricsPage, { libraries, shards, jobs }: Status): void {
   )
   page.one('gauge', 'jobs_running', 'Jobs that run now.', jobs.running)
   page.one('gauge', 'jobs_queued', 'Jobs that wait in line.', jobs.queued)
+  page.one('gauge', 'watched_locations', 'Locations whose changes are followed.', watching.locations)
+  page.family('gauge', 'watched_directories', 'Directories of those: told by the system, or read at intervals.', [
+    [{ how: 'live' }, watching.live],
+    [{ how: 'polled' }, watching.polled],
+  ])
 }
 
 function addLoop(page: MetricsPage, pulse: Pulse): void {

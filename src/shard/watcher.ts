@@ -3,7 +3,7 @@
 import type { Piscina } from 'piscina'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { fileURLToPath } from 'node:url'
-import { toWire } from '../base/errors.js'
+import { SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Lease, Ledger } from '../descriptors/ledger.js'
 import { watcherPrice } from '../descriptors/planner.js'
@@ -100,6 +100,11 @@ export class Watcher {
     for (const { location } of this.#known.values()) if (location.library === library) this.unwatch(location.location)
   }
 
+  /** Ends the thread as a crash would. For tests and drills. */
+  async crash(): Promise<void> {
+    await Promise.all(this.#thread?.pool.threads.map((thread) => thread.terminate()) ?? [])
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true
     clearTimeout(this.#again)
@@ -145,7 +150,8 @@ export class Watcher {
     const { ledger, native, log } = this.#setup
     const price = watcherPrice(ledger.prices)
     const told = newTold()
-    const lease = await ledger.acquire('watches', price, { holder: 'watching thread', told }, 0)
+    const lease = ledger.tryAcquire('watches', price, { holder: 'watching thread', told })
+    if (!lease) throw noRoom(ledger, price)
     let pool: Piscina | undefined
     try {
       proveRoom(lease.count)
@@ -178,12 +184,13 @@ export class Watcher {
 
   async #lose(thread: Thread, why: string): Promise<void> {
     if (this.#thread !== thread) return
-    await this.#end()
+    this.#setup.log('warn', `the watching thread was lost: ${why}`)
+    await this.#end(false)
     if (this.#known.size > 0 && !this.#isClosed) this.#without(`the thread was lost: ${why}`)
   }
 
   /** However the thread ends, its instance is closed when nobody uses it any more, and then what it cost is given back. */
-  async #end(): Promise<void> {
+  async #end(again = true): Promise<void> {
     const thread = this.#thread
     if (!thread) return
     this.#thread = null
@@ -192,7 +199,8 @@ export class Watcher {
     const instance = toldWatches(thread.told)
     if (instance >= 0) loadNative()?.watchClose(instance)
     thread.lease.release()
-    this.#startSoon()
+    // Something to watch may have come meanwhile.
+    if (again) this.#startSoon()
   }
 
   #receive({ coverage, told }: FromWatcher): void {
@@ -241,4 +249,10 @@ export class Watcher {
       relist?: readonly (number | string)[]
     }>
   }
+}
+
+function noRoom(ledger: Ledger, price: number): SpacedriveError {
+  const { used, ceiling } = ledger.use('watches')
+  const message = `the thread needs ${price} descriptors, of the class "watches" ${used} of ${ceiling} are in use`
+  return new SpacedriveError('BUDGET_EXHAUSTED', message, { class: 'watches' })
 }

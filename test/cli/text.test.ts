@@ -1,6 +1,6 @@
 import test from 'ava'
 import { table } from '../../src/cli/table.js'
-import { bytes, columnsOf, duration, fitted, grouped, safe } from '../../src/cli/text.js'
+import { bytes, columnsOf, coverageWords, duration, fitted, grouped, safe } from '../../src/cli/text.js'
 
 test('bytes are shown in binary units and never as 1024.0', (t) => {
   t.deepEqual([0, 1023, 1024, 1536, 1_048_575, 1_048_576, 5e15].map(bytes), [
@@ -12,6 +12,15 @@ test('bytes are shown in binary units and never as 1024.0', (t) => {
     '1.0 MiB',
     '4.4 PiB',
   ])
+})
+
+test('what is watched is told in per cent that never round to all of it, or to none', (t) => {
+  const words = (live: number, polled: number) => coverageWords({ live, polled })
+  t.is(words(92, 8), '92 % live, 8 % polled')
+  t.is(words(9_999, 1), '99 % live, 1 % polled')
+  t.is(words(1, 9_999), '1 % live, 99 % polled')
+  t.is(words(5, 0), 'live')
+  t.is(words(0, 5), 'polled')
 })
 
 test('numbers are grouped by thousands', (t) => {

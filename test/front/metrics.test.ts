@@ -20,7 +20,7 @@ const status: Status = {
   front: 'uws',
   native: true,
   errorsSurvived: 0,
-  watching: { locations: 0, live: 0, polled: 0, reasons: [] },
+  watching: { locations: 2, live: 92, polled: 8, reasons: ['a reason'] },
   http: null,
   socket: null,
   limit: { softAtStart: 1_024, soft: 4_096, hard: Number.MAX_SAFE_INTEGER },
@@ -96,6 +96,7 @@ test('every figure is there, in base units and under one prefix', (t) => {
   t.is(value('library_connections'), 6)
   t.is(value('libraries_evicted_total'), 20)
   t.is(value('jobs_queued'), 3)
+  t.is(value('watched_directories', { how: 'polled' }), 8)
   t.true(value('process_cpu_seconds_total', { mode: 'user' })! > 0)
   t.true(value('heap_used_bytes')! > 1e6)
 })
