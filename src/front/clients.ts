@@ -1,7 +1,7 @@
-// The TCP connections of a front that cannot name them (uWebSockets.js), by descriptor: noted as they come, looked at in the kernel.
+// The connections of a front that cannot name them (uWebSockets.js), by descriptor: noted as they come, looked at in the kernel.
 import { LIMITS } from '../base/limits.js'
 import type { Native } from '../descriptors/native.js'
-import type { Idle, Working } from './idle.js'
+import { LOCAL_PEER, type Idle, type Working } from './idle.js'
 
 /** The kernel's clock for sockets moves in steps of up to 10 ms. */
 const TICK_MS = 10
@@ -9,6 +9,8 @@ const TICK_MS = 10
 interface Client {
   peer: string | null
   isFeed: boolean
+  /** On the unix socket, where the kernel does not tell how long a peer was silent: only counted. */
+  readonly local: boolean
 }
 
 export class Clients {
@@ -26,11 +28,17 @@ export class Clients {
   }
 
   /** In the accept loop: the loop began to watch this one last. */
-  entered(): void {
+  entered(local: boolean): void {
     const fd = this.#native.lastWatched()
     if (fd < 0) return
     this.#known.delete(fd)
-    this.#known.set(fd, { peer: null, isFeed: false })
+    this.#known.set(fd, { peer: null, isFeed: false, local })
+  }
+
+  /** In the accept loop, or right after `upgraded`: the process at the other end of a unix socket. */
+  localPeer(): string {
+    const fd = this.#native.lastWatched()
+    return (fd >= 0 && this.#native.peers(Int32Array.of(fd))[0]) || LOCAL_PEER
   }
 
   /** Right after its reading was stopped and begun again, which makes it the one that the loop began to watch last. */
@@ -43,7 +51,8 @@ export class Clients {
   /** Of HTTP connections; at most so many are looked at in one call, the others in the next. */
   idle(idleMs: number, slackMs: number): Idle[] {
     if (this.#blind) return []
-    const fds = [...this.#known.keys()].slice(0, LIMITS.giveWayLookMax)
+    const remote = [...this.#known].filter(([, client]) => !client.local)
+    const fds = remote.slice(0, LIMITS.giveWayLookMax).map(([fd]) => fd)
     const told = this.#native.silence(Int32Array.from(fds), this.port)
     return fds.flatMap((fd, at) => {
       const client = this.#known.get(fd)!

@@ -69,22 +69,17 @@ export class Gate {
 
   /** Null for who is let in. @param peerOf asked only while it matters who that is */
   enter(seat: Seat, peerOf: () => string): Reason | null {
-    const reason = this.#closed(seat) ?? this.#standBack(seat, peerOf) ?? this.#take(seat)
-    if (reason === null) return this.#entered(seat, peerOf)
+    const reason = this.#closed(seat) ?? this.#take(seat, peerOf)
+    if (reason === null) {
+      this.accepted += 1
+      this.current += 1
+      this.peak = Math.max(this.peak, this.current)
+      return null
+    }
     this.refused += 1
     this.refusedBy[reason] += 1
     if (reason === 'clients') this.#room.wanted(peerOf())
     return reason
-  }
-
-  #standBack(seat: Seat, peerOf: () => string): Reason | null {
-    if (seat.local || !this.#room.shares.contested) return null
-    return this.#room.shares.full(peerOf()) ? 'share' : null
-  }
-
-  #entered(seat: Seat, peerOf: () => string): null {
-    if (!seat.local && this.#room.shares.contested) this.#room.shares.entered(peerOf())
-    return null
   }
 
   leave(seat: Seat): void {
@@ -107,15 +102,24 @@ export class Gate {
     return this.#weather.starved ? 'starved' : null
   }
 
-  #take(seat: Seat): Reason | null {
-    if (this.#weather.starved || !this.#slots.take('clients', 1)) {
-      if (!seat.local) return 'clients'
-      if (!this.#slots.take('control', 1)) return 'control'
-      seat.control += 1
-    }
-    this.accepted += 1
-    this.current += 1
-    if (this.current > this.peak) this.peak = this.current
+  /**
+   * On the unix socket who is refused a client's slot gets one of control: the doctor of a process that holds too many comes in
+   * as well. Nor does it wait for others to give way: all clients of the loopback would pass for one peer that has too many.
+   */
+  #take(seat: Seat, peerOf: () => string): Reason | null {
+    const reason = this.#takeClient(peerOf)
+    if (reason === null || !seat.local) return reason
+    if (!this.#slots.take('control', 1)) return 'control'
+    seat.control += 1
+    return null
+  }
+
+  #takeClient(peerOf: () => string): Reason | null {
+    const { shares } = this.#room
+    const peer = shares.contested ? peerOf() : null
+    if (peer !== null && shares.full(peer)) return 'share'
+    if (this.#weather.starved || !this.#slots.take('clients', 1)) return 'clients'
+    if (peer !== null) shares.entered(peer)
     return null
   }
 }

@@ -12,6 +12,9 @@ export interface Idle {
   close(): void
 }
 
+/** Whoever is at the other end of a unix socket, where that cannot be told. */
+export const LOCAL_PEER = 'unix socket'
+
 export const GIVEN_WAY = 'idle, and others need the connection'
 
 export function idleFeed(feed: Feed, peer: string): Idle | null {
@@ -79,6 +82,8 @@ export interface Weighed {
 export class Shares {
   #until = 0
   #counts = new Map<string, number>()
+  /** The most that were held at a time since it is contested: what is to be divided. Less is held while some give way. */
+  #most = 0
   /** Peers that were refused lately: when, and how often since they were weighed last. */
   readonly #waiting = new Map<string, { at: number; times: number }>()
 
@@ -100,6 +105,8 @@ export class Shares {
   /** What the peers hold now. Those above their share are named, with how many they have too many, if anybody below waits. */
   weigh(counts: Map<string, number>): Weighed {
     const now = performance.now()
+    const held = [...counts.values()].reduce((sum, count) => sum + count, 0)
+    this.#most = this.contested ? Math.max(this.#most, held) : held
     this.#counts = counts
     for (const [peer, { at }] of this.#waiting) if (now - at > LIMITS.shareWaitMs) this.#waiting.delete(peer)
     const share = this.#share
@@ -130,7 +137,6 @@ export class Shares {
   }
 
   get #share(): number {
-    const held = [...this.#counts.values()].reduce((sum, count) => sum + count, 0)
-    return Math.max(1, Math.floor(held / Math.max(1, this.#peers)))
+    return Math.max(1, Math.floor(this.#most / Math.max(1, this.#peers)))
   }
 }

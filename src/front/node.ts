@@ -8,12 +8,13 @@ import { againLater } from '../base/shortage.js'
 import { bareHost, clearSocketPath, httpUrl, listenError, protectSocket } from './address.js'
 import { SUBPROTOCOL } from './auth.js'
 import { BROKEN, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
+import { loadNative } from '../descriptors/native.js'
 import { doorOf } from './door.js'
 import { Exchange, type RpcStatus } from './exchange.js'
 import { Feed, type Wire } from './feed.js'
 import type { Connections, Front, FrontState, Peer } from './front.js'
 import { Gate, refusalBody, retryAfter, Seat, type Reason } from './gate.js'
-import { idleFeed, type Idle } from './idle.js'
+import { idleFeed, LOCAL_PEER, type Idle } from './idle.js'
 import { Room } from './room.js'
 import { Head } from './head.js'
 import { statusLine } from './status-line.js'
@@ -130,7 +131,8 @@ class NodeFront implements Front {
     const now = performance.now()
     return [...this.#visitors].flatMap(([socket, visitor]) => {
       const { seat, peer, feed, usedAt } = visitor
-      if (seat.local) return []
+      // On a control slot it is in nobody's way.
+      if (seat.control > 0) return []
       const idle = feed
         ? idleFeed(feed, peer)
         : asks(visitor, socket)
@@ -143,7 +145,7 @@ class NodeFront implements Front {
   #count(): Map<string, number> {
     const counts = new Map<string, number>()
     for (const { peer, seat } of this.#visitors.values()) {
-      if (!seat.local) counts.set(peer, (counts.get(peer) ?? 0) + 1)
+      if (seat.control === 0) counts.set(peer, (counts.get(peer) ?? 0) + 1)
     }
     return counts
   }
@@ -228,7 +230,7 @@ class NodeFront implements Front {
     server.on('connection', (socket: Socket) => {
       const seat = new Seat(this.#gate, listener.local)
       if (listener.door) listener.door.met += 1
-      const peer = peerOf(socket)
+      const peer = listener.local ? localPeer(socket) : peerOf(socket)
       const reason = this.#gate.enter(seat, () => peer)
       if (reason === 'starved' && listener.door) this.#desk.accept.rest(listener.door)
       if (reason !== null) return refuseConnection(socket, reason, this.#desk)
@@ -386,6 +388,12 @@ function hangUp(visitor: Visitor, socket: Socket, usedAt: number): void {
 /** An IPv4 client of a socket that listens on both is named as IPv4. */
 function peerOf({ remoteAddress = '' }: Socket): string {
   return remoteAddress.replace(/^::ffff:/i, '')
+}
+
+/** The process at the other end of a unix socket; without the addon all are one. */
+function localPeer(socket: Socket): string {
+  const { fd = -1 } = (socket as unknown as { _handle: { fd?: number } | null })._handle ?? {}
+  return loadNative()?.peers(Int32Array.of(fd))[0] || LOCAL_PEER
 }
 
 /** The answer fits the socket's empty buffer, so it is with the kernel when the descriptor is closed, on the spot. */

@@ -20,7 +20,7 @@ import { Exchange, type RpcStatus } from './exchange.js'
 import { Feed, type Wire } from './feed.js'
 import type { Connections, Front, FrontState, Peer } from './front.js'
 import { Gate, refusalBody, retryAfter, Seat, type Reason } from './gate.js'
-import { idleFeed, type Idle } from './idle.js'
+import { idleFeed, LOCAL_PEER, type Idle } from './idle.js'
 import { Room } from './room.js'
 import { Head } from './head.js'
 import { METRICS_TYPE } from './metrics.js'
@@ -51,6 +51,7 @@ export async function openUwsFront(uws: Uws, desk: Desk): Promise<Front> {
 
 interface Socket {
   feed: Feed | null
+  peer: string
   /** Where its slot is counted: uWebSockets does not tell `filter` when an upgraded socket closes (L26). */
   readonly seat: Seat
 }
@@ -242,11 +243,15 @@ class UwsFront implements Front {
 
   #enter(seat: Seat, res: HttpResponse): Reason | null {
     if (seat.door) seat.door.met += 1
-    const reason = this.#gate.enter(seat, () => peerOf(res))
-    if (reason !== null || seat !== this.#tcp) return reason
-    this.#tcpCount += 1
-    this.#clients?.entered()
+    const reason = this.#gate.enter(seat, () => (seat.local ? this.#localPeer() : peerOf(res)))
+    if (reason !== null) return reason
+    if (seat === this.#tcp) this.#tcpCount += 1
+    this.#clients?.entered(seat.local)
     return null
+  }
+
+  #localPeer(): string {
+    return this.#clients?.localPeer() ?? LOCAL_PEER
   }
 
   #leave(seat: Seat): void {
@@ -284,11 +289,12 @@ class UwsFront implements Front {
       const page = this.#desk.admitFeed(head, seat)
       // A client that is refused its WebSocket has no other use for the connection.
       if (page) return exchange.refuse({ ...page, close: true })
-      const socket: Socket = { feed: null, seat }
-      if (this.#clients && seat === this.#tcp) {
+      const socket: Socket = { feed: null, seat, peer: seat.local ? LOCAL_PEER : peerOf(res) }
+      if (this.#clients) {
         res.pause()
         res.resume()
         this.#clients.upgraded()
+        if (seat.local) socket.peer = this.#localPeer()
       }
       res.upgrade(socket, key ?? '', chosenProtocol(protocols), extensions ?? '', context)
     } catch (error) {
@@ -298,7 +304,7 @@ class UwsFront implements Front {
 
   #upgraded(ws: WebSocket<Socket>): void {
     const socket = ws.getUserData()
-    socket.feed = new Feed(this.#desk, socket.seat, new UwsWire(ws), peerOf(ws))
+    socket.feed = new Feed(this.#desk, socket.seat, new UwsWire(ws), socket.peer)
     this.#feeds.set(socket.feed, socket.seat)
   }
 
