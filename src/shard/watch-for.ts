@@ -7,6 +7,7 @@ import { errnoOf } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { openInotify, type Inotify } from '../descriptors/inotify.js'
 import { loadNative } from '../descriptors/native.js'
+import { isRoom } from '../descriptors/reserve.js'
 import { tellLoop, tellWatches } from '../descriptors/threads.js'
 import { readDirectoryPlain } from '../scan/read.js'
 import { Watch } from '../scan/watch.js'
@@ -31,6 +32,8 @@ export function watchFor(port: MessagePort): Promise<void> {
     })
   })
 }
+
+const NO_ROOM = 'no descriptor is free'
 
 class Watching {
   readonly #send: (message: FromWatcher) => void
@@ -84,7 +87,8 @@ class Watching {
       this.#watch.goLive(instance)
       this.#problem = null
     } catch (error) {
-      this.#problem = errnoOf(error) ?? 'EIO'
+      // The system says the same of either: too many descriptors, too many instances.
+      this.#problem = errnoOf(error) === 'EMFILE' && !isRoom() ? NO_ROOM : (errnoOf(error) ?? 'EIO')
     }
   }
 

@@ -256,6 +256,31 @@ test('location add resolves the path, waits for the job and sums it up', async (
   t.regex(out, /12,345 entries in 1\.0 s \(12,345 entries\/s\)/)
 })
 
+test('a location is watched from its start or later, and the list says how much of it is', async (t) => {
+  const watched = { state: 'watched', live: 92, polled: 8, reason: 'a reason' } as const
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'locations.list': () => [aLocation('/photos'), { ...aLocation('/music'), watch: true, watched }],
+    'locations.add': () => ({ location: 'l', job: 'job-1' }),
+    'locations.update': () => aLocation('/photos'),
+    'core.status': () => aStatus({ watching: { locations: 1, live: 92, polled: 8, reasons: ['a reason'] } }),
+  })
+  await daemon.cli('location', 'add', '/a', '--watch', '--no-wait')
+  t.deepEqual(daemon.paramsOf('locations.add'), [{ library: 'id-of-Photos', path: '/a', watch: true }])
+  for (const [command, watch] of [
+    ['watch', true],
+    ['unwatch', false],
+  ] as const) {
+    t.is((await daemon.cli('location', command, '/photos')).code, 0)
+    const params = { library: 'id-of-Photos', location: 'location-of-/photos', watch }
+    t.deepEqual(daemon.paramsOf('locations.update').at(-1), params)
+  }
+  const { out } = await daemon.cli('location', 'list')
+  t.regex(out, /never +no +\/photos/)
+  t.regex(out, /never +92 % live, 8 % polled +\/music/)
+  t.regex((await daemon.cli('status')).out, /^watched +1 location, 92 % live, 8 % polled\n +a reason$/m)
+})
+
 test('location add --json is one value with the outcome, --no-wait only the ids', async (t) => {
   await using daemon = await FakeDaemon.open({
     'libraries.list': () => [aLibrary()],

@@ -9,7 +9,7 @@ import { openInotify } from '../../src/descriptors/inotify.js'
 import { loadNative } from '../../src/descriptors/native.js'
 import { Follower } from '../../src/job/follow.js'
 import type { Library } from '../../src/library/library.js'
-import { readDirectoryPlain } from '../../src/scan/read.js'
+import { readDirectoryPlain, type Listing } from '../../src/scan/read.js'
 import { IN, Watch, type Events, type Kernel } from '../../src/scan/watch.js'
 import { WatchedTree } from '../../src/scan/watched-tree.js'
 import { Followed } from '../../src/shard/followed.js'
@@ -32,6 +32,9 @@ class Pursuit {
   scans = 0
   readonly #follower: Follower
   watchesMax = Infinity
+  /** No directory can be opened. */
+  failing = false
+  failures = 0
   /** Nothing is heard of the kernel. */
   deaf = false
   readonly #kernel: Kernel
@@ -65,9 +68,15 @@ class Pursuit {
       },
       read: () => this.#read(),
     })
-    const tree = new WatchedTree({ watch: this.watch, root: stage.tree, leftOut, read: readDirectoryPlain })
+    const tree = new WatchedTree({ watch: this.watch, root: stage.tree, leftOut, read: (path) => this.#open(path) })
     this.followed = new Followed(location, tree, ({ told }) => this.#told.push(told))
     this.#follower = new Follower({ publish: () => {}, takeUp: () => {}, breathe: () => Promise.resolve() })
+  }
+
+  #open(path: Buffer): Listing {
+    if (!this.failing) return readDirectoryPlain(path)
+    this.failures += 1
+    throw Object.assign(new Error('EMFILE: made up, open'), { code: 'EMFILE', syscall: 'open' })
   }
 
   overflow(): void {
@@ -233,6 +242,27 @@ watching('a file with several names is written under one of them, and known unde
   })
 })
 
+watching(
+  'where directories cannot be opened for want of descriptors nothing is lost, and nothing is given up',
+  async (t) => {
+    using _limits = triedAgainAtOnce()
+    await pursue(async (pursuit, at) => {
+      const chance = new Chance(4)
+      for (let change = 0; change < 300; change++) {
+        pursuit.failing = chance.below(3) > 0
+        disturb(at(''), chance)
+        if (chance.below(4) === 0) await pursuit.step()
+        if (chance.below(60) === 0) pursuit.overflow()
+      }
+      t.true(pursuit.failures > 20, `${pursuit.failures} opens failed`)
+      pursuit.failing = false
+      await pursuit.catchUp()
+      t.deepEqual(pursuit.differences(), [])
+      t.is(pursuit.followed.tree.coverage.polled, 0)
+    })
+  },
+)
+
 watching('when the queue overflows all watches are proven again, and the tree is scanned', async (t) => {
   using _limits = polledEvery(0)
   await pursue(async (pursuit, at) => {
@@ -324,6 +354,13 @@ watching('what is left out is neither watched nor told; a root that is gone take
     { leftOut: 'd0/own' },
   )
 })
+
+function triedAgainAtOnce(): Disposable {
+  const limits = LIMITS as { watchAgainMs: number; watchAgainMsMax: number }
+  const { watchAgainMs, watchAgainMsMax } = limits
+  Object.assign(limits, { watchAgainMs: 0, watchAgainMsMax: 0 })
+  return { [Symbol.dispose]: () => void Object.assign(limits, { watchAgainMs, watchAgainMsMax }) }
+}
 
 /** Rounds of polling come one after the other, until the end of the block. */
 function polledEvery(ms: number): Disposable {
