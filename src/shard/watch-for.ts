@@ -106,7 +106,8 @@ class Watching {
     if (state === 'absent') return 'the directory is not there'
     if (polled === 0) return null
     if (remote !== null) return `others may change what is on ${remote}, and the kernel here does not hear of it`
-    return this.#instance === null ? whyNone(this.#problem) : whySome(this.#watch.full)
+    if (this.#instance === null) return whyNone(this.#problem)
+    return state === 'starting' ? null : whySome(this.#watch.full)
   }
 }
 
