@@ -1,4 +1,5 @@
 // The connections of a front that cannot name them (uWebSockets.js), by descriptor: noted as they come, looked at in the kernel.
+import { isIP } from 'node:net'
 import { LIMITS } from '../base/limits.js'
 import type { Native } from '../descriptors/native.js'
 import { LOCAL_PEER, type Idle, type Working } from './idle.js'
@@ -69,13 +70,16 @@ export class Clients {
   count(): Map<string, number> {
     const fds = Int32Array.from(this.#known.keys())
     const peers = this.#native.peers(fds)
+    const told = this.#native.silence(fds, this.port)
     const counts = new Map<string, number>()
     fds.forEach((fd, at) => {
       const peer = peers[at]!
       const client = this.#known.get(fd)!
       client.peer = peer
-      if (peer === '') this.#known.delete(fd)
-      else counts.set(peer, (counts.get(peer) ?? 0) + 1)
+      // Its number may be that of a socket by which this process talks to somebody.
+      const here = client.local ? peer !== '' && isIP(peer) === 0 : told[2 * at] !== -2
+      if (here) counts.set(peer, (counts.get(peer) ?? 0) + 1)
+      else this.#known.delete(fd)
     })
     return counts
   }
