@@ -28,16 +28,19 @@ test.serial(
       await eventually('50 clients are in', 10_000, async () => (await daemon.status()).connections.current >= 51)
       const most = await mostDescriptors(daemon, async () => {
         const flood = crowd(daemon, CONNECTIONS)
-        const settled = async () => (await flood.fates()).refused + (await flood.fates()).closed > CONNECTIONS - LIMIT
-        await eventually('those who do not fit are refused', 20_000, settled)
-        t.is((await daemon.watch('core.ping')) as string, 'pong', 'the unix socket still gets in')
-        await sleep(1_000)
-        const fates = await flood.fates()
-        t.is(fates.strange, 0, fates.example)
-        t.true(fates.refused > 0)
-        const { max } = (await daemon.status()).connections
-        await eventually('no more are held than may be', 10_000, async () => (await flood.fates()).held <= max)
-        await flood.leave()
+        try {
+          const settled = async () => (await flood.fates()).refused + (await flood.fates()).closed > CONNECTIONS - LIMIT
+          await eventually('those who do not fit are refused', 20_000, settled)
+          t.is((await daemon.watch('core.ping')) as string, 'pong', 'the unix socket still gets in')
+          await sleep(1_000)
+          const fates = await flood.fates()
+          t.is(fates.strange, 0, fates.example)
+          t.true(fates.refused > 0)
+          const { max } = (await daemon.status()).connections
+          await eventually('no more are held than may be', 10_000, async () => (await flood.fates()).held <= max)
+        } finally {
+          await flood.leave()
+        }
       })
       t.true(most < LIMIT, `${most} descriptors were open`)
       const { latenciesMs, failures } = workers.take()
