@@ -87,6 +87,9 @@ export class Shares {
   /** Peers that were refused lately: when, and how often since they were weighed last. */
   readonly #waiting = new Map<string, { at: number; times: number }>()
 
+  /** Peers that were refused lately, let in since or not: they want more than they have. */
+  readonly #contending = new Map<string, number>()
+
   get contested(): boolean {
     return performance.now() < this.#until && this.#peers > 1
   }
@@ -95,6 +98,7 @@ export class Shares {
     const before = this.#waiting.get(peer)
     if (this.#waiting.size >= LIMITS.sharePeersMax && !before) return
     this.#waiting.set(peer, { at: performance.now(), times: (before?.times ?? 0) + 1 })
+    if (this.#contending.size < LIMITS.sharePeersMax) this.#contending.set(peer, performance.now())
   }
 
   entered(peer: string): void {
@@ -109,6 +113,7 @@ export class Shares {
     this.#most = this.contested ? Math.max(this.#most, held) : held
     this.#counts = counts
     for (const [peer, { at }] of this.#waiting) if (now - at > LIMITS.shareWaitMs) this.#waiting.delete(peer)
+    for (const [peer, at] of this.#contending) if (now - at > LIMITS.shareWaitMs) this.#contending.delete(peer)
     const share = this.#share
     const over = new Map([...counts].filter(([, count]) => count > share).map(([peer, count]) => [peer, count - share]))
     const below = [...this.#waiting].filter(([peer]) => this.#of(peer) < share)
@@ -124,6 +129,13 @@ export class Shares {
     return this.contested && this.#of(peer) >= this.#share
   }
 
+  /** True for a peer with no more than its share, while only those wait that have theirs: they take the places of their own. */
+  spares(peer: string): boolean {
+    if (this.#peers < 2 || this.#waiting.size === 0) return false
+    const share = this.#share
+    return this.#of(peer) <= share && [...this.#waiting.keys()].every((each) => this.#of(each) > share)
+  }
+
   over(peer: string): boolean {
     return this.contested && this.#of(peer) > this.#share
   }
@@ -136,7 +148,17 @@ export class Shares {
     return new Set([...this.#counts.keys(), ...this.#waiting.keys()]).size
   }
 
+  /** Who wants less than an equal part leaves the rest of it to the others: one that works alone costs those who contend nothing. */
   get #share(): number {
-    return Math.max(1, Math.floor(this.#most / Math.max(1, this.#peers)))
+    const peers = new Set([...this.#counts.keys(), ...this.#waiting.keys()])
+    const wanted = [...peers].map((peer) => (this.#contending.has(peer) ? Infinity : this.#of(peer)))
+    let rest = this.#most
+    let left = wanted.length
+    for (const count of wanted.sort((one, other) => one - other)) {
+      if (count > rest / left) break
+      rest -= count
+      left -= 1
+    }
+    return Math.max(1, Math.floor(rest / Math.max(1, left)))
   }
 }

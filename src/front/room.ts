@@ -62,7 +62,7 @@ export class Room {
   }
 
   #giveUpIdle(): void {
-    const idle = this.#setup.idle(this.#setup.newcomerIdleMs)
+    const idle = this.#setup.idle(this.#setup.newcomerIdleMs).filter(({ peer }) => !this.shares.spares(peer))
     closeIdle(idle, batch(idle.length))
   }
 }

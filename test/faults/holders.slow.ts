@@ -6,6 +6,7 @@ import { LIMITS } from '../../src/base/limits.js'
 import { kinds } from '../front/stage.js'
 import { eventually, sleep } from '../harness/daemon.js'
 import { Intruder } from '../harness/intruder.js'
+import { quantile } from '../harness/load.js'
 import { Newcomers } from '../harness/newcomers.js'
 import { party, type Held } from '../harness/party.js'
 import { isWritable, keepsPromise } from '../harness/promise.js'
@@ -29,17 +30,29 @@ for (const front of await kinds()) {
           const silent = party(daemon, [{ manner: 'silent', count: 20 }], FLOOD_FROM)
           await eventually('all are dropped', 20_000, async () => (await silent.fates())[0]!.closed === 20)
           const [shortest, longest] = (await silent.fates())[0]!.lastedMs
-          t.true(shortest > 9_000 && longest < 15_000, `${shortest} to ${longest} ms`)
+          t.true(shortest > 7_500 && longest < 15_000, `${shortest} to ${longest} ms`)
           await silent.leave()
           flood = party(daemon, [{ manner: 'silent', count: 2 * max, again: true }], FLOOD_FROM)
-          await eventually('all is taken', 10_000, async () => (await daemon.status()).connections.current >= max)
+          await eventually('all is taken', 10_000, async () => {
+            await daemon.call('core.ping')
+            return (await daemon.status()).connections.current >= max
+          })
         },
         during: async () => {
           others = new Newcomers(daemon, Math.floor(max / 2) - 1)
-          await eventually('another peer has its half', 20_000, () => others.all)
-          await sleep(1_000)
-          t.true(others.all, 'and keeps it')
+          // Who is in and works is not to notice.
+          const works = async () => t.is(await daemon.call('core.ping'), 'pong')
+          await eventually('another peer has its half', 20_000, () => works().then(() => others.all))
+          // Idle as they are, one or the other has to come again.
+          const counts: number[] = []
+          for (let at = 0; at < 20; at += 1) {
+            await sleep(100)
+            await works()
+            counts.push(others.count)
+          }
+          t.true(quantile(counts, 0.5) >= 0.35 * max, `and keeps it: ${counts.join()} of ${max}`)
           const [fate] = await flood.fates()
+          await works()
           t.true(fate!.codes['CONNECTION_LIMIT']! > 0, JSON.stringify(fate))
           t.deepEqual(Object.keys(fate!.said), ['HTTP/1.1 503 Service Unavailable'])
         },
@@ -70,8 +83,8 @@ for (const front of await kinds()) {
           await eventually('the slow headers are dropped', 20_000, async () => (await slow.fates())[0]!.closed === 20)
           await eventually('the slow bodies are dropped', 40_000, async () => (await slow.fates())[1]!.closed === 20)
           const [headers, bodies] = await slow.fates()
-          t.true(headers!.lastedMs[0] > 8_000 && headers!.lastedMs[1] < 15_000, `headers ${headers!.lastedMs.join()}`)
-          t.true(bodies!.lastedMs[0] > 8_000 && bodies!.lastedMs[1] < 34_000, `bodies ${bodies!.lastedMs.join()}`)
+          t.true(headers!.lastedMs[0] > 7_500 && headers!.lastedMs[1] < 15_000, `headers ${headers!.lastedMs.join()}`)
+          t.true(bodies!.lastedMs[0] > 7_500 && bodies!.lastedMs[1] < 34_000, `bodies ${bodies!.lastedMs.join()}`)
           const { used } = (await daemon.status()).descriptors.classes.clients
           t.true(used <= 2, `${used} are still lent`)
         },

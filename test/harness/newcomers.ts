@@ -23,6 +23,10 @@ export class Newcomers {
     return this.#in.size === this.#wanted
   }
 
+  get count(): number {
+    return this.#in.size
+  }
+
   leave(): void {
     this.#left = true
     for (const socket of this.#in) socket.destroy()
@@ -31,7 +35,8 @@ export class Newcomers {
   #come(): void {
     const { port, token } = this.#daemon
     const socket = net.connect({ port, host: '127.0.0.1', localAddress: this.#from })
-    socket.on('error', () => undefined)
+    // A daemon that is gone is not waited for.
+    socket.on('error', (error: NodeJS.ErrnoException) => (this.#left ||= error.code === 'ECONNREFUSED'))
     socket.on('connect', () =>
       socket.write(`GET / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${token}\r\n\r\n`),
     )

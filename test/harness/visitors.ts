@@ -61,6 +61,9 @@ interface Visitor {
 }
 
 const DRIP_MS = 500
+/** How a WebSocket is asked whether its client is there, and what it answers. */
+const PINGED = 0x89
+const PONG = Buffer.from([0x8a, 0x80, 0, 0, 0, 0])
 const AGAIN_MS = 100
 let number = 0
 const PING = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'core.ping' })
@@ -78,6 +81,9 @@ function come(group: Group, visitors: Visitor[]): void {
   const socket = net.connect({ port: party.port, host: '127.0.0.1', localAddress: party.from })
   const visitor: Visitor = { socket, since: performance.now(), text: '', lastedMs: null }
   socket.on('data', (bytes) => (visitor.text += bytes.toString('latin1')))
+  socket.on('data', (bytes: Buffer) => {
+    if (bytes[0] === PINGED) socket.write(PONG)
+  })
   socket.on('error', () => undefined)
   socket.on('close', () => {
     visitor.lastedMs = performance.now() - visitor.since
