@@ -80,7 +80,7 @@ for (const front of await kinds()) {
         await daemon.call('libraries.close', { library })
         daemon.hangUp()
         await atRest(daemon)
-        t.deepEqual(await daemon.descriptorsAtRest(), before)
+        t.deepEqual(await daemon.descriptorsAtRest(before), before)
         t.is((await daemon.stop()).code, 0)
       })
     })

@@ -58,7 +58,7 @@ for (const front of await kinds()) {
           const { classes, unaccounted } = (await daemon.status()).descriptors
           return unaccounted === 0 && Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
         })
-        t.deepEqual(await daemon.descriptorsAtRest(), boot)
+        t.deepEqual(await daemon.descriptorsAtRest(boot), boot)
         t.is((await daemon.stop()).code, 0)
       })
     },

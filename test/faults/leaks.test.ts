@@ -162,7 +162,7 @@ async function quiet(daemon: TestDaemon, library: string): Promise<void> {
 async function atRest(t: ExecutionContext, daemon: TestDaemon, library: string, before: string[]): Promise<void> {
   await daemon.call('libraries.rename', { library, name: 'written afterwards' }, { agent: false })
   await quiet(daemon, library)
-  t.deepEqual(await daemon.descriptorsAtRest(), before)
+  t.deepEqual(await daemon.descriptorsAtRest(before), before)
   t.false(/EMFILE|ENFILE/.test(daemon.log))
   t.is((await daemon.stop()).code, 0)
 }

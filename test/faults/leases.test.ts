@@ -34,7 +34,7 @@ test.serial('scenario 25: twenty jobs that each want most of the class of jobs a
       15_000,
       async () => (await daemon.status()).descriptors.classes.jobs.used === 0,
     )
-    t.deepEqual(await daemon.descriptorsAtRest(), boot)
+    t.deepEqual(await daemon.descriptorsAtRest(boot), boot)
     t.is((await daemon.stop()).code, 0)
   })
 })

@@ -167,7 +167,7 @@ async function sound(t: ExecutionContext, daemon: TestDaemon, libraries: readonl
     const { classes } = (await daemon.status()).descriptors
     return Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
   })
-  t.deepEqual(await daemon.descriptorsAtRest(), [...rest])
+  t.deepEqual(await daemon.descriptorsAtRest(rest), [...rest])
   t.false(/EMFILE/.test(daemon.log))
   t.is((await daemon.stop()).code, 0)
 }

@@ -34,7 +34,7 @@ test.serial('metrics are served when not one descriptor is free, and tell of it'
       t.is(page.get('spacedrive_descriptors_open')!.samples[0]!.value, daemon.descriptorCount)
     }
     daemon.limit(LIMIT)
-    t.deepEqual(await daemon.descriptorsAtRest(), rest)
+    t.deepEqual(await daemon.descriptorsAtRest(rest), rest)
     t.false(/EMFILE/.test(daemon.log))
     agent.destroy()
     t.is((await daemon.stop()).code, 0)
