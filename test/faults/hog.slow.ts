@@ -44,7 +44,8 @@ for (const front of await kinds()) {
           asking = setInterval(() => daemon.call('core.ping').catch((error) => failures.push(String(error))), 200)
           await daemon.call('core.ping', {}, { agent })
           rogue.hold(ALL)
-          await eventually('not one is left', 5_000, () => daemon.descriptorCount >= LIMIT)
+          // But for one that the node front, which must not let accept fail, has lent from the reserve in advance.
+          await eventually('not one is left', 5_000, () => daemon.descriptorCount >= LIMIT - 1)
         },
         during: async () => {
           const alarm = await eventually('the hog is named', 10_000, async () => {
@@ -58,13 +59,7 @@ for (const front of await kinds()) {
           t.deepEqual(others, [], 'everybody else has a name')
           const fates: string[] = []
           for (let at = 0; at < NEWCOMERS; at++) fates.push(await fateOfNewcomer(daemon))
-          if (front === 'uws') await answersFromReserve(t, daemon, fates)
-          // libuv closes whom it cannot accept before this process hears of it: at once, but without a word.
-          else
-            t.true(
-              fates.every((fate) => fate === '' || fate.startsWith('HTTP/1.1 503 ')),
-              fates.join(),
-            )
+          await answersFromReserve(t, daemon, fates)
           t.deepEqual(failures, [])
         },
         end: () => {
