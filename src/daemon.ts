@@ -377,7 +377,7 @@ export class Daemon {
       metrics: () => this.#lookout.metrics(),
       borrow: borrowForAccept,
       // What the reserve lacks it takes first.
-      room: () => isRoom(1 + ledger.reserveMissing),
+      room: (count) => isRoom(count + ledger.reserveMissing),
       work: () => this.#router?.messages ?? 0,
       lateMs: () => this.#lookout.lateMs(),
       stalls: () => this.#stalls(),

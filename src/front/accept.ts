@@ -20,8 +20,8 @@ export interface AcceptSetup {
   readonly log: (level: 'info' | 'warn', message: string, fields?: Record<string, unknown>) => void
   /** Frees descriptors of the reserve until it is disposed of, so that those who wait can be told; null when it has none. */
   readonly borrow: () => Disposable | null
-  /** Whether a descriptor can be had now. */
-  readonly room: () => boolean
+  /** Whether so many descriptors can be had now. */
+  readonly room: (count: number) => boolean
   /** Everything the loop has worked at so far: requests, answers, messages of threads. */
   readonly work: () => number
 }
@@ -92,7 +92,8 @@ export class AcceptWatch {
   #tick(): void {
     const now = performance.now()
     this.#measure(now)
-    if (this.#loan && now >= this.#loanUntil) this.#giveBack()
+    // One of two is what was lent.
+    if (this.#loan && (now >= this.#loanUntil || this.#setup.room(2))) this.#giveBack()
     for (const watched of this.#watched) this.#visit(watched, now)
     const spin = this.#spin.look(now, this.#workAndMet(), this.state === 'open' ? FIRST : AGAIN)
     if (spin !== null) this.#judge(spin, now)
@@ -116,7 +117,7 @@ export class AcceptWatch {
   /** Room is made before anybody comes or, where there is none to lend, those who come are left to wait. */
   #hasRoom(watched: Watched, now: number): boolean {
     if (watched.paused && now < watched.until) return false
-    if (this.#setup.room()) return true
+    if (this.#setup.room(1)) return true
     this.failures += 1
     this.#tell(now, `no descriptor can be had for those who come to ${watched.door.name}`)
     if (this.#lend(now)) return true

@@ -31,8 +31,8 @@ export interface FrontSetup {
   readonly metrics?: () => string
   /** Frees descriptors of the reserve until disposed of, for those who are only let in to be refused; null when it has none. */
   readonly borrow?: () => Disposable | null
-  /** Whether whoever comes now will find a descriptor. */
-  readonly room?: () => boolean
+  /** Whether so many who come now will find a descriptor. */
+  readonly room?: (count: number) => boolean
   /** What the threads behind `dispatch` have told so far, as a count that only grows: a loop with such work does not spin. */
   readonly work?: () => number
   /** By how much the loop is late at this moment, or was when it went on a moment ago. */
