@@ -7,8 +7,8 @@ import type { Level } from '../protocol/messages.js'
 import { AcceptWatch } from './accept.js'
 import { Access } from './auth.js'
 import { Deadlines } from './deadlines.js'
-import type { FrontSetup, FrontState } from './front.js'
-import type { Seat } from './gate.js'
+import type { Connections, FrontSetup, FrontState } from './front.js'
+import type { Gate, Seat } from './gate.js'
 import { Shares, Working } from './idle.js'
 import type { Head } from './head.js'
 import { METRICS_TYPE } from './metrics.js'
@@ -57,6 +57,12 @@ export class Desk {
     this.deadlines = new Deadlines(setup.responseMs ?? LIMITS.responseMs)
     const { log, borrow = () => null, room = isRoom, work = () => 0 } = setup
     this.accept = new AcceptWatch({ log, borrow, room, work: () => this.begun + work() })
+  }
+
+  connections({ current, peak, accepted, refused, refusedBy }: Gate, idle: number): Connections {
+    const { state, failures } = this.accept
+    const counted = { current, peak, accepted, refused, refusedBy, idle }
+    return { ...counted, accept: state, acceptFailures: failures, ...this.unread.told }
   }
 
   get lateMs(): number {
@@ -143,8 +149,8 @@ export class Desk {
   #health(): Page {
     const stalls = this.setup.stalls?.() ?? []
     const ok = this.state === 'serving' && stalls.length === 0
-    const told =
-      this.state !== 'serving' ? { status: this.state } : ok ? { status: 'ok' } : { status: 'stalled', stalls }
+    const stalled = stalls.length === 0 ? { status: 'ok' } : { status: 'stalled', stalls }
+    const told = this.state === 'serving' ? stalled : { status: this.state }
     return {
       status: ok ? 200 : 503,
       type: 'application/json',

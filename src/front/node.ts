@@ -103,20 +103,8 @@ class NodeFront implements Front {
   }
 
   connections(): Connections {
-    const { current, peak, accepted, refused, refusedBy } = this.#gate
-    const { state, failures } = this.#desk.accept
     const idle = [...this.#visitors.values()].filter(({ inFlight }) => inFlight === 0).length
-    return {
-      current,
-      peak,
-      accepted,
-      refused,
-      refusedBy,
-      idle,
-      accept: state,
-      acceptFailures: failures,
-      ...this.#desk.unread.told,
-    }
+    return this.#desk.connections(this.#gate, idle)
   }
 
   giveWay(asked: { count: number; idleMs: number }): number {

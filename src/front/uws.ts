@@ -121,20 +121,7 @@ class UwsFront implements Front {
   }
 
   connections(): Connections {
-    const { current, peak, accepted, refused, refusedBy } = this.#gate
-    const { state, failures } = this.#desk.accept
-    const idle = Math.max(0, current - this.#desk.working.count)
-    return {
-      current,
-      peak,
-      accepted,
-      refused,
-      refusedBy,
-      idle,
-      accept: state,
-      acceptFailures: failures,
-      ...this.#desk.unread.told,
-    }
+    return this.#desk.connections(this.#gate, Math.max(0, this.#gate.current - this.#desk.working.count))
   }
 
   giveWay(asked: { count: number; idleMs: number }): number {
