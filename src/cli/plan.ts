@@ -1,5 +1,4 @@
 // `spacedrive plan`: how many descriptors a deployment needs that does not exist yet, by the sum that a boot prints.
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { availableParallelism } from 'node:os'
 import { LIMITS } from '../base/limits.js'
@@ -49,8 +48,6 @@ export function addPlan(program: Command, desk: Desk): void {
     })
 }
 
-const LOOKS_AFTER_MS = [5, 20, 50]
-
 async function planned(options: Options): Promise<Answer> {
   const [{ baseItems, holds, planFor }, { commandToRaise, countOpen, readLimit }, { loadNative }] = await Promise.all([
     import('../descriptors/planner.js'),
@@ -59,7 +56,7 @@ async function planned(options: Options): Promise<Answer> {
   ])
   const native = loadNative() !== null
   // This process is the same Node, started the same way: what it holds is what a daemon begins with.
-  const runtime = await leastOf(countOpen)
+  const runtime = countOpen()
   const ask = (shards: number) => {
     const { libraries, clients, readers } = options
     const deployment = {
@@ -88,16 +85,6 @@ async function planned(options: Options): Promise<Answer> {
     plan,
     command: commandToRaise(total, hard),
   }
-}
-
-/** What has just been loaded may have a file open still. */
-async function leastOf(count: () => number): Promise<number> {
-  const counts = [count()]
-  for (const ms of LOOKS_AFTER_MS) {
-    await sleep(ms)
-    counts.push(count())
-  }
-  return Math.min(...counts)
 }
 
 function shardsAt(limit: number): number {
