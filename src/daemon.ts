@@ -14,6 +14,7 @@ import {
 import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { Beats, MAIN } from './base/beats.js'
 import { errnoOf, fromSystem, fromWire, SpacedriveError, toWire } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
@@ -569,10 +570,9 @@ export class Daemon {
     using _file = lend('doctor')
     const next = this.#options.reread?.() ?? this.#config
     const token = this.#front ? readOrMakeToken(this.#paths.token) : this.#token
-    const changed = Object.keys(next).filter(
-      (key) => JSON.stringify(next[key as keyof Config]) !== JSON.stringify(this.#config[key as keyof Config]),
-    )
-    const taken = changed.filter((key) => LIVE.has(key))
+    const keys = Object.keys(next) as (keyof Config)[]
+    const changed = keys.filter((key) => !isDeepStrictEqual(next[key], this.#config[key]))
+    const taken: string[] = changed.filter((key) => LIVE.has(key))
     const reloaded = { taken, waiting: changed.filter((key) => !LIVE.has(key)) }
     const { connectionsMax, nofile, hostsAllowed, logLevel } = next
     if (taken.includes('nofile')) this.#setLimit(nofile)

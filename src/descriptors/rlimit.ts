@@ -30,8 +30,7 @@ export function readLimit(): Limit {
 export function raiseLimit({ cap }: { cap?: number } = {}): RaisedLimit {
   assert(cap === undefined || (Number.isSafeInteger(cap) && cap > 0), 'a cap is a count of descriptors')
   const before = readLimit()
-  const wanted = Math.min(before.hard, LIMITS.softMax, cap ?? LIMITS.softMax)
-  const problem = setSoft(before, wanted)
+  const problem = setSoft(before, softFor(before, cap))
   const after = readLimit()
   loadNative()?.preallocate(Math.min(after.soft, LIMITS.tablePreallocatedMax))
   return { softAtStart: softAtStart() ?? before.soft, soft: after.soft, hard: after.hard, problem }
@@ -40,7 +39,11 @@ export function raiseLimit({ cap }: { cap?: number } = {}): RaisedLimit {
 /** The same while the daemon runs. Returns why the limit is not what it was meant to be, or null. */
 export function setLimit(cap: number | null): string | null {
   const before = readLimit()
-  return setSoft(before, Math.min(before.hard, LIMITS.softMax, cap ?? LIMITS.softMax))
+  return setSoft(before, softFor(before, cap))
+}
+
+function softFor({ hard }: Limit, cap: number | null = null): number {
+  return Math.min(hard, LIMITS.softMax, cap ?? LIMITS.softMax)
 }
 
 /** The limit changed from outside, by prlimit or by the program that this daemon lives in. */
