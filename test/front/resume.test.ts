@@ -2,20 +2,12 @@
 import test from 'ava'
 import net from 'node:net'
 import type { Stall } from '../../src/protocol/messages.js'
-import { kinds, ping, sleep, TOKEN, until, withStage } from './stage.js'
+import { kinds, ping, rpcText, sleep, until, withStage } from './stage.js'
 
 function ask(port: number, sent: () => void = () => undefined): net.Socket {
-  const body = JSON.stringify(ping(1))
-  const lines = [
-    'POST /rpc HTTP/1.1',
-    `Host: 127.0.0.1:${port}`,
-    `Authorization: Bearer ${TOKEN}`,
-    'Content-Type: application/json',
-    `Content-Length: ${body.length}`,
-  ]
   const socket = net.connect(port, '127.0.0.1')
   socket.on('error', () => undefined)
-  socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`, sent)
+  socket.write(rpcText(port, ping(1)), sent)
   return socket
 }
 

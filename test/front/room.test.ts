@@ -4,7 +4,7 @@ import net from 'node:net'
 import type { Dispatch, Reply } from '../../src/protocol/messages.js'
 import { Shares } from '../../src/front/idle.js'
 import { nativeProblem } from '../../src/descriptors/native.js'
-import { closing, kinds, ping, pong, reader, sleep, TOKEN, until, withStage, type Stage } from './stage.js'
+import { closing, kinds, ping, pong, reader, rpcText, sleep, until, withStage, type Stage } from './stage.js'
 
 const blind = nativeProblem() !== null || process.platform !== 'linux'
 
@@ -47,15 +47,7 @@ async function decided(stage: Stage, from?: string): Promise<Guest> {
 }
 
 function ask({ port }: Stage, { socket }: Guest, method: string): void {
-  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method })
-  const lines = [
-    'POST /rpc HTTP/1.1',
-    `Host: 127.0.0.1:${port}`,
-    `Authorization: Bearer ${TOKEN}`,
-    'Content-Type: application/json',
-    `Content-Length: ${body.length}`,
-  ]
-  socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`)
+  socket.write(rpcText(port, { jsonrpc: '2.0', id: 1, method }))
 }
 
 function upgrade({ socket }: Guest): void {

@@ -215,6 +215,19 @@ export function closing(ws: WebSocket): Promise<number> {
   return new Promise((resolve) => ws.on('close', (code) => resolve(code)))
 }
 
+/** POST /rpc, as it is sent. */
+export function rpcText(port: number, message: object): string {
+  const body = JSON.stringify(message)
+  const lines = [
+    'POST /rpc HTTP/1.1',
+    `Host: 127.0.0.1:${port}`,
+    `Authorization: Bearer ${TOKEN}`,
+    'Content-Type: application/json',
+    `Content-Length: ${body.length}`,
+  ]
+  return `${lines.join('\r\n')}\r\n\r\n${body}`
+}
+
 export async function until(condition: () => boolean, what: string, ms = 20_000): Promise<void> {
   const end = Date.now() + ms
   while (!condition()) {
