@@ -36,6 +36,8 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("listening", Napi::Function::New(env, listening, "listening"));
   exports.Set("readable", Napi::Function::New(env, readable, "readable"));
   exports.Set("watchReads", Napi::Function::New(env, watchReads, "watchReads"));
+  exports.Set("setAside", Napi::Function::New(env, setAside, "setAside"));
+  exports.Set("putBack", Napi::Function::New(env, putBack, "putBack"));
   exports.Set("lastWatched", Napi::Function::New(env, lastWatched, "lastWatched"));
   exports.Set("silence", Napi::Function::New(env, silence, "silence"));
   exports.Set("peers", Napi::Function::New(env, peers, "peers"));

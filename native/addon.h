@@ -31,6 +31,8 @@ Napi::Value readDirectory(const Napi::CallbackInfo& call);
 Napi::Value listening(const Napi::CallbackInfo& call);
 Napi::Value readable(const Napi::CallbackInfo& call);
 void watchReads(const Napi::CallbackInfo& call);
+Napi::Value setAside(const Napi::CallbackInfo& call);
+void putBack(const Napi::CallbackInfo& call);
 Napi::Value lastWatched(const Napi::CallbackInfo& call);
 Napi::Value silence(const Napi::CallbackInfo& call);
 Napi::Value peers(const Napi::CallbackInfo& call);

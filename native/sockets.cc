@@ -3,6 +3,7 @@
 #include "addon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -147,6 +148,31 @@ void watchReads(const Napi::CallbackInfo& call) {
   change.events = on ? EPOLLIN : 0;
   change.data.fd = fd;
   if (epoll_ctl(backend, EPOLL_CTL_MOD, fd, &change) != 0) throwErrno(env, errno, "epoll_ctl");
+#endif
+}
+
+/**
+ * Has a loop that accepts at `fd` until there is nobody left find that there is nobody left: in its place stands something that
+ * accepts nothing. The listener itself is as it was, under the number returned, which needs a free descriptor; −1 without one.
+ * Its watch is bound to the open socket, so the loop goes on hearing of it. To be put back before the loop polls again.
+ */
+Napi::Value setAside(const Napi::CallbackInfo& call) {
+  Napi::Env env = call.Env();
+#ifdef __linux__
+  const int fd = call[0].As<Napi::Number>().Int32Value();
+  const int kept = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (kept >= 0 && dup3(uv_backend_fd(loopOf(env)), fd, O_CLOEXEC) == fd) return Napi::Number::New(env, kept);
+  if (kept >= 0) close(kept);
+#endif
+  return Napi::Number::New(env, -1);
+}
+
+void putBack(const Napi::CallbackInfo& call) {
+#ifdef __linux__
+  const int fd = call[0].As<Napi::Number>().Int32Value();
+  const int kept = call[1].As<Napi::Number>().Int32Value();
+  if (dup3(kept, fd, O_CLOEXEC) != fd) throwErrno(call.Env(), errno, "dup3");
+  close(kept);
 #endif
 }
 

@@ -79,6 +79,8 @@ export const LIMITS = {
   latestKeptMs: 60_000,
   /** How often it is looked whether accept fails: a loop that spins because of it does so no longer than this. */
   acceptLookMs: 50,
+  /** Newcomers that are met at a listener in one turn of the loop: those who are in wait some 1.5 ms for them, whoever floods. */
+  acceptTurnMax: 64,
   /** A listener whose accept fails is left alone for this long, doubled at each failure: recovery takes a second at most. */
   acceptPauseMs: 100,
   acceptPauseMsMax: 500,

@@ -84,6 +84,12 @@ export interface Native {
   readable(fd: number): boolean
   /** Has the loop of this thread leave `fd` alone, or look at it again; its owner does not notice. */
   watchReads(fd: number, on: boolean): void
+  /**
+   * Whoever accepts at the listener `fd` finds nobody until it is put back, before the loop polls again. The number it has
+   * meanwhile, for which one must be free; −1 where there is none, or not on Linux.
+   */
+  setAside(fd: number): number
+  putBack(fd: number, kept: number): void
   /** The descriptor that the loop of this thread began to watch last; −1 once the kernel was told of it. */
   lastWatched(): number
   /**

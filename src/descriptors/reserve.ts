@@ -7,6 +7,8 @@ import { loadNative } from './native.js'
 const USES = {
   /** A connection is accepted to be told why it is refused. */
   accept: 1,
+  /** A listener is set aside for the rest of a turn of the loop, in which enough were accepted. */
+  turn: 1,
   /** A shard stops its jobs at their checkpoints and closes its libraries. */
   checkpoint: 2,
   /** The log begins a new file. */

@@ -9,11 +9,15 @@ export interface Door {
   readonly name: string
   /** Its accept closes whom it finds no descriptor for, as libuv's does: nobody is left waiting, and nobody is told. */
   readonly sheds: boolean
-  met: number
+  readonly met: number
+  /** Called for each that is accepted. */
+  meet(): void
   /** Whether somebody waits to be accepted; null where that cannot be told. */
   waiting(): boolean | null
   pause(): void
   resume(): void
+  /** Its owner closes the listener. */
+  close(): void
 }
 
 export interface AcceptSetup {
@@ -76,6 +80,7 @@ export class AcceptWatch {
   stop(): void {
     if (this.#timer) clearInterval(this.#timer)
     this.#timer = null
+    for (const { door } of this.#watched) door.close()
     this.#watched.length = 0
     this.#giveBack()
   }

@@ -2,6 +2,7 @@
 import { LIMITS } from '../base/limits.js'
 import { brake } from '../base/pulse.js'
 import { loadNative, type Native } from '../descriptors/native.js'
+import { lend, type Loan } from '../descriptors/reserve.js'
 import type { Door } from './accept.js'
 
 /** Numbers of all sockets of this process that listen; empty without the addon. */
@@ -28,24 +29,77 @@ class WatchedDoor implements Door {
   readonly sheds: boolean
   readonly #fd: number
   readonly #native: Native
+  readonly #turn: Turn | null
 
   constructor(name: string, sheds: boolean, fd: number, native: Native) {
     this.name = name
     this.sheds = sheds
     this.#fd = fd
     this.#native = native
+    // libuv, which sheds, accepts one in a turn by itself.
+    this.#turn = sheds ? null : new Turn(fd, native)
+  }
+
+  meet(): void {
+    this.met += 1
+    this.#turn?.meet()
   }
 
   waiting(): boolean {
+    this.#turn?.end()
     return this.#native.readable(this.#fd)
   }
 
   pause(): void {
+    this.#turn?.end()
     this.#native.watchReads(this.#fd, false)
   }
 
   resume(): void {
+    this.#turn?.end()
     this.#native.watchReads(this.#fd, true)
+  }
+
+  close(): void {
+    this.#turn?.end()
+  }
+}
+
+/**
+ * The newcomers of one turn of the loop. uWebSockets accepts until nobody is left, and in a flood somebody always is: after so
+ * many it finds nobody, what else the loop has to do is done, and the rest are met in the next turn.
+ */
+class Turn {
+  readonly #fd: number
+  readonly #native: Native
+  #met = 0
+  #aside: { readonly fd: number; readonly room: Loan } | null = null
+
+  constructor(fd: number, native: Native) {
+    this.#fd = fd
+    this.#native = native
+  }
+
+  meet(): void {
+    if (this.#met === 0) setImmediate(() => this.end())
+    this.#met += 1
+    if (this.#met === LIMITS.acceptTurnMax) this.#setAside()
+  }
+
+  end(): void {
+    this.#met = 0
+    if (!this.#aside) return
+    this.#native.putBack(this.#fd, this.#aside.fd)
+    this.#aside.room[Symbol.dispose]()
+    this.#aside = null
+  }
+
+  /** Where not even the reserve has a descriptor for it, all of them are met. */
+  #setAside(): void {
+    const room = lend('turn')
+    const fd = room.count > 0 ? this.#native.setAside(this.#fd) : -1
+    if (fd < 0) room[Symbol.dispose]()
+    else this.#aside = { fd, room }
   }
 }
 
@@ -64,6 +118,10 @@ class BrakedDoor implements Door {
     this.sheds = sheds
   }
 
+  meet(): void {
+    this.met += 1
+  }
+
   waiting(): null {
     return null
   }
@@ -74,6 +132,10 @@ class BrakedDoor implements Door {
   }
 
   resume(): void {
+    this.#braking = false
+  }
+
+  close(): void {
     this.#braking = false
   }
 

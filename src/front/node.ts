@@ -217,7 +217,7 @@ class NodeFront implements Front {
     server.removeAllListeners('connection')
     server.on('connection', (socket: Socket) => {
       const seat = new Seat(this.#gate, listener.local)
-      if (listener.door) listener.door.met += 1
+      listener.door?.meet()
       const peer = listener.local ? localPeer(socket) : peerOf(socket)
       const reason = this.#gate.enter(seat, () => peer)
       if (reason === 'starved' && listener.door) this.#desk.accept.rest(listener.door)

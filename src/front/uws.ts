@@ -229,7 +229,7 @@ class UwsFront implements Front {
   }
 
   #enter(seat: Seat, res: HttpResponse): Reason | null {
-    if (seat.door) seat.door.met += 1
+    seat.door?.meet()
     const reason = this.#gate.enter(seat, () => (seat.local ? this.#localPeer() : peerOf(res)))
     if (reason !== null) return reason
     if (seat === this.#tcp) this.#tcpCount += 1

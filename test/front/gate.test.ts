@@ -2,7 +2,12 @@
 import test from 'ava'
 import http from 'node:http'
 import net from 'node:net'
-import { kinds, ping, pong, sleep, TOKEN, until, withStage, type Stage } from './stage.js'
+import type { Front } from '../../src/front/front.js'
+import type { Dispatch } from '../../src/protocol/messages.js'
+import { LIMITS } from '../../src/base/limits.js'
+import { loadNative } from '../../src/descriptors/native.js'
+import { Reserve } from '../../src/descriptors/reserve.js'
+import { kinds, ping, pong, sleep, TOKEN, until, withStage, type Kind, type Stage } from './stage.js'
 
 interface Visit {
   readonly socket: net.Socket
@@ -37,8 +42,46 @@ async function fill(stage: Stage, count: number, where: net.NetConnectOpts): Pro
 
 const list = { jsonrpc: '2.0', id: 1, method: 'libraries.list' }
 
+/** How many newcomers had been met when the request of a client that is in was worked at, all of them waiting together. */
+async function metBefore(kind: Kind, newcomers: number): Promise<number> {
+  let met = 0
+  const dispatch: Dispatch = (request, answer) => {
+    const { accepted, refused } = opened!.connections()
+    met = accepted + refused
+    pong(request, answer)
+  }
+  let opened: Front | null = null
+  await withStage(kind, { clients: 1, dispatch }, async (stage) => {
+    opened = stage.front
+    const [client] = await fill(stage, 1, { port: stage.port, host: '127.0.0.1' })
+    const visits = Array.from({ length: newcomers }, () => visit({ port: stage.port, host: '127.0.0.1' }))
+    const head = `POST /rpc HTTP/1.1\r\nHost: 127.0.0.1:${stage.port}\r\nAuthorization: Bearer ${TOKEN}\r\n`
+    const body = JSON.stringify(ping(1))
+    // Sockets connect in the next tick: by then all wait, and the loop has not polled.
+    process.nextTick(() => {
+      client!.socket.write(`${head}Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+    })
+    await until(() => client!.got.includes('pong'), 'the client has its answer')
+    await until(() => visits.every((each) => each.got.startsWith('HTTP/1.1 503')), 'each of the others is told why')
+    client!.socket.destroy()
+  })
+  return met
+}
+
 for (const kind of await kinds()) {
   const front = (sentence: string) => `${kind}: ${sentence}`
+
+  const bounded = kind === 'node' || (process.platform === 'linux' && loadNative()) ? test.serial : test.serial.skip
+  bounded(front('a client that is in waits for no more newcomers than are met in one turn of the loop'), async (t) => {
+    const reserve = new Reserve()
+    t.is(reserve.fill(2), 0)
+    try {
+      t.true((await metBefore(kind, 4 * LIMITS.acceptTurnMax)) <= 1 + LIMITS.acceptTurnMax)
+      t.is(reserve.held.length, 2)
+    } finally {
+      reserve.close()
+    }
+  })
 
   for (const greeting of [undefined, 'GET /health HTTP/1.1\r\n']) {
     const manner = greeting === undefined ? 'silent' : 'half-open'

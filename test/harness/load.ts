@@ -13,6 +13,7 @@ export function crowd({ port }: TestDaemon, count: number) {
   const child = spawn(process.execPath, [script, String(port), String(count)], { stdio: ['pipe', 'pipe', 'inherit'] })
   const lines = createInterface({ input: child.stdout })
   return {
+    pid: child.pid!,
     async fates(): Promise<Fates> {
       child.stdin.write('\n')
       const [line] = (await once(lines, 'line')) as [string]
