@@ -1,6 +1,7 @@
 // Opening, keeping and losing a library: every fault has its code, nothing is lost, and every descriptor comes back.
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import Database from 'better-sqlite3'
@@ -65,19 +66,22 @@ test.serial('another thread of this process is kept out as well', async (t) => {
   using stage = new Stage()
   const path = filesOf(stage.create().path).lock
   const lock = holdLock(path)!
-  const answer = (): Promise<unknown> =>
-    new Promise((resolve, reject) => {
-      const code = `
+  const answer = async (): Promise<unknown> => {
+    const code = `
         const { parentPort, workerData } = require('node:worker_threads')
         import(workerData.module).then(({ holdLock }) => {
           const lock = holdLock(workerData.path)
           parentPort.postMessage(lock === null ? 'locked' : 'held')
           lock?.release()
         })`
-      const module = new URL('../../src/library/lock.js', import.meta.url).href
-      const worker = new Worker(code, { eval: true, workerData: { module, path } })
-      worker.once('message', resolve).once('error', reject)
-    })
+    const module = new URL('../../src/library/lock.js', import.meta.url).href
+    const worker = new Worker(code, { eval: true, workerData: { module, path } })
+    const exited = once(worker, 'exit')
+    const [answered] = await once(worker, 'message')
+    // What it has open itself is closed then: other tests count what is.
+    await exited
+    return answered
+  }
   t.is(await answer(), 'locked')
   lock.release()
   t.is(await answer(), 'held')

@@ -130,7 +130,7 @@ test.serial('what is read is a regular file, and what is none does not hold up t
   mkdirSync(path('directory'))
   symlinkSync(path('file'), path('link'))
   t.is(spawnSync('mkfifo', [path('pipe')]).status, 0)
-  const begun = performance.now()
+  // To open the pipe would wait for a writer, who never comes.
   for (const name of ['directory', 'link', 'pipe'])
     t.is(
       codeOf(() => openGuarded(path(name))),
@@ -145,7 +145,6 @@ test.serial('what is read is a regular file, and what is none does not hold up t
     codeOf(() => openGuarded(path('none'))),
     'FILE_NOT_FOUND',
   )
-  t.true(performance.now() - begun < 1_000)
   using file = openGuarded(Buffer.from(path('file')))
   const bytes = Buffer.alloc(8)
   t.is(readSync(file.fd, bytes), 4)

@@ -212,7 +212,8 @@ test.serial(
     const entries = plant(yard, 300)
     const library = await yard.create('Drained')
     const { job } = await yard.call<{ job: string }>('locations.add', { library, path: yard.tree })
-    await until(t, async () => (await yard.call<JobItem>('jobs.info', { library, job })).state === 'running')
+    // On a machine that was late it may be through by now.
+    await until(t, async () => (await yard.call<JobItem>('jobs.info', { library, job })).state !== 'queued')
     const last = yard.call('libraries.info', { library })
     await yard.close()
     t.like(await last, { id: library })
