@@ -95,7 +95,8 @@ list_by_proc() {
     [ "$pid" = $$ ] && continue
     set -- "$folder"/fd/*
     [ -e "$1" ] || [ -L "$1" ] || continue
-    words=$(tr '\0\n' '  ' <"$folder/cmdline" 2>/dev/null)
+    # In this order: of a process that has ended meanwhile the shell itself would tell.
+    words=$(tr '\0\n' '  ' 2>/dev/null <"$folder/cmdline")
     [ -n "$words" ] || words="[$(read_file "$folder/comm")]"
     about=$(awk '/^State:/ { state = $2 } /^Uid:/ { uid = $2 } END { print uid, state }' "$folder/status" 2>/dev/null)
     [ -n "$about" ] && echo "$# $pid $about $words"

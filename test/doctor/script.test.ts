@@ -4,8 +4,8 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
-import { ROOT, type TestDaemon } from '../harness/daemon.js'
-import { play, type Scene } from '../harness/scene.js'
+import { eventually, ROOT, type TestDaemon } from '../harness/daemon.js'
+import { play, stateOf, type Scene } from '../harness/scene.js'
 
 const SCRIPT = join(ROOT, 'scripts', 'fix-file-descriptors.sh')
 const isThere = (command: string) => spawnSync(command, ['-c', ':']).error === undefined
@@ -66,6 +66,7 @@ for (const shell of SHELLS) {
       t.regex(near, /^! the daemon, pid \d+, holds \d+ of its \d+ descriptors:$/m)
       daemon.limit(400)
       daemon.kill('SIGSTOP')
+      await eventually('it has stopped', 20_000, () => stateOf(daemon) === 'T')
       const { code, lines } = run([shell])
       t.is(code, 1)
       t.true(

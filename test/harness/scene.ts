@@ -110,7 +110,12 @@ export async function sameAsDisk(daemon: TestDaemon, library: string, ...roots: 
 }
 
 export function alive(pid: number): boolean {
-  return existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(statusOf(pid))
+  return existsSync(`/proc/${pid}`) && stateOf({ pid }) !== 'Z'
+}
+
+/** As the kernel has it: R, S, T, Z and the like. */
+export function stateOf({ pid }: { pid: number }): string {
+  return /^State:\s+(\w)/m.exec(statusOf(pid))?.[1] ?? 'Z'
 }
 
 function statusOf(pid: number): string {
