@@ -19,14 +19,14 @@ export async function watched(daemon: TestDaemon, root: string): Promise<Watched
 
 /** All that can be watched is, and whatever that made necessary to scan was scanned. */
 export async function isWatched(daemon: TestDaemon, { library }: WatchedLibrary): Promise<void> {
-  await eventually('it is watched', 15_000, async () => {
+  await eventually('it is watched', 60_000, async () => {
     const [{ watch, watched: how }] = await daemon.call('locations.list', { library })
     return watch && how?.state === 'watched' && (await idle(daemon, library))
   })
 }
 
 /** By `ms` from now, and then it stays so. */
-export async function settled(daemon: TestDaemon, { library, root }: WatchedLibrary, ms = 15_000): Promise<void> {
+export async function settled(daemon: TestDaemon, { library, root }: WatchedLibrary, ms = 60_000): Promise<void> {
   const same = async () => {
     // Cheaper to ask for than all of them.
     const { entries } = await daemon.call('libraries.info', { library })
