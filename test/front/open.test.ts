@@ -7,7 +7,9 @@ import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Dispatch, Reply } from '../../src/protocol/messages.js'
+import { LIMITS } from '../../src/base/limits.js'
 import { openFront } from '../../src/front/open.js'
+import { within } from '../harness/daemon.js'
 import {
   Bell,
   closing,
@@ -79,15 +81,17 @@ for (const kind of await kinds()) {
   )
 
   test(front('a port that was served a moment ago can be listened on again'), async (t) => {
-    const port = await freePort()
-    await withStage(kind, { http: { host: '127.0.0.1', port } }, async (stage) => {
+    // Nobody else on this machine listens at this address, or comes from it.
+    const host = '127.0.0.83'
+    const port = await freePort(host)
+    await withStage(kind, { http: { host, port } }, async (stage) => {
       t.is((await stage.rpc(ping(1))).status, 200)
       const ws = await stage.feed()
       ws.send(JSON.stringify(ping(1)))
       await reader(ws)()
     })
-    const again = await open(kind, { host: '127.0.0.1', port })
-    t.is(again.http, `http://127.0.0.1:${port}`)
+    const again = await open(kind, { host, port })
+    t.is(again.http, `http://${host}:${port}`)
     await again.drain(0)
   })
 
@@ -105,7 +109,7 @@ for (const kind of await kinds()) {
       const next = reader(ws)
       const closed = closing(ws)
       await until(() => waiting.length === 1, 'a request is in flight')
-      const drained = opened.drain(5_000)
+      const drained = opened.drain(60_000)
       ws.send(JSON.stringify(ping(3)))
       t.is((await next()).error.data.code, 'DRAINING')
       t.regex(await rpc(ping(4), { agent }).then((answer) => answer.body, String), /DRAINING|ECONN|hang up/)
@@ -133,9 +137,8 @@ for (const kind of await kinds()) {
       idle.on('error', () => undefined)
       await until(() => slots.used.clients === 3, 'all are there')
       await sleep(20)
-      const began = Date.now()
-      await opened.drain(100)
-      t.true(Date.now() - began < 1_500)
+      // Unanswered they would be there for as long as a request may take.
+      await within(LIMITS.responseMs / 2, 'it is drained', opened.drain(100))
       t.is(await hung, 'cut')
       t.deepEqual(slots.used, { clients: 0, control: 0 })
     }),
@@ -158,9 +161,9 @@ function connecting(port: number): Promise<void> {
   })
 }
 
-function freePort(): Promise<number> {
+function freePort(host: string): Promise<number> {
   return new Promise((resolve) => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
+    const server = net.createServer().listen(0, host, () => {
       const { port } = server.address() as net.AddressInfo
       server.close(() => resolve(port))
     })

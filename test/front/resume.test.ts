@@ -2,7 +2,7 @@
 import test from 'ava'
 import net from 'node:net'
 import type { Stall } from '../../src/protocol/messages.js'
-import { kinds, ping, rpcText, sleep, until, withStage } from './stage.js'
+import { kinds, ping, rpcText, until, withStage } from './stage.js'
 
 function ask(port: number, sent: () => void = () => undefined): net.Socket {
   const socket = net.connect(port, '127.0.0.1')
@@ -34,11 +34,14 @@ for (const kind of await kinds()) {
 
   test(front('whoever runs a request is told when nobody waits for it any more'), (t) => {
     const givenUp: string[] = []
-    const dispatch = (request: { operation: string }) => () => void givenUp.push(request.operation)
-    return withStage(kind, { dispatch, responseMs: 300 }, async ({ port, rpc, feed, front: opened }) => {
+    let begun = 0
+    const dispatch = (request: { operation: string }) => {
+      begun += 1
+      return () => void givenUp.push(request.operation)
+    }
+    return withStage(kind, { dispatch, responseMs: 300 }, async ({ port, rpc, feed }) => {
       const gone = ask(port)
-      await until(() => opened.connections().current === 1, 'it is let in')
-      await sleep(50)
+      await until(() => begun === 1, 'it is begun')
       gone.destroy()
       await until(() => givenUp.length === 1, 'its caller has gone')
       const late = await rpc([ping(1), ping(2)])
@@ -46,7 +49,7 @@ for (const kind of await kinds()) {
       await until(() => givenUp.length === 3, 'their time is up')
       const ws = await feed()
       ws.send(JSON.stringify(ping(3)))
-      await sleep(50)
+      await until(() => begun === 4, 'it is begun')
       ws.terminate()
       await until(() => givenUp.length === 4, 'its caller has gone too')
       t.deepEqual(givenUp, Array(4).fill('core.ping'))

@@ -128,9 +128,10 @@ export async function withStage(
 }
 
 function stageOf(front: Front, slots: CountedSlots, bell: Bell): Stage {
-  const port = front.http === null ? 0 : Number(new URL(front.http).port || 80)
+  const { hostname: host, port: digits } = new URL(front.http ?? 'http://127.0.0.1')
+  const port = front.http === null ? 0 : Number(digits || 80)
   const socket = front.socket ?? ''
-  const ask = (asking: Asking = {}) => send(port, socket, asking)
+  const ask = (asking: Asking = {}) => send({ host, port }, socket, asking)
   return {
     front,
     slots,
@@ -147,13 +148,14 @@ function stageOf(front: Front, slots: CountedSlots, bell: Bell): Stage {
         body: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body),
       }),
     raw: (text, ms) => raw(port, text, ms),
-    feed: (protocols = ['spacedrive.v1', `bearer.${TOKEN}`], headers = {}) => connect(port, protocols, headers),
+    feed: (protocols = ['spacedrive.v1', `bearer.${TOKEN}`], headers = {}) =>
+      connect(`${host}:${port}`, protocols, headers),
   }
 }
 
-function send(port: number, socket: string, asking: Asking): Promise<Answer> {
+function send(listener: { host: string; port: number }, socket: string, asking: Asking): Promise<Answer> {
   const { method = 'GET', path = '/', headers = {}, body, token = TOKEN, unix = false } = asking
-  const where = unix ? { socketPath: socket } : { host: '127.0.0.1', port }
+  const where = unix ? { socketPath: socket } : listener
   const authorization: Record<string, string> = token === null || unix ? {} : { authorization: `Bearer ${token}` }
   return new Promise((resolve, reject) => {
     const options = { ...where, method, path, headers: { ...authorization, ...headers }, agent: asking.agent ?? false }
@@ -170,7 +172,7 @@ function send(port: number, socket: string, asking: Asking): Promise<Answer> {
   })
 }
 
-function raw(port: number, text: string, ms = 2_000): Promise<string> {
+function raw(port: number, text: string, ms = 20_000): Promise<string> {
   return new Promise((resolve) => {
     const socket = net.connect(port, '127.0.0.1')
     let got = ''
@@ -185,9 +187,9 @@ function raw(port: number, text: string, ms = 2_000): Promise<string> {
   })
 }
 
-function connect(port: number, protocols: string[], headers: Record<string, string>): Promise<WebSocket> {
+function connect(address: string, protocols: string[], headers: Record<string, string>): Promise<WebSocket> {
   return new Promise((resolve, reject) => {
-    const ws = new WebSocket(`ws://127.0.0.1:${port}/ws`, protocols, { headers })
+    const ws = new WebSocket(`ws://${address}/ws`, protocols, { headers })
     ws.on('open', () => resolve(ws))
     ws.on('unexpected-response', (_req, res) => reject(new Error(String(res.statusCode))))
     ws.on('error', reject)
