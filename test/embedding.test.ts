@@ -13,13 +13,15 @@ function directory(t: ExecutionContext): string {
 }
 
 function openTargets(): string[] {
-  return readdirSync('/proc/self/fd').flatMap((fd) => {
-    try {
-      return [readlinkSync(`/proc/self/fd/${fd}`).replace(/\d+/g, 'N')]
-    } catch {
-      return []
-    }
-  })
+  return readdirSync('/proc/self/fd')
+    .flatMap((fd) => {
+      try {
+        return [readlinkSync(`/proc/self/fd/${fd}`).replace(/\d+/g, 'N')]
+      } catch {
+        return []
+      }
+    })
+    .sort()
 }
 
 test.serial('a daemon in this process leaves no descriptor behind, and the limit as it was', async (t) => {
@@ -61,7 +63,8 @@ test.serial('a client calls, subscribes, and comes back after the daemon did', a
   const dataDir = directory(t)
   const tree = directory(t)
   writeFileSync(join(tree, 'one.txt'), 'one')
-  const first = await open({ dataDir, http: '127.0.0.1:0' })
+  // The port is wanted again: nobody else on this machine listens at this address, or comes from it.
+  const first = await open({ dataDir, http: '127.0.0.84:0' })
   const url = first.http!
   const client = await connect(url, { token: readFileSync(join(dataDir, 'token'), 'utf8').trim() })
   const types: string[] = []

@@ -463,25 +463,26 @@ test('jobs are listed, shown and steered', async (t) => {
 })
 
 test('job watch looks again when an event says so', async (t) => {
-  const states = [aJob({ state: 'running' }), aJob()]
-  const looks: number[] = []
-  let published = 0
+  const states = [...Array.from({ length: 8 }, () => aJob({ state: 'running' })), aJob()]
+  const waited: number[] = []
+  let published: number | null = null
   await using daemon = await FakeDaemon.open({
     'libraries.list': () => [aLibrary()],
     'jobs.info': () => {
-      looks.push(Date.now())
+      if (published !== null) waited.push(performance.now() - published)
+      published = null
+      setTimeout(publish, 50)
       return states.shift()
     },
   })
-  daemon.onSubscribed = () =>
-    setTimeout(() => {
-      published = Date.now()
-      daemon.publish({ type: 'job.changed', at: '2026-01-02T03:04:05Z' }, 1)
-    }, 50)
+  const publish = () => {
+    published = performance.now()
+    daemon.publish({ type: 'job.changed', at: '2026-01-02T03:04:05Z' }, 1)
+  }
   const { code, out } = await daemon.cli('job', 'watch', 'job-1', '--json')
   t.is(code, 0)
   t.deepEqual(JSON.parse(out), aJob())
-  t.true(looks[1]! - published < 1_500, 'without the event it would look again after two seconds')
+  t.true(Math.min(...waited) < 1_500, 'without the events it would look again after two seconds each time')
   t.deepEqual(daemon.paramsOf('events.subscribe'), [{ types: ['job.changed'], library: 'id-of-Photos' }])
 })
 
@@ -597,16 +598,21 @@ test('a reader that leaves ends a listing quietly with 0', async (t) => {
   let err = ''
   child.stderr.on('data', (bytes: Buffer) => (err += bytes.toString()))
   child.stdout.once('data', () => child.stdout.destroy())
-  const code = await new Promise((resolve) => child.on('exit', resolve))
+  const code = await new Promise((resolve) => child.on('close', resolve))
   t.deepEqual({ code, err }, { code: 0, err: '' })
 })
 
 test('a command is over as soon as it has answered', async (t) => {
   await using daemon = await FakeDaemon.open()
-  const child = spawn(process.execPath, [MAIN, 'status', '--json', '--data-dir', daemon.dataDir])
-  t.teardown(() => child.kill('SIGKILL'))
-  const answered = new Promise<number>((resolve) => child.stdout.once('data', () => resolve(Date.now())))
-  const exited = new Promise<number>((resolve) => child.on('exit', () => resolve(Date.now())))
-  t.true((await exited) - (await answered) < 300)
-  t.is(child.exitCode, 0)
+  const lingered: number[] = []
+  // On a busy machine one may take its time; if something kept it alive, it would keep each.
+  while (lingered.length < 10 && !(Math.min(...lingered) < 300)) {
+    const child = spawn(process.execPath, [MAIN, 'status', '--json', '--data-dir', daemon.dataDir])
+    t.teardown(() => child.kill('SIGKILL'))
+    const answered = new Promise<number>((resolve) => child.stdout.once('data', () => resolve(performance.now())))
+    const exited = new Promise<number>((resolve) => child.on('exit', () => resolve(performance.now())))
+    lingered.push((await exited) - (await answered))
+    t.is(child.exitCode, 0)
+  }
+  t.true(Math.min(...lingered) < 300, lingered.join())
 })

@@ -73,16 +73,19 @@ test.serial('a daemon with the limit that is named holds the deployment, at the 
     // Two of the 24 are the kept connection that asks, and the one that looks.
     const agents = Array.from({ length: 22 }, () => new http.Agent({ keepAlive: true }))
     await Promise.all(agents.map((agent) => daemon.call('core.ping', {}, { agent })))
-    const full: Loose = await daemon.status()
+    // A doctor that is run meanwhile asks every daemon of this machine: that is one more for a moment.
+    const full: Loose = await eventually('those are in, and nobody else', 10_000, async () => {
+      const status = await daemon.status()
+      return status.connections.current === 24 && status
+    })
     t.is(full.libraries.open, 8)
-    t.is(full.connections.current, 24)
     t.is(full.connections.refused, 0)
     t.is(full.descriptors.level, 'normal')
     t.true(daemon.descriptorCount <= total)
     await daemon.jobDone(libraries[0]!, job)
     t.is((await daemon.status()).libraries.open, 8, 'nothing had to give way')
     for (const agent of agents) agent.destroy()
-    await eventually('all have left', 10_000, async () => (await daemon.status()).connections.current <= 2)
+    await eventually('all have left', 30_000, async () => (await daemon.status()).connections.current <= 2)
     t.is((await daemon.stop()).code, 0)
   })
 })

@@ -44,11 +44,11 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       env: { ...process.env, TMPDIR: temporary },
     })
     const ended = once(child, 'exit')
-    await eventually('a daemon runs', 30_000, () => daemonsIn(temporary).length > 0)
+    await eventually('a daemon runs', 60_000, () => daemonsIn(temporary).length > 0)
     child.kill(signal)
     t.deepEqual(await ended, [130, null])
     t.deepEqual(readdirSync(temporary), [])
-    await eventually('its daemon is gone', 5_000, () => daemonsIn(temporary).length === 0)
+    await eventually('its daemon is gone', 30_000, () => daemonsIn(temporary).length === 0)
   })
 }
 

@@ -98,6 +98,8 @@ test('start --location indexes, says so, and drains at a signal', async (t) => {
   const where = place(t)
   const daemon = start(t, where, '--location', where.tree)
   await daemon.said('Ctrl-C stops')
+  // What was written before it, but to the other stream, may be read after it.
+  await daemon.said('  token')
   t.regex(daemon.out(), /^ {2}address {2}http:\/\/127\.0\.0\.1:\d+$/m)
   t.regex(daemon.err(), /^indexed .+: \d+ entries in /m)
   t.is(json<{ name: string }[]>(where, 'library', 'list')[0]?.name, 'My Library')

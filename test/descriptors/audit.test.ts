@@ -142,6 +142,7 @@ test.serial(
     const ours = yard.open('found at boot')
     yard.reserve.fill(2)
     await yard.audit.settle(yard.named)
+    const began = performance.now()
     const { holders, unaccounted, open, highest } = await yard.audit.describe(yard.named)
     t.deepEqual(unaccounted, [])
     t.is(open, countOpen())
@@ -158,7 +159,7 @@ test.serial(
       'wake-up',
     ])
     // It has been open since before the test began.
-    t.true(of(0).ageMs >= performance.now() - 1_000)
+    t.true(of(0).ageMs >= Math.floor(began))
     t.true(of(ours).ageMs < performance.now() - 10)
   },
 )
@@ -256,7 +257,7 @@ test.serial('two that stay raise none, and three do, however late the third come
   t.is(likeliest.holder, 'job J of library Photos')
 })
 
-async function alarmOf({ audit, named }: Yard, ms = 9_000) {
+async function alarmOf({ audit, named }: Yard, ms = 30_000) {
   for (const end = performance.now() + ms; performance.now() < end; await sleep(50)) {
     const alarm = await audit.watch(named)
     if (alarm) return alarm

@@ -7,6 +7,7 @@ import { LIMITS } from '../../src/base/limits.js'
 import { Ledger, type Lease } from '../../src/descriptors/ledger.js'
 import { plan, type Plan } from '../../src/descriptors/planner.js'
 import { CLASSES, type DescriptorClass } from '../../src/protocol/messages.js'
+import { eventually } from '../harness/daemon.js'
 
 const BY = { holder: 'a test' }
 
@@ -77,9 +78,9 @@ test('a lease returned twice is returned once, and shrinks to what is needed', (
 test('what a class could never hold is refused at once, and counted', async (t) => {
   const ledger = Ledger.create(planOf(100))
   const { ceiling } = ledger.use('jobs')
-  const began = performance.now()
-  await t.throwsAsync(ledger.acquire('jobs', ceiling + 1, BY, 5_000), { code: 'BUDGET_EXHAUSTED' })
-  t.true(performance.now() - began < 500)
+  const refused = ledger.acquire('jobs', ceiling + 1, BY, 60_000)
+  const turned = new Promise((resolve) => setImmediate(resolve, 'the loop has turned'))
+  await t.throwsAsync(Promise.race([refused, turned]), { code: 'BUDGET_EXHAUSTED' })
   t.is(ledger.use('jobs').refused, 1)
   t.is(ledger.use('jobs').waited, 0)
 })
@@ -90,7 +91,7 @@ test('those who wait are served in the order they came, all or nothing, and nobo
   const all = ledger.tryAcquire('libraries', ceiling, BY)!
   const order: string[] = []
   const wait = (name: string, count: number) =>
-    ledger.acquire('libraries', count, { holder: name }, 3_000).then((lease) => (order.push(name), lease))
+    ledger.acquire('libraries', count, { holder: name }, 60_000).then((lease) => (order.push(name), lease))
   const big = wait('big', floor)
   const small = wait('small', 1)
   all.shrink(ceiling - 2)
@@ -109,7 +110,7 @@ test('a wait ends at its deadline, also behind one that waits longer, and the li
   const ledger = Ledger.create(planOf(100))
   const { ceiling } = ledger.use('libraries')
   const all = ledger.tryAcquire('libraries', ceiling, BY)!
-  const long = ledger.acquire('libraries', 2, BY, 10_000)
+  const long = ledger.acquire('libraries', 2, BY, 60_000)
   // A wait for the ledger alone does not keep a process alive; in a daemon its ports and sockets do.
   const alive = setInterval(() => {}, 1_000)
   t.teardown(() => clearInterval(alive))
@@ -117,7 +118,7 @@ test('a wait ends at its deadline, also behind one that waits longer, and the li
   const began = performance.now()
   await t.throwsAsync(ledger.acquire('libraries', 1, BY, 100), { code: 'BUDGET_EXHAUSTED' })
   const waited = performance.now() - began
-  t.true(waited >= 95 && waited < 2_000, `${waited} ms`)
+  t.true(waited >= 95 && waited < 30_000, `${waited} ms, and the longer wait goes on`)
   all.release()
   ;(await long).release()
   t.is(ledger.totals().used, 0)
@@ -131,7 +132,7 @@ test('a lower limit lends no more until enough is back, and a higher one serves 
   t.true(ledger.totals().pot < 0)
   t.true(ledger.take('jobs', 1), 'a floor is guaranteed')
   ledger.give('jobs', 1)
-  const waiting = ledger.acquire('libraries', 50, BY, 3_000)
+  const waiting = ledger.acquire('libraries', 50, BY, 60_000)
   ledger.configure(planOf(600))
   const more = await waiting
   t.deepEqual(wrong(ledger), [])
@@ -176,7 +177,7 @@ const THREAD = `
       else if (random(40) === 0) {
         // Nothing is held while waiting: two that wait for each other would both come to their deadline.
         for (const lease of held.splice(0)) lease.release()
-        const lease = await ledger.acquire(random(2) ? 'libraries' : 'jobs', 1, { holder: 'waiting' }, 5000)
+        const lease = await ledger.acquire(random(2) ? 'libraries' : 'jobs', 1, { holder: 'waiting' }, 60_000)
         served += 1
         held.push(lease)
       } else {
@@ -263,6 +264,7 @@ test.serial('a wish for room reaches every thread that listens, and ends with it
   const ended = ledger.onWanted(() => (heard += 1), abort.signal)
   await sleep(20)
   new Ledger(ledger.shared, 3).want()
+  await eventually('it is heard', 20_000, () => heard > 0)
   await sleep(50)
   t.is(heard, 1)
   abort.abort()
@@ -365,7 +367,7 @@ class Threads {
 }
 
 test.serial('whatever four threads ask for in the order of the classes, all of it is had in the end', async (t) => {
-  const threads = new Threads(4, 20_000)
+  const threads = new Threads(4, 60_000)
   const share = fc.double({ min: 0.01, max: 1, noNaN: true })
   const programs = fc.array(fc.record({ first: share, second: share, kind: fc.nat(2), pause: fc.nat(2) }), {
     maxLength: 12,
@@ -403,7 +405,7 @@ test('one that wants all that is guaranteed is not starved by others that always
   ledger.take('clients', ledger.use('clients').floor + ledger.totals().pot)
   let chain = other.tryAcquire('jobs', 1, BY)!
   const began = performance.now()
-  const big = ledger.acquire('jobs', floor, BY, 10_000)
+  const big = ledger.acquire('jobs', floor, BY, 60_000)
   const further = () => other.tryAcquire('jobs', 1, BY, true)
   let rounds = 0
   for (let next = further(); next && rounds < 2_000; next = further(), rounds++) {
@@ -413,7 +415,7 @@ test('one that wants all that is guaranteed is not starved by others that always
   }
   t.true(rounds > 0 && rounds < 2_000, `refused after ${rounds} rounds`)
   t.true(performance.now() - began >= LIMITS.leaseOvertakenMs, 'it is overtaken for a while')
-  const behind = other.acquire('jobs', 1, BY, 10_000)
+  const behind = other.acquire('jobs', 1, BY, 60_000)
   chain.release()
   const lease = await big
   t.is(ledger.use('jobs').used, floor)

@@ -119,7 +119,7 @@ test('children of a directory that may be listed but not entered keep their name
   ])
 })
 
-test('a listing closes what it opened, also when it fails', (t) => {
+test.serial('a listing closes what it opened, also when it fails', (t) => {
   const before = native.count()
   for (let round = 0; round < 50; round++) {
     native.readDirectory(Buffer.from('/'))

@@ -12,17 +12,20 @@ import { Tasks } from '../../src/shard/tasks.js'
 
 const newLedger = () => Ledger.create(plan({ soft: 1024, base: 30, connectionsMax: 'auto' }))
 
-test('what a library costs is counted around real opens, leaves nothing behind, and is what is expected', (t) => {
-  const directory = mkdtempSync(join(tmpdir(), 'sd-prices-'))
-  try {
-    t.like(measureLibrary(join(directory, 'scratch')), { library: PRICES.library, connection: PRICES.connection })
-    t.deepEqual(readdirSync(directory), [])
-    mkdirSync(join(directory, 'taken'))
-    t.like(measureLibrary(join(directory, 'taken', 'no', 'such')), { library: PRICES.library })
-  } finally {
-    rmSync(directory, { recursive: true })
-  }
-})
+test.serial(
+  'what a library costs is counted around real opens, leaves nothing behind, and is what is expected',
+  (t) => {
+    const directory = mkdtempSync(join(tmpdir(), 'sd-prices-'))
+    try {
+      t.like(measureLibrary(join(directory, 'scratch')), { library: PRICES.library, connection: PRICES.connection })
+      t.deepEqual(readdirSync(directory), [])
+      mkdirSync(join(directory, 'taken'))
+      t.like(measureLibrary(join(directory, 'taken', 'no', 'such')), { library: PRICES.library })
+    } finally {
+      rmSync(directory, { recursive: true })
+    }
+  },
+)
 
 test('a ledger in another thread sees the prices of the first', (t) => {
   const first = newLedger()
