@@ -16,6 +16,9 @@ const GIVEN_BACK_MS = 20_000
 const STILL_MS = 150
 const STILL_TURNS = 2
 const STILL_MS_MAX = 3_000
+const LET_IN_MS = 20_000
+/** A look that comes late is not the last one. */
+const LOOKS_MIN = 3
 
 /** What a call came to, as loosely as the assertions look at it. */
 // oxlint-disable-next-line typescript/no-explicit-any
@@ -85,8 +88,11 @@ export async function startDaemon(dataDir: string, starting: Starting = {}): Pro
   const ready = await new Promise<Loose>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`not ready in time: ${launched.said.err}`)), READY_MS)
     launched.child.stdout.on('data', () => {
-      const line = launched.said.out.split('\n').find((each) => each.includes('"ready":true'))
-      if (line) resolve(JSON.parse(line))
+      const lines = launched.said.out.split('\n').slice(0, -1)
+      const line = lines.find((each) => each.includes('"ready":true'))
+      if (!line) return
+      clearTimeout(timer)
+      resolve(JSON.parse(line))
     })
     void launched.exited.then(({ code, signal }) => {
       clearTimeout(timer)
@@ -168,15 +174,40 @@ export class TestDaemon {
       request.on('error', (error: NodeJS.ErrnoException) => {
         // The daemon closed an idle connection while this process was busy making trees: not an answer, nothing was asked.
         const stale = request.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(error.code!)
-        if (stale) this.ask(path, asking).then(resolve, reject)
+        if (stale) this.#askAgain(path, asking).then(resolve, reject)
         else reject(error)
       })
       request.end(body)
     })
   }
 
+  /** Who gave way to others comes again until there is room. */
+  async #askAgain(path: string, asking: Asking): Promise<Answer> {
+    const until = performance.now() + LET_IN_MS
+    for (;;) {
+      const answer = await this.ask(path, asking)
+      const isRefused = answer.status === 503 && parsed(answer.body)?.code === 'CONNECTION_LIMIT'
+      if (!isRefused || performance.now() > until) return answer
+      await sleep(100)
+    }
+  }
+
   status(): Promise<Status> {
     return this.watch('core.status') as Promise<Status>
+  }
+
+  /** The same by a client of the port that was refused for the moment, or whose library was: asked again until it is let in. */
+  async callOnceLetIn(method: string, params: unknown = {}): Promise<Loose> {
+    const { answer } = await eventually(`${method} is let in`, LET_IN_MS, () =>
+      this.call(method, params).then(
+        (answer: Loose) => ({ answer }),
+        (error: unknown) => {
+          if (error instanceof Refusal && error.data.retryable) return null
+          throw error
+        },
+      ),
+    )
+    return answer
   }
 
   /** A library with one indexed directory. */
@@ -195,7 +226,7 @@ export class TestDaemon {
 
   async jobEnded(library: string, job: string, ms = 60_000): Promise<Loose> {
     return await eventually(`the job ${job} has ended`, ms, async () => {
-      const found = await this.call('jobs.info', { library, job })
+      const found = await this.callOnceLetIn('jobs.info', { library, job })
       return ['done', 'failed', 'cancelled'].includes(found.state) && found
     })
   }
@@ -320,12 +351,16 @@ export interface Answer {
 export type { Event }
 
 /** Asks again until the answer is truthy. */
-export async function eventually<T>(what: string, ms: number, ask: () => Promise<T> | T): Promise<T> {
+export async function eventually<T>(
+  what: string,
+  ms: number,
+  ask: () => Promise<T> | T,
+): Promise<Exclude<T, null | undefined | false | 0 | ''>> {
   const end = performance.now() + ms
-  for (;;) {
+  for (let looks = 1; ; looks++) {
     const got = await ask()
-    if (got) return got
-    if (performance.now() > end) throw new Error(`waited ${ms} ms, and not yet: ${what}`)
+    if (got) return got as Exclude<T, null | undefined | false | 0 | ''>
+    if (performance.now() > end && looks >= LOOKS_MIN) throw new Error(`waited ${ms} ms, and not yet: ${what}`)
     await sleep(25)
   }
 }

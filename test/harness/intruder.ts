@@ -1,6 +1,6 @@
 // Code of somebody else inside the daemon under test: takes every descriptor, samples memory, breaks, stands still, or collects
 // garbage, as files in a directory tell.
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Scene } from './scene.js'
 
@@ -26,6 +26,11 @@ export class Intruder {
 
   end(trick: Trick): void {
     rmSync(join(this.#directory, trick))
+  }
+
+  /** Told to fill up, it has all there is, and takes no more from then on. */
+  get isFull(): boolean {
+    return existsSync(join(this.#directory, 'full'))
   }
 
   /** What all threads that are there keep on their heaps, garbage not counted: of the last time they were told to collect it. */
@@ -79,7 +84,12 @@ function intrude(directory: string, load: NodeJS.Require): void {
   every(() => {
     if (!told('fill')) {
       while (filled > 0 && held.length > 0) fs.closeSync(held.pop()!)
+      if (filled > 10) fs.rmdirSync(`${directory}/full`)
       filled = 0
+    } else if (filled === 10) {
+      filled += 1
+      // A file would take a descriptor.
+      fs.mkdirSync(`${directory}/full`)
     } else if (filled < 10) {
       filled += 1
       try {

@@ -66,7 +66,7 @@ export async function killedWhileIndexing(scene: Scene, asked: Asked): Promise<V
 
 /** Seen without naming the library: to ask for it would open it. The job may be done before one looks. */
 async function goesOnUnasked(daemon: TestDaemon): Promise<void> {
-  await eventually('the unfinished job runs or has run', 10_000, async () => {
+  await eventually('the unfinished job runs or has run', 30_000, async () => {
     const { libraries, jobs } = await daemon.status()
     return jobs.running > 0 || libraries.open > 0
   })

@@ -1,6 +1,6 @@
 // A daemon that sees a machine as full as the test says: the kernel's file of it is covered by one that the test writes.
 import { spawnSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import type { Starting } from './daemon.js'
 
 const COVERED = '/proc/sys/fs/file-nr'
@@ -15,14 +15,17 @@ export class FakeMachine {
   /** @param path where the covering file is to lie */
   constructor(path: string) {
     this.#path = path
+    writeFileSync(path, '')
     this.open(10)
     this.starting = { through: [...UNSHARE, 'sh', '-c', MOUNT, path] }
   }
 
   /** Of the 1,000 files that all processes of this machine may open, so many are. */
   open(count: number): void {
-    // In place: it is this file that is mounted, not its name.
-    writeFileSync(this.#path, `${count}\t0\t1000\n`, { flag: 'w' })
+    // In place: it is this file that is mounted, not its name; and in one write of one length, for it may be read at any moment.
+    const file = openSync(this.#path, 'r+')
+    writeSync(file, `${String(count).padEnd(8)}\t0\t1000\n`, 0)
+    closeSync(file)
   }
 
   /** Why there can be none here, or null. */

@@ -95,7 +95,7 @@ async function touch(call: Call, one: Known): Promise<void> {
 async function readBack(call: Call, one: Known | undefined, seen: Seen): Promise<void> {
   if (!one) return
   const { library, name, locationName } = one
-  for (let tries = 0; tries < 400; tries++) {
+  for (let tries = 0; tries < 2_400; tries++) {
     const info = await call('libraries.info', { library })
     const jobs = await call('jobs.list', { library })
     if (!info || !jobs) return
