@@ -2,8 +2,10 @@
 import http from 'node:http'
 import test from 'ava'
 import { kinds } from '../front/stage.js'
+import { LIMITS } from '../../src/base/limits.js'
 import { eventually, sleep, type TestDaemon } from '../harness/daemon.js'
 import { Intruder } from '../harness/intruder.js'
+import { quantile } from '../harness/load.js'
 import { play } from '../harness/scene.js'
 import { shimProblem } from '../harness/shim.js'
 
@@ -37,28 +39,28 @@ for (const front of await kinds()) {
         const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
         t.is(await daemon.call('core.ping', {}, { agent }), 'pong')
         const rule = shim.fail({ calls: 'accept', errno: 'EMFILE' })
+        const begun = performance.now()
         const late = Array.from({ length: 5 }, () => newcomer(daemon))
         const loops: number[] = []
         const tried: number[] = []
-        const cpu: number[] = []
+        const cpu: { seconds: number; at: number }[] = []
         for (let at = 0; at < failingMs / 500; at++) {
           await sleep(500)
           t.is(await daemon.call('core.ping', {}, { agent }), 'pong', 'who was let in is served')
           if (at >= NOTICED_MS / 500) tried.push(rule.failed)
           if (native && at < TOLD_MS / 500) continue
           loops.push((await daemon.call('core.status', {}, { agent })).loop.utilization)
-          cpu.push(daemon.cpuSeconds)
+          cpu.push({ seconds: daemon.cpuSeconds, at: performance.now() / 1_000 })
         }
-        const share = ((cpu.at(-1)! - cpu[0]!) * 2) / (cpu.length - 1)
-        const { connections } = await daemon.call('core.status', {}, { agent })
-        t.not(connections.accept, 'open')
+        const share = (cpu.at(-1)!.seconds - cpu[0]!.seconds) / (cpu.at(-1)!.at - cpu[0]!.at)
+        await eventually('it is known that accept fails', 15_000, async () => {
+          return (await daemon.call('core.status', {}, { agent })).connections.accept !== 'open'
+        })
         const { failed } = rule
         shim.clear()
         const since = performance.now()
-        t.is(
-          await eventually('a newcomer is served', 5_000, async () => (await newcomer(daemon)) === 'pong' && 'yes'),
-          'yes',
-        )
+        const failedMs = since - begun
+        await eventually('a newcomer is served', 20_000, async () => (await newcomer(daemon)) === 'pong')
         const recoveredMs = performance.now() - since
         console.log(
           `${title}: utilization ${loops.join(' ')}, ${share.toFixed(2)} of a core, ${failed} accepts failed, recovered in ${recoveredMs} ms`,
@@ -66,12 +68,17 @@ for (const front of await kinds()) {
         if (!native) for (const fate of await Promise.all(late)) t.is(fate, 'pong', 'who waited is served')
         // It may spin until it is noticed, and turns once for each look after that; else it would be a million times a second.
         t.true(failed - tried[0]! < 100_000, `${failed} accepts were tried, at first ${tried[0]}`)
-        t.true(Math.max(...loops) < 0.5, `the loop was busy: ${loops.join(' ')}`)
+        // Of a machine that had no time for it for a moment one look tells nothing.
+        t.true(quantile(loops, 0.5) < 0.5, `the loop was busy: ${loops.join(' ')}`)
         t.true(share < CPU_MAX, `${share} of a core`)
-        t.is(daemon.log.match(/accept fails|turns without work/g)?.length, 1, 'said once')
+        const said = daemon.log.match(/accept fails|turns without work/g)?.length ?? 0
+        t.true(
+          said >= 1 && said <= 1 + failedMs / LIMITS.acceptTellMs,
+          `said ${said} times, at most once in ten seconds`,
+        )
         await eventually(
           'it is known to be over',
-          5_000,
+          20_000,
           async () => (await daemon.status()).connections.accept === 'open',
         )
 
@@ -92,7 +99,7 @@ function newcomer(daemon: TestDaemon): Promise<string> {
 }
 
 async function atRest(daemon: TestDaemon): Promise<void> {
-  await eventually('nothing is leased but by the looking client', 15_000, async () => {
+  await eventually('nothing is leased but by the looking client', 30_000, async () => {
     const { classes } = (await daemon.status()).descriptors
     return Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
   })
@@ -105,8 +112,9 @@ for (const front of (await kinds()).filter((each) => each === 'uws')) {
       const intruder = new Intruder(scene)
       const daemon = await scene.daemon({ args: ['--front', front], limit: '200:200', env: intruder.env })
       intruder.begin('fill')
-      await eventually('nothing is free', 10_000, () => daemon.descriptorCount >= 200)
-      await sleep(500)
+      await eventually('nothing is free, and nobody takes more', 30_000, () => {
+        return intruder.isFull && daemon.descriptorCount >= 200
+      })
       const fates: string[] = []
       for (let at = 0; at < 10; at++) {
         const asked = daemon.codeOf('core.ping', {}, { agent: new http.Agent() })
@@ -114,7 +122,7 @@ for (const front of (await kinds()).filter((each) => each === 'uws')) {
       }
       t.deepEqual(new Set(fates), new Set(['CONNECTION_LIMIT']))
       intruder.end('fill')
-      await eventually('a newcomer is served', 10_000, async () => (await newcomer(daemon)) === 'pong')
+      await eventually('a newcomer is served', 30_000, async () => (await newcomer(daemon)) === 'pong')
       t.is((await daemon.stop()).code, 0)
     })
   })

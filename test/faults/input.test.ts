@@ -298,8 +298,10 @@ inNamespace(
       const big = scene.tree('big', 3_000)
       const added = await daemon.call('locations.add', { library, path: big }).catch((error: { code: string }) => error)
       if (added.job) {
-        const ended = await daemon.jobEnded(library, added.job)
-        t.is(ended.error.code, 'DISK_FULL')
+        await eventually('the job waits for space', 30_000, async () => {
+          const { state, waiting } = await daemon.call('jobs.info', { library, job: added.job })
+          return state === 'queued' && waiting?.code === 'DISK_FULL'
+        })
       } else t.is(added.code, 'DISK_FULL')
       t.is(await daemon.call('core.ping'), 'pong')
       t.true(
@@ -333,7 +335,7 @@ async function goesOn(daemon: TestDaemon, library: string, big: string): Promise
   const locations: { id: string; path: string }[] = await daemon.call('locations.list', { library })
   const there = locations.find(({ path }) => path === big)
   const { job } = there
-    ? await eventually('a rescan is let in', 10_000, () =>
+    ? await eventually('a rescan is let in', 30_000, () =>
         daemon.call('locations.rescan', { library, location: there.id }).catch(() => null),
       )
     : await daemon.call('locations.add', { library, path: big })

@@ -7,13 +7,14 @@ import { readFlight } from '../../src/descriptors/recorder.js'
 import { eventually, type TestDaemon } from '../harness/daemon.js'
 import { Intruder } from '../harness/intruder.js'
 import { isWritable, keepsPromise } from '../harness/promise.js'
+import { punctually } from '../harness/punctual.js'
 import { play, type Scene } from '../harness/scene.js'
 
 const LIMIT = '200:200'
 
 test.serial(
   'scenario 48: a sampler that throws EMFILE at the last descriptor is survived, counted and told of',
-  async (t) => {
+  punctually(async (t) => {
     await play(async (scene) => {
       const { daemon, intruder, library } = await intruded(scene)
       for (const trick of ['sample', 'reject'] as const) {
@@ -33,14 +34,18 @@ test.serial(
         })
       }
       const told = daemon.log.split('\n').filter((line) => line.includes('nobody caught this'))
-      t.is(told.length, 1, 'once in ten seconds')
+      t.true(told.length > 0)
+      const times = told.map((line) => JSON.parse(line).time as number)
+      // The line has the time of the wall clock, which counts a little differently.
+      for (const [at, time] of times.slice(1).entries())
+        t.true(time - times[at]! > LIMITS.survivedLogMs - 100, `once in ten seconds: ${times.join()}`)
       t.regex(told[0]!, /"level":40.*uv_resident_set_memory/)
       const { errorsSurvived } = await daemon.status()
       const page = (await daemon.ask('/metrics')).body
       t.true(page.includes(`spacedrive_errors_survived_total ${errorsSurvived}\n`))
       t.is((await daemon.stop()).code, 0)
     })
-  },
+  }),
 )
 
 test.serial('any other error that nobody caught is written down, then the daemon drains and ends with 1', async (t) => {
@@ -55,7 +60,7 @@ test.serial('any other error that nobody caught is written down, then the daemon
     t.is(flight.at(-1)!.kind, 'stop', 'it came to the end of its drain')
     intruder.end('break')
     const next = await scene.daemon()
-    await eventually('the job went on to its end', 20_000, async () => {
+    await eventually('the job went on to its end', 60_000, async () => {
       return (await next.call('libraries.info', { library })).files === 500
     })
     t.regex(next.log, /"level":50[^\n]*a sampler that is broken/)
@@ -66,7 +71,7 @@ test.serial('any other error that nobody caught is written down, then the daemon
 
 test.serial(
   'scenario 46: without a free descriptor the log that was deleted or is full begins anew, on the reserve',
-  async (t) => {
+  punctually(async (t) => {
     await play(async (scene) => {
       const { daemon, intruder, library } = await intruded(scene)
       const log = join(daemon.dataDir, 'logs', 'daemon.log')
@@ -81,13 +86,13 @@ test.serial(
             intruder.begin('hog')
             await eventually(
               'nothing is free',
-              5_000,
+              30_000,
               async () => (await daemon.call('core.status')).descriptors.open >= 200,
             )
             harm()
           },
           during: async () => {
-            await eventually(`${name}: a new file is written`, 10_000, async () => {
+            await eventually(`${name}: a new file is written`, 30_000, async () => {
               t.is(await daemon.call('core.ping'), 'pong')
               return existsSync(log) && daemon.log.length < 1_000_000 && daemon.log.includes('"statistics; ')
             })
@@ -100,7 +105,7 @@ test.serial(
       t.true(existsSync(`${log}.1`))
       t.is((await daemon.stop()).code, 0)
     })
-  },
+  }),
 )
 
 async function intruded(scene: Scene): Promise<{ daemon: TestDaemon; intruder: Intruder; library: string }> {
@@ -111,7 +116,7 @@ async function intruded(scene: Scene): Promise<{ daemon: TestDaemon; intruder: I
 }
 
 async function survives(daemon: TestDaemon, times: number): Promise<void> {
-  await eventually('it was hit', 10_000, async () => {
+  await eventually('it was hit', 30_000, async () => {
     const { errorsSurvived } = await daemon.call('core.status')
     return errorsSurvived >= times
   })

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { WebSocket } from 'ws'
 import { countOpen } from '../../src/descriptors/rlimit.js'
+import { LIMITS } from '../../src/base/limits.js'
 import type { IndexSetup } from '../../src/job/index-location.js'
 import { Runner } from '../../src/job/runner.js'
 import type { Library } from '../../src/library/library.js'
@@ -47,7 +48,7 @@ test.serial(
     writeFileSync(join(stage.path, 'file'), 'bytes')
     const { location } = library.addLocation(stage.path, undefined)
     await ran(library, runner, ended, 1)
-    await eventually('the first leak is taken back', 10_000, () => stage.ledger.use('jobs').used === 0)
+    await eventually('the first leak is taken back', 30_000, () => stage.ledger.use('jobs').used === 0)
     const before = { open: countOpen(), used: stage.ledger.totals() }
 
     for (let at = 1; at < RUNS; at += 50) {
@@ -65,8 +66,8 @@ test.serial(
       )
     }
     t.is(ended.length, RUNS)
-    await eventually('the leaks are taken back', 10_000, () => stage.ledger.use('jobs').used === 0)
-    t.is(countOpen(), before.open)
+    await eventually('the leaks are taken back', 30_000, () => stage.ledger.use('jobs').used === 0)
+    await eventually('all of it is closed', 30_000, () => countOpen() === before.open)
     t.deepEqual(stage.ledger.totals(), before.used)
     t.true(stage.ledger.use('jobs').peak > 3, 'it was really held')
     library.write(() => library.locations.markScanned(location))
@@ -100,14 +101,16 @@ linux(
       const rogue = new Rogue(scene.directory)
       const { daemon, library, before, workers } = await busy(scene, rogue)
       const alarms = await heard(daemon)
-      const begun = performance.now()
       rogue.hold(7)
-      const alarm = await eventually('an alarm is raised', 10_000, () => alarms.events.at(0))
-      t.true(performance.now() - begun < 10_000)
-      t.like(alarm!, { type: 'descriptors.leak', unaccounted: 7, growth: 7, targets: ['anon_inode:[eventfd]'] })
-      t.deepEqual((alarm!['likeliest'] as { holder: string }).holder, 'an addon or the runtime')
+      const alarm = await eventually('an alarm is raised', 60_000, () => alarms.events.at(0))
+      t.true((alarm['withinMs'] as number) < LIMITS.leakAlarmMs)
+      t.like(alarm, { type: 'descriptors.leak', unaccounted: 7, growth: 7, targets: ['anon_inode:[eventfd]'] })
+      t.deepEqual((alarm['likeliest'] as { holder: string }).holder, 'an addon or the runtime')
       t.is((await daemon.status()).descriptors.leak?.growth, 7)
-      t.is((await daemon.status()).descriptors.unaccounted, 7)
+      // A client that comes or goes may count for a moment.
+      await eventually('seven are unaccounted for', 30_000, async () => {
+        return (await daemon.status()).descriptors.unaccounted === 7
+      })
       t.true(daemon.log.includes('7 descriptors more that nobody accounts for, likeliest of an addon or the runtime'))
       const shown = cli(['fds', '--data-dir', daemon.dataDir])
       t.regex(shown.out, /^ +7 +anon_inode:\[eventfd\] /m)
@@ -125,12 +128,10 @@ linux(
       t.deepEqual(workers.take().failures, [])
 
       rogue.hold(0)
-      await eventually(
-        'nothing is left of it',
-        10_000,
-        async () => (await daemon.status()).descriptors.unaccounted === 0,
-      )
-      t.is((await daemon.status()).descriptors.leak, undefined)
+      await eventually('nothing is left of it', 30_000, async () => {
+        const { unaccounted, leak } = (await daemon.status()).descriptors
+        return unaccounted === 0 && leak === undefined
+      })
       alarms.end()
       await workers.stop()
       await atRest(t, daemon, library, before)
@@ -145,14 +146,14 @@ async function busy(scene: Scene, rogue: Rogue, limit = '512:512') {
   await quiet(daemon, library)
   const before = await daemon.descriptorsAtRest()
   const workers = new Workers(daemon, 5, 'files.list', { library, path: scene.path('tree') }, 20)
-  await eventually('the clients are in', 10_000, async () => (await daemon.status()).connections.current >= 6)
+  await eventually('the clients are in', 30_000, async () => (await daemon.status()).connections.current >= 6)
   return { daemon, library, before, workers }
 }
 
 async function quiet(daemon: TestDaemon, library: string): Promise<void> {
   await daemon.call('libraries.close', { library }, { agent: false })
   daemon.hangUp()
-  await eventually('only the looking client is left', 15_000, async () => {
+  await eventually('only the looking client is left', 30_000, async () => {
     const { connections, descriptors } = await daemon.status()
     return connections.current === 1 && descriptors.classes.jobs.used === 0
   })

@@ -6,6 +6,7 @@ import { LIMITS } from '../../src/base/limits.js'
 import { CLASSES } from '../../src/protocol/messages.js'
 import { eventually, launch, type Loose, type TestDaemon } from '../harness/daemon.js'
 import { Workers } from '../harness/load.js'
+import { punctually } from '../harness/punctual.js'
 import { play, type Scene } from '../harness/scene.js'
 import { shimProblem } from '../harness/shim.js'
 
@@ -51,7 +52,10 @@ shimmed(
       const daemon = await scene.daemon({ env: { LD_PRELOAD: generous(scene) } })
       const rest = await daemon.descriptorsAtRest()
       t.like((await daemon.status()).limit, { soft: LIMITS.softMax, hard: 1_000_000_000 })
-      t.true(residentKilobytes(daemon) < 1.5 * residentKilobytes(usual), 'memory is about what it is with 4,096')
+      t.true(
+        mostResidentKilobytes(daemon) < 1.5 * mostResidentKilobytes(usual),
+        'memory is about what it is with 4,096',
+      )
       await sound(t, daemon, [await madeLibrary(daemon, 'library')], rest)
       t.is((await usual.stop()).code, 0)
     })
@@ -78,7 +82,7 @@ shimmed('scenario 4: where raising is refused it runs on what it has, and says s
 
 test.serial(
   'scenario 5: a cut under what is in use is obeyed: idle holders go, clients at work stay; scenario 6: a raise is used at once',
-  async (t) => {
+  punctually(async (t) => {
     await play(async (scene) => {
       const daemon = await scene.daemon({ limit: '400:400' })
       const rest = await daemon.descriptorsAtRest()
@@ -86,7 +90,7 @@ test.serial(
       for (let at = 0; at < 24; at++) libraries.push(await madeLibrary(daemon, `library ${at}`))
       const workers = new Workers(daemon, 3, 'libraries.info', { library: libraries.at(-1) }, 10)
       t.teardown(() => workers.stop())
-      await eventually('all work and all is open', 10_000, async () => {
+      await eventually('all work and all is open', 30_000, async () => {
         const status = await daemon.status()
         return status.libraries.open === 24 && status.connections.current > 3
       })
@@ -95,7 +99,7 @@ test.serial(
       t.true(before > cut, `${before} open`)
 
       daemon.limit(cut)
-      await eventually('it holds less than the new limit', 15_000, async () => {
+      await eventually('it holds less than the new limit', 30_000, async () => {
         // In the first moment after it libuv may close who comes, before anything of ours has run.
         const status = await daemon.status().catch(() => null)
         if (status === null) return false
@@ -105,19 +109,23 @@ test.serial(
       t.regex(daemon.log, /"the descriptor limit was cut from 400 to 100"/)
       t.regex(daemon.log, /"level":40[^\n]*level[^\n]*critical/)
       // Just after the cut a newcomer may be told to come again in a second.
-      await eventually('a newcomer is let in', 5_000, () => daemon.call('core.ping').catch(() => null))
-      for (const library of libraries.slice(0, 8)) t.true((await daemon.call('libraries.open', { library })).open)
+      await eventually('a newcomer is let in', 30_000, () => daemon.call('core.ping').catch(() => null))
+      for (const library of libraries.slice(0, 8))
+        t.true((await daemon.callOnceLetIn('libraries.open', { library })).open)
       t.true(daemon.descriptorCount < cut)
 
       daemon.limit(400)
-      await eventually('the raise is noticed', 15_000, async () => (await daemon.status()).limit.soft === 400)
+      await eventually('the raise is noticed', 30_000, async () => {
+        const status = await daemon.status().catch(() => null)
+        return status?.limit.soft === 400 && status.descriptors.level === 'normal'
+      })
       for (const library of libraries) t.true((await daemon.call('libraries.open', { library })).open)
       t.is((await daemon.status()).libraries.open, 24)
       await workers.stop()
       t.deepEqual(workers.take().failures, [], 'nobody at work was dropped')
       await sound(t, daemon, libraries, rest)
     })
-  },
+  }),
 )
 
 test.serial(
@@ -128,13 +136,13 @@ test.serial(
       const rest = await daemon.descriptorsAtRest()
       const library = await madeLibrary(daemon, 'library')
       daemon.limit(30)
-      await eventually('it is noticed', 15_000, () => /was cut from 200 to 30/.test(daemon.log))
+      await eventually('it is noticed', 30_000, () => /was cut from 200 to 30/.test(daemon.log))
       t.regex(daemon.log, /the descriptor limit is 30, and at least \d+ are needed/)
       // Every idle client may have given way by now; the unix socket is always let in.
       t.is(await daemon.watch('core.ping'), 'pong')
       daemon.limit(200)
       // Until it is, who comes may be told that there is nothing.
-      await eventually('the raise is noticed', 15_000, async () => {
+      await eventually('the raise is noticed', 30_000, async () => {
         const status = await daemon.status().catch(() => null)
         return status?.limit.soft === 200 && status.descriptors.level === 'normal'
       })
@@ -148,7 +156,7 @@ test.serial('a raise past --nofile is not used', async (t) => {
     const daemon = await scene.daemon({ limit: '400:400', args: ['--nofile', '120'] })
     const { budget } = (await daemon.status()).descriptors
     daemon.limit(300)
-    const raised = await eventually('it is noticed', 15_000, async () => {
+    const raised = await eventually('it is noticed', 30_000, async () => {
       const status: Loose = await daemon.status()
       return status.limit.soft === 300 && status
     })
@@ -166,12 +174,12 @@ async function madeLibrary(daemon: TestDaemon, name: string): Promise<string> {
 /** Alive, every library can be written, and when all is closed exactly the descriptors of the start are open. */
 async function sound(t: ExecutionContext, daemon: TestDaemon, libraries: readonly string[], rest: readonly string[]) {
   for (const library of libraries) {
-    const { name } = await daemon.call('libraries.info', { library })
+    const { name } = await daemon.callOnceLetIn('libraries.info', { library })
     t.is((await daemon.call('libraries.rename', { library, name: `${name} written` })).id, library)
     await daemon.call('libraries.close', { library })
   }
   daemon.hangUp()
-  await eventually('nothing is lent but to the looking client', 15_000, async () => {
+  await eventually('nothing is lent but to the looking client', 30_000, async () => {
     const { classes } = (await daemon.status()).descriptors
     return Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
   })
@@ -180,8 +188,9 @@ async function sound(t: ExecutionContext, daemon: TestDaemon, libraries: readonl
   t.is((await daemon.stop()).code, 0)
 }
 
-function residentKilobytes({ pid }: TestDaemon): number {
-  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1])
+/** The most it ever was: what is resident now is less where others want the memory. */
+function mostResidentKilobytes({ pid }: TestDaemon): number {
+  return Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1])
 }
 
 /** A library to preload, by which the limit reads as huge and may be set; the kernel keeps its own. */

@@ -56,7 +56,7 @@ for (const front of fronts) {
         const shim = scene.shim()
         shim.fail({ calls: 'socket', errno: 'EMFILE', after: sockets - 1 })
         const { said, exited } = launch(scene.dataDir, { env: shim.env, args: ['--front', front] })
-        t.is((await within(20_000, 'it ends', exited)).code, 75, said.err)
+        t.is((await within(60_000, 'it ends', exited)).code, 75, said.err)
         t.regex(said.err, /^error BUDGET_EXHAUSTED: cannot listen on .*daemon\.sock.*\nhint: .*\n$/)
       })
     },
@@ -94,7 +94,7 @@ shimmed('a program that cannot be loaded whole says so in one sentence, and to t
       const shim = new Shim(scene.path(`shim ${path.replaceAll('/', ' ')}`))
       const rule = shim.fail({ calls: 'open', path, errno: 'EMFILE', once: true })
       const { said, exited } = launch(scene.dataDir, { env: shim.env, args: ['--front', fronts[0]!] })
-      t.is((await within(20_000, `it ends: ${path}`, exited)).code, 75, said.err)
+      t.is((await within(60_000, `it ends: ${path}`, exited)).code, 75, said.err)
       t.is(rule.failed, 1, path)
       t.regex(said.err, /^error BUDGET_EXHAUSTED: .*\nhint: .*\n$/, path)
       shim.close()
@@ -112,7 +112,7 @@ shimmed('a task thread that could not load leaves nothing open, and its job is d
     t.is(rule.failed, 1)
     await daemon.call('libraries.close', { library })
     daemon.hangUp()
-    await eventually('the task thread is gone', 15_000, async () => {
+    await eventually('the task thread is gone', 30_000, async () => {
       const { classes } = (await daemon.status()).descriptors
       return classes.jobs.used === 0
     })
