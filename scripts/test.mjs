@@ -11,6 +11,8 @@ import { setupOrExplain } from './setup.mjs'
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 /** ava gives up on a test that does nothing for 3 minutes; this is for the case that ava itself hangs. */
 const SILENCE_MS_MAX = 8 * 60_000
+/** They ask every daemon of this machine how it is, and would be a client more of those in which other tests count. */
+const ALONE = ['doctor/doctor', 'doctor/script', 'faults/doctor'].map((name) => join('dist', 'test', `${name}.test.js`))
 
 const count = { passed: 0, failed: 0 }
 const [mode, ...named] = process.argv[2] === '--slow' ? process.argv.slice(2) : ['', ...process.argv.slice(2)]
@@ -24,19 +26,21 @@ async function runAll(files) {
     await check('lint', 'oxlint/bin/oxlint', [])
     await check('format', 'prettier/bin/prettier.cjs', ['--check', '--log-level', 'warn', '.'])
   }
-  await runTests(files.length === 0 ? ['dist/test/**/*.test.js'] : files.map(compiledOf))
+  if (files.length > 0) return await runTests(files.map(compiledOf))
+  await runTests(compiledTests('.test.js').filter((file) => !ALONE.includes(file)))
+  for (const file of ALONE) await runTests([file])
 }
 
 /** Each in a run of its own: what one of them floods or exhausts must not be felt by another. */
 async function runSlow() {
-  for (const file of slowTests(join(ROOT, 'dist', 'test'))) await runTests([relative(ROOT, file)])
+  for (const file of compiledTests('.slow.js')) await runTests([file])
 }
 
-function slowTests(folder) {
-  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((path) => path.endsWith('.slow.js'))
+function compiledTests(ending) {
+  return readdirSync(join(ROOT, 'dist', 'test'), { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith(ending))
     .sort()
-    .map((path) => join(folder, path))
+    .map((path) => join('dist', 'test', path))
 }
 
 async function check(name, tool, args) {
