@@ -61,7 +61,7 @@ test.serial('a daemon with the limit that is named holds the deployment, at the 
     const { total, plan } = asked('--libraries', '8', '--clients', '24', '--jobs', '1', '--shards', '1')
     const daemon = await scene.daemon({ args: ['--nofile', String(total), '--shards', '1'] })
     const { descriptors } = await daemon.status()
-    t.like(descriptors, { base: plan.base, reserve: plan.reserve, budget: plan.budget })
+    t.like(descriptors, { base: plan.base, reserve: plan.reserve, budget: plan.budget }, daemon.log)
     for (const [name, { floor, ceiling }] of Object.entries(plan.classes))
       t.like(descriptors.classes[name as 'clients'], { floor, ceiling }, name)
 
