@@ -1,6 +1,7 @@
 // The reserve in a daemon that has nothing else left: it is had back when somebody stole it, and it is enough to stop on.
 import { existsSync, writeFileSync, rmSync } from 'node:fs'
 import http from 'node:http'
+import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import test from 'ava'
 import { eventually, sleep, type Asking } from '../harness/daemon.js'
@@ -30,6 +31,8 @@ test.serial(
         for (; asking; await sleep(50)) await daemon.call('core.ping').catch((error) => failures.push(String(error)))
       }
       let asked: Promise<void> | undefined
+      const newcomers: Socket[] = []
+      scene.atEnd(() => newcomers.forEach((each) => each.destroy()))
       await keepsPromise(daemon, {
         libraries: [library],
         begin: async () => {
@@ -39,11 +42,14 @@ test.serial(
         },
         during: async () => {
           await eventually('a loan was stolen, and that is noticed', 60_000, async () => {
-            // Removed, the log is begun anew, for which a descriptor of the reserve is let go.
+            // Removed, the log is begun anew, for which a descriptor of the reserve is let go: for no longer than that, and on
+            // one core no thread comes between. Who comes and cannot be let in is told so on one that is lent for a second.
             rmSync(log, { force: true })
+            newcomers.push(connect(daemon.port, '127.0.0.1').on('error', () => undefined))
             return (await whole()) === false
           })
           thief.rest()
+          for (const each of newcomers) each.destroy()
           const before = daemon.cpuSeconds
           const begun = performance.now()
           await sleep(1_000)

@@ -21,7 +21,8 @@ async function playUntilInTime(t: ExecutionContext, act: Act): Promise<void> {
     if (attempt.passed || tries === TRIES || lateMs < LIMITS.clientRestMs / 2) return attempt.commit()
     attempt.discard({ retainLogs: true })
     const [error] = attempt.errors
-    t.log(`this process stood still for ${Math.round(lateMs)} ms, and it is played again: ${String(error)}`)
+    const why = String(error?.cause ?? error)
+    t.log(`this process stood still for ${Math.round(lateMs)} ms, and it is played again: ${why}`)
   }
 }
 
