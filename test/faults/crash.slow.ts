@@ -23,12 +23,12 @@ test.serial(
       for (const how of ['throw', 'exit', 'memory']) {
         for (const which of ['task', 'shard']) {
           const { restarts } = (await daemon.status()).shards[0]!
-          await eventually('the job is known and its thread stands', 20_000, known)
+          await eventually('the job is known and its thread stands', 60_000, known)
           writeFileSync(drill, `${which} ${how}`)
           daemon.kill('SIGUSR2')
           if (which === 'shard') {
             crashes += 1
-            await eventually(`the shard is replaced after ${how}`, 30_000, async () => {
+            await eventually(`the shard is replaced after ${how}`, 60_000, async () => {
               return (await daemon.status()).shards[0]!.restarts > restarts
             })
           }

@@ -114,7 +114,7 @@ test.serial(
             },
             during: async () => {
               const asked: Promise<Refusal> = daemon.call('libraries.info', { library }).catch((error) => error)
-              const refusal = await within(5_000, `${file} as ${what} is told`, asked)
+              const refusal = await within(60_000, `${file} as ${what} is told`, asked)
               t.is(
                 refusal.code,
                 file === 'lock' ? 'READ_ONLY' : 'LIBRARY_DAMAGED',
@@ -145,14 +145,14 @@ async function killed(scene: Scene): Promise<{ library: string; path: string; ro
   const { id: library, path } = await daemon.call('libraries.create', { name: 'library' })
   await daemon.call('locations.add', { library, path: root })
   const begun = async () => (await daemon.call('libraries.info', { library })).files > 500
-  await eventually('a batch is committed', 20_000, begun)
+  await eventually('a batch is committed', 60_000, begun)
   await daemon.stop('SIGKILL')
   return { library, path, root, other }
 }
 
 /** The job goes on by itself; where its row went with the torn commits, or the location, it is asked for again. */
 async function becomesWhole(daemon: TestDaemon, library: string, root: string): Promise<void> {
-  await eventually('no job is under way', 30_000, async () => {
+  await eventually('no job is under way', 60_000, async () => {
     const { items } = await daemon.call('jobs.list', { library })
     return items.every((job: Loose) => job.state === 'done')
   })

@@ -31,7 +31,7 @@ mounted(
           await daemon.call('libraries.open', { library })
           leaveFree(ballast, 300)
           ;({ job } = await daemon.call('locations.add', { library, path: big }))
-          await eventually('the job has met the end of the disk', 20_000, async () => {
+          await eventually('the job has met the end of the disk', 60_000, async () => {
             const item: Loose = await daemon.call('jobs.info', { library, job })
             return item.state === 'queued' && item.waiting?.code === 'DISK_FULL'
           })
@@ -46,7 +46,7 @@ mounted(
         },
         end: () => rmSync(ballast),
         recovered: async () => (await daemon.call('jobs.info', { library, job })).state === 'done',
-        recoveryMs: 20_000,
+        recoveryMs: 60_000,
       })
       t.is((await daemon.call('libraries.info', { library })).files, 12_200)
       t.deepEqual(leftovers(daemon), [])
@@ -180,7 +180,7 @@ shimmed(
         },
         end: () => shim.clear(),
         recovered: async () => (await daemon.call('jobs.info', { library, job })).state === 'done',
-        recoveryMs: 10_000,
+        recoveryMs: 60_000,
       })
       t.is((await daemon.call('libraries.info', { library })).files, 501)
     })
@@ -229,7 +229,7 @@ for (const [calls, what] of [
       const { path } = await daemon.call('libraries.info', { library })
       const rule = shim.fail({ calls, path: 'broken.sdlibrary/library.db', errno: 'EIO' })
       const added: Loose = await daemon.call('locations.add', { library, path: more }).catch((error) => error)
-      await eventually('the library is listed with its problem', 20_000, async () => {
+      await eventually('the library is listed with its problem', 60_000, async () => {
         const listed: Loose[] = await daemon.call('libraries.list')
         return listed.find(({ id }) => id === library).problem?.code === 'DISK_FAILED'
       })

@@ -23,14 +23,14 @@ for (const front of await kinds()) {
             t.is(await upgrades(daemon, COUNT / WAVES, 100), COUNT / WAVES)
             t.is(await daemon.call('core.ping'), 'pong')
             // The one that asks, and the one that was in before.
-            await eventually('all slots are back', 20_000, async () => {
+            await eventually('all slots are back', 60_000, async () => {
               const { connections, descriptors } = await daemon.status()
               t.true(connections.current >= 1, 'never more given back than taken')
               return connections.current <= 2 && descriptors.classes.clients.used === connections.current
             })
             await eventually(
               'no descriptor is left',
-              20_000,
+              60_000,
               async () => (await daemon.status()).descriptors.unaccounted === 0,
             )
           }

@@ -28,12 +28,12 @@ for (const front of await kinds()) {
         libraries: [library],
         begin: async () => {
           const silent = party(daemon, [{ manner: 'silent', count: 20 }], FLOOD_FROM)
-          await eventually('all are dropped', 20_000, async () => (await silent.fates())[0]!.closed === 20)
+          await eventually('all are dropped', 60_000, async () => (await silent.fates())[0]!.closed === 20)
           const [shortest, longest] = (await silent.fates())[0]!.lastedMs
-          t.true(shortest > 7_500 && longest < 15_000, `${shortest} to ${longest} ms`)
+          t.true(shortest > 7_500 && longest < 30_000, `${shortest} to ${longest} ms`)
           await silent.leave()
           flood = party(daemon, [{ manner: 'silent', count: 2 * max, again: true }], FLOOD_FROM)
-          await eventually('all is taken', 10_000, async () => {
+          await eventually('all is taken', 60_000, async () => {
             await daemon.call('core.ping')
             return (await daemon.status()).connections.current >= max
           })
@@ -42,7 +42,7 @@ for (const front of await kinds()) {
           others = new Newcomers(daemon, Math.floor(max / 2) - 1)
           // Who is in and works is not to notice.
           const works = async () => t.is(await daemon.call('core.ping'), 'pong')
-          await eventually('another peer has its half', 20_000, () => works().then(() => others.all))
+          await eventually('another peer has its half', 60_000, () => works().then(() => others.all))
           // Idle as they are, one or the other has to come again.
           const counts: number[] = []
           for (let at = 0; at < 20; at += 1) {
@@ -76,15 +76,15 @@ for (const front of await kinds()) {
             { manner: 'header', count: 20 },
             { manner: 'body', count: 20 },
           ])
-          await eventually('all are in', 10_000, async () => (await daemon.status()).connections.current >= 40)
+          await eventually('all are in', 60_000, async () => (await daemon.status()).connections.current >= 40)
         },
         during: async () => {
           for (let at = 0; at < 20; at += 1) t.is(await daemon.call('core.ping'), 'pong')
-          await eventually('the slow headers are dropped', 20_000, async () => (await slow.fates())[0]!.closed === 20)
-          await eventually('the slow bodies are dropped', 40_000, async () => (await slow.fates())[1]!.closed === 20)
+          await eventually('the slow headers are dropped', 60_000, async () => (await slow.fates())[0]!.closed === 20)
+          await eventually('the slow bodies are dropped', 90_000, async () => (await slow.fates())[1]!.closed === 20)
           const [headers, bodies] = await slow.fates()
-          t.true(headers!.lastedMs[0] > 7_500 && headers!.lastedMs[1] < 15_000, `headers ${headers!.lastedMs.join()}`)
-          t.true(bodies!.lastedMs[0] > 7_500 && bodies!.lastedMs[1] < 34_000, `bodies ${bodies!.lastedMs.join()}`)
+          t.true(headers!.lastedMs[0] > 7_500 && headers!.lastedMs[1] < 30_000, `headers ${headers!.lastedMs.join()}`)
+          t.true(bodies!.lastedMs[0] > 7_500 && bodies!.lastedMs[1] < 60_000, `bodies ${bodies!.lastedMs.join()}`)
           const { used } = (await daemon.status()).descriptors.classes.clients
           t.true(used <= 2, `${used} are still lent`)
         },
@@ -113,7 +113,7 @@ for (const front of await kinds()) {
           ])
           // In the order in which they came: with the last all are in.
           const come = async () => (await deaf.fates())[1]!.said['HTTP/1.1 101 Switching Protocols'] === 20
-          await eventually('all have come', 10_000, come)
+          await eventually('all have come', 60_000, come)
         },
         during: async () => {
           await eventually('all are dropped', 60_000, async () => {
@@ -148,7 +148,7 @@ for (const front of await kinds()) {
             { manner: 'asking', count: 20, body },
             { manner: 'feed', count: 20, body },
           ])
-          await eventually('all wait', 10_000, async () => (await daemon.status()).shards[0]!.inFlight >= 40)
+          await eventually('all wait', 60_000, async () => (await daemon.status()).shards[0]!.inFlight >= 40)
         },
         during: async () => {
           const told = async () => (await waiting.fates()).every(({ codes }) => codes['TIMEOUT'] === 20)
@@ -157,7 +157,7 @@ for (const front of await kinds()) {
           t.deepEqual(http!.said, { 'HTTP/1.1 504 Gateway Timeout': 20 })
           t.is(http!.closed, 0, 'a connection can be used again')
           await waiting.leave()
-          await eventually('their slots are back', 5_000, async () => (await daemon.status()).connections.current <= 2)
+          await eventually('their slots are back', 60_000, async () => (await daemon.status()).connections.current <= 2)
         },
         end: () => intruder.end('hang'),
         recovered: async () => (await daemon.status()).shards[0]!.inFlight === 0,
@@ -180,7 +180,7 @@ for (const front of await kinds()) {
             { manner: 'feed', count: 20, body: subscribe },
             { manner: 'header', count: 10 },
           ])
-          await eventually('all are in', 10_000, async () => (await daemon.status()).connections.current >= 50)
+          await eventually('all are in', 60_000, async () => (await daemon.status()).connections.current >= 50)
           await sleep(1_000)
           gone.stop()
         },

@@ -86,7 +86,7 @@ test.serial(
     const { libraries: told, descriptors } = (await daemon.status()) as Status
     t.true(told.opened <= COUNT, `${told.opened} opened for ${COUNT} libraries: callers share one open`)
     t.true(descriptors.classes.libraries.peak <= descriptors.classes.libraries.ceiling)
-    await eventually('nothing is in flight', 30_000, async () =>
+    await eventually('nothing is in flight', 60_000, async () =>
       ((await daemon.status()) as Status).shards.every(({ inFlight }) => inFlight === 0),
     )
     await ends(t, daemon, boot)

@@ -83,7 +83,7 @@ shimmed(
         },
         end: () => shim.clear(),
         recovered: async () => (await daemon.call('jobs.info', { library, job })).state === 'done',
-        recoveryMs: 15_000,
+        recoveryMs: 60_000,
       })
       t.notRegex(daemon.log, /LIBRARY_DAMAGED|uncaught/i)
     })
@@ -111,12 +111,12 @@ for (const [what, full, failing] of STARTS) {
             ;({ job } = await daemon.call('locations.rescan', { library, location }))
             await waits(daemon, library, job, full)
             const tried = shim.counts()
-            await eventually('it is tried again', 10_000, () => failures(shim) > failures(tried))
+            await eventually('it is tried again', 60_000, () => failures(shim) > failures(tried))
             t.not((await daemon.call('jobs.info', { library, job })).state, 'failed')
           },
           end: () => shim.clear(),
           recovered: async () => (await daemon.call('jobs.info', { library, job })).state === 'done',
-          recoveryMs: 15_000,
+          recoveryMs: 60_000,
         })
         const done: Loose = await daemon.call('jobs.info', { library, job })
         t.is(done.error, undefined)
@@ -136,7 +136,7 @@ shimmed(
       await first.call('locations.add', { library, path: root })
       await eventually(
         'the index has begun',
-        10_000,
+        60_000,
         async () => (await first.call('libraries.info', { library })).entries > 1,
       )
       await first.stop('SIGKILL')
@@ -162,7 +162,7 @@ shimmed(
         for (const name of left) t.true(readdirSync(path).includes(name), `${name} is still there after ${after}`)
       }
       t.true(codes.length > 3, codes.join())
-      await eventually('the job went on', 20_000, async () => {
+      await eventually('the job went on', 60_000, async () => {
         const { items } = await daemon.call('jobs.list', { library })
         return items.every((job: Loose) => job.state === 'done')
       })
@@ -195,7 +195,7 @@ function withLibrary(act: (given: WithLibrary) => Promise<void>): Promise<void> 
 }
 
 async function waits(daemon: TestDaemon, library: string, job: string, full: string): Promise<void> {
-  await eventually(`the job waits for want of ${full}`, 10_000, async () => {
+  await eventually(`the job waits for want of ${full}`, 60_000, async () => {
     const item: Loose = await daemon.call('jobs.info', { library, job })
     return item.state === 'queued' && item.waiting?.code === 'BUDGET_EXHAUSTED' && item.waiting.class === full
   })

@@ -39,7 +39,7 @@ limited('scenario 26: past the limit of watches directories are polled, and watc
       },
       end: () => allow(daemon, 'watches', 100_000),
       recovered: async () => (await daemon.status()).watching.polled === 0,
-      recoveryMs: 15_000,
+      recoveryMs: 60_000,
     })
     writeFileSync(join(tree.root, 'd1', 'new', 'newer', 'late'), 'text')
     await settled(daemon, tree)
@@ -74,7 +74,7 @@ limited(
           await daemon.call('locations.update', { library, location, watch: false })
           return true
         },
-        recoveryMs: 15_000,
+        recoveryMs: 60_000,
       })
     })
   },
@@ -93,7 +93,7 @@ watching('scenario 28: what the kernel forgot, because too much happened, is fou
         daemon.kill('SIGCONT')
       },
       during: async () => {
-        await eventually('it is scanned', 10_000, async () => (await jobsOf(daemon, tree.library)).length > scans)
+        await eventually('it is scanned', 60_000, async () => (await jobsOf(daemon, tree.library)).length > scans)
         await settled(daemon, tree, 30_000)
       },
       end: () => {},
@@ -122,7 +122,7 @@ async function toldAs(
   covered: [live: number, polled: number],
   words: RegExp,
 ): Promise<void> {
-  await eventually(`${covered[0]} are live, ${covered[1]} polled`, 10_000, async () => {
+  await eventually(`${covered[0]} are live, ${covered[1]} polled`, 60_000, async () => {
     const { live, polled } = (await daemon.status()).watching
     return `${live} ${polled}` === covered.join(' ')
   })

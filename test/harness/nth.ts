@@ -9,7 +9,7 @@ import { ROOT, within } from './daemon.js'
 
 /** The words of the daemon's command line from which on calls count: the launcher's own are none of its. */
 const MARK = 'cli/main.js'
-const ANSWER_MS = 10_000
+const ANSWER_MS = 60_000
 
 export interface Fired {
   /** Descriptor-making calls since counting began. */

@@ -51,9 +51,9 @@ const CLIENTS_SHARE = 0.72
 const PING_MS = 600
 const LIBRARY_CLIENTS = 6
 const FAULT_EVERY_MS = 1_200
-const LEVEL_MS = 5_000
+const LEVEL_MS = 30_000
 const COLLECT_MS = 500
-const JOBS_MS = 30_000
+const JOBS_MS = 60_000
 /** What a call may come to while things go wrong. */
 const TYPED =
   /^(answered|BUDGET_EXHAUSTED|CONNECTION_LIMIT|SHARD_BUSY|SHARD_LOST|DISK_FULL|JOB_STATE|TIMEOUT|ECONNRESET|EPIPE)$/

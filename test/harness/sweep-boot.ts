@@ -146,7 +146,7 @@ export class Boots {
     const name = `name ${(this.#serial += 1)}`
     await daemon.watch('libraries.rename', { library, name })
     this.#names.set(library, name)
-    await eventually('it closes', 10_000, () => daemon.watch('libraries.close', { library }).then(() => true))
+    await eventually('it closes', 60_000, () => daemon.watch('libraries.close', { library }).then(() => true))
   }
 }
 
