@@ -356,8 +356,8 @@ export class Ledger {
   }
 
   /**
-   * Corrects what a thread left that died halfway through a step: what a class has in use is what the columns hold, and the
-   * pot what is not lent. Called at intervals by the main thread; acts only where no living thread is halfway, and tells
+   * Corrects what a thread left that died halfway through a step: what a class has in use is what the columns hold, who is not to
+   * be overtaken in it has a ticket there, and the pot is what is not lent. Called at intervals by the main thread; acts only where no living thread is halfway, and tells
    * whether there was anything to correct.
    */
   heal(): boolean {
@@ -369,7 +369,9 @@ export class Ledger {
       0,
     )
     const pot = Atomics.load(this.#words, POT_TOTAL) - lent
-    const wrong = [...uses.map((used, index) => [classAt(index) + USED, used] as const), [POT, pot] as const]
+    const sums = uses.map((used, index) => [classAt(index) + USED, used] as const)
+    const starving = uses.map((_, index) => [classAt(index) + STARVING, this.#ticketsOf(index)] as const)
+    const wrong = [...sums, ...starving, [POT, pot] as const]
       .map(([at, right]) => ({ at, right, found: Atomics.load(this.#words, at) }))
       .filter(({ right, found }) => right !== found)
     if (wrong.length === 0 || this.#changes() !== before) return false
@@ -393,6 +395,14 @@ export class Ledger {
     let held = 0
     for (let at = COLUMNS_AT + index; at < this.#words.length; at += COLUMN_WORDS) held += Atomics.load(this.#words, at)
     return held
+  }
+
+  #ticketsOf(index: number): number {
+    let tickets = 0
+    for (let at = COLUMNS_AT + TICKET + index; at < this.#words.length; at += COLUMN_WORDS) {
+      if (Atomics.load(this.#words, at) !== 0) tickets += 1
+    }
+    return tickets
   }
 
   /** Tells the other threads for how long the idlest of what this one could give back is idle; null when it has nothing. */
@@ -601,9 +611,13 @@ export class Ledger {
     const first = line.find((waiter) => waiter.wants <= floor)
     const due = first ? first.since + LIMITS.leaseOvertakenMs - now : Infinity
     const ticket = first && due <= 0 ? first.ticket : 0
-    const before = Atomics.exchange(this.#words, this.#column + TICKET + index, ticket)
+    const words = this.#words
+    const before = words[this.#column + TICKET + index]!
     if (before === ticket) return due > 0 ? due : Infinity
-    if ((before === 0) !== (ticket === 0)) Atomics.add(this.#words, classAt(index) + STARVING, ticket === 0 ? -1 : 1)
+    words[this.#column + CHANGING]! += 1
+    Atomics.store(words, this.#column + TICKET + index, ticket)
+    if ((before === 0) !== (ticket === 0)) Atomics.add(words, classAt(index) + STARVING, ticket === 0 ? -1 : 1)
+    words[this.#column + CHANGING]! += 1
     // It was somebody else's turn before.
     this.#wake()
     return due > 0 ? due : Infinity

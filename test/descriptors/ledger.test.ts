@@ -257,6 +257,20 @@ test('sums that a thread left wrong are mended, but not while another thread is 
   t.deepEqual(wrong(ledger), [])
 })
 
+test('a thread that died before it took back its ticket keeps nobody from being served', (t) => {
+  const ledger = Ledger.create(planOf(200))
+  const words = new Int32Array(ledger.shared)
+  t.true(ledger.take('libraries', 30))
+  const used = words.findIndex((value, at) => at > 16 && value === 30)
+  ledger.give('libraries', 30)
+  const starving = used + 7
+  words[starving]! += 1
+  t.is(ledger.tryAcquire('libraries', 1, { holder: 'test' }), null)
+  t.true(ledger.heal())
+  t.is(words[starving], 0)
+  t.is(ledger.tryAcquire('libraries', 1, { holder: 'test' })?.count, 1)
+})
+
 test.serial('a wish for room reaches every thread that listens, and ends with its signal', async (t) => {
   const ledger = Ledger.create(planOf(200))
   const abort = new AbortController()
