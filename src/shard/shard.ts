@@ -114,6 +114,8 @@ export class Shard {
       setInterval(() => this.#lookAtPressure(), LIMITS.pressureCheckMs),
       setInterval(() => this.#lookAtMain(), LIMITS.pressureCheckMs),
     ]
+    // From now on it is silent where it does not turn, be it before the first look.
+    this.#beats.beat(setup.beat)
   }
 
   receive({ know, covered, requests }: ToShard): void {
