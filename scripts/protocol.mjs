@@ -80,9 +80,9 @@ const OPERATIONS = {
   ],
   'files.get': ['One entry, by either `id` or absolute `path`.', '[File](#file)', 'FILE_NOT_FOUND'],
   'search.files': [
-    'Entries whose name contains the text, whatever its case and accents. Best first: the whole name, its start, the start of a word, anywhere; then shorter names. The empty text finds every entry.',
+    'Entries whose name contains the text, whatever its case and accents. Best first: the whole name, its start, the start of a word, anywhere; then shorter names. The empty text finds every entry. Of `filters` all hold: `extensions` (without the dot, whatever their case) any of which the name ends in; `size` in bytes, both ends included, which only files have; `modified` from `after` until before `before`; `path`, an absolute directory, for everything below it. With the `syntax` `filters` the query is read as people write it, `invoice ext:pdf size:>1M modified:<30d`: see [search.md](search.md); its filters and those beside it all hold. Without it, or with `text`, the query is nothing but text.',
     '`{total, items, cursor?}`; `total` is exact, `items` are [Files](#file)',
-    'LOCATION_NOT_FOUND, BAD_REQUEST for a foreign cursor',
+    'LOCATION_NOT_FOUND, FILE_NOT_FOUND for a `path` that the index does not know, BAD_REQUEST for a foreign cursor, and with `position` for a query that makes no sense',
   ],
   'jobs.list': [
     'The jobs of a library, newest first.',
@@ -300,6 +300,7 @@ const BOUNDS = {
   pageDefault: ['', 'Rows of a page without `limit`.', ''],
   pageMax: ['', 'Rows of a page.', '−32602'],
   queryCharsMax: ['', 'Characters of a search.', '−32602'],
+  extensionsMax: ['', 'Extensions of a search.', '−32602'],
   nameCharsMax: ['', "Characters of a library's or location's name.", '−32602'],
   jobFailuresKeptMax: ['', 'Failures that a job tells in words.', 'they are only counted'],
   jobsKeptMax: ['', 'Finished jobs a library remembers.', 'the oldest are forgotten'],
@@ -363,9 +364,10 @@ function typeOf(schema) {
 function rangeOf(schema) {
   const { minLength, maxLength, minimum, maximum, maxItems } = schema
   if (schema.enum) return oneOf(schema.enum)
+  if (schema.format === 'date-time') return 'a time'
   if (schema.type === 'object') {
     return Object.entries(schema.properties)
-      .map(([key, inner]) => `\`${key}\`: ${rangeOf(inner)}`)
+      .map(([key, inner]) => `\`${key}\`: ${inner.type === 'object' ? `{${rangeOf(inner)}}` : rangeOf(inner)}`)
       .join('; ')
   }
   if (schema.type === 'array') return `up to ${maxItems}: ${rangeOf(schema.items)}`
@@ -510,7 +512,7 @@ Parameters are an object; an unknown key is an error. A batch is answered in its
 | −32601 | No such method. |
 | −32602 | Wrong parameters; the message names the first one. |
 
-All others have the code −32000 and \`data: {code, hint, retryable, retryAfterMs?, class?}\` with a code of [Errors](#errors). \`class\` names what is full: a class of the budget (\`control\`, \`clients\`, \`libraries\`, \`jobs\`, \`watches\`), or by the system's word \`process\`, \`machine\` or \`threads\`.
+All others have the code −32000 and \`data: {code, hint, retryable, retryAfterMs?, class?, position?}\` with a code of [Errors](#errors). \`class\` names what is full: a class of the budget (\`control\`, \`clients\`, \`libraries\`, \`jobs\`, \`watches\`), or by the system's word \`process\`, \`machine\` or \`threads\`. \`position\` is where in the query of a search stands what makes no sense, in UTF-16 units from its start.
 
 ## WebSocket
 

@@ -29,8 +29,9 @@ const LAYERS = [
 ]
 const ENTRIES = /^(src\/index\.ts|src\/cli\/main\.ts|src\/cli\/selftest\/crowd\.ts|workers\/[^/]+\.ts)$/
 
-/** Where a moment is stored or shown. Whatever waits, waits by `performance.now()`: a clock that is set ends nothing early. */
+/** Where a moment is stored or shown, or ages count from it that a person asked for. Whatever waits, waits by `performance.now()`: a clock that is set ends nothing early. */
 const DATED = new Set([
+  'src/library/filters.ts',
   'src/library/jobs.ts',
   'src/library/locations.ts',
   'src/cli/watch.ts',

@@ -123,12 +123,15 @@ export interface WireError {
   readonly retryable: boolean
   readonly retryAfterMs?: number
   readonly class?: Full
+  /** In UTF-16 units from its start: where in the query that was sent stands what makes no sense. */
+  readonly position?: number
 }
 
 export interface SpacedriveErrorOptions extends ErrorOptions {
   hint?: string
   retryAfterMs?: number
   class?: Full
+  position?: number
 }
 
 export class SpacedriveError extends Error {
@@ -137,6 +140,7 @@ export class SpacedriveError extends Error {
   readonly hint: string
   readonly retryAfterMs: number | undefined
   readonly class: Full | undefined
+  readonly position: number | undefined
 
   constructor(code: ErrorCode, message: string, options?: SpacedriveErrorOptions) {
     super(message, options)
@@ -144,6 +148,7 @@ export class SpacedriveError extends Error {
     this.hint = options?.hint ?? ERRORS[code].hint
     this.retryAfterMs = options?.retryAfterMs
     this.class = options?.class
+    this.position = options?.position
   }
 
   get retryable(): boolean {
@@ -169,6 +174,7 @@ export function toWire(error: unknown): WireError {
     retryable: known.retryable,
     ...(known.retryAfterMs === undefined ? {} : { retryAfterMs: known.retryAfterMs }),
     ...(known.class === undefined ? {} : { class: known.class }),
+    ...(known.position === undefined ? {} : { position: known.position }),
   }
 }
 
@@ -177,6 +183,7 @@ export function fromWire(wire: WireError): SpacedriveError {
     hint: wire.hint,
     ...(wire.retryAfterMs === undefined ? {} : { retryAfterMs: wire.retryAfterMs }),
     ...(wire.class === undefined ? {} : { class: wire.class }),
+    ...(wire.position === undefined ? {} : { position: wire.position }),
   })
 }
 

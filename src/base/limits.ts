@@ -197,6 +197,8 @@ export const LIMITS = {
   pageMax: 1_000,
   /** Characters of a search query. */
   queryCharsMax: 1_000,
+  /** Extensions of one search: the trigrams of each are looked up. */
+  extensionsMax: 32,
   /** Characters of a library's or location's name. */
   nameCharsMax: 200,
 

@@ -1,11 +1,13 @@
-// `spacedrive search`: entries whose name contains a text.
+// `spacedrive search`: entries whose name contains a text, and which pass its filters.
 import { Option, type Command } from 'commander'
+import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { FileItem } from '../protocol/messages.js'
 import { chooseLibrary } from './choice.js'
 import type { Desk } from './desk.js'
 import { line, pagesOf, printPages, type Page } from './ls.js'
 import { wholeNumber } from './arguments.js'
+import { pointAt, QUERY_HELP } from './query.js'
 import { grouped } from './text.js'
 
 interface SearchOptions {
@@ -24,12 +26,13 @@ export function addSearch(program: Command, desk: Desk): void {
   program
     .command('search')
     .description('find entries by a part of their name; words are joined by a space')
-    .argument('<QUERY...>', 'any text; after -- it may begin with a dash')
+    .argument('<QUERY...>', 'a text and filters; after -- it may begin with a dash')
     .option('--library <LIBRARY>', 'name or id of the library')
     .option('--limit <N>', 'show at most N', wholeNumber(1), LIMITS.pageDefault)
     .option('--all', 'show every one')
     .addOption(new Option('--kind <KIND>', 'only this kind').choices(['file', 'directory', 'symlink', 'other']))
     .option('--location <ID>', 'only below this location')
+    .addHelpText('after', QUERY_HELP)
     .action((words: string[], options: SearchOptions) => search(desk, words.join(' '), options))
 }
 
@@ -41,14 +44,26 @@ async function search(desk: Desk, query: string, options: SearchOptions): Promis
   const params = {
     library: library.id,
     query,
+    syntax: 'filters',
     ...(filters ? { filters } : {}),
     limit: Math.min(shownMax, LIMITS.pageMax),
   }
   let total = 0
-  const pages = pagesOf((cursor) => client.call<FoundPage>('search.files', { ...params, ...cursor }))
+  const pages = pagesOf((cursor) =>
+    client
+      .call<FoundPage>('search.files', { ...params, ...cursor })
+      .catch((error: unknown) => point(desk, query, error)),
+  )
   const head = (page: Page) => `{"total":${(total = (page as FoundPage).total)},"items":[`
   const shown = await printPages(desk, upTo(pages, shownMax), head, (file: FileItem) => line(file, file.path))
   if (!desk.json) desk.note(footer(shown, total))
+}
+
+/** What makes no sense is shown before it is told. */
+function point(desk: Desk, query: string, error: unknown): never {
+  if (error instanceof SpacedriveError && error.position !== undefined)
+    for (const each of pointAt(query, error.position)) desk.note(each)
+  throw error
 }
 
 function filtersOf({ kind, location }: SearchOptions): { kind?: string; location?: string } | undefined {

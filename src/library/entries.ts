@@ -257,7 +257,7 @@ function readCursor(cursor: string): Child {
 }
 
 /** Absolute, without `.`, `..` and doubled slashes. */
-function normalize(path: string): string {
+export function normalize(path: string): string {
   const parts: string[] = []
   for (const part of path.split('/')) {
     if (part === '..') parts.pop()

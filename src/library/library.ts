@@ -4,7 +4,6 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Lease, Ledger } from '../descriptors/ledger.js'
-import { ENTRY_KINDS } from '../protocol/operations.js'
 import type { FileItem, LibraryInfo } from '../protocol/messages.js'
 import { markLive, type LiveFiles } from '../scan/guard.js'
 import { encodeName } from '../scan/names.js'
@@ -13,6 +12,7 @@ import { Applier } from './apply.js'
 import { fromSqlite } from './cause.js'
 import { openConnection, type Connection } from './connection.js'
 import { Entries, rootName } from './entries.js'
+import { rowFilters, wantedBy, type SearchParams } from './filters.js'
 import { diskFailed, filesOf, readLibraryJson, requireDatabase, writeLibraryJson } from './folder.js'
 import { Ids } from './ids.js'
 import { Jobs } from './jobs.js'
@@ -21,15 +21,7 @@ import { holdLock, type Lock } from './lock.js'
 import { Names } from './names.js'
 import { Readers, type Reader } from './readers.js'
 import { migrate } from './schema.js'
-import { Search, type Filters } from './search.js'
-
-export interface SearchParams {
-  readonly query: string
-  readonly filters?:
-    { readonly kind?: FileItem['kind'] | undefined; readonly location?: string | undefined } | undefined
-  readonly limit?: number | undefined
-  readonly cursor?: string | undefined
-}
+import { Search } from './search.js'
 
 export class Library {
   readonly id: string
@@ -276,22 +268,20 @@ export class Library {
     })
   }
 
-  async search({
-    query,
-    filters,
-    limit,
-    cursor,
-  }: SearchParams): Promise<{ total: number; items: FileItem[]; cursor?: string }> {
-    const location = filters?.location === undefined ? undefined : this.locations.get(filters.location).id
-    const wanted: Filters = { kind: filters?.kind && ENTRY_KINDS.indexOf(filters.kind), location }
-    const run = (search: Search) => search.search(query, wanted, limit ?? LIMITS.pageDefault, cursor, this.version)
-    const reader = Search.readsAll(query) ? this.#readers.borrow() : null
+  /** What `query`, by its `syntax`, and `filters` ask for together. */
+  async search(params: SearchParams): Promise<{ total: number; items: FileItem[]; cursor?: string }> {
+    const { text, filters, cursor, seal } = wantedBy(params)
+    if (!filters) return { total: 0, items: [] }
+    const wanted = rowFilters(filters, this.locations, this.entries)
+    const run = (search: Search) =>
+      search.search(text, wanted, params.limit ?? LIMITS.pageDefault, cursor, this.version)
+    const reader = Search.takesLong(text, wanted) ? this.#readers.borrow() : null
     const page = reader ? await this.#readSlowly(reader, run) : finish(run(this.#search))
     const { total, entries, cursor: next } = page
     return {
       total,
       items: entries.map((entry) => this.entries.item(entry)),
-      ...(next === undefined ? {} : { cursor: next }),
+      ...(next === undefined ? {} : { cursor: seal(next) }),
     }
   }
 

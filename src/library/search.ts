@@ -4,15 +4,25 @@
 // then by age; entries of one name by id. That order is a number per name, so a page goes on where the last one ended
 // even if the index changed in between.
 import { SpacedriveError } from '../base/errors.js'
+import { KIND } from '../scan/read.js'
 import type { Connection } from './connection.js'
 import { ENTRY_COLUMNS, toEntry, type Entry, type EntryRow } from './entries.js'
 import { fold, foldBlock } from './fold.js'
 import { BLOCK_NAMES } from './names.js'
 import { Postings, trigramsOf } from './trigrams.js'
 
+/** All of them hold. */
 export interface Filters {
   readonly kind?: number | undefined
   readonly location?: number | undefined
+  /** Folded, without the dot: any of them. */
+  readonly extensions?: readonly string[] | undefined
+  /** Bytes, both included; only files have a size. */
+  readonly size?: { readonly min?: number | undefined; readonly max?: number | undefined } | undefined
+  /** Microseconds since 1970; `before` itself is not included. */
+  readonly modified?: { readonly after?: number | undefined; readonly before?: number | undefined } | undefined
+  /** Only what has one of these above it. */
+  readonly below?: readonly number[] | undefined
 }
 
 export interface Page {
@@ -30,11 +40,18 @@ interface Found {
   total: number
 }
 
-interface Paged {
-  readonly kind: number | null
-  readonly location: number | null
-  readonly limit: number
+/** What stands for the filters in a statement. */
+interface Bounds {
+  readonly kind: number | undefined
+  readonly location: number | undefined
+  readonly min: number
+  readonly max: number
+  readonly after: number
+  readonly before: number
 }
+
+/** Id, parent and name of an entry. */
+type PlaceRow = [number, number, number]
 
 /** Results kept so that later pages cost nothing; emptied by any change. */
 const RESULTS_KEPT = 8
@@ -43,6 +60,7 @@ const TEXTS_KEPT = 4_096
 /** What is done between two steps: some milliseconds each. */
 const BLOCKS_A_STEP = 512
 const NAMES_A_STEP = 5_000
+const PLACES_A_STEP = 5_000
 const NAME_IDS = 2 ** 32
 const RANK = { whole: 0, start: 1, word: 2, inside: 3 } as const
 const LENGTHS = 2 ** 12
@@ -52,9 +70,11 @@ export class Search {
   readonly #segments
   readonly #blocks
   readonly #block
-  readonly #count
-  readonly #rest
-  readonly #page
+  readonly #connection: Connection
+  /** By the conditions they hold. */
+  readonly #statements = new Map<string, Statements>()
+  readonly #entry
+  readonly #parent
   readonly #results = new Map<string, Found>()
   readonly #texts = new Map<number, string>()
 
@@ -67,34 +87,14 @@ export class Search {
       'SELECT block, bytes FROM names WHERE block BETWEEN ? AND ? ORDER BY block',
     )
     this.#block = connection.prepare<[number], Buffer>('SELECT bytes FROM names WHERE block = ?').pluck()
-    // CROSS JOIN keeps the planner from walking all entries and looking each up among the names.
-    const matching = 'FROM json_each(@names) AS found CROSS JOIN entry ON entry.name = found.value'
-    const kind = 'entry.kind = @kind'
-    const location = 'entry.location = @location'
-    const count = (where: string) => connection.prepare<object, number>(`SELECT count(*) ${matching} ${where}`).pluck()
-    this.#count = {
-      all: count(''),
-      kind: count(`WHERE ${kind}`),
-      location: count(`WHERE ${location}`),
-      both: count(`WHERE ${kind} AND ${location}`),
-    }
-    const filtered = '(@kind IS NULL OR kind = @kind) AND (@location IS NULL OR location = @location)'
-    this.#rest = connection
-      .prepare<Paged & { name: number; after: number }, EntryRow>(
-        `SELECT ${ENTRY_COLUMNS} FROM entry WHERE name = @name AND id > @after AND ${filtered} ORDER BY id LIMIT @limit`,
-      )
-      .raw()
-    // In the order of the names given, within one name by id: that is the order in which the joined loops run.
-    this.#page = connection
-      .prepare<Paged & { names: string }, EntryRow>(
-        `SELECT ${ENTRY_COLUMNS} ${matching} WHERE ${filtered} LIMIT @limit`,
-      )
-      .raw()
+    this.#connection = connection
+    this.#entry = connection.prepare<[number], EntryRow>(`SELECT ${ENTRY_COLUMNS} FROM entry WHERE id = ?`).raw()
+    this.#parent = connection.prepare<[number], number>('SELECT parent FROM entry WHERE id = ?').pluck()
   }
 
-  /** True when no trigram narrows the search down, so that it reads every name. */
-  static readsAll(query: string): boolean {
-    return trigramsOf(Buffer.from(fold(query), 'utf8')).length === 0
+  /** True when no trigram narrows the search down, so that it reads every name, and when it looks at parents. */
+  static takesLong(query: string, { extensions, below }: Filters): boolean {
+    return below !== undefined || codesOf(fold(query), extensions).some((codes) => codes.length === 0)
   }
 
   /**
@@ -110,7 +110,7 @@ export class Search {
     version: number,
   ): Generator<void, Page> {
     const found = yield* this.#find(query, filters, version)
-    const entries = this.#read(found.order, filters, limit + 1, cursor)
+    const entries = yield* this.#read(found.order, filters, limit + 1, cursor)
     // A first page that holds everything is the count.
     const whole = cursor === undefined && entries.length <= limit
     if (found.total < 0) found.total = whole ? entries.length : yield* this.#countEntries(found.order, filters)
@@ -123,69 +123,132 @@ export class Search {
   }
 
   /** Entries in order from the cursor on, `most` of them or fewer. */
-  #read(order: Float64Array, { kind, location }: Filters, most: number, cursor: string | undefined): Entry[] {
-    const filter = { kind: kind ?? null, location: location ?? null }
+  *#read(order: Float64Array, filters: Filters, most: number, cursor: string | undefined): Generator<void, Entry[]> {
+    const from = placeOf(order, cursor)
+    if (filters.below) return yield* this.#readBelow(order, filters, most, from)
+    const { rest, page } = this.#statementsFor(filters)
+    const bounds = boundsOf(filters)
     const entries: Entry[] = []
-    let at = 0
-    if (cursor !== undefined) {
-      const from = readCursor(cursor)
-      at = firstAtLeast(order, from.order)
-      if (order[at] === from.order) {
-        entries.push(
-          ...this.#rest.all({ ...filter, name: from.order % NAME_IDS, after: from.id, limit: most }).map(toEntry),
-        )
-        at += 1
-      }
+    let { at } = from
+    if (from.after !== undefined) {
+      const name = order[at]! % NAME_IDS
+      entries.push(...rest.all({ ...bounds, name, last: from.after, limit: most }).map(toEntry))
+      at += 1
     }
-    for (; at < order.length && entries.length < most; at += most) {
-      const names = JSON.stringify(Array.from(order.subarray(at, at + most), (each) => each % NAME_IDS))
-      entries.push(...this.#page.all({ ...filter, names, limit: most - entries.length }).map(toEntry))
+    for (let step = most; at < order.length && entries.length < most; step = Math.min(2 * step, NAMES_A_STEP)) {
+      const names = namesIn(order, at, at + step)
+      entries.push(...page.all({ ...bounds, names, limit: most - entries.length }).map(toEntry))
+      at += step
+      if (step === NAMES_A_STEP) yield
     }
     return entries
   }
 
+  *#readBelow(order: Float64Array, filters: Filters, most: number, from: Place): Generator<void, Entry[]> {
+    const ids: number[] = []
+    const subtree = new Subtree(filters.below!, this.#parent)
+    yield* this.#eachPlace(order, filters, from, (rows) => {
+      for (const [id, parent] of rows) if (subtree.holds(parent) && ids.push(id) === most) return false
+      return true
+    })
+    return ids.flatMap((id) => this.#entry.all(id).map(toEntry))
+  }
+
+  *#countBelow(order: Float64Array, filters: Filters): Generator<void, number> {
+    let total = 0
+    const subtree = new Subtree(filters.below!, this.#parent)
+    yield* this.#eachPlace(order, filters, { at: 0 }, (rows) => {
+      for (const [, parent] of rows) if (subtree.holds(parent)) total += 1
+      return true
+    })
+    return total
+  }
+
+  /** Hands over, in order and some at a time, where the entries are, until `take` wants no more. */
+  *#eachPlace(
+    order: Float64Array,
+    filters: Filters,
+    from: Place,
+    take: (rows: PlaceRow[]) => boolean,
+  ): Generator<void> {
+    const { places, placesRest } = this.#statementsFor(filters)
+    const bounds = { ...boundsOf(filters), limit: PLACES_A_STEP }
+    let { at, after } = from
+    while (at < order.length) {
+      const name = order[at]! % NAME_IDS
+      const rows =
+        after === undefined
+          ? places.all({ ...bounds, names: namesIn(order, at, at + NAMES_A_STEP) })
+          : placesRest.all({ ...bounds, name, last: after })
+      if (!take(rows)) return
+      if (rows.length === PLACES_A_STEP) {
+        // There may be more of the last name.
+        const [id, , last] = rows.at(-1)!
+        while (order[at]! % NAME_IDS !== last) at += 1
+        after = id
+      } else {
+        at += after === undefined ? NAMES_A_STEP : 1
+        after = undefined
+      }
+      yield
+    }
+  }
+
   *#find(query: string, filters: Filters, version: number): Generator<void, Found> {
-    const key = JSON.stringify([query, filters.kind, filters.location])
+    const key = JSON.stringify([query, filters])
     const known = this.#results.get(key)
     this.#results.delete(key)
-    const found = known?.version === version ? known : yield* this.#match(query, version)
+    const found = known?.version === version ? known : yield* this.#match(query, filters.extensions, version)
     this.#results.set(key, found)
     if (this.#results.size > RESULTS_KEPT) this.#results.delete(this.#results.keys().next().value!)
     return found
   }
 
-  *#match(query: string, version: number): Generator<void, Found> {
+  *#match(query: string, extensions: Filters['extensions'], version: number): Generator<void, Found> {
     const needle = fold(query)
-    const matches = new Matches(needle)
+    const matches = new Matches(needle, extensions)
     // No name contains these two, and a NUL in the query would match across names.
-    if (!/[/\0]/.test(query)) yield* this.#readBlocks(needle, matches)
+    if (!/[/\0]/.test(query)) yield* this.#readBlocks(codesOf(needle, extensions), matches)
     const order = Float64Array.from(matches.order).sort()
     return { version, order, total: -1 }
   }
 
-  *#countEntries(order: Float64Array, { kind, location }: Filters): Generator<void, number> {
-    const which =
-      kind === undefined ? (location === undefined ? 'all' : 'location') : location === undefined ? 'kind' : 'both'
+  *#countEntries(order: Float64Array, filters: Filters): Generator<void, number> {
+    if (filters.below) return yield* this.#countBelow(order, filters)
+    const { count } = this.#statementsFor(filters)
+    const bounds = boundsOf(filters)
     let total = 0
     for (let from = 0; from < order.length; from += NAMES_A_STEP) {
-      const names = Array.from(order.subarray(from, from + NAMES_A_STEP), (each) => each % NAME_IDS)
-      total += this.#count[which].get({ names: JSON.stringify(names), kind, location }) ?? 0
-      if (names.length === NAMES_A_STEP) yield
+      total += count.get({ ...bounds, names: namesIn(order, from, from + NAMES_A_STEP) }) ?? 0
+      if (from + NAMES_A_STEP <= order.length) yield
     }
     return total
   }
 
-  *#readBlocks(needle: string, matches: Matches): Generator<void> {
-    const codes = trigramsOf(Buffer.from(needle, 'utf8'))
+  #statementsFor(filters: Filters): Statements {
+    const conditions = conditionsOf(filters)
+    const known = this.#statements.get(conditions)
+    if (known) return known
+    const prepared = prepare(this.#connection, conditions)
+    this.#statements.set(conditions, prepared)
+    return prepared
+  }
+
+  /** @param ways a block is read where all codes of one of them are in it */
+  *#readBlocks(ways: readonly (readonly number[])[], matches: Matches): Generator<void> {
+    const readsAll = ways.some((codes) => codes.length === 0)
     let unsealed = 0
     for (const { id, first, last } of this.#segments.all()) {
       unsealed = last + 1
-      if (codes.length === 0) yield* this.#readAll(first, last, matches)
-      else
-        for (const block of this.#postings.candidates(id, codes))
-          matches.add(first + block, this.#folded(first + block))
+      if (readsAll) yield* this.#readAll(first, last, matches)
+      else for (const block of this.#candidates(id, ways)) matches.add(first + block, this.#folded(first + block))
     }
     yield* this.#readAll(unsealed, Number.MAX_SAFE_INTEGER, matches)
+  }
+
+  #candidates(segment: number, ways: readonly (readonly number[])[]): Iterable<number> {
+    if (ways.length === 1) return this.#postings.candidates(segment, ways[0]!)
+    return new Set(ways.flatMap((codes) => this.#postings.candidates(segment, codes)))
   }
 
   /** A block that has its trigrams is full and never changes again, so its text may be kept. */
@@ -209,13 +272,105 @@ export class Search {
   }
 }
 
-/** Collects the names of blocks that contain the needle. */
+/** For each extension the trigrams of a name that contains the needle and ends so. */
+function codesOf(needle: string, extensions: readonly string[] = ['']): number[][] {
+  const codes = trigramsOf(Buffer.from(needle, 'utf8'))
+  return extensions.map((each) => [...codes, ...trigramsOf(Buffer.from(each === '' ? '' : `.${each}`, 'utf8'))])
+}
+
+/** Of one set of conditions; there are sixteen. */
+type Statements = ReturnType<typeof prepare>
+
+function prepare(connection: Connection, conditions: string) {
+  // CROSS JOIN keeps the planner from walking all entries and looking each up among the names. In the order of the
+  // names given, within one name by id: that is the order in which the joined loops run.
+  const matching = `FROM json_each(@names) AS found CROSS JOIN entry ON entry.name = found.value WHERE ${conditions}`
+  const rest = `FROM entry WHERE name = @name AND id > @last AND ${conditions} ORDER BY id LIMIT @limit`
+  const place = 'entry.id, entry.parent, entry.name'
+  return {
+    count: connection.prepare<Bounds & Named, number>(`SELECT count(*) ${matching}`).pluck(),
+    page: connection
+      .prepare<Bounds & Named & Limited, EntryRow>(`SELECT ${ENTRY_COLUMNS} ${matching} LIMIT @limit`)
+      .raw(),
+    rest: connection.prepare<Bounds & Rest, EntryRow>(`SELECT ${ENTRY_COLUMNS} ${rest}`).raw(),
+    places: connection.prepare<Bounds & Named & Limited, PlaceRow>(`SELECT ${place} ${matching} LIMIT @limit`).raw(),
+    placesRest: connection.prepare<Bounds & Rest, PlaceRow>(`SELECT ${place} ${rest}`).raw(),
+  }
+}
+
+interface Named {
+  /** As JSON. */
+  readonly names: string
+}
+
+interface Limited {
+  readonly limit: number
+}
+
+interface Rest extends Limited {
+  readonly name: number
+  readonly last: number
+}
+
+function conditionsOf({ kind, location, size, modified }: Filters): string {
+  return [
+    'true',
+    ...(kind === undefined ? [] : ['entry.kind = @kind']),
+    ...(location === undefined ? [] : ['entry.location = @location']),
+    ...(size === undefined ? [] : [`entry.kind = ${KIND.file} AND entry.size BETWEEN @min AND @max`]),
+    ...(modified === undefined ? [] : ['entry.mtime >= @after AND entry.mtime < @before']),
+  ].join(' AND ')
+}
+
+function boundsOf({ kind, location, size, modified }: Filters): Bounds {
+  const [min, max] = [size?.min ?? 0, size?.max ?? Infinity]
+  return { kind, location, min, max, after: modified?.after ?? -Infinity, before: modified?.before ?? Infinity }
+}
+
+function namesIn(order: Float64Array, from: number, to: number): string {
+  return JSON.stringify(Array.from(order.subarray(from, to), (each) => each % NAME_IDS))
+}
+
+/** Directories remembered as inside or not; at more they are forgotten and asked again. */
+const DIRECTORIES_KEPT = 200_000
+
+/** What lies below some directories: each directory on the way up is asked for its parent once. */
+class Subtree {
+  readonly #known = new Map<number, boolean>()
+  readonly #tops: readonly number[]
+  readonly #parent: { get(id: number): number | undefined }
+
+  constructor(tops: readonly number[], parent: { get(id: number): number | undefined }) {
+    this.#tops = tops
+    this.#parent = parent
+  }
+
+  /** @param directory the parent of an entry; negative for that of a location's root */
+  holds(directory: number): boolean {
+    const way: number[] = []
+    let at = directory
+    let inside = this.#known.get(at)
+    while (inside === undefined) {
+      way.push(at)
+      if (this.#tops.includes(at)) inside = true
+      else if (at < 0) inside = false
+      else inside = this.#known.get((at = this.#parent.get(at) ?? -Infinity))
+    }
+    if (this.#known.size > DIRECTORIES_KEPT) this.#known.clear()
+    for (const each of way) this.#known.set(each, inside)
+    return inside
+  }
+}
+
+/** Collects the names of blocks that contain the needle, and end in one of the extensions if there are any. */
 class Matches {
   readonly order: number[] = []
   readonly #needle: string
+  readonly #endings: readonly string[] | null
 
-  constructor(needle: string) {
+  constructor(needle: string, extensions: readonly string[] | undefined) {
     this.#needle = needle
+    this.#endings = extensions?.map((each) => `.${each}`) ?? null
   }
 
   add(block: number, text: string): void {
@@ -226,7 +381,8 @@ class Matches {
       for (; start <= at; name++) {
         const end = text.indexOf('\0', start)
         if (end >= at + length) {
-          this.order.push(orderOf(text, start, at, end, length) + name)
+          if (this.#endings === null || endsIn(this.#endings, text, start, end))
+            this.order.push(orderOf(text, start, at, end, length) + name)
           start = end + 1
           name++
           break
@@ -236,6 +392,11 @@ class Matches {
       if (start >= text.length) return
     }
   }
+}
+
+/** What is only an extension, like ".bashrc", has none. */
+function endsIn(endings: readonly string[], text: string, start: number, end: number): boolean {
+  return endings.some((each) => end - each.length > start && text.startsWith(each, end - each.length))
 }
 
 function orderOf(text: string, start: number, at: number, end: number, length: number): number {
@@ -252,6 +413,19 @@ function orderOf(text: string, start: number, at: number, end: number, length: n
 
 function isWord(unit: number): boolean {
   return unit >= 0x80 || (unit >= 0x61 && unit <= 0x7a) || (unit >= 0x30 && unit <= 0x39)
+}
+
+/** In the order of names: at the start of a name, or after one entry of it. */
+interface Place {
+  readonly at: number
+  readonly after?: number
+}
+
+function placeOf(order: Float64Array, cursor: string | undefined): Place {
+  if (cursor === undefined) return { at: 0 }
+  const from = readCursor(cursor)
+  const at = firstAtLeast(order, from.order)
+  return order[at] === from.order ? { at, after: from.id } : { at }
 }
 
 function firstAtLeast(order: Float64Array, value: number): number {

@@ -31,9 +31,31 @@ export const EVENT_TYPES = [
   'descriptors.limit',
 ] as const
 
+const bytes = z.int().min(0).max(Number.MAX_SAFE_INTEGER)
+const time = z.iso.datetime()
+
+/** All of them hold. */
 const filters = z.strictObject({
   kind: z.enum(ENTRY_KINDS).optional(),
   location: id.optional(),
+  /** Without the dot; any of them. */
+  extensions: z
+    .array(
+      z
+        .string()
+        .min(1)
+        .max(100)
+        .regex(/^[^./\0][^/\0]*$/, 'an extension has no dot before it and no slash'),
+    )
+    .min(1)
+    .max(LIMITS.extensionsMax)
+    .optional(),
+  /** Both included; only files have a size. */
+  size: z.strictObject({ min: bytes.optional(), max: bytes.optional() }).optional(),
+  /** From the one until before the other. */
+  modified: z.strictObject({ after: time.optional(), before: time.optional() }).optional(),
+  /** Everything below this directory. */
+  path: path.refine((value) => value.startsWith('/'), 'give an absolute path').optional(),
 })
 
 export const PARAMS = {
@@ -79,6 +101,7 @@ export const PARAMS = {
   'search.files': z.strictObject({
     library: id,
     query: z.string().max(LIMITS.queryCharsMax),
+    syntax: z.enum(['text', 'filters']).optional(),
     filters: filters.optional(),
     sort: z.enum(['relevance']).optional(),
     limit: limit.optional(),
@@ -97,6 +120,7 @@ export const PARAMS = {
 } as const satisfies Record<string, ZodType>
 
 export type OperationName = keyof typeof PARAMS
+export type SearchFilters = Infer<typeof filters>
 export type ParamsOf<Name extends OperationName> = Infer<(typeof PARAMS)[Name]>
 
 /**

@@ -8,6 +8,7 @@ import { descriptorLines } from '../../src/cli/fds.js'
 import { sameArguments } from '../../src/cli/restart.js'
 import { statusLines } from '../../src/cli/status.js'
 import { isAlive } from '../../src/cli/stop.js'
+import { pointAt } from '../../src/cli/query.js'
 import { columnsOf } from '../../src/cli/text.js'
 import { aJob, aLibrary, aLocation, aStatus, cli, FakeDaemon, someDescriptors, temporary } from './fake.js'
 
@@ -416,7 +417,7 @@ test('search joins its words, shows paths and says the total beside them', async
   t.regex(out, / {2}\/a\/b c\.txt\n$/)
   t.is(err, '1 of 1,234 found; --all shows every one\n')
   t.deepEqual(daemon.paramsOf('search.files'), [
-    { library: 'id-of-Photos', query: 'b c', filters: { kind: 'file' }, limit: 1 },
+    { library: 'id-of-Photos', query: 'b c', syntax: 'filters', filters: { kind: 'file' }, limit: 1 },
   ])
 })
 
@@ -428,6 +429,34 @@ test('search takes any text, even one that looks like an option', async (t) => {
   const argv = ['--data-dir', daemon.dataDir, '--json', 'search', '--', '--json', '-x']
   t.deepEqual(JSON.parse((await cli(argv)).out), { total: 0, items: [] })
   t.is(daemon.paramsOf('search.files')[0]?.query, '--json -x')
+})
+
+test('search shows where its query makes no sense, and its help how one is written', async (t) => {
+  const refusal = new SpacedriveError('BAD_REQUEST', 'size: "x" is not a size', { hint: 'Write another.', position: 8 })
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'search.files': () => {
+      throw refusal
+    },
+  })
+  const { code, out, err } = await daemon.cli('search', 'a\t', 'size:x')
+  t.is(code, 1)
+  t.is(out, '')
+  t.is(err, 'a\\t size:x\n         ^\nerror BAD_REQUEST: size: "x" is not a size\nhint: Write another.\n')
+  const { out: help } = await cli(['search', '--help'])
+  for (const each of ['ext:', 'kind:', 'path:', 'size:', 'modified:']) t.true(help.includes(`\n  ${each}`), each)
+  t.deepEqual(
+    help.split('\n').filter((each) => each.length > 80),
+    [],
+  )
+})
+
+test('a caret stands below the character, however long or wide the query is', (t) => {
+  for (const before of ['', 'x', '中文 ', 'y'.repeat(400), '中'.repeat(100)]) {
+    const [shown, caret] = pointAt(`${before}!${'z'.repeat(300)}`, before.length)
+    t.is(columnsOf(shown.slice(0, shown.indexOf('!'))), caret.length - 1)
+    t.true(columnsOf(shown) <= 80 + columnsOf(before.slice(0, 41)) / 2 && caret.length <= 84, before)
+  }
 })
 
 test('search stops at its limit across pages, --all does not', async (t) => {

@@ -121,8 +121,8 @@ export class FakeDaemon {
       if (!answer) throw new Error(`the fake daemon knows no ${method}`)
       return JSON.stringify({ jsonrpc: '2.0', id, result: answer(params) ?? null })
     } catch (error) {
-      const { code, message, hint, retryable } = toWire(fromSystem(error))
-      return JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32000, message, data: { code, hint, retryable } } })
+      const { message, ...data } = toWire(fromSystem(error))
+      return JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32000, message, data } })
     }
   }
 }

@@ -1,5 +1,5 @@
 // Search against an oracle that reads every name: totals are exact, pages neither repeat nor leave out, anything typed is valid.
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import test from 'ava'
@@ -8,6 +8,7 @@ import { fold } from '../../src/library/fold.js'
 import { filesOf } from '../../src/library/folder.js'
 import type { Library } from '../../src/library/library.js'
 import type { FileItem } from '../../src/protocol/messages.js'
+import type { SearchFilters } from '../../src/protocol/operations.js'
 import { encodeName } from '../../src/scan/names.js'
 import type { ReadDirectory } from '../../src/scan/read.js'
 import { directory, file, readerOf, type Node } from '../scan/tree.js'
@@ -54,11 +55,21 @@ function listed(stage: Stage, tree: Node): ReadDirectory {
   return (path) => read(Buffer.concat([Buffer.from('/root'), path.subarray(Buffer.byteLength(stage.tree))]))
 }
 
+interface Asked {
+  readonly query: string
+  readonly syntax?: 'text' | 'filters'
+  readonly filters?: SearchFilters
+}
+
 async function all(library: Library, query: string, limit: number, filters = {}): Promise<FileItem[]> {
+  return everyPage(library, { query, filters }, limit)
+}
+
+async function everyPage(library: Library, asked: Asked, limit: number): Promise<FileItem[]> {
   const items: FileItem[] = []
   let cursor: string | undefined
   do {
-    const page = await library.search({ query, limit, filters, cursor })
+    const page = await library.search({ ...asked, limit, cursor })
     items.push(...page.items)
     cursor = page.cursor
     if (cursor !== undefined && page.items.length !== limit) throw new Error('a page that is not the last is full')
@@ -250,8 +261,228 @@ test('what is found in sealed, merged and not yet sealed names is the same', asy
       const expected = oracle(known, query).length
       t.is((await library.search({ query, limit: 1 })).total, expected, query)
     }
+    for (const extensions of [['txt'], ['t'], ['nothing'], ['txt', 'pdf']]) {
+      const ends = (each: string) => extensions.some((ending) => each.endsWith(`.${ending}`))
+      for (const query of ['', 'report-1', 'zzz']) {
+        const expected = known.filter((each) => ends(each) && each.includes(query)).length
+        const { total } = await library.search({ query, limit: 1, filters: { extensions } })
+        t.is(total, expected, `${query} ${extensions.join()}`)
+      }
+    }
   }
   t.true(Math.max(...segments) >= 1)
+})
+
+const EXTENSIONS = ['pdf', 'PDF', 'docx', 'tar.gz', 'gz', 'c']
+/** A Monday in the past, so that whatever is asked of it today is answered alike. */
+const THEN = new Date(2024, 0, 15, 12).getTime()
+const DAY = 86_400_000
+
+/** Files of many names, sizes and times in directories two deep; what was written is what the oracle knows. */
+function varied(tree: string): void {
+  for (let at = 0; at < 240; at++) {
+    const folder = join(tree, `part ${at % 3}`, `deep ${at % 4}`)
+    mkdirSync(folder, { recursive: true })
+    const path = join(folder, `${at % 2 ? 'report' : 'note'} ${at % 60}.${EXTENSIONS[at % EXTENSIONS.length]}`)
+    writeFileSync(path, '')
+    truncateSync(path, (at * 37) % 5_000)
+    utimesSync(path, THEN / 1000, (THEN - (at % 100) * DAY) / 1000)
+  }
+  for (const hidden of ['.pdf', 'pdf', 'a.pdfx']) writeFileSync(join(tree, hidden), '')
+}
+
+function passes(item: FileItem, { kind, extensions, size, modified, path }: SearchFilters): boolean {
+  const at = Date.parse(item.modifiedAt)
+  const ends = (each: string) => item.name.length > each.length + 1 && fold(item.name).endsWith(`.${fold(each)}`)
+  return (
+    (kind === undefined || item.kind === kind) &&
+    (extensions === undefined || extensions.some(ends)) &&
+    ((size?.min ?? size?.max) === undefined ||
+      (item.kind === 'file' && item.size >= (size?.min ?? 0) && item.size <= (size?.max ?? Infinity))) &&
+    at >= (modified?.after === undefined ? -Infinity : Date.parse(modified.after)) &&
+    at < (modified?.before === undefined ? Infinity : Date.parse(modified.before)) &&
+    (path === undefined || item.path.startsWith(`${path}/`))
+  )
+}
+
+test('every filter, and several at once, count and page exactly what an oracle lets pass, in the order of the whole', async (t) => {
+  using stage = new Stage()
+  varied(stage.tree)
+  const library = stage.open(stage.create())
+  await index(library, stage.tree)
+  const after = new Date(THEN - 40 * DAY).toISOString()
+  const before = new Date(THEN - 10 * DAY).toISOString()
+  const filters: SearchFilters[] = [
+    { extensions: ['pdf'] },
+    { extensions: ['gz'] },
+    { extensions: ['tar.gz', 'docx'] },
+    { extensions: ['c'] },
+    { extensions: ['none'] },
+    { size: { min: 1_000 } },
+    { size: { max: 0 } },
+    { size: { min: 100, max: 3_000 } },
+    { size: {} },
+    { modified: { after } },
+    { modified: { before } },
+    { modified: { after, before } },
+    { path: join(stage.tree, 'part 1') },
+    { path: join(stage.tree, 'part 1', 'deep 2') },
+    { path: stage.tree },
+    { path: join(stage.tree, '.pdf') },
+    { kind: 'directory', path: join(stage.tree, 'part 2') },
+    {
+      kind: 'file',
+      extensions: ['pdf', 'docx'],
+      size: { min: 500 },
+      modified: { after },
+      path: join(stage.tree, 'part 0'),
+    },
+  ]
+  for (const query of ['', 'no', 'report', 'deep', 'zzz']) {
+    const whole = await all(library, query, 1_000)
+    for (const each of filters) {
+      const expected = whole.filter((item) => passes(item, each)).map((item) => item.path)
+      const label = `${query} ${JSON.stringify(each)}`
+      t.is((await library.search({ query, filters: each, limit: 1 })).total, expected.length, label)
+      t.deepEqual(
+        (await all(library, query, 7, each)).map((item) => item.path),
+        expected,
+        label,
+      )
+    }
+    t.true(query === 'zzz' || whole.length > 0)
+  }
+})
+
+test('a path above the locations finds what all of them hold, one that is in none is not found', async (t) => {
+  using stage = new Stage()
+  const library = stage.open(stage.create())
+  for (const name of ['one', 'two', 'other']) {
+    mkdirSync(join(stage.path, 'roots', name), { recursive: true })
+    writeFileSync(join(stage.path, 'roots', name, 'match'), '')
+  }
+  await index(library, join(stage.path, 'roots', 'one'))
+  await index(library, join(stage.path, 'roots', 'two'))
+  const found = (path: string, query = 'match') => library.search({ query, filters: { path } })
+  t.is((await found(join(stage.path, 'roots'))).total, 2)
+  t.is((await found('/')).total, 2)
+  t.is((await found(`${stage.path}/./roots//one/`)).total, 1)
+  t.is((await found(join(stage.path, 'roots'), 'one')).total, 1)
+  t.is((await found(join(stage.path, 'roots', 'one'), 'one')).total, 0)
+  for (const path of [join(stage.path, 'roots', 'other'), join(stage.path, 'roots', 'one', 'gone')])
+    await t.throwsAsync(found(path), { code: 'FILE_NOT_FOUND' })
+})
+
+test('of one name more entries than are looked at in one step are counted and paged below a directory', async (t) => {
+  using stage = new Stage()
+  const library = stage.open(stage.create())
+  const folders = (count: number) =>
+    directory(new Map(Array.from({ length: count }, (_, at) => [`${at}`, directory({ same: file() })] as const)))
+  const tree = directory({ few: folders(20), many: folders(10_005), same: file(), zsame: file() })
+  await index(library, stage.tree, { read: listed(stage, tree) })
+  for (const [folder, total] of [
+    ['few', 20],
+    ['many', 10_005],
+  ] as const) {
+    const filters = { path: join(stage.tree, folder) }
+    const items = await all(library, 'same', 1_000, filters)
+    t.is((await library.search({ query: 'same', filters, limit: 1 })).total, total)
+    t.is(items.length, total)
+    t.is(new Set(items.map((item) => item.id)).size, total)
+    t.true(items.every((item) => item.path.startsWith(`${filters.path}/`)))
+  }
+  t.is((await all(library, 'same', 1_000, { path: stage.tree })).length, 10_027)
+})
+
+test('pages under filters neither repeat nor leave out what was there, while entries are added between them', async (t) => {
+  using stage = new Stage()
+  for (const [at, folder] of ['in', 'out'].entries()) {
+    mkdirSync(join(stage.tree, folder))
+    for (let each = 0; each < 60; each++)
+      writeFileSync(join(stage.tree, folder, `page ${each}.${each % 3 ? 'pdf' : 'txt'}`), 'x'.repeat(each % 2 || at))
+  }
+  const library = stage.open(stage.create())
+  const uid = await index(library, stage.tree)
+  const query = `page ext:pdf size:>0 path:${join(stage.tree, 'in')} modified:<1y`
+  const asked = { query, syntax: 'filters' } as const
+  const before = (await everyPage(library, asked, 100)).map((item) => item.id)
+  t.is(before.length, 20)
+  const seen: string[] = []
+  let cursor: string | undefined
+  let added = 0
+  do {
+    const page = await library.search({ ...asked, limit: 3, cursor })
+    t.is(page.total, 20 + 2 * added)
+    seen.push(...page.items.map((item) => item.id))
+    cursor = page.cursor
+    for (const text of [
+      `in/page ${1000 + added}.pdf`,
+      `in/a page ${added}.pdf`,
+      `in/page${added}.txt`,
+      `out/page${added}.pdf`,
+    ])
+      writeFileSync(join(stage.tree, text), 'x')
+    added += 1
+    await rescan(library, uid)
+  } while (cursor !== undefined && added < 40)
+  t.is(cursor, undefined)
+  t.is(new Set(seen).size, seen.length)
+  t.deepEqual(
+    before.filter((id) => !seen.includes(id)),
+    [],
+  )
+})
+
+test('the filters of the query and those beside it all hold', async (t) => {
+  using stage = new Stage()
+  varied(stage.tree)
+  const library = stage.open(stage.create())
+  const uid = await index(library, stage.tree)
+  const count = async (query: string, filters: SearchFilters = {}) =>
+    (await library.search({ query, syntax: 'filters', filters, limit: 1 })).total
+  const whole = await all(library, 'report', 1_000)
+  const expected = (filters: SearchFilters) => whole.filter((item) => passes(item, filters)).length
+  const path = join(stage.tree, 'part 1')
+  for (const [query, filters, both] of [
+    ['report ext:pdf', { size: { min: 900 } }, { extensions: ['pdf'], size: { min: 900 } }],
+    ['report size:>=900', { size: { min: 100, max: 2_000 } }, { size: { min: 900, max: 2_000 } }],
+    ['report ext:gz,pdf', { extensions: ['tar.gz', 'docx'] }, { extensions: ['tar.gz'] }],
+    [`report path:"${path}"`, { path: stage.tree }, { path }],
+    [`report path:"${stage.tree}"`, { path }, { path }],
+    ['report kind:file', { kind: 'file', location: uid }, { kind: 'file' }],
+  ] as [string, SearchFilters, SearchFilters][]) {
+    t.is(await count(query, filters), expected(both), query)
+    t.true(expected(both) > 0, query)
+  }
+  t.is(await count('report kind:file', { kind: 'directory' }), 0)
+  t.is(await count('report ext:pdf', { extensions: ['docx'] }), 0)
+  t.is(await count(`report path:"${path}"`, { path: join(stage.tree, 'part 2') }), 0)
+  t.is(await count('report size:>5M size:<1M'), 0)
+  t.is((await library.search({ query: 'report ext:pdf' })).total, 0, 'plain text, as long as nobody asks for filters')
+  await t.throwsAsync(library.search({ query: 'a size:x', syntax: 'filters' }), { code: 'BAD_REQUEST' })
+})
+
+test('ages count from the first page on, and a cursor that does not say when is foreign', async (t) => {
+  using stage = new Stage()
+  const library = stage.open(stage.create())
+  // So old by the moment in the cursor, and younger by no clock.
+  const moment = THEN + 30 * DAY
+  for (let at = 0; at < 9; at++) {
+    writeFileSync(join(stage.tree, `old ${at}`), '')
+    utimesSync(join(stage.tree, `old ${at}`), 1, (THEN - at * DAY) / 1000)
+  }
+  await index(library, stage.tree)
+  const asked = { query: 'old modified:>5d', syntax: 'filters', limit: 4 } as const
+  const first = await library.search(asked)
+  t.is(first.total, 9)
+  const [place, from] = first.cursor!.split('.')
+  t.true(Math.abs(Number(from) - Date.now()) < DAY)
+  const earlier = await library.search({ ...asked, cursor: `${place}.${THEN}` })
+  t.is(earlier.total, 3, 'older than five days by the moment in the cursor')
+  t.is((await library.search({ ...asked, cursor: `${place}.${moment}` })).total, 9)
+  for (const cursor of [place!, `${place}.x`, `${place}.9e99`])
+    await t.throwsAsync(library.search({ ...asked, cursor }), { code: 'BAD_REQUEST' }, cursor)
+  t.is((await library.search({ ...asked, query: 'old' })).cursor, place)
 })
 
 function segmentsOf(library: Library): number {

@@ -1,0 +1,29 @@
+// What `spacedrive search` says about its query: how it is written, and where it makes no sense.
+import { columnsOf, safe } from './text.js'
+
+export const QUERY_HELP = `
+Beside the text the query may have filters, all of which hold:
+  ext:pdf,docx                  any of these extensions
+  kind:file                     or directory, symlink, other
+  path:/srv/docs                everything below; path:"/srv/my docs"
+  size:>1M  size:10K..2M        > >= < <=, B K M G T (powers of 1,024)
+  modified:<30d  modified:>1y   younger, older than; h d w m y (m: months)
+  modified:2026-01              also 2026, 2026-01-15, today, yesterday, A..B
+"..." takes anything as text, also what looks like a filter. A shell takes
+such marks, > and < for itself: put the whole query into '...'.`
+
+const COLUMNS_BEFORE = 40
+const COLUMNS_MAX = 78
+
+/** The query, or the part of it that matters, and a caret below the character. */
+export function pointAt(query: string, position: number): [string, string] {
+  const before = [...safe(query.slice(0, position))]
+  const shown = before.length > COLUMNS_BEFORE ? `…${before.slice(1 - COLUMNS_BEFORE).join('')}` : before.join('')
+  const after = safe(query.slice(position))
+  return [shown + start(after, COLUMNS_MAX - columnsOf(shown)), `${' '.repeat(columnsOf(shown))}^`]
+}
+
+function start(text: string, columnsMax: number): string {
+  if (columnsOf(text) <= columnsMax) return text
+  return `${[...text].slice(0, Math.max(1, columnsMax >> 1)).join('')}…`
+}

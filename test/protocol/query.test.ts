@@ -1,0 +1,239 @@
+// The query language: what is a filter, what is text, and that an error points at the character.
+import test from 'ava'
+import fc from 'fast-check'
+import { SpacedriveError } from '../../src/base/errors.js'
+import { LIMITS } from '../../src/base/limits.js'
+import { PARAMS } from '../../src/protocol/operations.js'
+import { readQuery, type Query } from '../../src/protocol/query.js'
+
+/** A day with a month before it that is too short for its date. */
+const NOW = new Date(2026, 2, 31, 15, 30).getTime()
+const HOUR = 3_600_000
+
+function read(query: string): Query {
+  return readQuery(query, NOW)
+}
+
+function day(year: number, month: number, date: number): string {
+  return new Date(year, month - 1, date).toISOString()
+}
+
+const TEXTS: [string, string][] = [
+  ['', ''],
+  ['  two  words ', '  two  words '],
+  ['"', '"'],
+  ['""', ''],
+  ['say "hi" loud', 'say hi loud'],
+  ['"open end', '"open end'],
+  ['12" disk', '12" disk'],
+  ['a"b c"', 'a"b c"'],
+  ['""x"" y', '"x" y'],
+  ['"ext:pdf"', 'ext:pdf'],
+  ['"size: large"', 'size: large'],
+  ['"  a  "', '  a  '],
+  ['"a"b c" d', 'a"b c d'],
+  ['next:pdf', 'next:pdf'],
+  ['Ext:pdf', 'Ext:pdf'],
+  ['a,ext:pdf', 'a,ext:pdf'],
+  ['http://host note: x', 'http://host note: x'],
+  ['tag:red', 'tag:red'],
+  ["o'clock 100% a_b \\ * [", "o'clock 100% a_b \\ * ["],
+  ['\0\n\ud800', '\0\n\ud800'],
+]
+
+for (const [query, text] of TEXTS) {
+  test(`${JSON.stringify(query)} is only text`, (t) => {
+    t.deepEqual(read(query), { text, filters: {}, relative: false })
+  })
+}
+
+const BESIDE: [string, string][] = [
+  ['invoice ext:pdf', 'invoice'],
+  ['ext:pdf  invoice', 'invoice'],
+  [' ext:pdf ', ''],
+  ['annual  ext:pdf  report', 'annual report'],
+  ['annual  big ext:pdf kind:file report', 'annual  big report'],
+  ['"annual " ext:pdf " report"', 'annual   report'],
+  [' a ext:pdf', ' a'],
+]
+
+for (const [query, text] of BESIDE) {
+  test(`the text of ${JSON.stringify(query)} is ${JSON.stringify(text)}`, (t) => {
+    t.is(read(query).text, text)
+    t.deepEqual(read(query).filters.extensions, ['pdf'])
+  })
+}
+
+const M = 1024 ** 2
+const SIZES: [string, { min?: number; max?: number }][] = [
+  ['0', { min: 0, max: 0 }],
+  ['4096', { min: 4096, max: 4096 }],
+  ['10B', { min: 10, max: 10 }],
+  ['>1M', { min: M + 1 }],
+  ['>=1M', { min: M }],
+  ['<1m', { max: M - 1 }],
+  ['<=1MiB', { max: M }],
+  ['>1.5KB', { min: 1537 }],
+  ['>1.3K', { min: 1332 }],
+  ['<1.3K', { max: 1331 }],
+  ['1K..1M', { min: 1024, max: M }],
+  ['..1G', { max: 1024 ** 3 }],
+  ['1T..', { min: 1024 ** 4 }],
+  ['1.5K..2.5K', { min: 1536, max: 2560 }],
+  ['>1M size:<2M', { min: M + 1, max: 2 * M - 1 }],
+  ['>1M size:>2M', { min: 2 * M + 1 }],
+]
+
+for (const [value, { min, max }] of SIZES) {
+  test(`size:${value}`, (t) => {
+    t.deepEqual(read(`x size:${value}`).filters, { size: { min, max } })
+    t.false(read(`x size:${value}`).relative)
+  })
+}
+
+const TIMES: [string, { after?: string; before?: string }, boolean][] = [
+  ['<30d', { after: new Date(NOW - 30 * 24 * HOUR).toISOString() }, true],
+  ['>2w', { before: new Date(NOW - 14 * 24 * HOUR).toISOString() }, true],
+  ['<=12h', { after: new Date(NOW - 12 * HOUR).toISOString() }, true],
+  ['<1m', { after: new Date(2026, 1, 28, 15, 30).toISOString() }, true],
+  ['>1y', { before: new Date(2025, 2, 31, 15, 30).toISOString() }, true],
+  ['today', { after: day(2026, 3, 31), before: day(2026, 4, 1) }, true],
+  ['yesterday', { after: day(2026, 3, 30), before: day(2026, 3, 31) }, true],
+  ['yesterday..', { after: day(2026, 3, 30) }, true],
+  ['2026', { after: day(2026, 1, 1), before: day(2027, 1, 1) }, false],
+  ['2025-12', { after: day(2025, 12, 1), before: day(2026, 1, 1) }, false],
+  ['2024-02-29', { after: day(2024, 2, 29), before: day(2024, 3, 1) }, false],
+  ['2026-01-15..2026-02-01', { after: day(2026, 1, 15), before: day(2026, 2, 2) }, false],
+  ['..2026-01', { before: day(2026, 2, 1) }, false],
+  ['<2026-01', { before: day(2026, 1, 1) }, false],
+  ['<=2026-01', { before: day(2026, 2, 1) }, false],
+  ['>2026-01', { after: day(2026, 2, 1) }, false],
+  ['>=2026-01', { after: day(2026, 1, 1) }, false],
+  ['>=2026-01 modified:<2026-02', { after: day(2026, 1, 1), before: day(2026, 2, 1) }, false],
+]
+
+for (const [value, { after, before }, relative] of TIMES) {
+  test(`modified:${value}`, (t) => {
+    t.deepEqual(read(`modified:${value}`), { text: '', filters: { modified: { after, before } }, relative })
+  })
+}
+
+test('the other filters, and all of them in one', (t) => {
+  t.deepEqual(read('ext:.PDF,tar.gz').filters, { extensions: ['pdf', 'tar.gz'] })
+  t.deepEqual(read('kind:directory').filters, { kind: 'directory' })
+  t.deepEqual(read('path:/srv/docs').filters, { path: '/srv/docs' })
+  t.deepEqual(read('path:"/srv/my docs" x'), { text: 'x', filters: { path: '/srv/my docs' }, relative: false })
+  const { text, filters } = read('invoice ext:pdf,docx size:>1M modified:<30d kind:file path:/srv/docs')
+  t.is(text, 'invoice')
+  t.deepEqual(Object.keys(filters).sort(), ['extensions', 'kind', 'modified', 'path', 'size'])
+  t.true(PARAMS['search.files'].safeParse({ library: 'a', query: text, filters }).success)
+})
+
+/** The caret stands under the position. */
+const WRONG: [string, string][] = [
+  ['a size:', '      ^'],
+  ['size: large', '    ^'],
+  ['size:big', '     ^'],
+  ['size:>x', '      ^'],
+  ['size:>', '     ^'],
+  ['size:1M..x', '         ^'],
+  ['size:..', '     ^'],
+  ['size:5M..1M', '         ^'],
+  ['size:1..2..3', '        ^'],
+  ['size:<0', '     ^'],
+  ['size:-1', '     ^'],
+  ['size:9999999T', '     ^'],
+  ['size:1e3', '     ^'],
+  ['modified:30d', '         ^'],
+  ['modified:<30x', '          ^'],
+  ['modified:soon', '         ^'],
+  ['modified:2026-13', '         ^'],
+  ['modified:2026-02-30', '         ^'],
+  ['modified:2026-02..2026-01', '                  ^'],
+  ['modified:<999999y', '         ^'],
+  ['modified:<30d..1d', '         ^'],
+  ['kind:folder', '     ^'],
+  ['ext:pdf,,docx', '        ^'],
+  ['ext:pdf,', '       ^'],
+  ['ext:a/b', '    ^'],
+  ['ext:..', '    ^'],
+  ['ext:pdf ext:docx', '            ^'],
+  ['kind:file kind:file', '               ^'],
+  ['path:docs', '     ^'],
+  ['path:"', '     ^'],
+  ['path:""', '    ^'],
+  ['path:"/a b', '     ^'],
+]
+
+for (const [query, caret] of WRONG) {
+  test(`what makes no sense is pointed at: ${query}`, (t) => {
+    const error = t.throws(() => read(query), { instanceOf: SpacedriveError, code: 'BAD_REQUEST' })!
+    t.is(`${' '.repeat(error.position!)}^`, caret, error.message)
+    t.not(error.hint, '')
+  })
+}
+
+test('so many extensions and no more', (t) => {
+  const names = Array.from({ length: LIMITS.extensionsMax + 1 }, (_, at) => `e${at}`)
+  t.is(read(`ext:${names.slice(1).join(',')}`).filters.extensions?.length, LIMITS.extensionsMax)
+  t.throws(() => read(`ext:${names.join(',')}`), { code: 'BAD_REQUEST' })
+})
+
+const piece = fc.constantFrom(
+  ...[
+    'ext:',
+    'size:',
+    'modified:',
+    'kind:',
+    'path:',
+    'file',
+    '/',
+    '"',
+    ' ',
+    '  ',
+    '..',
+    '>',
+    '<=',
+    ',',
+    '.',
+    '\0',
+    ':',
+  ],
+  ...['1', '30', '9999999', 'M', 'd', 'y', '2026', '-', '02', '31', 'today', 'pdf', '\ud800', '😀', '\n', 'ü'],
+)
+
+test('whatever is typed is read, or refused with a position inside of it', (t) => {
+  const typed = fc.oneof(
+    fc.array(piece, { maxLength: 12 }).map((parts) => parts.join('')),
+    fc.string({ unit: 'binary', maxLength: 30 }),
+  )
+  fc.assert(
+    fc.property(typed, (query) => {
+      try {
+        const { filters } = read(query)
+        return PARAMS['search.files'].safeParse({ library: 'a', query, filters }).success || isOld(filters)
+      } catch (error) {
+        if (!(error instanceof SpacedriveError) || error.code !== 'BAD_REQUEST') throw error
+        return error.position! >= 0 && error.position! < query.length && Number.isInteger(error.position)
+      }
+    }),
+    { numRuns: Number(process.env.QUERY_RUNS ?? 5_000), seed: Number(process.env.QUERY_SEED ?? 1) },
+  )
+  t.pass()
+})
+
+/** Of years that have other than four digits the protocol's own form of time knows nothing. */
+function isOld({ modified }: Query['filters']): boolean {
+  return [modified?.after, modified?.before].some((time) => time !== undefined && /^[+-]/.test(time))
+}
+
+test('any text between quotation marks is taken as it is', (t) => {
+  const quotable = fc.string({ unit: 'binary', maxLength: 20 }).filter((text) => !/"(\s|$)/.test(text))
+  fc.assert(
+    fc.property(quotable, fc.boolean(), (text, filtered) => {
+      const { text: found } = read(`"${text}"${filtered ? ' ext:pdf' : ''}`)
+      t.is(found, text)
+    }),
+    { numRuns: 1_000, seed: 1 },
+  )
+})
