@@ -34,6 +34,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("reserveList", Napi::Function::New(env, reserveList, "reserveList"));
   exports.Set("readDirectory", Napi::Function::New(env, readDirectory, "readDirectory"));
   exports.Set("listening", Napi::Function::New(env, listening, "listening"));
+  exports.Set("setBacklog", Napi::Function::New(env, setBacklog, "setBacklog"));
   exports.Set("readable", Napi::Function::New(env, readable, "readable"));
   exports.Set("watchReads", Napi::Function::New(env, watchReads, "watchReads"));
   exports.Set("setAside", Napi::Function::New(env, setAside, "setAside"));

@@ -29,6 +29,7 @@ Napi::Value readDirectory(const Napi::CallbackInfo& call);
 
 // sockets.cc
 Napi::Value listening(const Napi::CallbackInfo& call);
+Napi::Value setBacklog(const Napi::CallbackInfo& call);
 Napi::Value readable(const Napi::CallbackInfo& call);
 void watchReads(const Napi::CallbackInfo& call);
 Napi::Value setAside(const Napi::CallbackInfo& call);

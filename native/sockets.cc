@@ -123,6 +123,12 @@ Napi::Value listening(const Napi::CallbackInfo& call) {
   return result;
 }
 
+/** How many the kernel keeps at the listening `fd` until they are accepted; those that wait already are kept. False where it cannot. */
+Napi::Value setBacklog(const Napi::CallbackInfo& call) {
+  const int fd = call[0].As<Napi::Number>().Int32Value();
+  return Napi::Boolean::New(call.Env(), listen(fd, call[1].As<Napi::Number>().Int32Value()) == 0);
+}
+
 /** Whether a read, or an accept, would find something. */
 Napi::Value readable(const Napi::CallbackInfo& call) {
   pollfd asked{call[0].As<Napi::Number>().Int32Value(), POLLIN, 0};

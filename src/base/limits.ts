@@ -37,8 +37,9 @@ export const LIMITS = {
   /** Subscriptions on one WebSocket. */
   feedSubscriptionsMax: 32,
   /**
-   * Connections the kernel holds for the node front until they are accepted (net.core.somaxconn may lower it; uWebSockets has
-   * 512, fixed). With 511, the kernel forgot one in seven of 5,000 at once, and those that said nothing never heard of it.
+   * Connections the kernel holds until they are accepted (net.core.somaxconn may lower it; uWebSockets without the addon has 512).
+   * With 511, the kernel forgot one in seven of 5,000 at once: they came again a second later, and those that said nothing never
+   * heard of it.
    */
   backlogMax: 4_096,
   /** A WebSocket that is silent, pings included, for this long is closed: so long a peer that vanished holds its descriptor. */

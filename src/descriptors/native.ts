@@ -80,6 +80,8 @@ export interface Native {
 
   /** Those of `fds` that are sockets which listen. This and the following need no free descriptor. */
   listening(fds: Int32Array): Int32Array
+  /** How many the kernel keeps at the listener `fd` until they are accepted. False where that cannot be changed. */
+  setBacklog(fd: number, count: number): boolean
   /** Whether a read, or an accept, would find something. */
   readable(fd: number): boolean
   /** Has the loop of this thread leave `fd` alone, or look at it again; its owner does not notice. */

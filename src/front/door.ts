@@ -36,8 +36,9 @@ class WatchedDoor implements Door {
     this.sheds = sheds
     this.#fd = fd
     this.#native = native
-    // libuv, which sheds, accepts one in a turn by itself.
+    // libuv, which sheds, accepts one in a turn by itself, and is told the backlog.
     this.#turn = sheds ? null : new Turn(fd, native)
+    if (!sheds) native.setBacklog(fd, LIMITS.backlogMax)
   }
 
   meet(): void {
