@@ -18,7 +18,7 @@ interface Piece {
   /** Of what is text. */
   readonly text: string
   readonly blank?: boolean
-  readonly filter?: { readonly name: FilterName; readonly at: number; readonly value: Part }
+  readonly filter?: { readonly name: FilterName; readonly value: Part }
 }
 
 type FilterName = 'ext' | 'kind' | 'path' | 'size' | 'modified'
@@ -61,7 +61,7 @@ function filterAt(query: string, at: number): Piece | undefined {
   if (quoted === undefined && value.startsWith('"'))
     refuse({ at: start }, `${name}: the quotation mark is not closed`, QUOTE)
   const part = quoted === undefined ? { text: value, at: start } : { text: quoted, at: start + 1 }
-  return { end: at + whole.length, text: '', filter: { name: name as FilterName, at, value: part } }
+  return { end: at + whole.length, text: '', filter: { name: name as FilterName, value: part } }
 }
 
 function quotedAt(query: string, at: number): Piece | undefined {

@@ -2,9 +2,9 @@
 // stood still for so long everybody was.
 import type { ExecutionContext } from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
+import { Pulse } from '../../src/base/pulse.js'
 
 const TRIES = 3
-const STEP_MS = 50
 
 type Act = (t: ExecutionContext) => Promise<void>
 
@@ -15,32 +15,15 @@ export function punctually(act: Act): Act {
 
 async function playUntilInTime(t: ExecutionContext, act: Act): Promise<void> {
   for (let tries = 1; ; tries++) {
-    const lateness = new Lateness()
+    const pulse = new Pulse()
+    pulse.start()
     const attempt = await t.try(act)
-    const lateMs = lateness.end()
-    if (attempt.passed || tries === TRIES || lateMs < LIMITS.clientRestMs / 2) return attempt.commit()
+    const { delayMs } = pulse.beat()
+    pulse.stop()
+    if (attempt.passed || tries === TRIES || delayMs < LIMITS.clientRestMs / 2) return attempt.commit()
     attempt.discard({ retainLogs: true })
     const [error] = attempt.errors
     const why = String(error?.cause ?? error)
-    t.log(`this process stood still for ${Math.round(lateMs)} ms, and it is played again: ${why}`)
-  }
-}
-
-/** The latest that a timer of this process came. */
-class Lateness {
-  #latestMs = 0
-  #due = performance.now() + STEP_MS
-  readonly #timer = setInterval(() => this.#step(), STEP_MS)
-
-  end(): number {
-    this.#step()
-    clearInterval(this.#timer)
-    return this.#latestMs
-  }
-
-  #step(): void {
-    const now = performance.now()
-    this.#latestMs = Math.max(this.#latestMs, now - this.#due)
-    this.#due = now + STEP_MS
+    t.log(`this process stood still for ${Math.round(delayMs)} ms, and it is played again: ${why}`)
   }
 }
