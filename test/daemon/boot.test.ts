@@ -126,9 +126,11 @@ test.serial('a second signal hurries, and a request that never ends holds neithe
     const daemon = await scene.daemon()
     const headers = { 'content-length': '100000' }
     const cut = t.throwsAsync(daemon.ask('/rpc', { method: 'POST', headers, body: '{', agent: false }))
-    // Two kinds, because of one kind the kernel would keep one.
+    // Both at once, and two kinds, because of one kind the kernel would keep one.
+    daemon.kill('SIGSTOP')
     daemon.kill('SIGTERM')
     daemon.kill('SIGINT')
+    daemon.kill('SIGCONT')
     t.deepEqual(await daemon.exited, { code: 0, signal: null })
     t.regex(daemon.said.err, /^hurrying…$/m)
     await cut
