@@ -20,7 +20,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'id' },
   { title: 'kind' },
   { title: 'state' },
-  { title: 'entries', right: true },
+  { title: 'done', right: true },
   { title: 'created' },
 ]
 
@@ -118,14 +118,16 @@ async function change(desk: Desk, operation: OperationName, id: string, options:
 }
 
 async function watchJob(desk: Desk, id: string, options: JobOptions): Promise<void> {
-  const { mustBeDone, summary, watch } = await import('./progress.js')
+  const { DOING, mustBeDone, summary, watch } = await import('./progress.js')
   const library = await chooseLibrary(desk.client, options.library)
   const bell = new Bell()
   const filter = { types: ['job.changed'], library: library.id }
   const feed = await openFeed(desk.client.socket, filter, () => bell.ring())
   try {
     const pause = () => Promise.race([bell.rung(), sleep(LOOK_MS, undefined, { ref: false }), feed.closed])
-    const job = await watch(desk.terminal, desk.client, { library: library.id, job: id }, 'indexing', desk.json, pause)
+    const ref = { library: library.id, job: id }
+    const { kind } = await desk.client.call<JobItem>('jobs.info', ref)
+    const job = await watch(desk.terminal, desk.client, ref, DOING[kind], desk.json, pause)
     mustBeDone(job)
     await desk.answer(job, () => summary(job, `job ${safe(id)} is done`))
   } finally {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import progress from 'cli-progress'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import type { JobItem } from '../protocol/messages.js'
+import type { JobItem, JobKind } from '../protocol/messages.js'
 import type { Asked } from './choice.js'
 import { EXIT, Exit } from './failure.js'
 import type { Terminal } from './terminal.js'
@@ -81,8 +81,9 @@ export async function watch(
 /** What became of the job, in one line, and a second where something could not be read. */
 export function summary(job: JobItem, label: string): string[] {
   const ms = Math.max(1, Date.parse(job.finishedAt ?? '') - Date.parse(job.startedAt ?? job.createdAt))
-  const rate = `${grouped((job.progress.done / ms) * 1_000)} entries/s`
-  const lines = [`${label}: ${plural(job.progress.done, 'entry', 'entries')} in ${duration(ms)} (${rate})`]
+  const { done, unit } = job.progress
+  const rate = `${grouped((done / ms) * 1_000)} ${unit}/s`
+  const lines = [`${label}: ${counted(job)} in ${duration(ms)} (${rate})`]
   if (job.failureCount > 0) {
     lines.push(`${grouped(job.failureCount)} could not be read: \`spacedrive job info ${safe(job.id)}\` names them`)
   }
@@ -155,6 +156,16 @@ function fractionOf({ progress: { done, total, fraction } }: JobItem): number | 
   return known === undefined ? undefined : Math.min(1, Math.max(0, known))
 }
 
+/** How much of it is done, in its own unit. */
+function counted({ progress: { done, unit } }: JobItem): string {
+  return plural(done, ONE[unit], unit)
+}
+
+const ONE = { entries: 'entry', files: 'file', bytes: 'byte' } as const
+
+/** What a job does, as its bar is labelled. */
+export const DOING: Readonly<Record<JobKind, string>> = { index: 'indexing' }
+
 interface Sample {
   readonly at: number
   readonly done: number
@@ -169,7 +180,7 @@ class Rate {
     const now: Sample = { at: performance.now(), done: job.progress.done, fraction: fractionOf(job) }
     this.#samples = [...this.#samples.filter(({ at }) => now.at - at <= RATE_WINDOW_MS), now]
     const first = this.#samples[0]!
-    const words = [plural(now.done, 'entry', 'entries')]
+    const words = [counted(job)]
     if (job.state === 'queued' || job.state === 'paused') return `${words[0]}, ${job.state}`
     const ms = now.at - first.at
     if (ms > 0) words.push(`${grouped(((now.done - first.done) / ms) * 1_000)}/s`)

@@ -43,7 +43,7 @@ export class Follower {
   async apply(library: Library, { location: uid, batch, rootInode, first, last }: Found): Promise<Followed> {
     const location = watchedOf(library, uid)
     if (!location) return { outcome: 'gone' }
-    if (library.jobs.activeOf(uid)) return { outcome: 'busy' }
+    if (library.jobs.active('index', uid)) return { outcome: 'busy' }
     if (rootOf(library, location) !== inodeKey(plainInode(rootInode))) return { outcome: 'doubt' }
     const changes = new Changes(LIMITS.jobProgressMs, (event) => this.#setup.publish({ ...event, library: library.id }))
     const applier = this.#applierOf(library, location)
@@ -67,7 +67,7 @@ export class Follower {
   doubt(library: Library, uid: string): Followed {
     const location = watchedOf(library, uid)
     if (!location) return { outcome: 'gone' }
-    const active = library.jobs.activeOf(uid)
+    const active = library.jobs.active('index', uid)
     if (active) return { outcome: active.started_at === null ? 'done' : 'busy' }
     library.write(() => library.jobs.enqueue('index', uid, library.locations.entriesOf(location)))
     this.#setup.takeUp(library)
@@ -81,7 +81,7 @@ export class Follower {
       if (!applied) return true
       changes.add(applied, location)
       await this.#setup.breathe()
-      if (!watchedOf(library, location.uid) || library.jobs.activeOf(location.uid)) return false
+      if (!watchedOf(library, location.uid) || library.jobs.active('index', location.uid)) return false
     }
   }
 

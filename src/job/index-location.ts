@@ -2,7 +2,6 @@
 // on after a crash.
 import { lstatSync } from 'node:fs'
 import { fromSystem, SpacedriveError } from '../base/errors.js'
-import type { Applied } from '../library/apply.js'
 import type { Entry } from '../library/entries.js'
 import type { Library } from '../library/library.js'
 import type { Location } from '../library/locations.js'
@@ -10,24 +9,8 @@ import type { JobRow } from '../library/jobs.js'
 import { encodeName, printable } from '../scan/names.js'
 import { microseconds } from '../scan/read.js'
 import { inodeKey, plainInode } from '../scan/diff.js'
-import type { Balance } from './balance.js'
-import type { Batch, Place, Run, WalkOptions } from '../scan/walk.js'
-
-/** A walk in another thread, batch by batch; it reads ahead by a few. */
-export type Walker = (options: Omit<WalkOptions, 'read'>, signal: AbortSignal, balance: Balance) => AsyncIterable<Batch>
-
-export interface IndexSetup {
-  readonly library: Library
-  readonly job: JobRow
-  readonly walk: Walker
-  readonly leftOut: readonly string[]
-  readonly signal: AbortSignal
-  readonly balance: Balance
-  /** After each commit. */
-  readonly committed: (applied: Applied, location: Location) => void
-  /** Lets waiting requests of this thread go first. */
-  readonly breathe: () => Promise<void>
-}
+import type { Batch, Place, Run } from '../scan/walk.js'
+import type { JobSetup } from './job.js'
 
 /** Where an interrupted job goes on; `fresh` tells that the scan began on an empty location. */
 interface Checkpoint {
@@ -41,7 +24,7 @@ interface Checkpoint {
  *
  * @throws PATH_REFUSED when the location itself cannot be read: nothing is concluded from that
  */
-export async function indexLocation(setup: IndexSetup): Promise<void> {
+export async function indexLocation(setup: JobSetup): Promise<void> {
   const { library, job, walk, leftOut, signal, balance, committed, breathe } = setup
   const location = library.locations.get(job.location!)
   const start = readCheckpoint(job, library, location)

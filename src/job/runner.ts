@@ -10,7 +10,8 @@ import type { Event, JobItem } from '../protocol/messages.js'
 import { printable } from '../scan/names.js'
 import { Balance } from './balance.js'
 import { Changes, Throttled } from './changes.js'
-import { indexLocation, type IndexSetup, type Walker } from './index-location.js'
+import type { Walker, Work } from './job.js'
+import { KINDS } from './kinds.js'
 
 export interface RunnerSetup {
   readonly ledger: Ledger
@@ -22,8 +23,8 @@ export interface RunnerSetup {
   readonly breathe: () => Promise<void>
   /** False while descriptors are short: jobs then wait in line, and those that run go on. */
   readonly mayBegin?: (waitedMs: number) => boolean
-  /** What a job does; a test may have it do something else. */
-  readonly work?: (setup: IndexSetup) => Promise<void>
+  /** What a job of any kind does, where a test has it do something else. */
+  readonly work?: Work
   /** `LIMITS.jobLeakGraceMs` unless a test wants to see it pass. */
   readonly leakGraceMs?: number
 }
@@ -113,8 +114,7 @@ export class Runner {
 
   /** Stops what runs on a location and waits for it, so that the location can go. */
   async stopOf(library: Library, location: string): Promise<void> {
-    const active = library.jobs.activeOf(location)
-    if (active) await this.stop(library, active.id, 'cancelled')
+    for (const { id } of library.jobs.activeOf(location)) await this.stop(library, id, 'cancelled')
   }
 
   /** Everything stops at its last checkpoint and goes on after the next start. */
@@ -168,13 +168,14 @@ export class Runner {
   async #runIn(library: Library, running: Running): Promise<void> {
     const { job, abort } = running
     const { signal } = abort
-    const { log, work = indexLocation } = this.#setup
+    const { log } = this.#setup
     const balance = new Balance(this.#setup.ledger, job)
     const told = new Throttled(LIMITS.jobProgressMs, () => this.#tell(library, job))
     const changes = new Changes(LIMITS.jobProgressMs, (event) => this.#setup.publish({ ...event, library: library.id }))
     // Cancelled or paused while it waited in line for its next try: then it is not this run's any more.
-    const { state } = library.jobs.get(job)
+    const { state, kind } = library.jobs.get(job)
     if (state !== 'queued' && state !== 'running') return
+    const work = this.#setup.work ?? KINDS[kind]
     try {
       library.write(() => library.jobs.setState(job, 'running'))
       this.#tell(library, job)
@@ -190,6 +191,7 @@ export class Runner {
           changes.add(applied, location)
           told.soon()
         },
+        progressed: () => told.soon(),
         breathe: this.#setup.breathe,
       })
       if (!signal.aborted) library.write(() => library.jobs.setState(job, 'done'))
@@ -290,9 +292,9 @@ function pressing(): WireError {
   )
 }
 
-function workOf(library: Library, job: string): { library: string; path: string } | undefined {
+/** A job of no location works on the library itself. */
+function workOf(library: Library, job: string): { library: string; path: string } {
   const { location } = library.jobs.get(job)
-  return location === null
-    ? undefined
-    : { library: library.name, path: printable(library.locations.get(location).path) }
+  const path = location === null ? library.path : library.locations.get(location).path
+  return { library: library.name, path: printable(path) }
 }

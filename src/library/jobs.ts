@@ -2,14 +2,14 @@
 import { uuidv7 } from 'uuidv7'
 import { SpacedriveError, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import type { JobDescriptors, JobItem, JobState } from '../protocol/messages.js'
+import type { JobDescriptors, JobItem, JobKind, JobState } from '../protocol/messages.js'
 import { printable } from '../scan/names.js'
 import type { Connection } from './connection.js'
 
 export interface JobRow {
   readonly number: number
   readonly id: string
-  readonly kind: 'index'
+  readonly kind: JobKind
   readonly state: JobState
   readonly location: string | null
   readonly checkpoint: string | null
@@ -32,6 +32,9 @@ export interface Progress {
   readonly failures: readonly { path: string; code: string; message: string }[]
 }
 
+/** What `done` and `total` count. */
+const UNITS: Readonly<Record<JobKind, JobItem['progress']['unit']>> = { index: 'entries' }
+
 const NOTHING_TAKEN: JobDescriptors = { taken: 0, returned: 0, left: 0 }
 
 export class Jobs {
@@ -52,7 +55,8 @@ export class Jobs {
     )
   }
 
-  enqueue(kind: 'index', location: string, total: number | null): JobRow {
+  /** @param location its uid, null for a job of the whole library */
+  enqueue(kind: JobKind, location: string | null, total: number | null): JobRow {
     const id = uuidv7()
     this.#connection
       .prepare('INSERT INTO job (id, kind, state, location, total, created_at) VALUES (?, ?, ?, ?, ?, ?)')
@@ -86,13 +90,18 @@ export class Jobs {
       .all()
   }
 
-  /** The job that has yet to finish with a location, if there is one. */
-  activeOf(location: string): JobRow | undefined {
+  /** The jobs that have yet to finish with a location, oldest first. */
+  activeOf(location: string): JobRow[] {
     return this.#connection
       .prepare<[string], JobRow>(
-        `SELECT * FROM job WHERE location = ? AND state IN ('queued', 'running', 'paused') ORDER BY number LIMIT 1`,
+        `SELECT * FROM job WHERE location = ? AND state IN ('queued', 'running', 'paused') ORDER BY number`,
       )
-      .get(location)
+      .all(location)
+  }
+
+  /** The one of a kind that has yet to finish with a location, if there is one. */
+  active(kind: JobKind, location: string): JobRow | undefined {
+    return this.activeOf(location).find((each) => each.kind === kind)
   }
 
   /** Within the transaction of the rows it covers. */
@@ -160,7 +169,7 @@ export class Jobs {
       state: waiting ? 'queued' : row.state,
       progress: {
         done: row.done,
-        unit: 'entries',
+        unit: UNITS[row.kind],
         ...(row.total === null ? {} : { total: row.total }),
         ...(row.fraction === null ? {} : { fraction: row.fraction }),
       },

@@ -1,6 +1,6 @@
 // The plain data that crosses a thread or a socket. Nothing else does.
 import type { WireError } from '../base/errors.js'
-import type { ENTRY_KINDS, EVENT_TYPES, OperationName } from './operations.js'
+import type { ENTRY_KINDS, EVENT_TYPES, JOB_KINDS, OperationName } from './operations.js'
 
 /** One operation asked for, its parameters already checked. */
 export interface Request {
@@ -18,6 +18,7 @@ export type GiveUp = () => void
 export type Dispatch = (request: Request, answer: (reply: Reply) => void) => GiveUp | void
 
 export type EventType = (typeof EVENT_TYPES)[number]
+export type JobKind = (typeof JOB_KINDS)[number]
 export type EntryKind = (typeof ENTRY_KINDS)[number]
 
 /** Something that happened, published after the commit it reports. */
@@ -57,10 +58,10 @@ export interface JobDescriptors {
 export interface JobItem {
   id: string
   library: string
-  kind: 'index'
+  kind: JobKind
   state: JobState
   /** `fraction` (0 to 1) is an estimate while the total is unknown. */
-  progress: { done: number; total?: number; unit: 'entries'; fraction?: number }
+  progress: { done: number; total?: number; unit: 'entries' | 'files' | 'bytes'; fraction?: number }
   failures: { path: string; code: string; message: string }[]
   failureCount: number
   location?: string

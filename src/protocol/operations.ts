@@ -14,6 +14,7 @@ const location = z.strictObject({ library: id, location: id })
 const job = z.strictObject({ library: id, job: id })
 
 export const ENTRY_KINDS = ['file', 'directory', 'symlink', 'other'] as const
+export const JOB_KINDS = ['index'] as const
 export const EVENT_TYPES = [
   'library.created',
   'library.opened',

@@ -210,7 +210,7 @@ export class Shard {
     },
     'locations.rescan': (library: Library, { location: uid }: ParamsOf<'locations.rescan'>) => {
       const location = library.locations.get(uid)
-      const active = library.jobs.activeOf(uid)
+      const active = library.jobs.active('index', uid)
       if (active?.state === 'queued' && active.checkpoint === null) return { location: uid, job: active.id }
       if (active) {
         throw new SpacedriveError('JOB_STATE', `job ${active.id} of this location is ${active.state}`, {

@@ -7,7 +7,7 @@ import test, { type ExecutionContext } from 'ava'
 import { WebSocket } from 'ws'
 import { countOpen } from '../../src/descriptors/rlimit.js'
 import { LIMITS } from '../../src/base/limits.js'
-import type { IndexSetup } from '../../src/job/index-location.js'
+import type { JobSetup } from '../../src/job/job.js'
 import { Runner } from '../../src/job/runner.js'
 import type { Library } from '../../src/library/library.js'
 import { Pool } from '../../src/library/pool.js'
@@ -74,7 +74,7 @@ test.serial(
     await runner.stopAll()
     pool.closeAll()
 
-    async function leaky({ balance }: IndexSetup): Promise<void> {
+    async function leaky({ balance }: JobSetup): Promise<void> {
       const file = join(stage.path, 'file')
       using tidy = await balance.acquire(1, file)
       tidy.open(file)

@@ -122,6 +122,7 @@ test.serial('a walk stopped while it waits for its next batch is not taken for o
     signal: abort.signal,
     balance: new Balance(stage.ledger, job),
     committed: () => {},
+    progressed: () => {},
     breathe: () => Promise.resolve(),
   })
   t.true(await run(library, library.jobs.get(job)))

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { SpacedriveError } from '../../src/base/errors.js'
-import { indexLocation, type IndexSetup, type Walker } from '../../src/job/index-location.js'
+import { indexLocation } from '../../src/job/index-location.js'
+import type { Walker, Work } from '../../src/job/job.js'
 import { Runner } from '../../src/job/runner.js'
 import type { Library } from '../../src/library/library.js'
 import { Pool } from '../../src/library/pool.js'
@@ -17,7 +18,7 @@ class Yard {
   readonly pool = new Pool(this.stage.ledger, { opened: () => {}, closed: () => {} })
   readonly runner: Runner
   walker: Walker = walkHere()
-  work: (setup: IndexSetup) => Promise<void> = indexLocation
+  work: Work = indexLocation
   pressing = false
 
   constructor() {

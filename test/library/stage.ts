@@ -9,7 +9,8 @@ import { Ledger } from '../../src/descriptors/ledger.js'
 import { plan } from '../../src/descriptors/planner.js'
 import { PRICES } from '../../src/descriptors/prices.js'
 import { Balance } from '../../src/job/balance.js'
-import { indexLocation, type Walker } from '../../src/job/index-location.js'
+import { indexLocation } from '../../src/job/index-location.js'
+import type { Walker } from '../../src/job/job.js'
 import { createFolder, filesOf } from '../../src/library/folder.js'
 import { Library } from '../../src/library/library.js'
 import type { JobRow } from '../../src/library/jobs.js'
@@ -105,6 +106,7 @@ export async function run(library: Library, job: JobRow, indexing: Indexing = {}
       left -= 1
       if (left <= 0) abort.abort()
     },
+    progressed: () => {},
     breathe: () => {
       indexing.meanwhile?.()
       return Promise.resolve()
