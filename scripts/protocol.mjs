@@ -84,6 +84,36 @@ const OPERATIONS = {
     '`{total, items, cursor?}`; `total` is exact, `items` are [Files](#file)',
     'LOCATION_NOT_FOUND, FILE_NOT_FOUND for a `path` that the index does not know, BAD_REQUEST for a foreign cursor, and with `position` for a query that makes no sense',
   ],
+  'tags.create': [
+    'Makes a tag, at the top or below a `parent`. A name or alias means one tag of a library, whatever its case, accents and blanks. `colour` is `#rrggbb`.',
+    '[Tag](#tag)',
+    'TAG_EXISTS, TAG_NOT_FOUND for the `parent`, BAD_REQUEST where there would be too many or too deep',
+  ],
+  'tags.list': [
+    'The tags of a library, each before those below it, siblings by name; with `query` those of which a name or alias contains it.',
+    '`{total, items, cursor?}`; `items` are [Tags](#tag)',
+    'BAD_REQUEST for a foreign cursor',
+  ],
+  'tags.update': [
+    'Changes what is given, the rest stays: `aliases` replaces all of them, null takes `parent`, `colour` or `description` away. Like each operation on one tag it takes its id, its name or an alias.',
+    '[Tag](#tag)',
+    'TAG_NOT_FOUND, TAG_EXISTS, TAG_CYCLE when it would come to lie below itself, BAD_REQUEST where it would be too deep',
+  ],
+  'tags.delete': [
+    'Deletes a tag and takes it off all that has it, in slices between which other requests are answered. Its name is free at once, and tags below it come to lie below what was above it. The files stay.',
+    '`{tag}`',
+    'TAG_NOT_FOUND',
+  ],
+  'tags.apply': [
+    'Gives entries a tag, named by either `ids` or absolute `paths`. What is not in the index is told as `missing`, and the others get it all the same.',
+    '[Tagging](#tagging)',
+    'TAG_NOT_FOUND, FILE_NOT_FOUND when none of them is in the index',
+  ],
+  'tags.remove': [
+    'Takes a tag off entries.',
+    '[Tagging](#tagging)',
+    'TAG_NOT_FOUND, FILE_NOT_FOUND as of `tags.apply`',
+  ],
   'jobs.list': [
     'The jobs of a library, newest first.',
     '`{items, cursor?}`; `items` are [Jobs](#job)',
@@ -122,6 +152,29 @@ const SHAPES = {
       ['size', 'number', 'Bytes.'],
       ['modifiedAt', 'string', 'ISO 8601, UTC.'],
       ['inode', 'number or string', 'A string where it is past 2^53.'],
+      ['tags?', 'array of strings', 'Names of its tags, where it has any: only in the answer of `files.get`.'],
+    ],
+  },
+  Tag: {
+    interface: 'TagItem',
+    rows: [
+      ['id, library, name', 'string', ''],
+      ['aliases', 'array of strings', 'Other names under which it is found.'],
+      ['parent?', 'string', 'Id of the tag right above it.'],
+      ['path', 'array of strings', 'Names from the highest tag above it down to its own.'],
+      ['colour?', 'string', '`#rrggbb`.'],
+      ['description?', 'string', ''],
+      ['createdAt', 'string', 'ISO 8601, UTC.'],
+      ['entries', 'number', 'How many entries have this very tag; those below it are not counted.'],
+    ],
+  },
+  Tagging: {
+    interface: 'Tagging',
+    rows: [
+      ['tag', 'string', 'Id.'],
+      ['entries', 'number', 'How many entries have it now, or have it no more.'],
+      ['changed', 'number', 'For how many of them that is new.'],
+      ['missing', 'array of strings', 'Ids or paths that are not in the index.'],
     ],
   },
   Library: {
@@ -270,6 +323,10 @@ const EVENTS = {
     'location, added, changed, moved, removed, directories',
     'Counts of several commits together, and up to 20 of the directories touched.',
   ],
+  'tags.changed': [
+    'change, tag, entries?',
+    '`change` is `created`, `updated`, `deleted`, `applied` or `removed`, the last two with the number of `entries` for which it is new; `tag` is its id. What comes back by itself with an entry is told by `entries.changed` alone.',
+  ],
   'job.changed': ['job', 'A whole [Job](#job).'],
   'descriptors.level': ['level, before, pressure, reason', 'Of no library: a subscription to one does not get it.'],
   'descriptors.leak': [
@@ -302,6 +359,17 @@ const BOUNDS = {
   queryCharsMax: ['', 'Characters of a search.', '−32602'],
   extensionsMax: ['', 'Extensions of a search.', '−32602'],
   nameCharsMax: ['', "Characters of a library's or location's name.", '−32602'],
+  tagsMax: ['', 'Tags of a library.', '`BAD_REQUEST`'],
+  tagDepthMax: ['', 'Tags above each other.', '`BAD_REQUEST`'],
+  tagAliasesMax: ['', 'Aliases of a tag.', '−32602'],
+  tagNameCharsMax: ['', 'Characters of a name or alias of a tag.', '−32602'],
+  tagDescriptionCharsMax: ['', 'Characters of the description of a tag.', '−32602'],
+  tagEntriesMax: ['', 'Entries that get or lose a tag in one request.', '−32602'],
+  tagsKeptMax: [
+    '',
+    'Tags of entries that went, which wait for something to come to the same path.',
+    'those that wait the longest are forgotten',
+  ],
   jobFailuresKeptMax: ['', 'Failures that a job tells in words.', 'they are only counted'],
   jobsKeptMax: ['', 'Finished jobs a library remembers.', 'the oldest are forgotten'],
   jobProgressMs: ['ms', 'Between two `job.changed` of one job that runs.', ''],
@@ -355,6 +423,7 @@ function params(name) {
 }
 
 function typeOf(schema) {
+  if (schema.anyOf) return schema.anyOf.map(typeOf).join(' or ')
   if (schema.type !== 'object') return schema.type === 'array' ? `array of ${typeOf(schema.items)}s` : schema.type
   return `object of ${Object.keys(schema.properties)
     .map((key) => `\`${key}\``)
@@ -363,6 +432,7 @@ function typeOf(schema) {
 
 function rangeOf(schema) {
   const { minLength, maxLength, minimum, maximum, maxItems } = schema
+  if (schema.anyOf) return rangeOf(schema.anyOf[0])
   if (schema.enum) return oneOf(schema.enum)
   if (schema.format === 'date-time') return 'a time'
   if (schema.type === 'object') {

@@ -34,6 +34,7 @@ const DATED = new Set([
   'src/library/filters.ts',
   'src/library/jobs.ts',
   'src/library/locations.ts',
+  'src/library/tags.ts',
   'src/cli/watch.ts',
   'src/descriptors/names.ts',
   'src/descriptors/recorder.ts',

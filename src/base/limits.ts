@@ -203,6 +203,26 @@ export const LIMITS = {
   /** Characters of a library's or location's name. */
   nameCharsMax: 200,
 
+  /** Tags of one library: they are kept in memory while it is open, some 300 bytes each. */
+  tagsMax: 10_000,
+  /** Names of a tag beside its own. */
+  tagAliasesMax: 32,
+  /** Tags above each other, the lowest included: deeper trees nobody finds his way in. */
+  tagDepthMax: 16,
+  /** Characters of a tag's name, and of its description. */
+  tagNameCharsMax: 100,
+  tagDescriptionCharsMax: 1_000,
+  /** Entries that get or lose a tag in one request: some 10 ms, like a batch of a scan. */
+  tagEntriesMax: 1_000,
+  /** Names that an error about an unknown tag proposes. */
+  tagsProposedMax: 3,
+  /**
+   * Tags of entries that went, which wait for something to come to the same path: some 20 MB. Beyond it those that wait the longest
+   * are forgotten, a few at a time. No time ends it: a clock that is set would.
+   */
+  tagsKeptMax: 100_000,
+  tagsForgottenAtOnce: 1_000,
+
   /** Draining: in-flight answers, then jobs, then libraries; after this the rest is cut off. */
   drainMs: 10_000,
   /** A crashed shard is replaced after this, doubled at each crash within a minute. */

@@ -14,6 +14,7 @@ import { ENTRY_COLUMNS, toEntry, type Entries, type Entry, type EntryRow } from 
 import type { Ids } from './ids.js'
 import type { Counts, Location, Locations } from './locations.js'
 import type { Names } from './names.js'
+import type { Tagged } from './tagged.js'
 
 /** What one batch changed. `directories` are relative paths, a few of those touched. */
 export interface Applied {
@@ -32,6 +33,7 @@ export interface Stores {
   readonly entries: Entries
   readonly locations: Locations
   readonly ids: Ids
+  readonly tagged: Tagged
 }
 
 const TOUCHED_TOLD_MAX = 20
@@ -118,7 +120,7 @@ export class Applier {
   }
 
   #transaction(work: () => void): void {
-    const { connection, names, locations, ids } = this.#stores
+    const { connection, names, locations, ids, tagged } = this.#stores
     try {
       connection.transaction(() => {
         work()
@@ -129,6 +131,7 @@ export class Applier {
     } catch (error) {
       names.forget()
       ids.forget()
+      tagged.forget()
       throw error
     } finally {
       this.#counts = noCounts()
@@ -161,11 +164,17 @@ export class Applier {
     // A directory that changes while it is read may name a child twice.
     if (changes === 0) return
     this.#count(kind, size, 1)
+    this.#giveTagsBack(id, directory, found)
     if (this.#unlisted) this.#writeLinks(id, found)
     if (kind === KIND.directory && !found.foreign) {
       this.#directories.set(join(directory, found.name), id)
       this.#noteUnlisted(found.inode)
     }
+  }
+
+  #giveTagsBack(id: number, directory: string, { kind, name }: Found): void {
+    const { tagged } = this.#stores
+    if (tagged.waits) tagged.giveBack(id, kind, this.#location.path, join(directory, name))
   }
 
   #noteUnlisted(inode: number | bigint): void {
@@ -260,6 +269,7 @@ export class Applier {
     this.#statements.move.run(parent, this.#stores.names.idOf(found.name), entry.id)
     this.#change(entry.id, found, this.#known(entry))
     this.#statements.found.run(entry.id)
+    this.#giveTagsBack(entry.id, directory, found)
     if (this.#unlisted) this.#writeLinks(entry.id, found)
     this.#stores.entries.forgetPaths()
     if (found.kind === KIND.directory) this.#directories.set(join(directory, found.name), entry.id)
@@ -310,6 +320,7 @@ export class Applier {
     if (applied.removed >= most) return false
     const entry = this.#stores.entries.byId(id)
     if (!entry) return true
+    this.#stores.tagged.keep(entry)
     this.#statements.delete.run(id)
     this.#statements.found.run(id)
     this.#count(entry.kind, entry.size, -1)

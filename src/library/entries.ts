@@ -69,13 +69,18 @@ export class Entries {
   }
 
   get(id: string): FileItem {
-    const entry = /^\d{1,15}$/.test(id) ? this.byId(Number(id)) : undefined
+    const entry = this.byText(id)
     if (!entry) throw new SpacedriveError('FILE_NOT_FOUND', `no entry ${id} in this library`)
     return this.item(entry)
   }
 
   getByPath(path: string): FileItem {
     return this.item(this.#entryAt(path))
+  }
+
+  /** By an id as clients have it. */
+  byText(id: string): Entry | undefined {
+    return /^\d{1,15}$/.test(id) ? this.byId(Number(id)) : undefined
   }
 
   /** Those of the ids that still exist. */
@@ -170,18 +175,22 @@ export class Entries {
   }
 
   #directoryId({ path, parent }: { path?: string | undefined; parent?: string | undefined }): number {
-    const entry =
-      parent === undefined ? this.#entryAt(path!) : this.byId(/^\d{1,15}$/.test(parent) ? Number(parent) : -1)
+    const entry = parent === undefined ? this.#entryAt(path!) : this.byText(parent)
     if (!entry) throw new SpacedriveError('FILE_NOT_FOUND', `no entry ${parent} in this library`)
     return entry.id
   }
 
-  #entryAt(given: string): Entry {
+  /** By an absolute path. */
+  at(given: string): Entry | undefined {
     const path = normalize(given)
     const location = this.#locations.covering(path)
     const start = location?.path === '/' ? 1 : (location?.path.length ?? 0) + 1
     const id = location && this.idAt(location, path.slice(start))
-    const entry = id === undefined ? undefined : this.byId(id)
+    return id === undefined ? undefined : this.byId(id)
+  }
+
+  #entryAt(given: string): Entry {
+    const entry = this.at(given)
     if (!entry) throw new SpacedriveError('FILE_NOT_FOUND', `${given} is not in this library's index`)
     return entry
   }

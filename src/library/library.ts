@@ -4,11 +4,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Lease, Ledger } from '../descriptors/ledger.js'
-import type { FileItem, LibraryInfo } from '../protocol/messages.js'
+import type { FileItem, LibraryInfo, Tagging } from '../protocol/messages.js'
 import { markLive, type LiveFiles } from '../scan/guard.js'
 import { encodeName } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
-import { Applier } from './apply.js'
+import { Applier, type Stores } from './apply.js'
 import { fromSqlite } from './cause.js'
 import { openConnection, type Connection } from './connection.js'
 import { Entries, rootName } from './entries.js'
@@ -22,6 +22,8 @@ import { Names } from './names.js'
 import { Readers, type Reader } from './readers.js'
 import { migrate } from './schema.js'
 import { Search } from './search.js'
+import { Tagged } from './tagged.js'
+import { Tags, type Tag } from './tags.js'
 
 export class Library {
   readonly id: string
@@ -29,6 +31,8 @@ export class Library {
   readonly entries: Entries
   readonly locations: Locations
   readonly jobs: Jobs
+  readonly tags: Tags
+  readonly tagged: Tagged
   /** Changes with every commit that touches entries. */
   version = 0
   /** Work that spans several turns; a library with any is not closed to make room. */
@@ -108,6 +112,8 @@ export class Library {
     this.locations = new Locations(connection)
     this.entries = new Entries(id, connection, this.locations, this.#names)
     this.jobs = new Jobs(id, connection)
+    this.tags = new Tags(id, connection)
+    this.tagged = new Tagged(connection, this.entries, this.locations, this.#names)
     this.#search = new Search(connection)
     this.#readers = new Readers(filesOf(path).database, ledger, { holder: `library ${name}`, path })
   }
@@ -189,6 +195,7 @@ export class Library {
     return this.write(() => {
       const location = this.locations.add(name ?? rootName(path), path, watch)
       const root = this.#names.idOf(rootName(path))
+      const id = this.#ids.take()
       this.#names.flush()
       this.#connection
         .prepare(
@@ -196,7 +203,7 @@ export class Library {
            VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
         )
         .run(
-          this.#ids.take(),
+          id,
           -location.id,
           root,
           location.id,
@@ -206,31 +213,26 @@ export class Library {
           BigInt.asIntN(64, stat.ino),
         )
       this.#ids.flush()
+      this.tagged.giveBack(id, KIND.directory, path, '')
       this.locations.addCounts(location.id, { files: 0, directories: 1, others: 0, bytes: 0 })
       return { location, job: this.jobs.enqueue('index', location.uid, null).id }
     })
   }
 
   applier(location: Location, fresh: boolean): Applier {
-    const { entries, locations } = this
     if (!fresh) this.#indexInodes()
-    return new Applier(
-      { connection: this.#connection, names: this.#names, ids: this.#ids, entries, locations },
-      location,
-      fresh,
-    )
+    return new Applier(this.#stores(), location, fresh)
   }
 
   /** For what changed in a location that was scanned before. */
   follower(location: Location, unlisted: Set<number | string>): Applier {
-    const { entries, locations } = this
     this.#indexInodes()
-    return new Applier(
-      { connection: this.#connection, names: this.#names, ids: this.#ids, entries, locations },
-      location,
-      false,
-      unlisted,
-    )
+    return new Applier(this.#stores(), location, false, unlisted)
+  }
+
+  #stores(): Stores {
+    const { entries, locations, tagged } = this
+    return { connection: this.#connection, names: this.#names, ids: this.#ids, entries, locations, tagged }
   }
 
   /**
@@ -258,14 +260,42 @@ export class Library {
   /** Deletes the entries of a location that is being removed, at most so many; true when none is left. */
   removeSlice(location: Location): boolean {
     return this.write(() => {
+      if (this.tagged.keepSlice(location)) return false
       const { changes } = this.#connection
         .prepare('DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE location = ? LIMIT ?)')
         .run(location.id, 4 * LIMITS.batchEntriesMax)
       if (changes > 0) return false
       this.forgetMissing(location)
       this.locations.delete(location)
+      this.tagged.endKeeping(location)
       return true
     })
+  }
+
+  /** One entry, with its tags. */
+  file({ id, path }: { readonly id?: string | undefined; readonly path?: string | undefined }): FileItem {
+    const item = id === undefined ? this.entries.getByPath(path!) : this.entries.get(id)
+    const tags = this.tagged.of(Number(item.id)).flatMap((tag) => this.tags.byId(tag)?.name ?? [])
+    return tags.length === 0 ? item : { ...item, tags: tags.sort() }
+  }
+
+  /** Takes a tag that is being deleted off some of what it is on; true when it is gone. */
+  deleteTagSlice(id: number): boolean {
+    return this.write(() => {
+      if (this.tagged.removeSlice(id)) return false
+      this.tags.delete(id)
+      return true
+    })
+  }
+
+  /** Gives entries a tag, or takes it off them. `changed` counts those that did not have it, or did. */
+  tag(tag: Tag, named: { ids?: string[] | undefined; paths?: string[] | undefined }, give: boolean): Tagging {
+    const { entries, missing } = this.tagged.named(named)
+    if (entries.length === 0) throw noneOf(missing)
+    const changed = this.write(
+      () => entries.filter(({ id }) => (give ? this.tagged.add(id, tag.id) : this.tagged.remove(id, tag.id))).length,
+    )
+    return { tag: tag.uid, entries: entries.length, changed, missing }
   }
 
   /** What `query`, by its `syntax`, and `filters` ask for together. */
@@ -322,6 +352,8 @@ export class Library {
       this.#names.forget()
       this.#ids.forget()
       this.locations.forget()
+      this.tags.forget()
+      this.tagged.forget()
       throw this.#noted(fromSqlite(error, filesOf(this.path).database))
     } finally {
       this.version += 1
@@ -394,6 +426,11 @@ function checkWhole(connection: Connection, folder: string): void {
   const found = String(connection.pragma('quick_check(1)', { simple: true }))
   if (found !== 'ok') throw new SpacedriveError('LIBRARY_DAMAGED', `${filesOf(folder).database} is damaged: ${found}`)
   rmdirSync(filesOf(folder).failed)
+}
+
+function noneOf(missing: readonly string[]): SpacedriveError {
+  const more = missing.length > 1 ? `, nor ${missing.length - 1} more that were named` : ''
+  return new SpacedriveError('FILE_NOT_FOUND', `${missing[0]} is not in this library's index${more}`)
 }
 
 function finish<T>(steps: Generator<void, T>): T {

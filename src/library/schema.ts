@@ -49,6 +49,31 @@ const MIGRATIONS: readonly string[] = [
   -- Whether changes on disk are followed.
   ALTER TABLE location ADD COLUMN watch INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  -- A tree of tags. One that is being deleted is gone for callers; what it is on goes in slices. Numbers are never used again.
+  CREATE TABLE tag (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT NOT NULL UNIQUE, parent INTEGER, name TEXT NOT NULL,
+    aliases TEXT NOT NULL DEFAULT '[]', colour TEXT, description TEXT, created_at INTEGER NOT NULL,
+    deleting INTEGER NOT NULL DEFAULT 0, entries INTEGER NOT NULL DEFAULT 0
+  );
+  -- Its name and aliases, folded: what one tag is called no other one is.
+  CREATE TABLE tag_word (word TEXT PRIMARY KEY, tag INTEGER NOT NULL) WITHOUT ROWID;
+
+  CREATE TABLE tagged (entry INTEGER, tag INTEGER, PRIMARY KEY (entry, tag)) WITHOUT ROWID;
+  CREATE INDEX tagged_tag ON tagged (tag, entry);
+  CREATE TRIGGER tagged_more AFTER INSERT ON tagged BEGIN
+    UPDATE tag SET entries = entries + 1 WHERE id = new.tag;
+  END;
+  CREATE TRIGGER tagged_less AFTER DELETE ON tagged BEGIN
+    UPDATE tag SET entries = entries - 1 WHERE id = old.tag;
+  END;
+
+  -- Tags of entries that went, the latest last, for what comes to the same path: the bytes of the directory's path and of the name.
+  CREATE TABLE tag_kept (
+    id INTEGER PRIMARY KEY, directory BLOB NOT NULL, name BLOB NOT NULL, tag INTEGER NOT NULL, is_directory INTEGER NOT NULL
+  );
+  CREATE UNIQUE INDEX tag_kept_place ON tag_kept (directory, name, tag);
+  `,
 ]
 
 export const SCHEMA_VERSION = MIGRATIONS.length

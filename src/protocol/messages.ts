@@ -42,6 +42,36 @@ export interface FileItem {
   size: number
   modifiedAt: string
   inode: number | string
+  /** Names of its tags, only in the answer of files.get and where it has any. */
+  tags?: string[]
+}
+
+export interface TagItem {
+  id: string
+  library: string
+  name: string
+  /** Other names under which it is found. */
+  aliases: string[]
+  parent?: string
+  /** Names from the highest tag above it down to its own. */
+  path: string[]
+  /** `#rrggbb`. */
+  colour?: string
+  description?: string
+  createdAt: string
+  /** How many entries have this very tag. */
+  entries: number
+}
+
+/** What came of giving entries a tag, or of taking it off them. */
+export interface Tagging {
+  tag: string
+  /** Those that have it now, or have it no more. */
+  entries: number
+  /** Of those, the ones for which that is new. */
+  changed: number
+  /** What was named and is not in the index. */
+  missing: string[]
 }
 
 export type JobState = 'queued' | 'running' | 'paused' | 'done' | 'failed' | 'cancelled'

@@ -26,6 +26,7 @@ export const EVENT_TYPES = [
   'location.removed',
   'location.changed',
   'entries.changed',
+  'tags.changed',
   'job.changed',
   'descriptors.level',
   'descriptors.leak',
@@ -34,6 +35,21 @@ export const EVENT_TYPES = [
 
 const bytes = z.int().min(0).max(Number.MAX_SAFE_INTEGER)
 const time = z.iso.datetime()
+
+const tagName = z.string().trim().min(1).max(LIMITS.tagNameCharsMax)
+const colour = z.string().regex(/^#[0-9a-f]{6}$/i, 'a colour is # and six hexadecimal digits, as in #ff8800')
+const description = z.string().max(LIMITS.tagDescriptionCharsMax)
+const aliases = z.array(tagName).max(LIMITS.tagAliasesMax)
+/** By its id, its name or one of its aliases. */
+const tag = z.string().min(1).max(LIMITS.tagNameCharsMax)
+const onEntries = z
+  .strictObject({
+    library: id,
+    tag,
+    ids: z.array(id).min(1).max(LIMITS.tagEntriesMax).optional(),
+    paths: z.array(path).min(1).max(LIMITS.tagEntriesMax).optional(),
+  })
+  .refine((value) => (value.ids === undefined) !== (value.paths === undefined), 'give either ids or paths')
 
 /** All of them hold. */
 const filters = z.strictObject({
@@ -108,6 +124,38 @@ export const PARAMS = {
     limit: limit.optional(),
     cursor: cursor.optional(),
   }),
+  'tags.create': z.strictObject({
+    library: id,
+    name: tagName,
+    parent: tag.optional(),
+    colour: colour.optional(),
+    aliases: aliases.optional(),
+    description: description.optional(),
+  }),
+  'tags.list': z.strictObject({
+    library: id,
+    query: z.string().max(LIMITS.queryCharsMax).optional(),
+    limit: limit.optional(),
+    cursor: z
+      .string()
+      .min(1)
+      .max(LIMITS.tagDepthMax * LIMITS.tagNameCharsMax * 128)
+      .optional(),
+  }),
+  'tags.update': z
+    .strictObject({
+      library: id,
+      tag,
+      name: tagName.optional(),
+      parent: tag.nullable().optional(),
+      colour: colour.nullable().optional(),
+      aliases: aliases.optional(),
+      description: description.nullable().optional(),
+    })
+    .refine((value) => Object.keys(value).length > 2, 'say what to change'),
+  'tags.delete': z.strictObject({ library: id, tag }),
+  'tags.apply': onEntries,
+  'tags.remove': onEntries,
   'jobs.list': z.strictObject({ library: id, limit: limit.optional(), cursor: cursor.optional() }),
   'jobs.info': job,
   'jobs.pause': job,

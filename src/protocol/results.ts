@@ -1,5 +1,15 @@
 // What each operation answers with, for typed clients.
-import type { Descriptors, FileItem, JobItem, LibraryInfo, LibraryItem, LocationItem, Status } from './messages.js'
+import type {
+  Descriptors,
+  FileItem,
+  JobItem,
+  LibraryInfo,
+  LibraryItem,
+  LocationItem,
+  Status,
+  Tagging,
+  TagItem,
+} from './messages.js'
 import type { OperationName } from './operations.js'
 
 interface Page<T> {
@@ -45,6 +55,12 @@ export interface Results extends Record<OperationName, unknown> {
   'files.list': Page<FileItem>
   'files.get': FileItem
   'search.files': Page<FileItem> & { total: number }
+  'tags.create': TagItem
+  'tags.list': Page<TagItem> & { total: number }
+  'tags.update': TagItem
+  'tags.delete': { tag: string }
+  'tags.apply': Tagging
+  'tags.remove': Tagging
   'jobs.list': Page<JobItem>
   'jobs.info': JobItem
   'jobs.pause': JobItem

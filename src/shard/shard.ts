@@ -33,6 +33,7 @@ import { runsOn, type OperationName, type ParamsOf } from '../protocol/operation
 import { decodeName, encodeName, printable } from '../scan/names.js'
 import { describeRules } from '../scan/rules.js'
 import { GivenUp } from './given-up.js'
+import { deleteTag, tagOperations } from './tags.js'
 import {
   COUNTS,
   type FromShard,
@@ -232,6 +233,7 @@ export class Shard {
       this.#publish({ type: 'location.changed', library: library.id, location: uid })
       return this.#locationItem(library, library.locations.get(uid))
     },
+    ...tagOperations({ hold: (id, work) => this.#pool.hold(id, work), publish: (event) => this.#publish(event) }),
     'jobs.pause': (library: Library, { job }: ParamsOf<'jobs.pause'>) => this.#runner.stop(library, job, 'paused'),
     'jobs.cancel': (library: Library, { job }: ParamsOf<'jobs.cancel'>) => this.#runner.stop(library, job, 'cancelled'),
     'jobs.resume': (library: Library, { job }: ParamsOf<'jobs.resume'>) => this.#runner.resume(library, job),
@@ -342,13 +344,16 @@ export class Shard {
     this.#runner.takeUp(library)
     for (const location of library.locations.all())
       if (location.watch && !location.removing) this.#follow(library, location)
-    for (const location of library.locations.all().filter((each) => each.removing)) {
-      this.#pool
-        .hold(library.id, () => this.#removeSlices(library, location))
-        .catch((error: unknown) =>
-          this.#log('warn', `removing a location of "${library.name}": ${toWire(error).message}`),
-        )
-    }
+    for (const location of library.locations.all().filter((each) => each.removing))
+      this.#goOn(library, 'removing a location', () => this.#removeSlices(library, location))
+    for (const tag of library.tags.deleting()) this.#goOn(library, 'deleting a tag', () => deleteTag(library, tag))
+  }
+
+  /** With what a stop interrupted. */
+  #goOn(library: Library, what: string, work: () => Promise<void>): void {
+    this.#pool
+      .hold(library.id, work)
+      .catch((error: unknown) => this.#log('warn', `${what} of "${library.name}": ${toWire(error).message}`))
   }
 
   #locationsOf(library: Library): LocationItem[] {
@@ -459,11 +464,12 @@ const MANY_READS: ReadonlySet<ShardOperation> = new Set(['files.list', 'search.f
 /** Operations that need nothing but the library they are asked of. */
 const IN_LIBRARY: Partial<Record<LibraryOperation, InLibrary>> = {
   'libraries.open': (library: Library) => ({ id: library.id, name: library.name, path: library.path, open: true }),
-  'files.get': (library: Library, { id, path }: ParamsOf<'files.get'>) =>
-    id === undefined ? library.entries.getByPath(path!) : library.entries.get(id),
+  'files.get': (library: Library, params: ParamsOf<'files.get'>) => library.file(params),
   'files.list': (library: Library, { path, parent, sort, limit, cursor }: ParamsOf<'files.list'>) =>
     library.entries.list({ path, parent }, sort ?? 'name', limit ?? LIMITS.pageDefault, cursor, library.version),
   'search.files': (library: Library, params: ParamsOf<'search.files'>) => library.search(params),
+  'tags.list': (library: Library, { query, limit, cursor }: ParamsOf<'tags.list'>) =>
+    library.tags.list(query, limit ?? LIMITS.pageDefault, cursor),
   'jobs.list': (library: Library, { limit, cursor }: ParamsOf<'jobs.list'>) => {
     const most = limit ?? LIMITS.pageDefault
     const rows = library.jobs.list(most + 1, cursor === undefined ? Number.MAX_SAFE_INTEGER : jobCursor(cursor))

@@ -1,0 +1,301 @@
+// The tags of a library: a tree of names with aliases and colours. What they are on is in tagged.ts.
+import { uuidv7 } from 'uuidv7'
+import { SpacedriveError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import { nearest } from '../base/near.js'
+import type { TagItem } from '../protocol/messages.js'
+import type { ParamsOf } from '../protocol/operations.js'
+import type { Connection } from './connection.js'
+import { fold } from './fold.js'
+
+export interface Tag {
+  readonly id: number
+  readonly uid: string
+  readonly parent: number | null
+  readonly name: string
+  readonly aliases: readonly string[]
+  readonly colour: string | null
+  readonly description: string | null
+  readonly createdAt: number
+}
+
+interface Known {
+  readonly byId: ReadonlyMap<number, Tag>
+  readonly byUid: ReadonlyMap<string, Tag>
+  /** By name and alias, folded. */
+  readonly byWord: ReadonlyMap<string, Tag>
+  /** In the order of their folded names; the highest ones under null. */
+  readonly below: ReadonlyMap<number | null, readonly Tag[]>
+}
+
+interface Row {
+  readonly id: number
+  readonly uid: string
+  readonly parent: number | null
+  readonly name: string
+  readonly aliases: string
+  readonly colour: string | null
+  readonly description: string | null
+  readonly created_at: number
+}
+
+type Change = Omit<ParamsOf<'tags.update'>, 'library' | 'tag'>
+
+export class Tags {
+  readonly #library: string
+  readonly #connection: Connection
+  readonly #entries
+  #known: Known | null = null
+
+  constructor(library: string, connection: Connection) {
+    this.#library = library
+    this.#connection = connection
+    this.#entries = connection.prepare<[number], number>('SELECT entries FROM tag WHERE id = ?').pluck()
+  }
+
+  /**
+   * @param given its id, its name or one of its aliases
+   * @throws TAG_NOT_FOUND
+   */
+  get(given: string): Tag {
+    const { byUid, byWord } = this.#load()
+    const tag = byUid.get(given) ?? byWord.get(wordOf(given))
+    if (tag) return tag
+    const near = nearest(wordOf(given), byWord.keys(), LIMITS.tagsProposedMax)
+    const names = [...new Set(near.map((word) => JSON.stringify(byWord.get(word)!.name)))]
+    throw new SpacedriveError(
+      'TAG_NOT_FOUND',
+      `no tag is called ${JSON.stringify(given)}`,
+      names.length === 0 ? {} : { hint: `Did you mean ${names.join(' or ')}? \`spacedrive tag list\` shows them all.` },
+    )
+  }
+
+  byId(id: number): Tag | undefined {
+    return this.#load().byId.get(id)
+  }
+
+  /** A tag and all below it. */
+  withBelow(tag: Tag): Tag[] {
+    return [tag, ...(this.#load().below.get(tag.id) ?? []).flatMap((each) => this.withBelow(each))]
+  }
+
+  item(tag: Tag): TagItem {
+    const above = this.#above(tag)
+    return {
+      id: tag.uid,
+      library: this.#library,
+      name: tag.name,
+      aliases: [...tag.aliases],
+      ...(tag.parent === null ? {} : { parent: this.byId(tag.parent)!.uid }),
+      path: [...above.map((each) => each.name), tag.name],
+      ...(tag.colour === null ? {} : { colour: tag.colour }),
+      ...(tag.description === null ? {} : { description: tag.description }),
+      createdAt: new Date(tag.createdAt).toISOString(),
+      entries: this.#entries.get(tag.id) ?? 0,
+    }
+  }
+
+  /**
+   * A tag before those below it, siblings by name.
+   *
+   * @param query only those of which a name or alias contains it
+   */
+  list(
+    query: string | undefined,
+    limit: number,
+    cursor: string | undefined,
+  ): { total: number; items: TagItem[]; cursor?: string } {
+    const wanted = fold(query ?? '')
+    const called = (tag: Tag) => wanted === '' || [tag.name, ...tag.aliases].some((word) => fold(word).includes(wanted))
+    const found = (this.#load().below.get(null) ?? []).flatMap((tag) => this.withBelow(tag)).filter(called)
+    const after = cursor === undefined ? null : readCursor(cursor)
+    const from = after === null ? 0 : found.findIndex((tag) => isAfter(this.#place(tag), after))
+    const page = from < 0 ? [] : found.slice(from, from + limit)
+    const items = page.map((tag) => this.item(tag))
+    const more = from >= 0 && from + limit < found.length
+    return { total: found.length, items, ...(more ? { cursor: writeCursor(this.#place(page.at(-1)!)) } : {}) }
+  }
+
+  /** @throws TAG_EXISTS, TAG_NOT_FOUND of the parent, BAD_REQUEST */
+  create({ name, parent, aliases = [], colour, description }: Omit<ParamsOf<'tags.create'>, 'library'>): Tag {
+    const above = parent === undefined ? null : this.get(parent)
+    if (this.#load().byId.size >= LIMITS.tagsMax) throw tooMany()
+    if (above) this.#refuseDepth(above, 1)
+    const uid = uuidv7()
+    const id = Number(
+      this.#connection
+        .prepare(
+          `INSERT INTO tag (uid, parent, name, aliases, colour, description, created_at) VALUES (?, ?, ?, '[]', ?, ?, ?)`,
+        )
+        .run(uid, above?.id ?? null, name, colour?.toLowerCase() ?? null, description ?? null, Date.now())
+        .lastInsertRowid,
+    )
+    this.#callBy(id, name, aliases)
+    this.forget()
+    return this.byId(id)!
+  }
+
+  /** @throws TAG_EXISTS, TAG_CYCLE, TAG_NOT_FOUND of the parent, BAD_REQUEST */
+  update(tag: Tag, { name = tag.name, aliases = [...tag.aliases], parent, colour, description }: Change): Tag {
+    if (parent !== undefined) this.#move(tag, parent === null ? null : this.get(parent))
+    this.#connection.prepare('DELETE FROM tag_word WHERE tag = ?').run(tag.id)
+    this.#connection
+      .prepare('UPDATE tag SET name = ?, colour = ?, description = ? WHERE id = ?')
+      .run(
+        name,
+        colour === undefined ? tag.colour : (colour?.toLowerCase() ?? null),
+        description === undefined ? tag.description : description,
+        tag.id,
+      )
+    this.#callBy(tag.id, name, aliases)
+    this.forget()
+    return this.byId(tag.id)!
+  }
+
+  /** From now on it is gone for callers, and its names are free; those below it come to lie below what was above it. */
+  markDeleting(tag: Tag): void {
+    this.#connection.prepare('UPDATE tag SET parent = ? WHERE parent = ?').run(tag.parent, tag.id)
+    this.#connection.prepare('UPDATE tag SET deleting = 1, parent = NULL WHERE id = ?').run(tag.id)
+    this.#connection.prepare('DELETE FROM tag_word WHERE tag = ?').run(tag.id)
+    this.forget()
+  }
+
+  /** Of which a deletion has not come to its end. */
+  deleting(): number[] {
+    return this.#connection.prepare<[], number>('SELECT id FROM tag WHERE deleting = 1').pluck().all()
+  }
+
+  delete(id: number): void {
+    this.#connection.prepare('DELETE FROM tag WHERE id = ?').run(id)
+    this.forget()
+  }
+
+  /** After a transaction that did not commit, too. */
+  forget(): void {
+    this.#known = null
+  }
+
+  /** @throws TAG_EXISTS, and the whole transaction is in vain */
+  #callBy(id: number, name: string, aliases: readonly string[]): void {
+    const insert = this.#connection.prepare('INSERT INTO tag_word (word, tag) VALUES (?, ?) ON CONFLICT DO NOTHING')
+    const holder = this.#connection.prepare<[string], { id: number; name: string }>(
+      'SELECT tag.id, tag.name FROM tag_word JOIN tag ON tag.id = tag_word.tag WHERE word = ?',
+    )
+    const kept = new Map([[wordOf(name), name]])
+    for (const alias of aliases) if (!kept.has(wordOf(alias))) kept.set(wordOf(alias), alias)
+    for (const [word, text] of kept) {
+      if (insert.run(word, id).changes > 0) continue
+      throw taken(text, holder.get(word)!.name)
+    }
+    kept.delete(wordOf(name))
+    this.#connection.prepare('UPDATE tag SET aliases = ? WHERE id = ?').run(JSON.stringify([...kept.values()]), id)
+  }
+
+  #move(tag: Tag, above: Tag | null): void {
+    if (above && [above, ...this.#above(above)].some(({ id }) => id === tag.id)) throw circle(tag, above)
+    if (above) this.#refuseDepth(above, this.#height(tag))
+    this.#connection.prepare('UPDATE tag SET parent = ? WHERE id = ?').run(above?.id ?? null, tag.id)
+  }
+
+  #refuseDepth(above: Tag, height: number): void {
+    if (this.#above(above).length + 1 + height <= LIMITS.tagDepthMax) return
+    throw new SpacedriveError('BAD_REQUEST', `tags lie at most ${LIMITS.tagDepthMax} deep`, {
+      hint: 'Choose a parent that lies higher.',
+    })
+  }
+
+  #height(tag: Tag): number {
+    return 1 + Math.max(0, ...(this.#load().below.get(tag.id) ?? []).map((each) => this.#height(each)))
+  }
+
+  /** From the highest down. */
+  #above(tag: Tag): Tag[] {
+    const parent = tag.parent === null ? undefined : this.byId(tag.parent)
+    return parent ? [...this.#above(parent), parent] : []
+  }
+
+  /** What orders the tags of a tree. */
+  #place(tag: Tag): string[] {
+    return [...this.#above(tag), tag].map((each) => wordOf(each.name))
+  }
+
+  #load(): Known {
+    return (this.#known ??= knownOf(
+      this.#connection
+        .prepare<[], Row>(
+          'SELECT id, uid, parent, name, aliases, colour, description, created_at FROM tag WHERE deleting = 0',
+        )
+        .all()
+        .map(fromRow),
+    ))
+  }
+}
+
+function fromRow({ created_at: createdAt, aliases, ...row }: Row): Tag {
+  return { ...row, createdAt, aliases: JSON.parse(aliases) as string[] }
+}
+
+function knownOf(tags: readonly Tag[]): Known {
+  const byWord = new Map<string, Tag>()
+  const below = new Map<number | null, Tag[]>()
+  const named = tags.map((tag) => ({ tag, word: wordOf(tag.name) })).sort((a, b) => (a.word < b.word ? -1 : 1))
+  for (const { tag, word } of named) {
+    for (const alias of tag.aliases) byWord.set(wordOf(alias), tag)
+    byWord.set(word, tag)
+    const siblings = below.get(tag.parent)
+    if (siblings) siblings.push(tag)
+    else below.set(tag.parent, [tag])
+  }
+  return {
+    byId: new Map(tags.map((tag) => [tag.id, tag])),
+    byUid: new Map(tags.map((tag) => [tag.uid, tag])),
+    byWord,
+    below,
+  }
+}
+
+/** Case, accents and the width of blanks do not tell names apart. */
+function wordOf(name: string): string {
+  return fold(name.trim().replace(/\s+/g, ' '))
+}
+
+function isAfter(place: readonly string[], other: readonly string[]): boolean {
+  const at = place.findIndex((word, index) => word !== other[index])
+  if (at < 0) return false
+  return other[at] === undefined || place[at]! > other[at]
+}
+
+function writeCursor(place: readonly string[]): string {
+  return Buffer.from(JSON.stringify(place)).toString('base64url')
+}
+
+function readCursor(cursor: string): string[] {
+  try {
+    const place = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown
+    if (Array.isArray(place) && place.every((word) => typeof word === 'string')) return place
+  } catch {
+    // Told below: a cursor that does not parse is as foreign as one of another shape.
+  }
+  throw new SpacedriveError('BAD_REQUEST', 'not a cursor of this list')
+}
+
+function taken(text: string, holder: string): SpacedriveError {
+  const how =
+    wordOf(text) === wordOf(holder) ? 'there is a tag called' : `${JSON.stringify(text)} is an alias of the tag`
+  return new SpacedriveError('TAG_EXISTS', `${how} ${JSON.stringify(holder)}`)
+}
+
+function circle(tag: Tag, above: Tag): SpacedriveError {
+  const [lower, upper] = [JSON.stringify(above.name), JSON.stringify(tag.name)]
+  const why =
+    tag.id === above.id
+      ? `${upper} cannot lie below itself`
+      : `${lower} lies below ${upper}, which so cannot be put below it`
+  return new SpacedriveError('TAG_CYCLE', why)
+}
+
+function tooMany(): SpacedriveError {
+  return new SpacedriveError('BAD_REQUEST', `a library has at most ${LIMITS.tagsMax} tags`, {
+    hint: 'Delete some that are not used.',
+  })
+}
