@@ -1,5 +1,6 @@
-// `node scripts/protocol.mjs` writes docs/protocol.md: parameters, errors and bounds from the compiled sources, in words from here.
-// A test compares the text with the file, and fails where an operation, an event or a code has no words.
+// `node scripts/protocol.mjs` writes docs/protocol.md: parameters, errors and bounds from the compiled sources, in words from here;
+// and docs/openrpc.json, the operations for programs. A test compares both with the files, and fails where an operation, an event
+// or a code has no words.
 import assert from 'node:assert'
 import { readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -10,10 +11,13 @@ import { SpacedriveError, isErrorCode, statusOf } from '../dist/src/base/errors.
 import { LIMITS } from '../dist/src/base/limits.js'
 import { failureOf } from '../dist/src/cli/failure.js'
 import { EVENT_TYPES, PARAMS } from '../dist/src/protocol/operations.js'
+import { VERSION } from '../dist/src/version.js'
+import { openrpc } from './openrpc.mjs'
 
 const { z } = createRequire(import.meta.url)('zod')
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 const FILE = join(ROOT, 'docs', 'protocol.md')
+const OPENRPC_FILE = join(ROOT, 'docs', 'openrpc.json')
 
 /** What an operation does, what it answers with, and its own errors. */
 const OPERATIONS = {
@@ -127,6 +131,10 @@ const OPERATIONS = {
   ],
   'jobs.resume': ['Lets a paused job go on.', '[Job](#job)', 'JOB_NOT_FOUND, JOB_STATE unless it is paused'],
   'jobs.cancel': ['Ends a job. What it committed stays.', '[Job](#job)', 'JOB_NOT_FOUND, JOB_STATE when it has ended'],
+  'rpc.discover': [
+    'This list, as an [OpenRPC](https://spec.open-rpc.org) document: [openrpc.json](openrpc.json).',
+    'the document',
+  ],
   'events.subscribe': [
     'Sends the events of these types, or of all, of one library, or of all. WebSocket only.',
     '`{subscription}`',
@@ -397,6 +405,20 @@ export async function reference() {
   return prettier.format(text, { ...options, parser: 'markdown' })
 }
 
+/** The whole text of docs/openrpc.json. */
+export function discovery() {
+  const told = Object.entries(OPERATIONS).map(([name, [words, result]]) => {
+    const { $schema: _, ...params } = z.toJSONSchema(PARAMS[name])
+    return [name, { words, params, result: plain(result) }]
+  })
+  return `${JSON.stringify(openrpc(VERSION, Object.fromEntries(told)), null, 2)}\n`
+}
+
+/** Without the links, which lead to other parts of the page. */
+function plain(words) {
+  return words.replaceAll(/\[([^\]]+)\]\(#\w+\)/g, '$1')
+}
+
 function operations() {
   const names = Object.keys(PARAMS)
   assert.deepEqual(Object.keys(OPERATIONS).toSorted(), names.toSorted(), 'every operation has words')
@@ -606,5 +628,7 @@ const EVENTS_INTRODUCTION = `After \`events.subscribe\` each event comes as a no
 
 const ERRORS_INTRODUCTION = `\`code\` is a promise, \`message\` is for the log, \`hint\` is for the person. Retryable means that the same request may succeed later without anybody changing anything. HTTP is the status where the error is the whole answer.`
 
-if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url))
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   writeFileSync(FILE, await reference())
+  writeFileSync(OPENRPC_FILE, discovery())
+}

@@ -21,6 +21,7 @@ import { LIMITS } from './base/limits.js'
 import { again, fromLoading } from './base/shortage.js'
 import { openLog, type LogFile } from './base/log.js'
 import { makeSocketDirectory, paths, type Config, type Paths } from './config.js'
+import { discovery } from './discovery.js'
 import { Audit } from './descriptors/audit.js'
 import { Ledger } from './descriptors/ledger.js'
 import type { Named } from './descriptors/names.js'
@@ -646,6 +647,7 @@ export class Daemon {
       setImmediate(() => void this.close())
       return { draining: true }
     },
+    'rpc.discover': discovery,
     'libraries.list': () => this.#router!.list(),
   }
 

@@ -69,7 +69,7 @@ function bad(id: Id | undefined, code: number, message: string): Call {
 }
 
 function badHint(code: number): string {
-  if (code === -32601) return 'The methods are listed in docs/protocol.md.'
+  if (code === -32601) return 'rpc.discover lists the methods, as docs/protocol.md does.'
   if (code === -32602) return 'Check the parameters against docs/protocol.md.'
   return 'Send one JSON-RPC 2.0 request, or an array of them.'
 }

@@ -215,6 +215,8 @@ export interface Status {
     peak: number
     accepted: number
     refused: number
+    /** Clients without a request in flight; absent where that is not known. */
+    idle?: number
     /** The refused, by why: `clients` or `control` were taken, no descriptor was left (`starved`), … */
     refusedBy: Record<string, number>
     /** `failing` while no descriptor can be had for those who wait, `spinning` while the loop turns in vain. */

@@ -161,6 +161,7 @@ export const PARAMS = {
   'jobs.pause': job,
   'jobs.resume': job,
   'jobs.cancel': job,
+  'rpc.discover': none,
   'events.subscribe': z.strictObject({
     types: z.array(z.enum(EVENT_TYPES)).max(50).optional(),
     library: id.optional(),
@@ -179,7 +180,7 @@ export type ParamsOf<Name extends OperationName> = Infer<(typeof PARAMS)[Name]>
 export type RunsOn = 'main' | 'feed' | 'place' | 'library'
 
 export function runsOn(operation: OperationName): RunsOn {
-  if (operation.startsWith('core.') || operation === 'libraries.list') return 'main'
+  if (operation.startsWith('core.') || operation === 'rpc.discover' || operation === 'libraries.list') return 'main'
   if (operation.startsWith('events.')) return 'feed'
   return operation === 'libraries.create' ? 'place' : 'library'
 }

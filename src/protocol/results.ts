@@ -33,6 +33,20 @@ export interface Reloaded {
   waiting: string[]
 }
 
+/** A document of OpenRPC 1.3; schemas are JSON Schema of 2020-12. */
+export interface OpenRpc {
+  openrpc: string
+  info: { title: string; version: string; description: string }
+  methods: {
+    name: string
+    description: string
+    paramStructure: 'by-name'
+    params: { name: string; required?: boolean; schema: Record<string, unknown> }[]
+    result: { name: string; description: string; schema: Record<string, unknown> }
+  }[]
+  components: { schemas: Record<string, Record<string, unknown>> }
+}
+
 export interface Results extends Record<OperationName, unknown> {
   'core.ping': 'pong'
   'core.status': Status
@@ -66,6 +80,7 @@ export interface Results extends Record<OperationName, unknown> {
   'jobs.pause': JobItem
   'jobs.resume': JobItem
   'jobs.cancel': JobItem
+  'rpc.discover': OpenRpc
   'events.subscribe': { subscription: string }
   'events.unsubscribe': true
 }

@@ -9,6 +9,7 @@ const ROOT = join(import.meta.dirname, '..', '..', '..')
 
 interface Script {
   reference(): Promise<string>
+  discovery(): string
   errorCodes(): string[]
   describeError(code: string): { retryable: boolean; exit: number }
   toldFields(): { name: string; mirrored: string; fields: string[] }[]
@@ -19,6 +20,10 @@ const written = readText('docs/protocol.md')
 
 test('docs/protocol.md is what scripts/protocol.mjs makes of the sources', async (t) => {
   t.is(written, await script.reference(), 'run `npm run build && node scripts/protocol.mjs`')
+})
+
+test('docs/openrpc.json is what scripts/protocol.mjs makes of the sources', (t) => {
+  t.is(readText('docs/openrpc.json'), script.discovery(), 'run `npm run build && node scripts/protocol.mjs`')
 })
 
 test('every operation has a section, every event and every code a row', (t) => {
