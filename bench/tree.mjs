@@ -9,7 +9,7 @@ import { basename, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 /** Part of the tree's name: to be raised whenever another tree comes out. */
-const VERSION = 1
+const VERSION = 2
 /** What each kind takes of the whole; documents get the rest. */
 const SHARES = { mail: 0.1, code: 0.47, photos: 0.2, music: 0.09 }
 const PATH_BYTES_MAX = 4_000
@@ -134,7 +134,7 @@ class Maker {
       const artist = this.#directory(music, `${this.#title(2)} ${this.#made}`)
       const album = this.#directory(artist, `${this.#title(3)} (${1960 + this.#int(66)})`)
       for (let track = 1, count = 6 + this.#int(12); track <= count && this.#has(1, end); track++)
-        this.#file(album, `${two(track)} - ${this.#title(2)}.${this.#pick(['mp3', 'flac', 'm4a'])}`, 23)
+        this.#file(album, `${two(track)} - ${this.#title(1 + this.#int(2))}.${this.#pick(['mp3', 'flac', 'm4a'])}`, 23)
     }
     while (this.#has(1, end)) this.#file(music, `playlist ${this.#made}.m3u`, 10)
   }
@@ -145,10 +145,9 @@ class Maker {
         this.#directoryOnce(documents, this.#pick(OFFICES)),
         `${this.#title(2)} ${this.#made}`,
       )
-      for (let count = 5 + this.#int(60); count > 0 && this.#has(1, end); count--) {
-        const kind = this.#pick(PAPERS)
-        const day = `${2005 + this.#int(21)}-${two(1 + this.#int(12))}`
-        this.#file(folder, `${kind} ${day} ${this.#title(2)} ${this.#made % 1000}.${this.#pick(PAPER_ENDINGS)}`, 17)
+      for (let number = 1, count = 5 + this.#int(60); number <= count && this.#has(1, end); number++) {
+        const about = this.#int(3) === 0 ? `${2005 + this.#int(21)}-${two(1 + this.#int(12))}` : this.#title(1)
+        this.#file(folder, `${this.#pick(PAPERS)} ${about} ${number}.${this.#pick(PAPER_ENDINGS)}`, 17)
       }
     }
     while (this.#has(1, end)) this.#file(documents, `letter ${this.#made}.odt`, 14)
