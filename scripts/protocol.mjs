@@ -158,6 +158,11 @@ const SHAPES = {
       ['nameBytes?', 'string', 'Base64 of the true name, only where it is not valid UTF-8.'],
       ['kind', 'string', '`file`, `directory`, `symlink` or `other`.'],
       ['size', 'number', 'Bytes.'],
+      [
+        'total?',
+        'object',
+        'Only of a directory, `{bytes, files, directories}` of everything below it. A file with several names counts under each.',
+      ],
       ['modifiedAt', 'string', 'ISO 8601, UTC.'],
       ['inode', 'number or string', 'A string where it is past 2^53.'],
       ['tags?', 'array of strings', 'Names of its tags, where it has any: only in the answer of `files.get`.'],

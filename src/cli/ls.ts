@@ -102,6 +102,6 @@ export async function printPages(
 
 /** Kind, size, time and name of one entry; the name comes last, so that nothing is ever cut. */
 export function line(file: FileItem, name: string): string {
-  const size = file.kind === 'file' ? bytes(file.size) : '-'
+  const size = file.kind === 'file' ? bytes(file.size) : file.total ? bytes(file.total.bytes) : '-'
   return `${MARKS[file.kind]}  ${size.padStart(10)}  ${minute(file.modifiedAt)}  ${safe(name)}${file.kind === 'directory' ? '/' : ''}`
 }

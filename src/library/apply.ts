@@ -11,6 +11,7 @@ import { FOREIGN, KIND, KIND_MASK, kindOf, UNREAD } from '../scan/read.js'
 import type { Batch, Place, Run } from '../scan/walk.js'
 import type { Connection } from './connection.js'
 import { ENTRY_COLUMNS, toEntry, type Entries, type Entry, type EntryRow } from './entries.js'
+import { tally, type Folders, type Total } from './folders.js'
 import type { Ids } from './ids.js'
 import type { Counts, Location, Locations } from './locations.js'
 import type { Names } from './names.js'
@@ -34,6 +35,7 @@ export interface Stores {
   readonly locations: Locations
   readonly ids: Ids
   readonly tagged: Tagged
+  readonly folders: Folders
 }
 
 const TOUCHED_TOLD_MAX = 20
@@ -120,18 +122,20 @@ export class Applier {
   }
 
   #transaction(work: () => void): void {
-    const { connection, names, locations, ids, tagged } = this.#stores
+    const { connection, names, locations, ids, tagged, folders } = this.#stores
     try {
       connection.transaction(() => {
         work()
         names.flush()
         ids.flush()
+        folders.flush()
         locations.addCounts(this.#location.id, this.#counts)
       })()
     } catch (error) {
       names.forget()
       ids.forget()
       tagged.forget()
+      folders.forget()
       throw error
     } finally {
       this.#counts = noCounts()
@@ -141,13 +145,15 @@ export class Applier {
   #insertRun(batch: Batch, run: Run, names: readonly string[], from: number, applied: Applied): void {
     const parent = this.#directoryId(run.directory)
     if (parent === undefined) return
-    for (let at = from; at < from + run.count; at++) this.#insert(parent, run.directory, foundAt(batch, names, at))
+    const among = this.#stores.folders.changesIn(parent)
+    for (let at = from; at < from + run.count; at++)
+      this.#insert(parent, run.directory, foundAt(batch, names, at), among)
     applied.added += run.count
     if (run.last) this.#directories.delete(run.directory)
     if (run.count > 0) touch(applied, run.directory)
   }
 
-  #insert(parent: number, directory: string, found: Found): void {
+  #insert(parent: number, directory: string, found: Found, among: Total): void {
     const id = this.#stores.ids.take()
     const { kind, size, mtime, inode } = found
     const name = this.#stores.names.idOf(found.name)
@@ -163,7 +169,8 @@ export class Applier {
     )
     // A directory that changes while it is read may name a child twice.
     if (changes === 0) return
-    this.#count(kind, size, 1)
+    this.#count(among, kind, size, 1)
+    if (kind === KIND.directory) this.#stores.folders.enter(id, parent)
     this.#giveTagsBack(id, directory, found)
     if (this.#unlisted) this.#writeLinks(id, found)
     if (kind === KIND.directory && !found.foreign) {
@@ -190,7 +197,7 @@ export class Applier {
     for (const row of this.#statements.byInode.all(bindInode(found.inode), this.#location.id, KIND.file)) {
       const entry = toEntry(row)
       const same = entry.size === found.size && entry.mtime === found.mtime
-      if (entry.id !== id && !same) this.#change(entry.id, found, this.#known(entry))
+      if (entry.id !== id && !same) this.#change(entry.id, entry.parent, found, this.#known(entry))
     }
   }
 
@@ -231,7 +238,7 @@ export class Applier {
     for (const [name, id] of difference.directories) this.#directories.set(join(directory, name), id)
     for (const known of difference.missing) this.#statements.miss.run(known.id, this.#location.id)
     for (const { id, found, before } of difference.changed) {
-      this.#change(id, found, before)
+      this.#change(id, parent, found, before)
       const other = found.kind === KIND.directory && !found.foreign && before.inode !== inodeKey(found.inode)
       if (other) this.#noteUnlisted(found.inode)
       if (this.#unlisted) this.#writeLinks(id, found)
@@ -241,7 +248,7 @@ export class Applier {
     for (const found of added) {
       if (this.#moveHere(parent, directory, found)) applied.moved += 1
       else {
-        this.#insert(parent, directory, found)
+        this.#insert(parent, directory, found, this.#stores.folders.changesIn(parent))
         applied.added += 1
       }
     }
@@ -250,10 +257,11 @@ export class Applier {
     if (!quiet) touch(applied, directory)
   }
 
-  #change(id: number, found: Found, before: Known): void {
+  #change(id: number, parent: number, found: Found, before: Known): void {
     this.#statements.update.run(found.kind, found.size, found.mtime, bindInode(found.inode), id)
-    this.#count(before.kind, before.size, -1)
-    this.#count(found.kind, found.size, 1)
+    const changes = this.#stores.folders.changesIn(parent)
+    this.#count(changes, before.kind, before.size, -1)
+    this.#count(changes, found.kind, found.size, 1)
   }
 
   /** An entry keeps its id when it is found under another name: the same inode, and no longer where it was. */
@@ -266,14 +274,24 @@ export class Applier {
       .find((each) => this.#isMoved(each, found) && !this.#isAbove(each, parent))
     if (!entry) return false
     this.#noteLeft(entry)
+    this.#carry(entry, parent)
     this.#statements.move.run(parent, this.#stores.names.idOf(found.name), entry.id)
-    this.#change(entry.id, found, this.#known(entry))
+    this.#change(entry.id, parent, found, this.#known(entry))
     this.#statements.found.run(entry.id)
     this.#giveTagsBack(entry.id, directory, found)
     if (this.#unlisted) this.#writeLinks(entry.id, found)
     this.#stores.entries.forgetPaths()
     if (found.kind === KIND.directory) this.#directories.set(join(directory, found.name), entry.id)
     return true
+  }
+
+  /** What its old directory had of it, its new one has. */
+  #carry({ id, parent: from, kind, size }: Entry, to: number): void {
+    const { folders } = this.#stores
+    if (from === to) return
+    tally(folders.changesIn(from), kind, size, -1)
+    tally(folders.changesIn(to), kind, size)
+    if (kind === KIND.directory) folders.move(id, from, to)
   }
 
   /** Not seen to be missing there, and perhaps only out of reach for a moment: a file may have several names. */
@@ -321,9 +339,10 @@ export class Applier {
     const entry = this.#stores.entries.byId(id)
     if (!entry) return true
     this.#stores.tagged.keep(entry)
+    if (entry.kind === KIND.directory) this.#stores.folders.leave(id, entry.parent)
     this.#statements.delete.run(id)
     this.#statements.found.run(id)
-    this.#count(entry.kind, entry.size, -1)
+    this.#count(this.#stores.folders.changesIn(entry.parent), entry.kind, entry.size, -1)
     applied.removed += 1
     return true
   }
@@ -344,12 +363,11 @@ export class Applier {
     return this.#fresh ? { directory: run.directory, name: names.at(-1)! } : null
   }
 
-  #count(kind: number, size: number, sign: 1 | -1): void {
-    if (kind === KIND.file) {
-      this.#counts.files += sign
-      this.#counts.bytes += sign * size
-    } else if (kind === KIND.directory) this.#counts.directories += sign
-    else this.#counts.others += sign
+  /** Both for the location and for the directory it lies in. */
+  #count(changes: Total, kind: number, size: number, sign: 1 | -1): void {
+    tally(changes, kind, size, sign)
+    tally(this.#counts, kind, size, sign)
+    if (kind !== KIND.file && kind !== KIND.directory) this.#counts.others += sign
   }
 }
 

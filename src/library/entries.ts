@@ -3,9 +3,11 @@ import { SpacedriveError } from '../base/errors.js'
 import { ENTRY_KINDS } from '../protocol/operations.js'
 import type { FileItem } from '../protocol/messages.js'
 import { encodeName, isPrintable, printable } from '../scan/names.js'
+import { KIND } from '../scan/read.js'
 import type { Connection } from './connection.js'
 import { dateOf } from './dates.js'
 import { fold } from './fold.js'
+import type { Folders } from './folders.js'
 import type { Location, Locations } from './locations.js'
 import type { Names } from './names.js'
 
@@ -49,16 +51,18 @@ export class Entries {
   readonly #library: string
   readonly #locations: Locations
   readonly #names: Names
+  readonly #folders: Folders
   readonly #byId
   readonly #child
   readonly #children
   readonly #paths = new Map<number, string>()
   readonly #listings = new Map<string, { version: number; children: Child[] }>()
 
-  constructor(library: string, connection: Connection, locations: Locations, names: Names) {
+  constructor(library: string, connection: Connection, locations: Locations, names: Names, folders: Folders) {
     this.#library = library
     this.#locations = locations
     this.#names = names
+    this.#folders = folders
     this.#byId = connection.prepare<[number], EntryRow>(`SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.id = ?`).raw()
     this.#child = connection
       .prepare<[number, number], number>('SELECT id FROM entry WHERE parent = ? AND name = ?')
@@ -104,6 +108,7 @@ export class Entries {
       ...(isPrintable(path) || isPrintable(name) ? {} : { nameBytes: encodeName(name).toString('base64') }),
       kind: ENTRY_KINDS[entry.kind]!,
       size: entry.size,
+      ...(entry.kind === KIND.directory ? { total: this.#folders.totalOf(entry.id) } : {}),
       modifiedAt: dateOf(entry.mtime),
       inode: typeof entry.inode === 'number' ? entry.inode : unsigned(entry.inode),
     }
@@ -218,13 +223,18 @@ export class Entries {
 
   #sort(id: number, sort: Sort): Child[] {
     const keyOf = (entry: Entry, name: string) =>
-      sort === 'name' ? fold(name) : -(sort === 'size' ? entry.size : entry.mtime)
+      sort === 'name' ? fold(name) : -(sort === 'size' ? this.#bytesOf(entry) : entry.mtime)
     return this.childrenOf(id)
       .map((entry) => {
         const name = this.#names.text(entry.name)
         return { id: entry.id, name, key: keyOf(entry, name) }
       })
       .sort(compare)
+  }
+
+  /** Of a directory what is in it. */
+  #bytesOf({ id, kind, size }: Entry): number {
+    return kind === KIND.directory ? this.#folders.totalOf(id).bytes : size
   }
 }
 

@@ -13,6 +13,7 @@ import { fromSqlite } from './cause.js'
 import { openConnection, type Connection } from './connection.js'
 import { Entries, rootName } from './entries.js'
 import { rowFilters, wantedBy, type SearchParams } from './filters.js'
+import { Folders } from './folders.js'
 import { diskFailed, filesOf, readLibraryJson, requireDatabase, writeLibraryJson } from './folder.js'
 import { Ids } from './ids.js'
 import { Jobs } from './jobs.js'
@@ -49,6 +50,7 @@ export class Library {
   readonly #end
   readonly #names: Names
   readonly #ids: Ids
+  readonly #folders: Folders
   readonly #search: Search
   readonly #readers: Readers
   readonly #lock: Lock
@@ -110,7 +112,8 @@ export class Library {
     this.#names = new Names(connection)
     this.#ids = new Ids(connection)
     this.locations = new Locations(connection)
-    this.entries = new Entries(id, connection, this.locations, this.#names)
+    this.#folders = new Folders(connection)
+    this.entries = new Entries(id, connection, this.locations, this.#names, this.#folders)
     this.jobs = new Jobs(id, connection)
     this.tags = new Tags(id, connection)
     this.tagged = new Tagged(connection, this.entries, this.locations, this.#names)
@@ -232,7 +235,15 @@ export class Library {
 
   #stores(): Stores {
     const { entries, locations, tagged } = this
-    return { connection: this.#connection, names: this.#names, ids: this.#ids, entries, locations, tagged }
+    return {
+      connection: this.#connection,
+      names: this.#names,
+      ids: this.#ids,
+      folders: this.#folders,
+      entries,
+      locations,
+      tagged,
+    }
   }
 
   /**
@@ -261,10 +272,18 @@ export class Library {
   removeSlice(location: Location): boolean {
     return this.write(() => {
       if (this.tagged.keepSlice(location)) return false
-      const { changes } = this.#connection
-        .prepare('DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE location = ? LIMIT ?)')
-        .run(location.id, 4 * LIMITS.batchEntriesMax)
-      if (changes > 0) return false
+      const ids = this.#connection
+        .prepare<[number, number], number>('SELECT id FROM entry WHERE location = ? LIMIT ?')
+        .pluck()
+        .all(location.id, 4 * LIMITS.batchEntriesMax)
+      for (const [table, key] of [
+        ['folder', 'entry'],
+        ['entry', 'id'],
+      ])
+        this.#connection
+          .prepare(`DELETE FROM ${table} WHERE ${key} IN (SELECT value FROM json_each(?))`)
+          .run(JSON.stringify(ids))
+      if (ids.length > 0) return false
       this.forgetMissing(location)
       this.locations.delete(location)
       this.tagged.endKeeping(location)
@@ -351,6 +370,7 @@ export class Library {
     } catch (error) {
       this.#names.forget()
       this.#ids.forget()
+      this.#folders.forget()
       this.locations.forget()
       this.tags.forget()
       this.tagged.forget()

@@ -1,8 +1,9 @@
 // The tables of a library, as numbered migrations. A migration that was released is never edited; a new one is added.
 import { SpacedriveError } from '../base/errors.js'
 import type { Connection } from './connection.js'
+import { fillFolders } from './folders.js'
 
-const MIGRATIONS: readonly string[] = [
+const MIGRATIONS: readonly (string | ((connection: Connection) => void))[] = [
   `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
@@ -74,6 +75,13 @@ const MIGRATIONS: readonly string[] = [
   );
   CREATE UNIQUE INDEX tag_kept_place ON tag_kept (directory, name, tag);
   `,
+  `
+  -- Of everything below a directory; none where there is nothing.
+  CREATE TABLE folder (
+    entry INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, files INTEGER NOT NULL, directories INTEGER NOT NULL
+  );
+  `,
+  fillFolders,
 ]
 
 export const SCHEMA_VERSION = MIGRATIONS.length
@@ -93,7 +101,9 @@ export function migrate(connection: Connection, name: string): void {
   }
   for (let next = version; next < SCHEMA_VERSION; next++) {
     connection.transaction(() => {
-      connection.exec(MIGRATIONS[next]!)
+      const step = MIGRATIONS[next]!
+      if (typeof step === 'string') connection.exec(step)
+      else step(connection)
       connection.pragma(`user_version = ${next + 1}`)
     })()
   }

@@ -40,6 +40,8 @@ export interface FileItem {
   nameBytes?: string
   kind: EntryKind
   size: number
+  /** Only of a directory: of everything below it. A file with several names counts under each of them. */
+  total?: { bytes: number; files: number; directories: number }
   modifiedAt: string
   inode: number | string
   /** Names of its tags, only in the answer of files.get and where it has any. */

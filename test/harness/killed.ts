@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { eventually, sleep, type TestDaemon } from './daemon.js'
 import { sameAsDisk, type Scene } from './scene.js'
+import { wrongTotals } from './totals.js'
 
 export interface Asked {
   readonly root: string
@@ -78,6 +79,7 @@ function readLeft(path: string, job: string): { integrity: string; unfinished: b
   try {
     const integrity = String(database.pragma('integrity_check', { simple: true }))
     const state = database.prepare<[string], string>('SELECT state FROM job WHERE id = ?').pluck().get(job)
+    assert.deepEqual(wrongTotals(database), [], 'the size of each folder is what lies in it')
     return { integrity, unfinished: state === 'queued' || state === 'running' }
   } finally {
     database.close()

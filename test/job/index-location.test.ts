@@ -6,7 +6,7 @@ import test from 'ava'
 import { Balance } from '../../src/job/balance.js'
 import { indexLocation } from '../../src/job/index-location.js'
 import type { Library } from '../../src/library/library.js'
-import { batchesOf, differences, index, indexed, integrity, rescan, run, Stage } from '../library/stage.js'
+import { batchesOf, differences, index, indexed, integrity, rescan, run, Stage, totalsOf } from '../library/stage.js'
 
 let restore = () => {}
 test.afterEach.always(() => restore())
@@ -95,6 +95,7 @@ test.serial(
     for (const path of copies) {
       const copy = stage.open({ id: made.id, path })
       t.is(integrity(copy), 'ok')
+      t.deepEqual(totalsOf(copy), [])
       const row = copy.jobs.get(job)
       if (row.state !== 'done') t.true(await run(copy, row))
       t.deepEqual(differences(copy, location.uid, stage.tree), [])

@@ -17,6 +17,7 @@ import type { JobRow } from '../../src/library/jobs.js'
 import { decodeName, encodeName } from '../../src/scan/names.js'
 import { kindOf, microseconds, readDirectoryPlain, type ReadDirectory } from '../../src/scan/read.js'
 import { walk } from '../../src/scan/walk.js'
+import { wrongTotals } from '../harness/totals.js'
 
 export class Stage {
   readonly path = mkdtempSync(join(tmpdir(), 'sd-stage-'))
@@ -200,6 +201,7 @@ export function differences(library: Library, uid: string, root: string): string
       }
   }
   for (const path of known.keys()) if (!there.has(path)) told.push(`${path}: not on disk`)
+  told.push(...untrueTotals(library, root, there))
   const lines = [...there.values()]
   const files = lines.filter((line) => line.kind === 0)
   const counts = {
@@ -213,6 +215,44 @@ export function differences(library: Library, uid: string, root: string): string
     if (info[key] !== counts[key]) told.push(`count of ${key}: ${info[key]}, true is ${counts[key]}`)
   }
   return told.slice(0, 20)
+}
+
+/** What is told of each directory against what the disk holds below it, hard links counted under each name. */
+function untrueTotals(library: Library, root: string, there: Map<string, Line>): string[] {
+  const totals = new Map<string, { bytes: number; files: number; directories: number }>()
+  for (const [path, { kind }] of there) if (kind === 1) totals.set(path, { bytes: 0, files: 0, directories: 0 })
+  for (const [path, { kind, size }] of there) {
+    for (let above = path; above !== '';) {
+      above = above.includes('/') ? above.slice(0, above.lastIndexOf('/')) : ''
+      const total = totals.get(above)!
+      if (kind === 0) total.files += 1
+      if (kind === 0) total.bytes += size
+      if (kind === 1) total.directories += 1
+    }
+  }
+  return [...totals].flatMap(([path, total]) => {
+    const said = JSON.stringify(totalAt(library, path === '' ? root : `${root}/${path}`))
+    const truth = JSON.stringify(total)
+    return said === truth ? [] : [`${path}: total ${said}, on disk ${truth}`]
+  })
+}
+
+function totalAt(library: Library, path: string): unknown {
+  try {
+    return library.entries.getByPath(path).total
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+/** Whether what is stored of each directory is what the entries of the index come to. */
+export function totalsOf(library: Library): string[] {
+  const database = new Database(filesOf(library.path).database, { readonly: true })
+  try {
+    return wrongTotals(database)
+  } finally {
+    database.close()
+  }
 }
 
 export function integrity(library: Library): string {

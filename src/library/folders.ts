@@ -1,0 +1,182 @@
+// What lies below each directory, kept in the transaction that changes it: so that the true size of any folder is one read.
+//
+// A change is noted with the directory it happened in. Before it is written, or before a directory moves, all that was noted is
+// summed up towards the root, each directory once. A directory without a row has nothing in it.
+import { KIND } from '../scan/read.js'
+import type { Connection } from './connection.js'
+
+/** Of everything below a directory, itself left out. A file that has several names counts under each of them. */
+export interface Total {
+  bytes: number
+  files: number
+  directories: number
+}
+
+/** Directories whose parents are remembered: some 10 MB. At more they are forgotten, and asked for again. */
+const PARENTS_KEPT = 100_000
+
+export class Folders {
+  readonly #total
+  readonly #add
+  readonly #delete
+  readonly #parent
+  readonly #parents = new Map<number, number>()
+  /** What happened in a directory itself, or below it, that those above have yet to be told. */
+  #noted = new Map<number, Total>()
+  /** What has to be added to the rows. */
+  #sums = new Map<number, Total>()
+
+  constructor(connection: Connection) {
+    this.#total = connection
+      .prepare<[number], [bytes: number, files: number, directories: number]>(
+        'SELECT bytes, files, directories FROM folder WHERE entry = ?',
+      )
+      .raw()
+    this.#add = connection.prepare<[number, number, number, number]>(
+      `INSERT INTO folder (entry, bytes, files, directories) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+       bytes = bytes + excluded.bytes, files = files + excluded.files, directories = directories + excluded.directories`,
+    )
+    this.#delete = connection.prepare<[number]>('DELETE FROM folder WHERE entry = ?')
+    this.#parent = connection.prepare<[number], number>('SELECT parent FROM entry WHERE id = ?').pluck()
+  }
+
+  /** As of the last commit. */
+  totalOf(directory: number): Total {
+    const row = this.#total.get(directory)
+    return row ? { bytes: row[0], files: row[1], directories: row[2] } : nothing()
+  }
+
+  /** To be added to: what changed among the children of a directory. Good until the next `move`, `leave` or `flush`. */
+  changesIn(directory: number): Total {
+    let changes = this.#noted.get(directory)
+    if (!changes) this.#noted.set(directory, (changes = nothing()))
+    return changes
+  }
+
+  /** A new directory: spares asking for its parent. */
+  enter(directory: number, parent: number): void {
+    if (this.#parents.size >= PARENTS_KEPT) this.#parents.clear()
+    this.#parents.set(directory, parent)
+  }
+
+  /** A directory that is deleted, and is empty by now; to be called while its entry is still there. */
+  leave(directory: number, parent: number): void {
+    const left = this.#noted.get(directory)
+    if (left) add(this.changesIn(parent), left)
+    this.#noted.delete(directory)
+    this.#sums.delete(directory)
+    this.#parents.delete(directory)
+    this.#delete.run(directory)
+  }
+
+  /** A directory goes elsewhere with all that is below it; to be called while its entry is still where it was. */
+  move(directory: number, from: number, to: number): void {
+    this.#sumUp()
+    const total = this.totalOf(directory)
+    add(total, this.#sums.get(directory) ?? nothing())
+    add(this.changesIn(from), total, -1)
+    add(this.changesIn(to), total)
+    // What moves out is taken off all those above by the way things were.
+    this.#sumUp()
+    this.enter(directory, to)
+  }
+
+  /** In the transaction of the entries. */
+  flush(): void {
+    if (this.#noted.size === 0 && this.#sums.size === 0) return
+    this.#sumUp()
+    for (const [directory, { bytes, files, directories }] of this.#sums) {
+      if (bytes !== 0 || files !== 0 || directories !== 0) this.#add.run(directory, bytes, files, directories)
+    }
+    this.#sums = new Map()
+  }
+
+  /** After a transaction that did not commit. */
+  forget(): void {
+    this.#noted = new Map()
+    this.#sums = new Map()
+    this.#parents.clear()
+  }
+
+  #sumUp(): void {
+    const depths = new Map<number, number>()
+    for (const directory of this.#noted.keys()) this.#depthOf(directory, depths)
+    const deepestFirst = [...depths.keys()].sort((a, b) => depths.get(b)! - depths.get(a)!)
+    for (const directory of deepestFirst) {
+      const changes = this.#noted.get(directory)
+      if (!changes) continue
+      const sum = this.#sums.get(directory)
+      const parent = this.#parentOf(directory)
+      if (parent > 0) add(this.changesIn(parent), changes)
+      if (sum) add(sum, changes)
+      else this.#sums.set(directory, changes)
+      this.#noted.delete(directory)
+    }
+  }
+
+  /** 1 for the root of a location. */
+  #depthOf(directory: number, depths: Map<number, number>): number {
+    const way: number[] = []
+    let at = directory
+    for (; at > 0 && !depths.has(at); at = this.#parentOf(at)) way.push(at)
+    let depth = depths.get(at) ?? 0
+    for (const each of way.reverse()) depths.set(each, (depth += 1))
+    return depth
+  }
+
+  #parentOf(directory: number): number {
+    const known = this.#parents.get(directory)
+    if (known !== undefined) return known
+    const parent = this.#parent.get(directory) ?? 0
+    this.enter(directory, parent)
+    return parent
+  }
+}
+
+/** Reckons the totals of all directories from the entries, instead of what is stored. */
+export function reckonFolders(connection: Connection): Map<number, Total> {
+  const totals = new Map<number, Total>()
+  const parents = new Map<number, number>()
+  const totalOf = (directory: number) => {
+    let total = totals.get(directory)
+    if (!total) totals.set(directory, (total = nothing()))
+    return total
+  }
+  const rows = connection
+    .prepare<[], [id: number, parent: number, kind: number, size: number]>('SELECT id, parent, kind, size FROM entry')
+    .raw()
+  for (const [id, parent, kind, size] of rows.iterate()) {
+    if (kind === KIND.directory) parents.set(id, parent)
+    if (parent > 0) tally(totalOf(parent), kind, size)
+  }
+  const directly = [...totals].map(([directory, total]) => [directory, { ...total }] as const)
+  for (const [directory, total] of directly) {
+    for (let above = parents.get(directory) ?? 0; above > 0; above = parents.get(above) ?? 0) add(totalOf(above), total)
+  }
+  return totals
+}
+
+/** For a library that was made before they were kept: a second for a million entries. */
+export function fillFolders(connection: Connection): void {
+  const insert = connection.prepare('INSERT INTO folder (entry, bytes, files, directories) VALUES (?, ?, ?, ?)')
+  for (const [directory, { bytes, files, directories }] of reckonFolders(connection))
+    insert.run(directory, bytes, files, directories)
+}
+
+/** Counts one entry among the children of its directory. */
+export function tally(total: Total, kind: number, size: number, sign: 1 | -1 = 1): void {
+  if (kind === KIND.file) {
+    total.files += sign
+    total.bytes += sign * size
+  } else if (kind === KIND.directory) total.directories += sign
+}
+
+function add(sum: Total, part: Total, sign: 1 | -1 = 1): void {
+  sum.bytes += sign * part.bytes
+  sum.files += sign * part.files
+  sum.directories += sign * part.directories
+}
+
+function nothing(): Total {
+  return { bytes: 0, files: 0, directories: 0 }
+}
