@@ -1,12 +1,12 @@
-// The exhaustion sweep: over four whole scenarios the Nth descriptor from the start fails, for every N until none fails.
-// usage: node bench/sweep.mjs [SCENARIO... [uws|node]]   scenarios: boot libraries tree clients
+// The exhaustion sweep: over whole scenarios the Nth descriptor from the start fails, for every N until none fails.
+// usage: node bench/sweep.mjs [SCENARIO... [uws|node]]   scenarios: boot libraries tree tags clients
 import { kinds } from '../dist/test/front/stage.js'
 import { play } from '../dist/test/harness/scene.js'
 import { Boots, SHELL_FLOOR, tallyBoots } from '../dist/test/harness/sweep-boot.js'
-import { clients, libraries, tree } from '../dist/test/harness/sweep-scenarios.js'
+import { clients, libraries, tags, tree } from '../dist/test/harness/sweep-scenarios.js'
 import { Stage, sweep, tally, WAYS } from '../dist/test/harness/sweep.js'
 
-const SCENARIOS = { libraries, tree, clients }
+const SCENARIOS = { libraries, tree, tags, clients }
 const words = process.argv.slice(2)
 const fronts = (await kinds()).filter(
   (front) => !words.some((word) => /^(uws|node)$/.test(word)) || words.includes(front),

@@ -39,6 +39,10 @@ async function ls(desk: Desk, path: string, options: LsOptions): Promise<void> {
   await printPages(desk, pages, '{"items":[', (file) => line(file, file.name))
 }
 
+export async function libraryCovering(client: Client, path: string): Promise<string> {
+  return (await find(client, path)).library
+}
+
 /**
  * The library whose location covers a path; open ones are asked first, since asking opens the others.
  * One that cannot be asked is no proof that nothing covers the path: its error is thrown when no other does.
@@ -68,7 +72,9 @@ function likelyFirst(libraries: readonly LibraryItem[]): LibraryItem[] {
 }
 
 /** Every page of a listing, each asked for only when the one before it is printed. */
-export async function* pagesOf<P extends Page>(ask: (cursor: { cursor?: string }) => Promise<P>): AsyncGenerator<P> {
+export async function* pagesOf<P extends { readonly cursor?: string }>(
+  ask: (cursor: { cursor?: string }) => Promise<P>,
+): AsyncGenerator<P> {
   let page = await ask({})
   yield page
   while (page.cursor !== undefined) {

@@ -20,6 +20,7 @@ import { addSelftest } from './selftest.js'
 import { addStart } from './start.js'
 import { addStatus } from './status.js'
 import { addStop } from './stop.js'
+import { addTag } from './tag.js'
 import type { Terminal } from './terminal.js'
 
 /** In the order `--help` shows them. */
@@ -35,6 +36,7 @@ const COMMANDS = [
   addLocation,
   addLs,
   addSearch,
+  addTag,
   addJob,
   addFds,
   addPlan,

@@ -19,11 +19,14 @@ export class Terminal {
   /** A foreground daemon goes on when the reader of its output leaves; every other command is over then. */
   outlivesReader = false
   readonly #colour: boolean
+  /** Whether it shows any colour, or the 256 that nearly all do. */
+  readonly #anyColour: boolean
 
   constructor(stdout: Output, stderr: Output, env: Readonly<Record<string, string | undefined>> = {}) {
     this.stdout = stdout
     this.stderr = stderr
     this.#colour = stdout.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb'
+    this.#anyColour = env.COLORTERM === 'truecolor' || env.COLORTERM === '24bit'
   }
 
   /** Resolves once the reader took it, so that a slow pipe holds a long listing back. A reader that left is no error. */
@@ -54,4 +57,20 @@ export class Terminal {
   styled(style: Style, text: string): string {
     return this.#colour ? `\u001b[${STYLES[style]}m${text}\u001b[0m` : text
   }
+  get colours(): boolean {
+    return this.#colour
+  }
+
+  /** @param colour as `#rrggbb` */
+  tinted(colour: string, text: string): string {
+    if (!this.#colour) return text
+    const parts = [1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16))
+    const code = this.#anyColour ? `2;${parts.join(';')}` : `5;${nearestOf256(parts)}`
+    return `\u001b[38;${code}m${text}\u001b[0m`
+  }
+}
+
+/** In the cube of 6 × 6 × 6 colours that begins at 16. */
+function nearestOf256(parts: readonly number[]): number {
+  return parts.reduce((sum, part) => sum * 6 + Math.round(part / 51), 0) + 16
 }

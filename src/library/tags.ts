@@ -290,7 +290,7 @@ function circle(tag: Tag, above: Tag): SpacedriveError {
   const why =
     tag.id === above.id
       ? `${upper} cannot lie below itself`
-      : `${lower} lies below ${upper}, which so cannot be put below it`
+      : `${upper} cannot be put below ${lower}, which lies below it`
   return new SpacedriveError('TAG_CYCLE', why)
 }
 

@@ -1,10 +1,10 @@
-// A spread of N of the exhaustion sweep over its four scenarios; `bench/sweep.mjs` takes every one.
+// A spread of N of the exhaustion sweep over its scenarios; `bench/sweep.mjs` takes every one.
 import test from 'ava'
 import { kinds } from '../front/stage.js'
 import { whyNoNth } from '../harness/nth.js'
 import { play } from '../harness/scene.js'
 import { Boots, SHELL_FLOOR, tallyBoots } from '../harness/sweep-boot.js'
-import { clients, libraries, tree } from '../harness/sweep-scenarios.js'
+import { clients, libraries, tags, tree } from '../harness/sweep-scenarios.js'
 import { Stage, sweep, tally, type Scenario, type Way } from '../harness/sweep.js'
 
 const missing = whyNoNth()
@@ -16,11 +16,14 @@ const LIMITS_N: readonly [Scenario, Way, readonly number[]][] = [
   [libraries, 'limit to the end', [0, 5, 30]],
   [libraries, 'limit to the middle', [3]],
   [tree, 'limit to the end', [6]],
+  [tags, 'limit to the end', [1, 6]],
+  [tags, 'limit to the middle', [2]],
 ]
 const SHOTS_N: readonly [Scenario, readonly number[]][] = [
   [clients, [1, 40, 110]],
   [libraries, [2, 5, 19, 101]],
   [tree, [13, 45]],
+  [tags, [3, 30]],
 ]
 /** Of Node's own start, of the program's files, of what the boot opens, of its threads. */
 const BOOTS_N = [13, 31, 60, 235, 290, 380, 520, 640]

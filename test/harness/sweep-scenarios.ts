@@ -1,6 +1,7 @@
-// Three of the sweep's scenarios: twenty libraries opened and written, a tree indexed, a hundred clients who come, work and leave.
+// Four of the sweep's scenarios: twenty libraries opened and written, a tree indexed, a tree tagged that changes, a hundred clients who
+// come, work and leave.
 import assert from 'node:assert'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import { join } from 'node:path'
 import { WebSocket } from 'ws'
@@ -76,6 +77,50 @@ function plant(stage: Stage): string {
   }
   return root
 }
+
+/** Files that get a tag, move, go and come back, each time with a rescan: what was acknowledged to be tagged is so at the end. */
+export const tags: Scenario = {
+  name: 'tag a tree that changes',
+  async play(stage) {
+    const root = (planted = plant(stage))
+    const library = stage.known[0]!.id
+    taggedHere.clear()
+    const added = await stage.act('locations.add', { library, path: root })
+    if (added) await ended(stage, library, added.job)
+    await stage.act('tags.create', { library, name: 'work' })
+    for (const name of ['d0', 'd1', 'd2']) {
+      const paths = ['one', 'two', 'three'].map((each) => join(root, name, each))
+      if (await stage.act('tags.apply', { library, tag: 'work', paths })) for (const path of paths) taggedHere.add(path)
+    }
+    const look = async () => {
+      const again = added && (await stage.act('locations.rescan', { library, location: added.location }))
+      if (again) await ended(stage, library, again.job)
+    }
+    renameSync(join(root, 'd0'), join(root, 'moved'))
+    rmSync(join(root, 'd1'), { recursive: true })
+    await look()
+    stage.middle()
+    mkdirSync(join(root, 'd1'))
+    for (const name of ['one', 'two', 'three']) writeFileSync(join(root, 'd1', name), 'restored')
+    await look()
+  },
+  async check(stage) {
+    const { daemon } = stage
+    const library = stage.known[0]!.id
+    const location = await found(stage, library, planted)
+    await daemon.jobDone(library, (await daemon.watch('locations.rescan', { library, location })).job)
+    for (const path of taggedHere) {
+      const file = await daemon.watch('files.get', { library, path: path.replace('/d0/', '/moved/') })
+      if (file.tags?.join() !== 'work') stage.problems.push(`lost: the tag of ${path}`)
+    }
+    await daemon.watch('tags.delete', { library, tag: 'work' }).catch((error) => {
+      if (error.code !== 'TAG_NOT_FOUND' || taggedHere.size > 0) throw error
+    })
+    await daemon.watch('locations.remove', { library, location })
+    rmSync(planted, { recursive: true })
+  },
+}
+const taggedHere = new Set<string>()
 
 /** A job that was acknowledged comes to its end by itself, and never to `failed`. */
 async function ended(stage: Stage, library: string, job: string): Promise<void> {
