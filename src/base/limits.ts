@@ -196,10 +196,18 @@ export const LIMITS = {
   /** Rows of one page: default and most. */
   pageDefault: 100,
   pageMax: 1_000,
+  /** A search that takes longer than this goes on between other requests. */
+  searchAtOnceMs: 5,
+  /** Without a connection of its own it is begun again so often when entries changed meanwhile. */
+  searchTriesMax: 3,
   /** Characters of a search query. */
   queryCharsMax: 1_000,
   /** Extensions of one search: the trigrams of each are looked up. */
   extensionsMax: 32,
+  /** Filters of one search that may not hold. */
+  filtersNotMax: 16,
+  /** Words and patterns of one search. */
+  termsMax: 32,
   /** Characters of a library's or location's name. */
   nameCharsMax: 200,
 

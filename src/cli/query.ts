@@ -2,13 +2,17 @@
 import { columnsOf, safe } from './text.js'
 
 export const QUERY_HELP = `
-Beside the text the query may have filters, all of which hold:
+All words are in the name, in any order; "annual report" is one piece, -word
+is not in it. Beside words the query may have filters, all of which hold:
   ext:pdf,docx                  any of these extensions
   kind:file                     or directory, symlink, other
   path:/srv/docs                everything below; path:"/srv/my docs"
   size:>1M  size:10K..2M        > >= < <=, B K M G T (powers of 1,024)
   modified:<30d  modified:>1y   younger, older than; h d w m y (m: months)
   modified:2026-01              also 2026, 2026-01-15, today, yesterday, A..B
+  location:NAME                 in this location, by its name or id
+  is:hidden                     begins with a dot, or lies below what does
+  -ext:log                      a dash: what the filter does not hold for
 "..." takes anything as text, also what looks like a filter. A shell takes
 such marks, > and < for itself: put the whole query into '...'.`
 

@@ -1,13 +1,15 @@
-// `spacedrive search`: entries whose name contains a text, and which pass its filters.
+// `spacedrive search`: entries whose name contains the words of a query, and which pass its filters.
 import { Option, type Command } from 'commander'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import { SEARCH_SORTS } from '../protocol/operations.js'
 import type { FileItem } from '../protocol/messages.js'
 import { chooseLibrary } from './choice.js'
 import type { Desk } from './desk.js'
 import { line, pagesOf, printPages, type Page } from './ls.js'
 import { wholeNumber } from './arguments.js'
 import { pointAt, QUERY_HELP } from './query.js'
+import { UsageError } from './failure.js'
 import { grouped } from './text.js'
 
 interface SearchOptions {
@@ -16,6 +18,8 @@ interface SearchOptions {
   readonly all?: boolean
   readonly kind?: string
   readonly location?: string
+  readonly sort?: string
+  readonly reverse?: boolean
 }
 
 interface FoundPage extends Page {
@@ -25,13 +29,15 @@ interface FoundPage extends Page {
 export function addSearch(program: Command, desk: Desk): void {
   program
     .command('search')
-    .description('find entries by a part of their name; words are joined by a space')
-    .argument('<QUERY...>', 'a text and filters; after -- it may begin with a dash')
+    .description('find entries by words in their name, and by filters')
+    .argument('<QUERY...>', 'words and filters; after -- they may begin with a dash')
     .option('--library <LIBRARY>', 'name or id of the library')
     .option('--limit <N>', 'show at most N', wholeNumber(1), LIMITS.pageDefault)
     .option('--all', 'show every one')
     .addOption(new Option('--kind <KIND>', 'only this kind').choices(['file', 'directory', 'symlink', 'other']))
     .option('--location <ID>', 'only below this location')
+    .addOption(new Option('--sort <KEY>', 'order; names from a on, largest, newest first').choices(SEARCH_SORTS))
+    .option('--reverse', 'the other way round')
     .addHelpText('after', QUERY_HELP)
     .action((words: string[], options: SearchOptions) => search(desk, words.join(' '), options))
 }
@@ -46,6 +52,7 @@ async function search(desk: Desk, query: string, options: SearchOptions): Promis
     query,
     syntax: 'filters',
     ...(filters ? { filters } : {}),
+    ...orderOf(options),
     limit: Math.min(shownMax, LIMITS.pageMax),
   }
   let total = 0
@@ -64,6 +71,16 @@ function point(desk: Desk, query: string, error: unknown): never {
   if (error instanceof SpacedriveError && error.position !== undefined)
     for (const each of pointAt(query, error.position)) desk.note(each)
   throw error
+}
+
+function orderOf({ sort, reverse }: SearchOptions): { sort?: string; order?: string } {
+  if (reverse && (sort === undefined || sort === 'relevance'))
+    throw new UsageError(
+      '--reverse needs something to sort by',
+      'Add `--sort name`, `--sort size` or `--sort modified`.',
+    )
+  if (sort === undefined) return {}
+  return { sort, ...(reverse ? { order: sort === 'name' ? 'descending' : 'ascending' } : {}) }
 }
 
 function filtersOf({ kind, location }: SearchOptions): { kind?: string; location?: string } | undefined {

@@ -1,19 +1,27 @@
-// What a search asks for: the query's own filters and those beside it, brought together, in the terms of the tables.
+// What a search asks for: the query's own words and filters and those beside it, in the terms of the tables.
+import { refuse } from '../protocol/spans.js'
 import { SpacedriveError } from '../base/errors.js'
-import { ENTRY_KINDS, type ParamsOf, type SearchFilters } from '../protocol/operations.js'
-import { readQuery } from '../protocol/query.js'
-import { bothSizes, bothTimes } from '../protocol/spans.js'
+import { ENTRY_KINDS, type ParamsOf, type SearchFilter, type SearchFilters } from '../protocol/operations.js'
+import { readQuery, type Query, type Term } from '../protocol/query.js'
+import { KIND } from '../scan/read.js'
+import { negated, type Condition } from './conditions.js'
 import { normalize, type Entries } from './entries.js'
 import { fold } from './fold.js'
-import { isWithin, type Locations } from './locations.js'
-import type { Filters } from './search.js'
+import { isWithin, type Location, type Locations } from './locations.js'
+import { Inherited } from './places.js'
+import type { Wanted } from './search.js'
+import { soughtBy } from './terms.js'
 
 export type SearchParams = Omit<ParamsOf<'search.files'>, 'library'>
 
-export interface Wanted {
-  readonly text: string
-  /** Null where nothing can pass. */
-  readonly filters: SearchFilters | null
+/** Where a filter looks up what it names. */
+export interface Among {
+  readonly locations: Locations
+  readonly entries: Entries
+}
+
+export interface Asked {
+  readonly wanted: Wanted
   readonly cursor: string | undefined
   /** Makes of a cursor of the search what the client gets. */
   readonly seal: (cursor: string) => string
@@ -22,10 +30,14 @@ export interface Wanted {
 /**
  * Ages count from the moment the first page was asked for: the cursor carries it, so that all pages are of one search.
  *
- * @throws BAD_REQUEST
+ * @throws BAD_REQUEST, LOCATION_NOT_FOUND, FILE_NOT_FOUND
  */
-export function wantedBy({ query, syntax, filters = {}, cursor }: SearchParams): Wanted {
-  if (syntax !== 'filters') return { text: query, filters, cursor, seal: (each) => each }
+export function askedBy(params: SearchParams, among: Among): Asked {
+  const { query, syntax, filters = {}, cursor } = params
+  if (syntax !== 'filters') {
+    const terms: Term[] = [{ how: 'text', on: 'name', text: query, not: false, at: 0 }]
+    return { wanted: wantedBy(params, terms, [filters], among), cursor, seal: (each) => each }
+  }
   const [inner, moment] = cursor?.split('.') ?? []
   const now = moment === undefined ? Date.now() : Number(moment)
   const foreign = Number.isNaN(new Date(now).getTime())
@@ -33,72 +45,154 @@ export function wantedBy({ query, syntax, filters = {}, cursor }: SearchParams):
   if (foreign || (read.relative && cursor !== undefined && moment === undefined))
     throw new SpacedriveError('BAD_REQUEST', 'not a cursor of this search')
   const seal = (each: string) => (read.relative ? `${each}.${now}` : each)
-  return { text: read.text, filters: bothOf(read.filters, filters), cursor: inner, seal }
+  return { wanted: wantedBy(params, read.terms, [located(read, among), filters], among), cursor: inner, seal }
 }
 
-/** Filters under which passes what passes both; null where nothing can. */
-export function bothOf(one: SearchFilters, other: SearchFilters): SearchFilters | null {
-  const kind = same(one.kind, other.kind)
-  const location = same(one.location, other.location)
-  const extensions = bothEndings(one.extensions, other.extensions)
-  const path = innerOf(one.path, other.path)
-  if (kind === null || location === null || path === null || extensions?.length === 0) return null
-  const size = bothSizes(one.size ?? {}, other.size)
-  const modified = bothTimes(one.modified ?? {}, other.modified)
-  return { kind, location, extensions, size, modified, path }
-}
-
-function same<T>(one: T | undefined, other: T | undefined): T | null | undefined {
-  if (one === undefined || other === undefined) return one ?? other
-  return one === other ? one : null
-}
-
-/** Of "gz" and "tar.gz" the longer satisfies both. */
-function bothEndings(one: string[] | undefined, other: string[] | undefined): string[] | undefined {
-  if (one === undefined || other === undefined) return one ?? other
-  const ends = (a: string, b: string) => a === b || a.endsWith(`.${b}`)
-  const longer = (a: string, b: string) => (ends(a, b) ? [a] : ends(b, a) ? [b] : [])
-  return [...new Set(one.flatMap((a) => other.flatMap((b) => longer(fold(a), fold(b)))))]
-}
-
-function innerOf(one: string | undefined, other: string | undefined): string | null | undefined {
-  if (one === undefined || other === undefined) return one ?? other
-  const [a, b] = [normalize(one), normalize(other)]
-  return isWithin(a, b) ? a : isWithin(b, a) ? b : null
-}
-
-/** @throws LOCATION_NOT_FOUND, FILE_NOT_FOUND */
-export function rowFilters(filters: SearchFilters, locations: Locations, entries: Entries): Filters {
-  const { kind, location, extensions, size, modified, path } = filters
+function wantedBy(
+  { sort = 'relevance', order }: SearchParams,
+  terms: readonly Term[],
+  filters: readonly SearchFilters[],
+  among: Among,
+): Wanted {
+  const descending = order === undefined ? sort === 'size' || sort === 'modified' : order === 'descending'
+  if (sort === 'relevance' && descending)
+    throw new SpacedriveError('BAD_REQUEST', 'relevance has no other direction', {
+      hint: 'Sort by name, size or modified to turn the order round.',
+    })
+  const { sought, conditions } = soughtBy(terms, among)
   return {
-    kind: kind && ENTRY_KINDS.indexOf(kind),
-    location: location === undefined ? undefined : locations.get(location).id,
-    extensions: extensions?.map(fold),
-    size: isOpen(size) ? undefined : size,
-    modified: isOpen(modified)
-      ? undefined
-      : { after: microseconds(modified?.after), before: microseconds(modified?.before) },
-    below: path === undefined ? undefined : directoriesAt(path, locations, entries),
+    sought,
+    conditions: [...conditions, ...filters.flatMap((each) => conditionsOf(each, among))],
+    sort,
+    descending,
+    key: JSON.stringify([terms, filters]),
   }
 }
 
-function isOpen(span: object | undefined): boolean {
-  return span === undefined || Object.values(span).every((end) => end === undefined)
+/** In a query a location may be called by its name. */
+function located({ filters, places }: Query, { locations }: Among): SearchFilters {
+  const idOf = (given: string): string => {
+    const name = fold(given)
+    const found = locations.all().filter((each) => !each.removing && (each.uid === given || fold(each.name) === name))
+    if (found.length === 1) return found[0]!.uid
+    const how = found.length === 0 ? 'no location' : 'more than one location'
+    return refuse(
+      { at: places.get(given) ?? 0 },
+      `location: ${how} of this library is called ${JSON.stringify(given)}`,
+      'Give the name or the id of one: `spacedrive location list` shows both.',
+    )
+  }
+  const one = <Filter extends SearchFilter>(each: Filter): Filter =>
+    each.location === undefined ? each : { ...each, location: idOf(each.location) }
+  return { ...one(filters), ...(filters.not ? { not: filters.not.map(one) } : {}) }
 }
 
-function microseconds(time: string | undefined): number | undefined {
-  return time === undefined ? undefined : Date.parse(time) * 1_000
+function conditionsOf({ not = [], ...filter }: SearchFilters, among: Among): Condition[] {
+  return [...each(filter, among), ...not.flatMap((one) => each(one, among).map(negated))]
+}
+
+function each(filter: SearchFilter, among: Among): Condition[] {
+  return Object.entries(filter).flatMap(([key, value]) => {
+    if (value === undefined) return []
+    // The key belongs to the value: both come from the same filter.
+    const condition = (FILTERS[key as keyof SearchFilter] as (value: unknown, among: Among) => Condition | null)(
+      value,
+      among,
+    )
+    return condition ? [condition] : []
+  })
+}
+
+/** What each filter asks of an entry; null where it asks for nothing. */
+const FILTERS: {
+  readonly [Key in keyof Required<SearchFilter>]: (
+    value: NonNullable<SearchFilter[Key]>,
+    among: Among,
+  ) => Condition | null
+} = {
+  kind: (kind) => ({ row: (bind) => `entry.kind = ${bind(ENTRY_KINDS.indexOf(kind))}` }),
+  location: (uid, { locations }) => {
+    const { id } = locations.get(uid)
+    return { row: (bind) => `entry.location = ${bind(id)}` }
+  },
+  extensions: (extensions) => {
+    const endings = extensions.map((each) => `.${fold(each)}`)
+    // What is only an extension, like ".bashrc", has none.
+    const ends = (name: string, ending: string) => name.length > ending.length && name.endsWith(ending)
+    return { name: (name) => endings.some((each) => ends(name, each)), ways: endings.map((each) => [each]) }
+  },
+  size: ({ min, max }) => {
+    if (min === undefined && max === undefined) return null
+    return {
+      row: (bind) =>
+        allIn([
+          `entry.kind = ${KIND.file}`,
+          min !== undefined && `entry.size >= ${bind(min)}`,
+          max !== undefined && `entry.size <= ${bind(max)}`,
+        ]),
+    }
+  },
+  modified: ({ after, before }) => {
+    if (after === undefined && before === undefined) return null
+    return {
+      row: (bind) =>
+        allIn([
+          after !== undefined && `entry.mtime >= ${bind(microseconds(after))}`,
+          before !== undefined && `entry.mtime < ${bind(microseconds(before))}`,
+        ]),
+    }
+  },
+  path: (path, among) => below(directoriesAt(path, among)),
+  hidden: (hidden) => (hidden ? HIDDEN : negated(HIDDEN)),
+}
+
+const HIDDEN: Condition = {
+  place: (places) => {
+    const isDotted = (parent: number, name: number) => parent >= 0 && places.texts.isDotted(name)
+    const above = new Inherited(
+      places,
+      () => false,
+      (hidden, _, [parent, name]) => hidden || isDotted(parent, name),
+    )
+    return (parent, name) => above.of(parent) || isDotted(parent, name)
+  },
+}
+
+/** @param tops directories, and in negative numbers locations whose roots count as well */
+function below(tops: readonly number[]): Condition {
+  return {
+    place: (places) => {
+      const inside = new Inherited(
+        places,
+        (root) => tops.includes(root),
+        (above, directory) => above || tops.includes(directory),
+      )
+      return (parent) => inside.of(parent)
+    },
+  }
+}
+
+function allIn(parts: readonly (string | false)[]): string {
+  return parts.filter((each) => each !== false).join(' AND ')
+}
+
+function microseconds(time: string): number {
+  return Date.parse(time) * 1_000
 }
 
 /** The directory at a path; above the locations, what stands for the parent of each that lies below it. */
-function directoriesAt(given: string, locations: Locations, entries: Entries): number[] {
+function directoriesAt(given: string, { locations, entries }: Among): number[] {
   const path = normalize(given)
   const location = locations.covering(path)
   if (location) {
-    const id = entries.idAt(location, path.slice(location.path === '/' ? 1 : location.path.length + 1))
+    const id = entries.idAt(location, relativeTo(location, path))
     if (id !== undefined) return [id]
   }
-  const below = locations.all().filter((each) => isWithin(each.path, path))
-  if (location === undefined && below.length > 0) return below.map((each) => -each.id)
+  const inside = locations.all().filter((each) => isWithin(each.path, path))
+  if (location === undefined && inside.length > 0) return inside.map((each) => -each.id)
   throw new SpacedriveError('FILE_NOT_FOUND', `${given} is not in this library's index`)
+}
+
+function relativeTo({ path }: Location, absolute: string): string {
+  return absolute.slice(path === '/' ? 1 : path.length + 1)
 }

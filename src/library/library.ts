@@ -12,7 +12,7 @@ import { Applier, type Stores } from './apply.js'
 import { fromSqlite } from './cause.js'
 import { openConnection, type Connection } from './connection.js'
 import { Entries, rootName } from './entries.js'
-import { rowFilters, wantedBy, type SearchParams } from './filters.js'
+import { askedBy, type SearchParams } from './filters.js'
 import { Folders } from './folders.js'
 import { diskFailed, filesOf, readLibraryJson, requireDatabase, writeLibraryJson } from './folder.js'
 import { Ids } from './ids.js'
@@ -22,7 +22,7 @@ import { holdLock, type Lock } from './lock.js'
 import { Names } from './names.js'
 import { Readers, type Reader } from './readers.js'
 import { migrate } from './schema.js'
-import { Search } from './search.js'
+import { Search, type Page } from './search.js'
 import { Tagged } from './tagged.js'
 import { Tags, type Tag } from './tags.js'
 
@@ -319,18 +319,50 @@ export class Library {
 
   /** What `query`, by its `syntax`, and `filters` ask for together. */
   async search(params: SearchParams): Promise<{ total: number; items: FileItem[]; cursor?: string }> {
-    const { text, filters, cursor, seal } = wantedBy(params)
-    if (!filters) return { total: 0, items: [] }
-    const wanted = rowFilters(filters, this.locations, this.entries)
-    const run = (search: Search) =>
-      search.search(text, wanted, params.limit ?? LIMITS.pageDefault, cursor, this.version)
-    const reader = Search.takesLong(text, wanted) ? this.#readers.borrow() : null
-    const page = reader ? await this.#readSlowly(reader, run) : finish(run(this.#search))
+    const { wanted, cursor, seal } = askedBy(params, this)
+    const run = (search: Search) => search.search(wanted, params.limit ?? LIMITS.pageDefault, cursor, this.version)
+    const page = Search.takesLong(wanted) ? await this.#searchSlowly(run) : await this.#searchAtOnce(run)
     const { total, entries, cursor: next } = page
     return {
       total,
       items: entries.map((entry) => this.entries.item(entry)),
       ...(next === undefined ? {} : { cursor: seal(next) }),
+    }
+  }
+
+  /** In this turn, as nearly all are; what turns out to take longer begins again with a reader of its own. */
+  #searchAtOnce(run: (search: Search) => Generator<void, Page>): Page | Promise<Page> {
+    const steps = run(this.#search)
+    const until = performance.now() + LIMITS.searchAtOnceMs
+    for (let step = steps.next(); ; step = steps.next()) {
+      if (step.done) return step.value
+      if (performance.now() > until) return this.#searchSlowly(run)
+    }
+  }
+
+  async #searchSlowly(run: (search: Search) => Generator<void, Page>): Promise<Page> {
+    const reader = this.#readers.borrow()
+    return reader ? this.#readSlowly(reader, run) : this.#searchBetween(run)
+  }
+
+  /**
+   * Without a reader, between the writes of others: begun again after each of them, and at last finished in one go, so
+   * that what is answered was true at one moment.
+   */
+  async #searchBetween(run: (search: Search) => Generator<void, Page>): Promise<Page> {
+    this.pins += 1
+    try {
+      for (let tries = 0; tries < LIMITS.searchTriesMax; tries++) {
+        const { version } = this
+        const steps = run(this.#search)
+        for (let step = steps.next(); this.version === version; step = steps.next()) {
+          if (step.done) return step.value
+          await nextTurn()
+        }
+      }
+      return finish(run(this.#search))
+    } finally {
+      this.pins -= 1
     }
   }
 

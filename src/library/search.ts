@@ -1,187 +1,352 @@
-// Finds entries by a part of their name: exact, ranked, counted.
+// Finds entries by name, row and place: exact, sorted, counted, in steps of a few milliseconds.
 //
-// A name ranks by how the query sits in it (the whole name, its start, the start of a word, anywhere), then by length,
-// then by age; entries of one name by id. That order is a number per name, so a page goes on where the last one ended
-// even if the index changed in between.
-import { SpacedriveError } from '../base/errors.js'
-import { KIND } from '../scan/read.js'
+// What decides the order of an entry, its rank, name, size or time, and its id after that, is also what a cursor says:
+// a page goes on where the last one ended even if the index changed in between.
+import { allOf, rowsOf, type Condition, type PlaceTest, type Rows } from './conditions.js'
 import type { Connection } from './connection.js'
+import { cursorOf, readCursor, type Cursor } from './cursors.js'
+import { KIND } from '../scan/read.js'
 import { ENTRY_COLUMNS, toEntry, type Entry, type EntryRow } from './entries.js'
-import { fold, foldBlock } from './fold.js'
+import { Matcher, NAME_IDS, type Sought } from './matcher.js'
 import { BLOCK_NAMES } from './names.js'
-import { Postings, trigramsOf } from './trigrams.js'
+import { Places } from './places.js'
+import { Prepared, type PlaceRow, type RowKey } from './statements.js'
+import { narrows, Texts } from './texts.js'
+import { Window, type Placed } from './window.js'
 
-/** All of them hold. */
-export interface Filters {
-  readonly kind?: number | undefined
-  readonly location?: number | undefined
-  /** Folded, without the dot: any of them. */
-  readonly extensions?: readonly string[] | undefined
-  /** Bytes, both included; only files have a size. */
-  readonly size?: { readonly min?: number | undefined; readonly max?: number | undefined } | undefined
-  /** Microseconds since 1970; `before` itself is not included. */
-  readonly modified?: { readonly after?: number | undefined; readonly before?: number | undefined } | undefined
-  /** Only what has one of these above it. */
-  readonly below?: readonly number[] | undefined
+export type SearchSort = 'relevance' | 'name' | 'size' | 'modified'
+
+export interface Wanted {
+  readonly sought: Sought
+  readonly conditions: readonly Condition[]
+  readonly sort: SearchSort
+  readonly descending: boolean
+  /** The same for all that finds the same entries. */
+  readonly key: string
 }
 
 export interface Page {
   readonly total: number
-  /** Best first. */
   readonly entries: readonly Entry[]
   readonly cursor?: string
 }
 
 interface Found {
   readonly version: number
-  /** One number per matching name, ascending: rank, length and id of the name. */
-  readonly order: Float64Array
+  readonly matcher: Matcher
+  readonly rows: Rows
+  readonly test: PlaceTest | null
+  /** One number per matching name, ascending: rank, length and id of the name. Null where nobody needed it yet. */
+  order: Float64Array | null
   /** -1 until it is counted. */
   total: number
+  readonly windows: Map<string, Kept>
 }
 
-/** What stands for the filters in a statement. */
-interface Bounds {
-  readonly kind: number | undefined
-  readonly location: number | undefined
-  readonly min: number
-  readonly max: number
-  readonly after: number
-  readonly before: number
+/** The entries or names that come next in some order. */
+interface Kept {
+  readonly after: Placed<number | string> | undefined
+  readonly placed: readonly Placed<number | string>[]
+  /** Nothing comes after them. */
+  readonly isWhole: boolean
 }
 
-/** Id, parent and name of an entry. */
-type PlaceRow = [number, number, number]
-
-/** Results kept so that later pages cost nothing; emptied by any change. */
+/** Results kept so that later pages cost nothing, and names in all of them; emptied by any change. */
 const RESULTS_KEPT = 8
-/** Folded blocks kept: some 8 MB. */
-const TEXTS_KEPT = 4_096
+const RESULT_NAMES_KEPT = 4_000_000
 /** What is done between two steps: some milliseconds each. */
-const BLOCKS_A_STEP = 512
 const NAMES_A_STEP = 5_000
-const PLACES_A_STEP = 5_000
-const NAME_IDS = 2 ** 32
-const RANK = { whole: 0, start: 1, word: 2, inside: 3 } as const
-const LENGTHS = 2 ** 12
+const ROWS_A_STEP = 5_000
+const IDS_A_STEP = 20_000
+const SORTED_A_STEP = 16_384
+/** What a first page looks ahead, and what the later ones do: each window costs a look at everything. */
+const WINDOW_FIRST = 1_024
+const WINDOW_NEXT = 16_384
+/** With more names, and one in eight of all, all entries are looked at instead of those of each name. */
+const NAMES_FEW = 20_000
+const NAMES_SHARE = 8
 
 export class Search {
-  readonly #postings: Postings
-  readonly #segments
-  readonly #blocks
-  readonly #block
-  readonly #connection: Connection
-  /** By the conditions they hold. */
-  readonly #statements = new Map<string, Statements>()
+  readonly #texts: Texts
+  readonly #places: Places
+  readonly #prepared: Prepared
   readonly #entry
-  readonly #parent
+  readonly #lastBlock
+  readonly #lastEntry
   readonly #results = new Map<string, Found>()
-  readonly #texts = new Map<number, string>()
 
   constructor(connection: Connection) {
-    this.#postings = new Postings(connection)
-    this.#segments = connection.prepare<[], { id: number; first: number; last: number }>(
-      'SELECT id, first, last FROM segment ORDER BY first',
-    )
-    this.#blocks = connection.prepare<[number, number], { block: number; bytes: Buffer }>(
-      'SELECT block, bytes FROM names WHERE block BETWEEN ? AND ? ORDER BY block',
-    )
-    this.#block = connection.prepare<[number], Buffer>('SELECT bytes FROM names WHERE block = ?').pluck()
-    this.#connection = connection
+    this.#texts = new Texts(connection)
+    this.#places = new Places(connection, this.#texts)
+    this.#prepared = new Prepared(connection)
     this.#entry = connection.prepare<[number], EntryRow>(`SELECT ${ENTRY_COLUMNS} FROM entry WHERE id = ?`).raw()
-    this.#parent = connection.prepare<[number], number>('SELECT parent FROM entry WHERE id = ?').pluck()
+    this.#lastBlock = connection.prepare<[], number | null>('SELECT max(block) FROM names').pluck()
+    this.#lastEntry = connection.prepare<[], number | null>('SELECT max(id) FROM entry').pluck()
   }
 
-  /** True when no trigram narrows the search down, so that it reads every name, and when it looks at parents. */
-  static takesLong(query: string, { extensions, below }: Filters): boolean {
-    return below !== undefined || codesOf(fold(query), extensions).some((codes) => codes.length === 0)
+  /** True when it looks at every name, or at every entry of those that match. */
+  static takesLong({ sought, conditions, sort }: Wanted): boolean {
+    if (sort !== 'relevance' || conditions.some((each) => 'place' in each)) return true
+    return !narrows(new Matcher(sought).ways)
   }
 
   /**
-   * One page, in steps of a few milliseconds: whoever runs it decides what happens between two of them.
+   * One page, in steps: whoever runs it decides what happens between two of them.
    *
    * @param version changes whenever entries or names do
    */
-  *search(
-    query: string,
-    filters: Filters,
-    limit: number,
-    cursor: string | undefined,
-    version: number,
-  ): Generator<void, Page> {
-    const found = yield* this.#find(query, filters, version)
-    const entries = yield* this.#read(found.order, filters, limit + 1, cursor)
+  *search(wanted: Wanted, limit: number, cursor: string | undefined, version: number): Generator<void, Page> {
+    const { sort, descending } = wanted
+    const after = cursor === undefined ? undefined : readCursor(cursor, sort, descending)
+    const found = this.#resultFor(wanted, version)
+    const entries = yield* this.#pageOf(found, wanted, limit + 1, after)
     // A first page that holds everything is the count.
     const whole = cursor === undefined && entries.length <= limit
-    if (found.total < 0) found.total = whole ? entries.length : yield* this.#countEntries(found.order, filters)
+    if (found.total < 0) found.total = whole ? entries.length : yield* this.#count(found)
+    this.#keep(wanted.key, found)
     const { total } = found
     if (entries.length <= limit) return { total, entries }
     const page = entries.slice(0, limit)
-    const last = page.at(-1)!
-    const order = found.order.findLast((each) => each % NAME_IDS === last.name)!
-    return { total, entries: page, cursor: writeCursor({ order, id: last.id }) }
+    return { total, entries: page, cursor: cursorOf(sort, descending, this.#cursorAt(found, sort, page.at(-1)!)) }
   }
 
-  /** Entries in order from the cursor on, `most` of them or fewer. */
-  *#read(order: Float64Array, filters: Filters, most: number, cursor: string | undefined): Generator<void, Entry[]> {
-    const from = placeOf(order, cursor)
-    if (filters.below) return yield* this.#readBelow(order, filters, most, from)
-    const { rest, page } = this.#statementsFor(filters)
-    const bounds = boundsOf(filters)
+  #resultFor({ sought, conditions, key }: Wanted, version: number): Found {
+    const known = this.#results.get(key)
+    if (known?.version === version) return known
+    this.#texts.forgetOpen()
+    const names = conditions.flatMap((each) => ('name' in each ? [each] : []))
+    const tests = [...sought.tests, ...names.map(({ name }) => name)]
+    const ways = [...sought.ways, ...names.flatMap((each) => (each.ways ? [each.ways] : []))]
+    const places = conditions.flatMap((each) => ('place' in each ? [each.place(this.#places)] : []))
+    return {
+      version,
+      matcher: new Matcher({ words: sought.words, tests, ways }),
+      rows: rowsOf(conditions),
+      test: allOf(places),
+      order: null,
+      total: -1,
+      windows: new Map(),
+    }
+  }
+
+  #keep(key: string, found: Found): void {
+    this.#results.delete(key)
+    this.#results.set(key, found)
+    let names = 0
+    for (const each of this.#results.values()) names += each.order?.length ?? 0
+    for (const [each, { order }] of this.#results) {
+      if (this.#results.size <= RESULTS_KEPT && names <= RESULT_NAMES_KEPT) return
+      names -= order?.length ?? 0
+      this.#results.delete(each)
+    }
+  }
+
+  *#pageOf(found: Found, wanted: Wanted, most: number, after: Cursor | undefined): Generator<void, Entry[]> {
+    switch (wanted.sort) {
+      case 'relevance': {
+        const order = yield* this.#orderOf(found)
+        return yield* this.#read(found, order, most, placeOf(order, after))
+      }
+      case 'name':
+        return yield* this.#byName(found, wanted.descending, most, after)
+      default:
+        return yield* this.#byRow(found, wanted.sort, wanted.descending, most, after)
+    }
+  }
+
+  #cursorAt(found: Found, sort: SearchSort, { id, name, kind, size, mtime }: Entry): Cursor {
+    switch (sort) {
+      case 'relevance':
+        return { key: found.order!.findLast((each) => each % NAME_IDS === name)!, id }
+      case 'name':
+        return { key: name, id }
+      case 'size':
+        return { key: kind === KIND.file ? size : -1, id }
+      case 'modified':
+        return { key: mtime, id }
+    }
+  }
+
+  *#orderOf(found: Found): Generator<void, Float64Array> {
+    if (found.order) return found.order
+    const order: number[] = []
+    const { matcher } = found
+    yield* this.#texts.eachBlock(matcher.ways, (block, text) => matcher.add(block, text, order))
+    return (found.order = yield* sorted(order))
+  }
+
+  /** Entries of names in the order of these, from a place on, `most` of them or fewer. */
+  *#read(found: Found, order: Float64Array, most: number, from: Place): Generator<void, Entry[]> {
+    if (found.test) return yield* this.#readPlaced(found, order, most, from)
+    const { rest, page } = this.#prepared.for(found.rows, 'none')
+    const { values } = found.rows
     const entries: Entry[] = []
     let { at } = from
     if (from.after !== undefined) {
       const name = order[at]! % NAME_IDS
-      entries.push(...rest.all({ ...bounds, name, last: from.after, limit: most }).map(toEntry))
+      entries.push(...rest.all({ ...values, name, last: from.after, limit: most }).map(toEntry))
       at += 1
     }
     for (let step = most; at < order.length && entries.length < most; step = Math.min(2 * step, NAMES_A_STEP)) {
       const names = namesIn(order, at, at + step)
-      entries.push(...page.all({ ...bounds, names, limit: most - entries.length }).map(toEntry))
+      entries.push(...page.all({ ...values, names, limit: most - entries.length }).map(toEntry))
       at += step
       if (step === NAMES_A_STEP) yield
     }
     return entries
   }
 
-  *#readBelow(order: Float64Array, filters: Filters, most: number, from: Place): Generator<void, Entry[]> {
+  *#readPlaced(found: Found, order: Float64Array, most: number, from: Place): Generator<void, Entry[]> {
     const ids: number[] = []
-    const subtree = new Subtree(filters.below!, this.#parent)
-    yield* this.#eachPlace(order, filters, from, (rows) => {
-      for (const [id, parent] of rows) if (subtree.holds(parent) && ids.push(id) === most) return false
-      return true
-    })
+    yield* this.#eachOfNames(found, 'none', order, from, (id) => ids.push(id) < most)
+    return this.#entriesOf(ids)
+  }
+
+  #entriesOf(ids: readonly number[]): Entry[] {
     return ids.flatMap((id) => this.#entry.all(id).map(toEntry))
   }
 
-  *#countBelow(order: Float64Array, filters: Filters): Generator<void, number> {
+  *#byName(found: Found, descending: boolean, most: number, after: Cursor | undefined): Generator<void, Entry[]> {
+    const entries: Entry[] = []
+    let last: Placed<string> | undefined
+    if (after) {
+      const name = after.key
+      last = { key: this.#texts.folded(name), id: name }
+      entries.push(...(yield* this.#read(found, Float64Array.of(name), most, { at: 0, after: after.id })))
+    }
+    while (entries.length < most) {
+      const names = yield* this.#namesAfter(found, descending, most, last)
+      const order = Float64Array.from(names, ({ id }) => id)
+      entries.push(...(yield* this.#read(found, order, most - entries.length, { at: 0 })))
+      last = names.at(-1)
+      if (last === undefined) break
+    }
+    return entries
+  }
+
+  /** The next names in alphabetical order, none where there are no more. */
+  *#namesAfter(
+    found: Found,
+    descending: boolean,
+    most: number,
+    after: Placed<string> | undefined,
+  ): Generator<void, readonly Placed<string>[]> {
+    const key = `name ${descending}`
+    const next = following(found.windows.get(key), descending, after, most)
+    if (next) return next as readonly Placed<string>[]
+    const kept = after ? WINDOW_NEXT : Math.max(most, WINDOW_FIRST)
+    const window = new Window<string>(kept, descending, after)
+    const { matcher } = found
+    const order: number[] = []
+    yield* this.#texts.eachBlock(matcher.ways, (block, text) => {
+      order.length = 0
+      matcher.add(block, text, order)
+      if (order.length === 0) return
+      const names = text.split('\0')
+      for (const each of order) window.offer(names[(each % NAME_IDS) % BLOCK_NAMES]!, each % NAME_IDS)
+    })
+    const placed = window.take()
+    found.windows.set(key, { after, placed, isWhole: placed.length < kept })
+    return placed
+  }
+
+  *#byRow(
+    found: Found,
+    sort: 'size' | 'modified',
+    descending: boolean,
+    most: number,
+    after: Cursor | undefined,
+  ): Generator<void, Entry[]> {
+    const key = `${sort} ${descending}`
+    const next = following(found.windows.get(key), descending, after, most)
+    if (next) return this.#entriesOf(next.slice(0, most).map(({ id }) => id))
+    const kept = after ? WINDOW_NEXT : Math.max(most, WINDOW_FIRST)
+    const window = new Window<number>(kept, descending, after)
     let total = 0
-    const subtree = new Subtree(filters.below!, this.#parent)
-    yield* this.#eachPlace(order, filters, { at: 0 }, (rows) => {
-      for (const [, parent] of rows) if (subtree.holds(parent)) total += 1
+    yield* this.#each(found, sort, (id, value) => {
+      total += 1
+      window.offer(value, id)
+      return true
+    })
+    found.total = total
+    const placed = window.take()
+    found.windows.set(key, { after, placed, isWhole: placed.length < kept })
+    return this.#entriesOf(placed.slice(0, most).map(({ id }) => id))
+  }
+
+  *#count(found: Found): Generator<void, number> {
+    if (found.test) return yield* this.#countPlaced(found)
+    if (found.matcher.isOpen) return yield* this.#countAll(found)
+    const order = yield* this.#orderOf(found)
+    const { count } = this.#prepared.for(found.rows, 'none')
+    let total = 0
+    for (let from = 0; from < order.length; from += NAMES_A_STEP) {
+      total += count.get({ ...found.rows.values, names: namesIn(order, from, from + NAMES_A_STEP) }) ?? 0
+      if (from + NAMES_A_STEP <= order.length) yield
+    }
+    return total
+  }
+
+  *#countPlaced(found: Found): Generator<void, number> {
+    let total = 0
+    yield* this.#each(found, 'none', () => {
+      total += 1
       return true
     })
     return total
   }
 
-  /** Hands over, in order and some at a time, where the entries are, until `take` wants no more. */
-  *#eachPlace(
-    order: Float64Array,
-    filters: Filters,
-    from: Place,
-    take: (rows: PlaceRow[]) => boolean,
-  ): Generator<void> {
-    const { places, placesRest } = this.#statementsFor(filters)
-    const bounds = { ...boundsOf(filters), limit: PLACES_A_STEP }
+  *#countAll(found: Found): Generator<void, number> {
+    const { countBetween } = this.#prepared.for(found.rows, 'none')
+    const end = this.#lastEntry.get() ?? 0
+    let total = 0
+    for (let first = 0; first <= end; first += IDS_A_STEP) {
+      total += countBetween.get({ ...found.rows.values, first, last: first + IDS_A_STEP - 1 }) ?? 0
+      yield
+    }
+    return total
+  }
+
+  /** Every entry that is found, in no order. */
+  *#each(found: Found, key: RowKey, take: Take): Generator<void> {
+    if (found.matcher.isOpen) return yield* this.#eachOfAll(found, key, null, take)
+    const order = yield* this.#orderOf(found)
+    const names = ((this.#lastBlock.get() ?? 0) + 1) * BLOCK_NAMES
+    if (order.length <= NAMES_FEW || order.length * NAMES_SHARE < names)
+      return yield* this.#eachOfNames(found, key, order, { at: 0 }, take)
+    const wanted = new Uint8Array(names)
+    for (const each of order) wanted[each % NAME_IDS] = 1
+    yield* this.#eachOfAll(found, key, wanted, take)
+  }
+
+  *#eachOfAll(found: Found, key: RowKey, wanted: Uint8Array | null, take: Take): Generator<void> {
+    const { placesBetween } = this.#prepared.for(found.rows, key)
+    const { test } = found
+    const end = this.#lastEntry.get() ?? 0
+    for (let first = 0; first <= end; first += ROWS_A_STEP) {
+      const rows = placesBetween.all({ ...found.rows.values, first, last: first + ROWS_A_STEP - 1 })
+      for (const [id, parent, name, value] of rows) {
+        if ((wanted === null || wanted[name] === 1) && (test === null || test(parent, name)) && !take(id, value)) return
+      }
+      yield
+    }
+  }
+
+  /** In the order of the names, of one name by id. */
+  *#eachOfNames(found: Found, key: RowKey, order: Float64Array, from: Place, take: Take): Generator<void> {
+    const { places, placesRest } = this.#prepared.for(found.rows, key)
+    const { test } = found
+    const given = { ...found.rows.values, limit: ROWS_A_STEP }
     let { at, after } = from
     while (at < order.length) {
       const name = order[at]! % NAME_IDS
-      const rows =
+      const rows: PlaceRow[] =
         after === undefined
-          ? places.all({ ...bounds, names: namesIn(order, at, at + NAMES_A_STEP) })
-          : placesRest.all({ ...bounds, name, last: after })
-      if (!take(rows)) return
-      if (rows.length === PLACES_A_STEP) {
+          ? places.all({ ...given, names: namesIn(order, at, at + NAMES_A_STEP) })
+          : placesRest.all({ ...given, name, last: after })
+      for (const [id, parent, each, value] of rows)
+        if ((test === null || test(parent, each)) && !take(id, value)) return
+      if (rows.length === ROWS_A_STEP) {
         // There may be more of the last name.
         const [id, , last] = rows.at(-1)!
         while (order[at]! % NAME_IDS !== last) at += 1
@@ -193,226 +358,54 @@ export class Search {
       yield
     }
   }
-
-  *#find(query: string, filters: Filters, version: number): Generator<void, Found> {
-    const key = JSON.stringify([query, filters])
-    const known = this.#results.get(key)
-    this.#results.delete(key)
-    const found = known?.version === version ? known : yield* this.#match(query, filters.extensions, version)
-    this.#results.set(key, found)
-    if (this.#results.size > RESULTS_KEPT) this.#results.delete(this.#results.keys().next().value!)
-    return found
-  }
-
-  *#match(query: string, extensions: Filters['extensions'], version: number): Generator<void, Found> {
-    const needle = fold(query)
-    const matches = new Matches(needle, extensions)
-    // No name contains these two, and a NUL in the query would match across names.
-    if (!/[/\0]/.test(query)) yield* this.#readBlocks(codesOf(needle, extensions), matches)
-    const order = Float64Array.from(matches.order).sort()
-    return { version, order, total: -1 }
-  }
-
-  *#countEntries(order: Float64Array, filters: Filters): Generator<void, number> {
-    if (filters.below) return yield* this.#countBelow(order, filters)
-    const { count } = this.#statementsFor(filters)
-    const bounds = boundsOf(filters)
-    let total = 0
-    for (let from = 0; from < order.length; from += NAMES_A_STEP) {
-      total += count.get({ ...bounds, names: namesIn(order, from, from + NAMES_A_STEP) }) ?? 0
-      if (from + NAMES_A_STEP <= order.length) yield
-    }
-    return total
-  }
-
-  #statementsFor(filters: Filters): Statements {
-    const conditions = conditionsOf(filters)
-    const known = this.#statements.get(conditions)
-    if (known) return known
-    const prepared = prepare(this.#connection, conditions)
-    this.#statements.set(conditions, prepared)
-    return prepared
-  }
-
-  /** @param ways a block is read where all codes of one of them are in it */
-  *#readBlocks(ways: readonly (readonly number[])[], matches: Matches): Generator<void> {
-    const readsAll = ways.some((codes) => codes.length === 0)
-    let unsealed = 0
-    for (const { id, first, last } of this.#segments.all()) {
-      unsealed = last + 1
-      if (readsAll) yield* this.#readAll(first, last, matches)
-      else for (const block of this.#candidates(id, ways)) matches.add(first + block, this.#folded(first + block))
-    }
-    yield* this.#readAll(unsealed, Number.MAX_SAFE_INTEGER, matches)
-  }
-
-  #candidates(segment: number, ways: readonly (readonly number[])[]): Iterable<number> {
-    if (ways.length === 1) return this.#postings.candidates(segment, ways[0]!)
-    return new Set(ways.flatMap((codes) => this.#postings.candidates(segment, codes)))
-  }
-
-  /** A block that has its trigrams is full and never changes again, so its text may be kept. */
-  #folded(block: number): string {
-    const known = this.#texts.get(block)
-    if (known !== undefined) return known
-    const text = foldBlock(this.#block.get(block)!)
-    if (this.#texts.size >= TEXTS_KEPT) this.#texts.clear()
-    this.#texts.set(block, text)
-    return text
-  }
-
-  *#readAll(first: number, last: number, matches: Matches): Generator<void> {
-    for (let from = first; from <= last;) {
-      const step = this.#blocks.all(from, Math.min(last, from + BLOCKS_A_STEP - 1))
-      for (const { block, bytes } of step) matches.add(block, foldBlock(bytes))
-      if (step.length < BLOCKS_A_STEP) return
-      from += BLOCKS_A_STEP
-      yield
-    }
-  }
 }
 
-/** For each extension the trigrams of a name that contains the needle and ends so. */
-function codesOf(needle: string, extensions: readonly string[] = ['']): number[][] {
-  const codes = trigramsOf(Buffer.from(needle, 'utf8'))
-  return extensions.map((each) => [...codes, ...trigramsOf(Buffer.from(each === '' ? '' : `.${each}`, 'utf8'))])
+/** Takes what is found, until it wants no more. */
+type Take = (id: number, value: number) => boolean
+
+/** The part of what was kept that comes after a place, where that is certain. */
+function following(
+  kept: Kept | undefined,
+  descending: boolean,
+  after: Placed<number | string> | undefined,
+  most: number,
+): readonly Placed<number | string>[] | undefined {
+  if (!kept) return undefined
+  const isAfter = (each: Placed<number | string>, other: Placed<number | string> | undefined) =>
+    other === undefined || (each.key === other.key ? each.id > other.id : each.key > other.key !== descending)
+  const covers = kept.after === undefined || (after !== undefined && !isAfter(kept.after, after))
+  if (!covers) return undefined
+  const rest = after === undefined ? kept.placed : kept.placed.filter((each) => isAfter(each, after))
+  return kept.isWhole || rest.length >= most ? rest : undefined
 }
 
-/** Of one set of conditions; there are sixteen. */
-type Statements = ReturnType<typeof prepare>
-
-function prepare(connection: Connection, conditions: string) {
-  // CROSS JOIN keeps the planner from walking all entries and looking each up among the names. In the order of the
-  // names given, within one name by id: that is the order in which the joined loops run.
-  const matching = `FROM json_each(@names) AS found CROSS JOIN entry ON entry.name = found.value WHERE ${conditions}`
-  const rest = `FROM entry WHERE name = @name AND id > @last AND ${conditions} ORDER BY id LIMIT @limit`
-  const place = 'entry.id, entry.parent, entry.name'
-  return {
-    count: connection.prepare<Bounds & Named, number>(`SELECT count(*) ${matching}`).pluck(),
-    page: connection
-      .prepare<Bounds & Named & Limited, EntryRow>(`SELECT ${ENTRY_COLUMNS} ${matching} LIMIT @limit`)
-      .raw(),
-    rest: connection.prepare<Bounds & Rest, EntryRow>(`SELECT ${ENTRY_COLUMNS} ${rest}`).raw(),
-    places: connection.prepare<Bounds & Named & Limited, PlaceRow>(`SELECT ${place} ${matching} LIMIT @limit`).raw(),
-    placesRest: connection.prepare<Bounds & Rest, PlaceRow>(`SELECT ${place} ${rest}`).raw(),
+/** Ascending. */
+function* sorted(numbers: readonly number[]): Generator<void, Float64Array> {
+  let runs: Float64Array[] = []
+  for (let from = 0; from < numbers.length; from += SORTED_A_STEP) {
+    runs.push(Float64Array.from(numbers.slice(from, from + SORTED_A_STEP)).sort())
+    if (numbers.length > SORTED_A_STEP) yield
   }
+  while (runs.length > 1) {
+    const merged: Float64Array[] = []
+    for (let at = 0; at < runs.length; at += 2) merged.push(yield* merge(runs[at]!, runs[at + 1] ?? new Float64Array()))
+    runs = merged
+  }
+  return runs[0] ?? new Float64Array()
 }
 
-interface Named {
-  /** As JSON. */
-  readonly names: string
-}
-
-interface Limited {
-  readonly limit: number
-}
-
-interface Rest extends Limited {
-  readonly name: number
-  readonly last: number
-}
-
-function conditionsOf({ kind, location, size, modified }: Filters): string {
-  return [
-    'true',
-    ...(kind === undefined ? [] : ['entry.kind = @kind']),
-    ...(location === undefined ? [] : ['entry.location = @location']),
-    ...(size === undefined ? [] : [`entry.kind = ${KIND.file} AND entry.size BETWEEN @min AND @max`]),
-    ...(modified === undefined ? [] : ['entry.mtime >= @after AND entry.mtime < @before']),
-  ].join(' AND ')
-}
-
-function boundsOf({ kind, location, size, modified }: Filters): Bounds {
-  const [min, max] = [size?.min ?? 0, size?.max ?? Infinity]
-  return { kind, location, min, max, after: modified?.after ?? -Infinity, before: modified?.before ?? Infinity }
+function* merge(a: Float64Array, b: Float64Array): Generator<void, Float64Array> {
+  const both = new Float64Array(a.length + b.length)
+  let [i, j] = [0, 0]
+  for (let at = 0; at < both.length; at++) {
+    both[at] = j >= b.length || (i < a.length && a[i]! <= b[j]!) ? a[i++]! : b[j++]!
+    if ((at + 1) % (16 * SORTED_A_STEP) === 0) yield
+  }
+  return both
 }
 
 function namesIn(order: Float64Array, from: number, to: number): string {
   return JSON.stringify(Array.from(order.subarray(from, to), (each) => each % NAME_IDS))
-}
-
-/** Directories remembered as inside or not; at more they are forgotten and asked again. */
-const DIRECTORIES_KEPT = 200_000
-
-/** What lies below some directories: each directory on the way up is asked for its parent once. */
-class Subtree {
-  readonly #known = new Map<number, boolean>()
-  readonly #tops: readonly number[]
-  readonly #parent: { get(id: number): number | undefined }
-
-  constructor(tops: readonly number[], parent: { get(id: number): number | undefined }) {
-    this.#tops = tops
-    this.#parent = parent
-  }
-
-  /** @param directory the parent of an entry; negative for that of a location's root */
-  holds(directory: number): boolean {
-    const way: number[] = []
-    let at = directory
-    let inside = this.#known.get(at)
-    while (inside === undefined) {
-      way.push(at)
-      if (this.#tops.includes(at)) inside = true
-      else if (at < 0) inside = false
-      else inside = this.#known.get((at = this.#parent.get(at) ?? -Infinity))
-    }
-    if (this.#known.size > DIRECTORIES_KEPT) this.#known.clear()
-    for (const each of way) this.#known.set(each, inside)
-    return inside
-  }
-}
-
-/** Collects the names of blocks that contain the needle, and end in one of the extensions if there are any. */
-class Matches {
-  readonly order: number[] = []
-  readonly #needle: string
-  readonly #endings: readonly string[] | null
-
-  constructor(needle: string, extensions: readonly string[] | undefined) {
-    this.#needle = needle
-    this.#endings = extensions?.map((each) => `.${each}`) ?? null
-  }
-
-  add(block: number, text: string): void {
-    const length = this.#needle.length
-    let name = block * BLOCK_NAMES
-    let start = 0
-    for (let at = text.indexOf(this.#needle); at >= 0 && at < text.length; at = text.indexOf(this.#needle, start)) {
-      for (; start <= at; name++) {
-        const end = text.indexOf('\0', start)
-        if (end >= at + length) {
-          if (this.#endings === null || endsIn(this.#endings, text, start, end))
-            this.order.push(orderOf(text, start, at, end, length) + name)
-          start = end + 1
-          name++
-          break
-        }
-        start = end + 1
-      }
-      if (start >= text.length) return
-    }
-  }
-}
-
-/** What is only an extension, like ".bashrc", has none. */
-function endsIn(endings: readonly string[], text: string, start: number, end: number): boolean {
-  return endings.some((each) => end - each.length > start && text.startsWith(each, end - each.length))
-}
-
-function orderOf(text: string, start: number, at: number, end: number, length: number): number {
-  const rank =
-    at > start
-      ? isWord(text.charCodeAt(at - 1))
-        ? RANK.inside
-        : RANK.word
-      : end - start === length
-        ? RANK.whole
-        : RANK.start
-  return (rank * LENGTHS + Math.min(end - start, LENGTHS - 1)) * NAME_IDS
-}
-
-function isWord(unit: number): boolean {
-  return unit >= 0x80 || (unit >= 0x61 && unit <= 0x7a) || (unit >= 0x30 && unit <= 0x39)
 }
 
 /** In the order of names: at the start of a name, or after one entry of it. */
@@ -421,11 +414,10 @@ interface Place {
   readonly after?: number
 }
 
-function placeOf(order: Float64Array, cursor: string | undefined): Place {
-  if (cursor === undefined) return { at: 0 }
-  const from = readCursor(cursor)
-  const at = firstAtLeast(order, from.order)
-  return order[at] === from.order ? { at, after: from.id } : { at }
+function placeOf(order: Float64Array, after: Cursor | undefined): Place {
+  if (!after) return { at: 0 }
+  const at = firstAtLeast(order, after.key)
+  return order[at] === after.key ? { at, after: after.id } : { at }
 }
 
 function firstAtLeast(order: Float64Array, value: number): number {
@@ -437,16 +429,4 @@ function firstAtLeast(order: Float64Array, value: number): number {
     else high = middle
   }
   return low
-}
-
-function writeCursor({ order, id }: { order: number; id: number }): string {
-  return Buffer.from(`${order} ${id}`).toString('base64url')
-}
-
-function readCursor(cursor: string): { order: number; id: number } {
-  const [order, id, ...rest] = Buffer.from(cursor, 'base64url').toString().split(' ').map(Number)
-  if (rest.length > 0 || !Number.isSafeInteger(order) || !Number.isSafeInteger(id)) {
-    throw new SpacedriveError('BAD_REQUEST', 'not a cursor of this search')
-  }
-  return { order: order!, id: id! }
 }

@@ -13,6 +13,7 @@ const library = z.strictObject({ library: id })
 const location = z.strictObject({ library: id, location: id })
 const job = z.strictObject({ library: id, job: id })
 
+export const SEARCH_SORTS = ['relevance', 'name', 'size', 'modified'] as const
 export const ENTRY_KINDS = ['file', 'directory', 'symlink', 'other'] as const
 export const JOB_KINDS = ['index'] as const
 export const EVENT_TYPES = [
@@ -52,7 +53,7 @@ const onEntries = z
   .refine((value) => (value.ids === undefined) !== (value.paths === undefined), 'give either ids or paths')
 
 /** All of them hold. */
-const filters = z.strictObject({
+const filter = z.strictObject({
   kind: z.enum(ENTRY_KINDS).optional(),
   location: id.optional(),
   /** Without the dot; any of them. */
@@ -73,6 +74,17 @@ const filters = z.strictObject({
   modified: z.strictObject({ after: time.optional(), before: time.optional() }).optional(),
   /** Everything below this directory. */
   path: path.refine((value) => value.startsWith('/'), 'give an absolute path').optional(),
+  /** Whether its name, or that of a directory above it, begins with a dot. */
+  hidden: z.boolean().optional(),
+})
+
+const filters = filter.extend({
+  /** None of them holds. */
+  not: z
+    .array(filter.refine((value) => Object.keys(value).length === 1, 'give one filter in each'))
+    .min(1)
+    .max(LIMITS.filtersNotMax)
+    .optional(),
 })
 
 export const PARAMS = {
@@ -120,7 +132,8 @@ export const PARAMS = {
     query: z.string().max(LIMITS.queryCharsMax),
     syntax: z.enum(['text', 'filters']).optional(),
     filters: filters.optional(),
-    sort: z.enum(['relevance']).optional(),
+    sort: z.enum(SEARCH_SORTS).optional(),
+    order: z.enum(['ascending', 'descending']).optional(),
     limit: limit.optional(),
     cursor: cursor.optional(),
   }),
@@ -170,6 +183,8 @@ export const PARAMS = {
 } as const satisfies Record<string, ZodType>
 
 export type OperationName = keyof typeof PARAMS
+/** One that may be negated. */
+export type SearchFilter = Infer<typeof filter>
 export type SearchFilters = Infer<typeof filters>
 export type ParamsOf<Name extends OperationName> = Infer<(typeof PARAMS)[Name]>
 

@@ -1,31 +1,44 @@
-// The query language for people: `invoice ext:pdf size:>1M modified:<30d` is a text to look for, and filters.
+// The query language for people: `invoice ext:pdf size:>1M modified:<30d` is words to look for, and filters.
 //
-// A word that begins with the name of a filter and a colon is one. Everything else is the text, as it was typed, and so
-// is whatever stands between quotation marks; so any text can be asked for.
+// A word that begins with the name of a filter and a colon is one, and a dash before anything asks for what it is not.
+// Whatever stands between quotation marks is text as it was typed; so any text can be asked for.
 import { LIMITS } from '../base/limits.js'
-import { ENTRY_KINDS, type SearchFilters } from './operations.js'
+import { ENTRY_KINDS, type SearchFilter, type SearchFilters } from './operations.js'
 import { bothSizes, bothTimes, isRelative, readSize, readTime, refuse, slice, type Part } from './spans.js'
 
-export interface Query {
+export interface Term {
+  readonly how: 'text'
+  readonly on: 'name'
   readonly text: string
+  /** It must not match. */
+  readonly not: boolean
+  /** Where in the query it begins. */
+  readonly at: number
+}
+
+export interface Query {
+  readonly terms: readonly Term[]
   readonly filters: SearchFilters
   /** Whether it means something else at another time. */
   readonly relative: boolean
+  /** Where a value stands that only the library can read. */
+  readonly places: ReadonlyMap<string, number>
 }
 
-interface Piece {
-  readonly end: number
-  /** Of what is text. */
-  readonly text: string
-  readonly blank?: boolean
-  readonly filter?: { readonly name: FilterName; readonly value: Part }
+interface Reading {
+  readonly terms: Term[]
+  filters: SearchFilters
+  relative: boolean
+  readonly places: Map<string, number>
+  readonly now: number
 }
 
-type FilterName = 'ext' | 'kind' | 'path' | 'size' | 'modified'
+type Word = 'ext' | 'kind' | 'path' | 'size' | 'modified' | 'location' | 'is'
 
-const FILTER = /(ext|kind|path|size|modified):("(.*?)"(?=\s|$)|\S*)/sy
+const BLANK = /\s+/y
+const FILTER = /(ext|kind|path|size|modified|location|is|created|accessed):("(.*?)"(?=\s|$)|\S*)/sy
 const QUOTED = /"(.*?)"(?=\s|$)/sy
-const WORD = /(\s+)|\S+/y
+const PLAIN = /\S+/y
 const QUOTE = 'To look for it as a text put it between quotation marks.'
 
 /**
@@ -33,26 +46,23 @@ const QUOTE = 'To look for it as a text put it between quotation marks.'
  * @throws BAD_REQUEST with the position of what makes no sense, in UTF-16 units from the start of the query
  */
 export function readQuery(query: string, now: number): Query {
-  const pieces = piecesOf(query)
-  let filters: SearchFilters = {}
-  let relative = false
-  for (const { filter } of pieces) {
-    if (!filter) continue
-    filters = { ...filters, ...FILTERS[filter.name](filter.value, filters, now) }
-    relative ||= filter.name === 'modified' && isRelative(filter.value)
-  }
-  return { text: textOf(pieces), filters, relative }
+  const reading: Reading = { terms: [], filters: {}, relative: false, places: new Map(), now }
+  for (let at = skipBlank(query, 0); at < query.length; at = skipBlank(query, at)) at = readPiece(query, at, reading)
+  return reading
 }
 
-function piecesOf(query: string): Piece[] {
-  const pieces: Piece[] = []
-  for (let at = 0; at < query.length; at = pieces.at(-1)!.end) {
-    pieces.push(filterAt(query, at) ?? quotedAt(query, at) ?? wordAt(query, at))
-  }
-  return pieces
+function skipBlank(query: string, at: number): number {
+  return at + (matchAt(BLANK, query, at)?.[0].length ?? 0)
 }
 
-function filterAt(query: string, at: number): Piece | undefined {
+/** @returns where the piece ends */
+function readPiece(query: string, from: number, reading: Reading): number {
+  const not = /^-[^\s-]/.test(query.slice(from, from + 2))
+  const at = not ? from + 1 : from
+  return readFilter(query, at, not, reading) ?? readQuoted(query, at, not, reading) ?? readWord(query, at, not, reading)
+}
+
+function readFilter(query: string, at: number, not: boolean, reading: Reading): number | undefined {
   const found = matchAt(FILTER, query, at)
   if (!found) return undefined
   const [whole, name = '', value = '', quoted] = found
@@ -60,18 +70,24 @@ function filterAt(query: string, at: number): Piece | undefined {
   if (value === '' || quoted === '') refuse({ at: start - 1 }, `${name}: has no value`, QUOTE)
   if (quoted === undefined && value.startsWith('"'))
     refuse({ at: start }, `${name}: the quotation mark is not closed`, QUOTE)
+  if (name === 'created' || name === 'accessed')
+    refuse({ at }, `${name}: the index does not keep when a file was ${name}`, `Use modified: instead. ${QUOTE}`)
   const part = quoted === undefined ? { text: value, at: start } : { text: quoted, at: start + 1 }
-  return { end: at + whole.length, text: '', filter: { name: name as FilterName, value: part } }
+  addFilter(name as Word, part, not, reading)
+  return at + whole.length
 }
 
-function quotedAt(query: string, at: number): Piece | undefined {
+function readQuoted(query: string, at: number, not: boolean, reading: Reading): number | undefined {
   const found = matchAt(QUOTED, query, at)
-  return found && { end: at + found[0].length, text: found[1]! }
+  if (!found) return undefined
+  if (found[1] !== '') addTerm({ how: 'text', on: 'name', text: found[1]!, not, at }, reading)
+  return at + found[0].length
 }
 
-function wordAt(query: string, at: number): Piece {
-  const [text, blank] = matchAt(WORD, query, at)!
-  return { end: at + text.length, text, blank: blank !== undefined }
+function readWord(query: string, at: number, not: boolean, reading: Reading): number {
+  const [text] = matchAt(PLAIN, query, at)!
+  addTerm({ how: 'text', on: 'name', text, not, at }, reading)
+  return at + text.length
 }
 
 function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | undefined {
@@ -79,29 +95,58 @@ function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | u
   return pattern.exec(text) ?? undefined
 }
 
-/** A filter takes the space around it along; what stood on both sides of it is joined by one. */
-function textOf(pieces: readonly Piece[]): string {
-  const runs = ['']
-  for (const [at, { text, blank, filter }] of pieces.entries()) {
-    if (filter) runs.push('')
-    else if (!blank || (!pieces[at - 1]?.filter && !pieces[at + 1]?.filter)) runs.push(runs.pop()! + text)
-  }
-  return runs.filter((run) => run !== '').join(' ')
+function addTerm(term: Term, { terms }: Reading): void {
+  if (terms.length >= LIMITS.termsMax)
+    refuse(
+      term,
+      `more than ${LIMITS.termsMax} words`,
+      'Look for fewer, or put what belongs together into quotation marks.',
+    )
+  terms.push(term)
 }
 
-const FILTERS: Record<FilterName, (value: Part, before: SearchFilters, now: number) => SearchFilters> = {
-  ext: (value, before) => ({ extensions: once(value, 'ext', before.extensions) ?? extensionsIn(value) }),
-  kind: (value, before) => ({ kind: once(value, 'kind', before.kind) ?? kindIn(value) }),
-  path: (value, before) => ({ path: once(value, 'path', before.path) ?? pathIn(value) }),
-  size: (value, before) => ({ size: bothSizes(readSize(value), before.size) }),
-  modified: (value, before, now) => ({ modified: bothTimes(readTime(value, now), before.modified) }),
+function addFilter(name: Word, value: Part, not: boolean, reading: Reading): void {
+  const filter = READ[name](value, reading)
+  reading.relative ||= name === 'modified' && isRelative(value)
+  if (not) addNot(filter, value, reading)
+  else reading.filters = { ...reading.filters, ...joined(name, value, filter, reading.filters) }
 }
 
-function once(value: Part, name: FilterName, before: unknown): undefined {
-  if (before === undefined) return undefined
+function addNot(filter: SearchFilter, value: Part, reading: Reading): void {
+  const { not = [] } = reading.filters
+  if (not.length >= LIMITS.filtersNotMax)
+    refuse(value, `more than ${LIMITS.filtersNotMax} filters with a dash`, 'Ask for fewer at a time.')
+  reading.filters = { ...reading.filters, not: [...not, filter] }
+}
+
+/** Spans of one kind narrow each other down; of the other filters a second is refused rather than guessed at. */
+function joined(name: Word, value: Part, filter: SearchFilter, before: SearchFilter): SearchFilter {
+  if (filter.size) return { size: bothSizes(filter.size, before.size) }
+  if (filter.modified) return { modified: bothTimes(filter.modified, before.modified) }
+  const twice = Object.keys(filter).some((key) => before[key as keyof SearchFilter] !== undefined)
   const hint = name === 'ext' ? 'Write all of them into one: ext:pdf,docx' : `Leave one ${name}: out. ${QUOTE}`
-  return refuse(value, `${name}: is there already`, hint)
+  return twice ? refuse(value, `${name}: is there already`, hint) : filter
 }
+
+/** What each word with a colon asks for. */
+const READ: Record<Word, (value: Part, reading: Reading) => SearchFilter> = {
+  ext: (value) => ({ extensions: extensionsIn(value) }),
+  kind: (value) => ({ kind: kindIn(value) }),
+  path: (value) => ({ path: pathIn(value) }),
+  size: (value) => ({ size: readSize(value) }),
+  modified: (value, { now }) => ({ modified: readTime(value, now) }),
+  location: (value, { places }) => {
+    places.set(value.text, value.at)
+    return { location: value.text }
+  },
+  is: (value) => {
+    const found = Object.hasOwn(IS, value.text) ? IS[value.text] : undefined
+    const known = Object.keys(IS).map((each) => `is:${each}`)
+    return found ?? refuse(value, `is: ${JSON.stringify(value.text)} is not known`, `There is ${known.join(', ')}.`)
+  },
+}
+
+const IS: Record<string, SearchFilter> = { hidden: { hidden: true } }
 
 function extensionsIn(value: Part): string[] {
   const extensions: string[] = []

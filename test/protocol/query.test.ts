@@ -18,51 +18,83 @@ function day(year: number, month: number, date: number): string {
   return new Date(year, month - 1, date).toISOString()
 }
 
-const TEXTS: [string, string][] = [
-  ['', ''],
-  ['  two  words ', '  two  words '],
-  ['"', '"'],
-  ['""', ''],
-  ['say "hi" loud', 'say hi loud'],
-  ['"open end', '"open end'],
-  ['12" disk', '12" disk'],
-  ['a"b c"', 'a"b c"'],
-  ['""x"" y', '"x" y'],
-  ['"ext:pdf"', 'ext:pdf'],
-  ['"size: large"', 'size: large'],
-  ['"  a  "', '  a  '],
-  ['"a"b c" d', 'a"b c d'],
-  ['next:pdf', 'next:pdf'],
-  ['Ext:pdf', 'Ext:pdf'],
-  ['a,ext:pdf', 'a,ext:pdf'],
-  ['http://host note: x', 'http://host note: x'],
-  ['tag:red', 'tag:red'],
-  ["o'clock 100% a_b \\ * [", "o'clock 100% a_b \\ * ["],
-  ['\0\n\ud800', '\0\n\ud800'],
+function wordsOf(query: string): string[] {
+  return read(query).terms.map(({ text, not }) => `${not ? '-' : ''}${text}`)
+}
+
+const WORDS: [string, string[]][] = [
+  ['', []],
+  ['  two  words ', ['two', 'words']],
+  ['"', ['"']],
+  ['""', []],
+  ['say "hi" loud', ['say', 'hi', 'loud']],
+  ['"say  hi" loud', ['say  hi', 'loud']],
+  ['"open end', ['"open', 'end']],
+  ['12" disk', ['12"', 'disk']],
+  ['a"b c"', ['a"b', 'c"']],
+  ['""x"" y', ['"x"', 'y']],
+  ['"ext:pdf"', ['ext:pdf']],
+  ['"size: large"', ['size: large']],
+  ['"  a  "', ['  a  ']],
+  ['"a"b c" d', ['a"b c', 'd']],
+  ['next:pdf', ['next:pdf']],
+  ['Ext:pdf', ['Ext:pdf']],
+  ['a,ext:pdf', ['a,ext:pdf']],
+  ['http://host note: x', ['http://host', 'note:', 'x']],
+  ["o'clock 100% a_b \\ [", ["o'clock", '100%', 'a_b', '\\', '[']],
+  ['\0\n\ud800', ['\0', '\ud800']],
+  ['report -draft', ['report', '-draft']],
+  ['-"old draft" a-b', ['-old draft', 'a-b']],
+  ['"-draft" - -- --json', ['-draft', '-', '--', '--json']],
+  ['a AND (b OR c) NOT d', ['a', 'AND', '(b', 'OR', 'c)', 'NOT', 'd']],
 ]
 
-for (const [query, text] of TEXTS) {
-  test(`${JSON.stringify(query)} is only text`, (t) => {
-    t.deepEqual(read(query), { text, filters: {}, relative: false })
+for (const [query, words] of WORDS) {
+  test(`${JSON.stringify(query)} is only words`, (t) => {
+    t.deepEqual(wordsOf(query), words)
+    t.deepEqual(read(query).filters, {})
+    t.false(read(query).relative)
   })
 }
 
-const BESIDE: [string, string][] = [
-  ['invoice ext:pdf', 'invoice'],
-  ['ext:pdf  invoice', 'invoice'],
-  [' ext:pdf ', ''],
-  ['annual  ext:pdf  report', 'annual report'],
-  ['annual  big ext:pdf kind:file report', 'annual  big report'],
-  ['"annual " ext:pdf " report"', 'annual   report'],
-  [' a ext:pdf', ' a'],
+const BESIDE: [string, string[]][] = [
+  ['invoice ext:pdf', ['invoice']],
+  ['ext:pdf  invoice', ['invoice']],
+  [' ext:pdf ', []],
+  ['annual  ext:pdf  report', ['annual', 'report']],
+  ['"annual " ext:pdf " report"', ['annual ', ' report']],
 ]
 
-for (const [query, text] of BESIDE) {
-  test(`the text of ${JSON.stringify(query)} is ${JSON.stringify(text)}`, (t) => {
-    t.is(read(query).text, text)
+for (const [query, words] of BESIDE) {
+  test(`the words of ${JSON.stringify(query)} are ${JSON.stringify(words)}`, (t) => {
+    t.deepEqual(wordsOf(query), words)
     t.deepEqual(read(query).filters.extensions, ['pdf'])
   })
 }
+
+test('a dash before a filter asks for what it is not, as often as one likes', (t) => {
+  t.deepEqual(read('-ext:log,tmp -kind:directory -size:>1M -is:hidden -path:/a -path:/b').filters, {
+    not: [
+      { extensions: ['log', 'tmp'] },
+      { kind: 'directory' },
+      { size: { min: 1024 ** 2 + 1 } },
+      { hidden: true },
+      { path: '/a' },
+      { path: '/b' },
+    ],
+  })
+  t.true(read('x -modified:<1d').relative)
+  const many = Array.from({ length: LIMITS.filtersNotMax }, (_, at) => `-ext:e${at}`).join(' ')
+  t.is(read(many).filters.not?.length, LIMITS.filtersNotMax)
+  t.throws(() => read(`${many} -ext:more`), { code: 'BAD_REQUEST' })
+})
+
+test('so many words and no more', (t) => {
+  const words = Array.from({ length: LIMITS.termsMax }, (_, at) => `w${at}`).join(' ')
+  t.is(read(words).terms.length, LIMITS.termsMax)
+  const error = t.throws(() => read(`${words} more`), { instanceOf: SpacedriveError, code: 'BAD_REQUEST' })
+  t.is(error?.position, words.length + 1)
+})
 
 const M = 1024 ** 2
 const SIZES: [string, { min?: number; max?: number }][] = [
@@ -114,7 +146,8 @@ const TIMES: [string, { after?: string; before?: string }, boolean][] = [
 
 for (const [value, { after, before }, relative] of TIMES) {
   test(`modified:${value}`, (t) => {
-    t.deepEqual(read(`modified:${value}`), { text: '', filters: { modified: { after, before } }, relative })
+    t.deepEqual(read(`modified:${value}`).filters, { modified: { after, before } })
+    t.is(read(`modified:${value}`).relative, relative)
   })
 }
 
@@ -122,11 +155,15 @@ test('the other filters, and all of them in one', (t) => {
   t.deepEqual(read('ext:.PDF,tar.gz').filters, { extensions: ['pdf', 'tar.gz'] })
   t.deepEqual(read('kind:directory').filters, { kind: 'directory' })
   t.deepEqual(read('path:/srv/docs').filters, { path: '/srv/docs' })
-  t.deepEqual(read('path:"/srv/my docs" x'), { text: 'x', filters: { path: '/srv/my docs' }, relative: false })
-  const { text, filters } = read('invoice ext:pdf,docx size:>1M modified:<30d kind:file path:/srv/docs')
-  t.is(text, 'invoice')
+  t.deepEqual(read('path:"/srv/my docs" x').filters, { path: '/srv/my docs' })
+  t.deepEqual(read('is:hidden location:"my photos"').filters, { hidden: true, location: 'my photos' })
+  const { terms, filters } = read('invoice ext:pdf,docx size:>1M modified:<30d kind:file path:/srv/docs')
+  t.deepEqual(
+    terms.map(({ text }) => text),
+    ['invoice'],
+  )
   t.deepEqual(Object.keys(filters).sort(), ['extensions', 'kind', 'modified', 'path', 'size'])
-  t.true(PARAMS['search.files'].safeParse({ library: 'a', query: text, filters }).success)
+  t.true(PARAMS['search.files'].safeParse({ library: 'a', query: 'invoice', filters }).success)
 })
 
 /** The caret stands under the position. */
@@ -160,6 +197,11 @@ const WRONG: [string, string][] = [
   ['ext:pdf ext:docx', '            ^'],
   ['kind:file kind:file', '               ^'],
   ['path:docs', '     ^'],
+  ['x -size:big', '        ^'],
+  ['is:odd', '   ^'],
+  ['is:', '  ^'],
+  ['a created:today', '  ^'],
+  ['a -accessed:today', '   ^'],
   ['path:"', '     ^'],
   ['path:""', '    ^'],
   ['path:"/a b', '     ^'],
@@ -186,6 +228,10 @@ const piece = fc.constantFrom(
     'modified:',
     'kind:',
     'path:',
+    'location:',
+    'is:',
+    'hidden',
+    '-',
     'file',
     '/',
     '"',
@@ -228,11 +274,10 @@ function isOld({ modified }: Query['filters']): boolean {
 }
 
 test('any text between quotation marks is taken as it is', (t) => {
-  const quotable = fc.string({ unit: 'binary', maxLength: 20 }).filter((text) => !/"(\s|$)/.test(text))
+  const quotable = fc.string({ unit: 'binary', minLength: 1, maxLength: 20 }).filter((text) => !/"(\s|$)/.test(text))
   fc.assert(
     fc.property(quotable, fc.boolean(), (text, filtered) => {
-      const { text: found } = read(`"${text}"${filtered ? ' ext:pdf' : ''}`)
-      t.is(found, text)
+      t.deepEqual(wordsOf(`"${text}"${filtered ? ' ext:pdf' : ''}`), [text])
     }),
     { numRuns: 1_000, seed: 1 },
   )

@@ -1,0 +1,55 @@
+// What an entry must be to be found: a condition on its row, on its name, or on its place in the tree.
+import type { Places } from './places.js'
+import type { Ways } from './texts.js'
+
+export type Value = number | string
+/** Keeps a value for a statement, and gives the name that stands for it there. */
+export type Bind = (value: Value) => string
+
+export type Condition =
+  /** Of the table `entry`; never NULL. */
+  | { readonly row: (bind: Bind) => string }
+  /** Of its folded name, which contains the texts of one of the ways. */
+  | { readonly name: (name: string) => boolean; readonly ways?: Ways }
+  /** Of its parent, negative for the root of a location, and the number of its name. */
+  | { readonly place: (places: Places) => PlaceTest }
+
+export type PlaceTest = (parent: number, name: number) => boolean
+
+/** Holds where the other does not. */
+export function negated(condition: Condition): Condition {
+  if ('row' in condition) return { row: (bind) => `NOT (${condition.row(bind)})` }
+  if ('name' in condition) return { name: (name) => !condition.name(name) }
+  return {
+    place: (places) => {
+      const test = condition.place(places)
+      return (parent, name) => !test(parent, name)
+    },
+  }
+}
+
+export interface Rows {
+  readonly sql: string
+  readonly values: Readonly<Record<string, Value>>
+}
+
+/** Those on rows as one, with what its names stand for. */
+export function rowsOf(conditions: readonly Condition[]): Rows {
+  const values: Record<string, Value> = {}
+  let count = 0
+  const bind = (value: Value) => {
+    const name = `v${count++}`
+    values[name] = value
+    return `@${name}`
+  }
+  const parts = conditions.flatMap((each) => ('row' in each ? [`(${each.row(bind)})`] : []))
+  return { sql: ['true', ...parts].join(' AND '), values }
+}
+
+/** Holds where all of them do; null where there are none. */
+export function allOf<Test extends (...given: never[]) => boolean>(tests: readonly Test[]): Test | null {
+  const [first, second, ...rest] = tests
+  if (!first || !second) return first ?? null
+  const both = ((...given) => first(...given) && second(...given)) as Test
+  return allOf([both, ...rest])
+}

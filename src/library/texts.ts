@@ -1,0 +1,138 @@
+// The folded text of names, block by block, and which blocks may contain what is looked for.
+import type { Connection } from './connection.js'
+import { foldBlock } from './fold.js'
+import { BLOCK_NAMES } from './names.js'
+import { Postings, trigramsOf } from './trigrams.js'
+
+/** Folded blocks kept: some 8 MB. */
+const TEXTS_KEPT = 4_096
+/** Blocks kept name by name. */
+const PARTED_KEPT = 512
+/** What is done between two steps: some milliseconds each. */
+const BLOCKS_A_STEP = 512
+const BLOCKS_FOUND_A_STEP = 128
+const DOT = 0x2e
+
+/** Names of one block, each ending in NUL. */
+export type TakeBlock = (block: number, text: string) => void
+
+/** Texts of which a name must contain all, in one of several ways; none narrow nothing down. */
+export type Ways = readonly (readonly string[])[]
+
+export class Texts {
+  readonly #postings: Postings
+  readonly #segments
+  readonly #blocks
+  readonly #block
+  readonly #texts = new Map<number, string>()
+  readonly #parted = new Map<number, string[]>()
+  readonly #dots = new Map<number, Uint8Array>()
+
+  constructor(connection: Connection) {
+    this.#postings = new Postings(connection)
+    this.#segments = connection.prepare<[], { id: number; first: number; last: number }>(
+      'SELECT id, first, last FROM segment ORDER BY first',
+    )
+    this.#blocks = connection.prepare<[number, number], { block: number; bytes: Buffer }>(
+      'SELECT block, bytes FROM names WHERE block BETWEEN ? AND ? ORDER BY block',
+    )
+    this.#block = connection.prepare<[number], Buffer>('SELECT bytes FROM names WHERE block = ?').pluck()
+  }
+
+  /** Hands over every block that may hold a name that contains all texts of one of the ways. */
+  *eachBlock(ways: Ways, take: TakeBlock): Generator<void> {
+    const codes = ways.map(codesOf)
+    const readsAll = codes.some((each) => each.length === 0)
+    let unsealed = 0
+    for (const { id, first, last } of this.#segments.all()) {
+      unsealed = last + 1
+      if (readsAll) yield* this.#readAll(first, last, take)
+      else yield* this.#readSome(first, this.#candidates(id, codes), take)
+    }
+    yield* this.#readAll(unsealed, Number.MAX_SAFE_INTEGER, take)
+  }
+
+  /** The folded text of one name; for those who ask for many, near each other. */
+  folded(name: number): string {
+    const block = Math.floor(name / BLOCK_NAMES)
+    return (this.#parted.get(block) ?? this.#part(block))[name % BLOCK_NAMES] ?? ''
+  }
+
+  /** Whether a name begins with a dot: as it is, for what folds to one is none. */
+  isDotted(name: number): boolean {
+    const block = Math.floor(name / BLOCK_NAMES)
+    return (this.#dots.get(block) ?? this.#findDots(block))[name % BLOCK_NAMES] === 1
+  }
+
+  /** Forgets the blocks that go on growing. */
+  forgetOpen(): void {
+    this.#parted.clear()
+    this.#dots.clear()
+  }
+
+  *#readSome(first: number, blocks: Iterable<number>, take: TakeBlock): Generator<void> {
+    let left = BLOCKS_FOUND_A_STEP
+    for (const block of blocks) {
+      take(first + block, this.#text(first + block))
+      if ((left -= 1) > 0) continue
+      left = BLOCKS_FOUND_A_STEP
+      yield
+    }
+  }
+
+  #candidates(segment: number, ways: readonly (readonly number[])[]): Iterable<number> {
+    if (ways.length === 1) return this.#postings.candidates(segment, ways[0]!)
+    return new Set(ways.flatMap((codes) => this.#postings.candidates(segment, codes)))
+  }
+
+  /** A block that has its trigrams is full and never changes again, so its text may be kept. */
+  #text(block: number): string {
+    const known = this.#texts.get(block)
+    if (known !== undefined) return known
+    const text = foldBlock(this.#block.get(block)!)
+    if (this.#texts.size >= TEXTS_KEPT) this.#texts.clear()
+    this.#texts.set(block, text)
+    return text
+  }
+
+  #part(block: number): string[] {
+    const bytes = this.#block.get(block)
+    const names = bytes ? foldBlock(bytes).split('\0') : []
+    if (this.#parted.size >= PARTED_KEPT) this.#parted.clear()
+    this.#parted.set(block, names)
+    return names
+  }
+
+  #findDots(block: number): Uint8Array {
+    const bytes = this.#block.get(block)
+    const dots = new Uint8Array(BLOCK_NAMES)
+    for (let at = 0, name = 0; bytes && at < bytes.length; name++) {
+      if (bytes[at] === DOT) dots[name] = 1
+      at = bytes.indexOf(0, at) + 1
+    }
+    if (this.#dots.size >= TEXTS_KEPT) this.#dots.clear()
+    this.#dots.set(block, dots)
+    return dots
+  }
+
+  *#readAll(first: number, last: number, take: TakeBlock): Generator<void> {
+    for (let from = first; from <= last;) {
+      const step = this.#blocks.all(from, Math.min(last, from + BLOCKS_A_STEP - 1))
+      for (const { block, bytes } of step) take(block, foldBlock(bytes))
+      if (step.length < BLOCKS_A_STEP) return
+      from += BLOCKS_A_STEP
+      yield
+    }
+  }
+}
+
+/** Whether the trigrams of such ways leave anything out. */
+export function narrows(ways: Ways): boolean {
+  return ways.every((texts) => texts.some((text) => Buffer.byteLength(text) >= 3))
+}
+
+function codesOf(texts: readonly string[]): number[] {
+  return texts.length === 1
+    ? trigramsOf(Buffer.from(texts[0]!, 'utf8'))
+    : [...new Set(texts.flatMap((text) => trigramsOf(Buffer.from(text, 'utf8'))))]
+}
