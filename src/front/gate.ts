@@ -49,6 +49,8 @@ export interface Weather {
 export interface Room {
   readonly shares: { full(peer: string): boolean; entered(peer: string): void; readonly contested: boolean }
   wanted(peer: string): void
+  /** Called for who was refused for its share, which is known as of the last count. */
+  recount(): void
 }
 
 export class Gate {
@@ -79,6 +81,7 @@ export class Gate {
     this.refused += 1
     this.refusedBy[reason] += 1
     if (reason === 'clients') this.#room.wanted(peerOf())
+    if (reason === 'share') this.#room.recount()
     return reason
   }
 

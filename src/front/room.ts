@@ -16,6 +16,8 @@ export class Room {
   readonly shares = new Shares()
   readonly #setup: RoomSetup
   #at = -Infinity
+  /** Somebody was refused since room was made last. */
+  #isWanted = false
   #timer: NodeJS.Timeout | null = null
 
   constructor(setup: RoomSetup) {
@@ -25,6 +27,12 @@ export class Room {
   /** In the accept loop, for each that is refused: only noted there. */
   wanted(peer: string): void {
     this.shares.refused(peer)
+    this.#isWanted = true
+    this.recount()
+  }
+
+  /** Nobody says when a peer leaves: who was refused for what it held, and holds no more, is let in when it comes again. */
+  recount(): void {
     if (this.#timer) return
     const waitMs = Math.max(0, this.#at + LIMITS.makeRoomMs - performance.now())
     this.#timer = setTimeout(() => this.#make(), waitMs).unref()
@@ -44,7 +52,10 @@ export class Room {
     this.#at = performance.now()
     const weighed = this.shares.weigh(this.#setup.count())
     const owed = this.#reclaim(weighed)
-    if (weighed.over.size === 0) this.#giveUpIdle()
+    if (weighed.over.size === 0) {
+      if (this.#isWanted) this.#giveUpIdle()
+      this.#isWanted = false
+    }
     // Those with a request in flight are idle a moment later.
     if (owed) this.#timer = setTimeout(() => this.#make(), LIMITS.makeRoomMs).unref()
   }

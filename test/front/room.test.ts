@@ -288,6 +288,32 @@ for (const kind of await kinds()) {
       }),
   )
 
+  seen(front('a peer whose connections are gone again is not refused for the share that it had'), (t) =>
+    withStage(kind, { clients: 20 }, async (stage) => {
+      const greedy = await entered(stage, 20)
+      const others: Guest[] = []
+      const isLetIn = async (from: string) => {
+        const { accepted } = stage.front.connections()
+        others.push(await decided(stage, from))
+        return stage.front.connections().accepted > accepted
+      }
+      const open = () => others.filter(({ closed }) => !closed).length
+      for (let at = 0; open() < 10 && at < 400; at += 1) await isLetIn('127.0.0.2').then(() => sleep(20))
+      t.is(open(), 10, 'half of them')
+      leave(greedy)
+      await until(() => stage.slots.used.clients === 10, 'only the others are left')
+      let times = 0
+      while (!(await isLetIn('127.0.0.1'))) {
+        times += 1
+        await sleep(20)
+      }
+      t.true((stage.front.connections().refusedBy.share ?? 0) > 0)
+      // What it had counted for five seconds.
+      t.true(times <= 50, `refused ${times} times`)
+      leave(others)
+    }),
+  )
+
   seen(front('who comes with many at once finds room for all of its share when it comes again'), (t) =>
     withStage(kind, { clients: 200 }, async (stage) => {
       const greedy = await entered(stage, 200)
