@@ -6,6 +6,7 @@ import { LIMITS } from '../../src/base/limits.js'
 import type { Descriptors } from '../../src/protocol/messages.js'
 import { eventually, sleep, type TestDaemon } from '../harness/daemon.js'
 import { Workers } from '../harness/load.js'
+import { atRest } from '../harness/promise.js'
 import { Rogue } from '../harness/rogue.js'
 import { play } from '../harness/scene.js'
 
@@ -29,7 +30,10 @@ test.serial('fds names 99 % and more under load, and a leak is named within ten 
     const groups = libraries
       .slice(0, WORKERS)
       .map((library) => new Workers(daemon, 1, 'search.files', { library, query: 'file' }, 300))
-    await eventually('all are in', 60_000, async () => (await daemon.status()).connections.current > FEEDS + WORKERS)
+    await eventually('all are in, and their libraries open', 60_000, async () => {
+      const { connections, descriptors } = await daemon.status()
+      return connections.current > FEEDS + WORKERS && descriptors.open > FEEDS + WORKERS + 4 * LIBRARIES
+    })
     const scanning = rescans(daemon, libraries)
 
     const shares: number[] = []
@@ -43,7 +47,6 @@ test.serial('fds names 99 % and more under load, and a leak is named within ten 
       nameless.push(...held.unaccounted.map(({ target }) => target))
       await sleep(300)
     }
-    t.true(open > FEEDS + WORKERS + 4 * LIBRARIES, `only ${open} were open`)
     t.log(`of up to ${open} descriptors at least ${(100 * Math.min(...shares)).toFixed(2)} % had a name`)
     t.true(Math.min(...shares) >= 0.99, nameless.slice(0, 10).join())
     t.is((await daemon.status()).descriptors.leak, undefined, 'nothing is taken for a leak that is none')
@@ -56,8 +59,12 @@ test.serial('fds names 99 % and more under load, and a leak is named within ten 
         `a leak of ${LEAKED} was named after ${Math.round(performance.now() - begun)} ms: ${leak!.likeliest.holder}`,
       )
       t.true(leak!.withinMs < LIMITS.leakAlarmMs)
-      t.is(leak!.unaccounted, LEAKED)
       t.deepEqual(leak!.targets, ['anon_inode:[eventfd]'])
+      // A look may come while they are being taken.
+      t.true(leak!.growth <= LEAKED)
+      await eventually('all of it is seen', 60_000, async () => {
+        return (await daemon.status()).descriptors.unaccounted === LEAKED
+      })
       rogue.hold(0)
     }
     await scanning.end()
@@ -68,7 +75,7 @@ test.serial('fds names 99 % and more under load, and a leak is named within ten 
     for (const feed of feeds) feed.terminate()
     await eventually('the clients are gone', 60_000, async () => (await daemon.status()).connections.current < 6)
     for (const library of libraries) await daemon.call('libraries.rename', { library, name: 'written afterwards' })
-    t.deepEqual(await atRest(daemon, libraries), before)
+    t.deepEqual(await atRest(daemon, libraries, before), before)
     t.is((await daemon.status()).descriptors.unaccounted, 0)
     t.is((await daemon.stop()).code, 0)
   })
@@ -98,15 +105,4 @@ function rescans(daemon: TestDaemon, libraries: readonly string[]): { end: () =>
       await looping
     },
   }
-}
-
-/** What is open once nobody asks and no library is open. */
-async function atRest(daemon: TestDaemon, libraries: readonly string[]): Promise<string[]> {
-  for (const library of libraries) await daemon.call('libraries.close', { library })
-  daemon.hangUp()
-  await eventually('only the looking client is left', 60_000, async () => {
-    const { connections, descriptors } = await daemon.status()
-    return connections.current === 1 && descriptors.classes.jobs.used === 0 && descriptors.classes.libraries.used === 0
-  })
-  return await daemon.descriptorsAtRest()
 }

@@ -162,6 +162,7 @@ shimmed(
         for (const name of left) t.true(readdirSync(path).includes(name), `${name} is still there after ${after}`)
       }
       t.true(codes.length > 3, codes.join())
+      t.log(`${codes.length - 1} opens were refused`)
       await eventually('the job went on', 60_000, async () => {
         const { items } = await daemon.call('jobs.list', { library })
         return items.every((job: Loose) => job.state === 'done')

@@ -26,6 +26,12 @@ export class Intruder {
 
   end(trick: Trick): void {
     rmSync(join(this.#directory, trick))
+    rmSync(join(this.#directory, `${trick}s`), { recursive: true, force: true })
+  }
+
+  /** Told to stand, or hang, it does: the main thread, or the first shard. */
+  stands(trick: 'stand' | 'hang'): boolean {
+    return existsSync(join(this.#directory, `${trick}s`))
   }
 
   /** Told to fill up, it has all there is, and takes no more from then on. */
@@ -45,7 +51,7 @@ export class Intruder {
 /** Runs in the daemon, as text: knows nothing of this file. Looking for a file takes no descriptor. */
 function intrude(directory: string, load: NodeJS.Require): void {
   const fs = load('node:fs') as typeof import('node:fs')
-  const { isMainThread, threadId } = load('node:worker_threads') as typeof import('node:worker_threads')
+  const { isMainThread, threadId, workerData } = load('node:worker_threads') as typeof import('node:worker_threads')
   // A thread is not told the arguments of its process; only the daemon has threads.
   if (isMainThread && !process.argv.includes('start')) return
   const told = (trick: string) => fs.existsSync(`${directory}/${trick}`)
@@ -65,7 +71,11 @@ function intrude(directory: string, load: NodeJS.Require): void {
   })
   // Its loop does not turn: of the main thread, or of all others.
   const still = new Int32Array(new SharedArrayBuffer(4))
+  const isShard = Boolean((workerData as { ledger?: unknown } | null)?.ledger)
   const stand = (trick: string) => {
+    if (!told(trick)) return
+    // A file would take a descriptor.
+    if (isMainThread || isShard) fs.mkdirSync(`${directory}/${trick}s`, { recursive: true })
     while (told(trick)) Atomics.wait(still, 0, 0, 10)
   }
   every(() => stand(isMainThread ? 'stand' : 'hang'))

@@ -20,7 +20,7 @@ export interface Fault {
 export async function keepsPromise(daemon: TestDaemon, fault: Fault): Promise<void> {
   const { libraries, recovered, recoveryMs = 20_000 } = fault
   const rest = await atRest(daemon, libraries)
-  await daemon.call('core.ping') // whoever is admitted keeps the connection
+  await daemon.callOnceLetIn('core.ping') // whoever is admitted keeps the connection
   await fault.begin()
   await fault.during()
   assert(alive(daemon.pid), 'the process lives')
@@ -44,7 +44,7 @@ export async function backAtRest(
   rest: readonly string[],
 ): Promise<void> {
   let now: string[] = []
-  const same = async () => (now = await atRest(daemon, libraries)).join() === rest.join()
+  const same = async () => (now = await atRest(daemon, libraries, rest)).join() === rest.join()
   await eventually('the descriptors are those of before', 30_000, same).catch(() => assert.deepEqual(now, rest))
 }
 
@@ -54,12 +54,16 @@ export async function isWritable(daemon: TestDaemon, library: string): Promise<v
   const found = listed.find(({ id }) => id === library)
   assert(found && found.problem === undefined, `${library} is listed without a problem: ${JSON.stringify(found)}`)
   const name = `written ${Math.random()}`
-  await daemon.call('libraries.rename', { library, name })
-  assert.equal((await daemon.call('libraries.info', { library })).name, name)
+  await daemon.callOnceLetIn('libraries.rename', { library, name })
+  assert.equal((await daemon.callOnceLetIn('libraries.info', { library })).name, name)
 }
 
-/** With libraries closed, task threads gone and calls hung up. */
-export async function atRest(daemon: TestDaemon, libraries: readonly string[]): Promise<string[]> {
+/** With libraries closed, task threads gone and calls hung up. `like` is what is hoped for. */
+export async function atRest(
+  daemon: TestDaemon,
+  libraries: readonly string[],
+  like?: readonly string[],
+): Promise<string[]> {
   for (const library of libraries) {
     await eventually(`${library} has no work`, 60_000, () =>
       daemon.call('libraries.close', { library }).then(
@@ -73,5 +77,5 @@ export async function atRest(daemon: TestDaemon, libraries: readonly string[]): 
     const { watches: _, ...classes } = (await daemon.status()).descriptors.classes
     return Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
   })
-  return await daemon.descriptorsAtRest()
+  return await daemon.descriptorsAtRest(like)
 }

@@ -1,8 +1,8 @@
 // A daemon with nothing to do: libraries closed, task threads gone, nobody connected but whoever looks.
 import { eventually, type Loose, type TestDaemon } from './daemon.js'
 
-/** What it has open then; two of these are the same if nothing was lost or kept between them. */
-export async function atRest(daemon: TestDaemon): Promise<string[]> {
+/** What it has open then; two of these are the same if nothing was lost or kept between them. `like` is what is hoped for. */
+export async function atRest(daemon: TestDaemon, like?: readonly string[]): Promise<string[]> {
   // Whoever held all connections a moment ago may not be seen to be gone.
   for (const { id, open } of (await daemon.callOnceLetIn('libraries.list')) as Loose[]) {
     if (open) await daemon.callOnceLetIn('libraries.close', { library: id })
@@ -12,7 +12,7 @@ export async function atRest(daemon: TestDaemon): Promise<string[]> {
     const { classes } = (await daemon.status()).descriptors
     return Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
   })
-  return await daemon.descriptorsAtRest()
+  return await daemon.descriptorsAtRest(like)
 }
 
 /** A library that can still be written is one that nothing demoted. */

@@ -14,8 +14,10 @@ import { TAKING, type Failing, type Shim } from './shim.js'
 
 export interface Soak {
   readonly cycles: number
-  /** Of each cycle, its rest not counted. */
+  /** Of each cycle at least, its rest not counted. */
   readonly stormMs: number
+  /** Of each cycle at least, however slow the machine. */
+  readonly faultsMin?: number
   readonly seed: number
   readonly tell?: (line: string) => void
 }
@@ -58,7 +60,10 @@ const JOBS_MS = 60_000
 const TYPED =
   /^(answered|BUDGET_EXHAUSTED|CONNECTION_LIMIT|SHARD_BUSY|SHARD_LOST|DISK_FULL|JOB_STATE|TIMEOUT|ECONNRESET|EPIPE)$/
 
-export async function soak(scene: Scene, { cycles, stormMs, seed, tell = () => {} }: Soak): Promise<Soaked> {
+export async function soak(
+  scene: Scene,
+  { cycles, stormMs, faultsMin = 0, seed, tell = () => {} }: Soak,
+): Promise<Soaked> {
   const shim = scene.shim()
   const intruder = new Intruder(scene)
   const daemon = await scene.daemon({
@@ -75,7 +80,7 @@ export async function soak(scene: Scene, { cycles, stormMs, seed, tell = () => {
   const tidy = async () => await heldBytes(daemon, intruder, shim)
   const rests = [await rest(daemon, tidy, storm.libraries, begun)]
   for (let cycle = 1; cycle <= cycles; cycle += 1) {
-    await storm.blow(stormMs, faults)
+    await storm.blow(stormMs, faults, faultsMin)
     daemon.limit(LIMIT)
     shim.clear()
     const now = await rest(daemon, tidy, storm.libraries, begun)
@@ -218,13 +223,13 @@ class Storm {
     return this.#known.map(({ library }) => library)
   }
 
-  async blow(ms: number, faults: readonly Fault[]): Promise<void> {
+  async blow(ms: number, faults: readonly Fault[], least: number): Promise<void> {
     this.#over = false
     const { budget } = (await this.#daemon.status()).descriptors
     const clients = Array.from({ length: Math.floor(budget * CLIENTS_SHARE) }, () => this.#pings())
     const readers = Array.from({ length: LIBRARY_CLIENTS }, () => this.#works())
     const looks = this.#looks()
-    await this.#harm(performance.now() + ms, faults)
+    await this.#harm(performance.now() + ms, faults, least)
     this.#over = true
     await Promise.all([...clients, ...readers, looks])
   }
@@ -239,10 +244,10 @@ class Storm {
     }
   }
 
-  async #harm(until: number, faults: readonly Fault[]): Promise<void> {
+  async #harm(until: number, faults: readonly Fault[], least: number): Promise<void> {
     // The load comes to its height first.
     await sleep(FAULT_EVERY_MS)
-    while (performance.now() < until) {
+    for (let done = 0; done < least || performance.now() < until; done += 1) {
       const fault = faults[Math.floor(this.#random() * faults.length)]!
       this.counts[fault.name] = (this.counts[fault.name] ?? 0) + 1
       const end = await fault.begin()

@@ -21,7 +21,8 @@ const LATE_SHARE = 1.05
 const LATE_MAX = 5
 const PLAYED_MS = 60_000
 /** From the end of the fault until everybody is served. */
-const RECOVERY_MS = 5_000
+const RECOVERY_MS = 20_000
+const LOOKED_MS = 60_000
 /** With so many N in a row that nobody felt, past the most that was ever open, the end is reached. */
 const UNFELT_IN_A_ROW = 3
 
@@ -149,7 +150,7 @@ export class Stage {
     this.#said = new Map()
     this.problems.length = 0
     const fault = way === 'single shot' ? this.#shot(n) : this.#cut(n)
-    await this.daemon.call('core.ping', {}, { agent: this.#agent })
+    await eventually('the first client is let in', RECOVERY_MS, () => this.#isLetIn())
     await fault.begin()
     if (way === 'limit to the middle') this.middle = () => fault.end()
     const played = scenario.play(this)
@@ -164,6 +165,11 @@ export class Stage {
     } finally {
       this.middle = () => {}
     }
+  }
+
+  /** Where others were before, who comes may be told to come again. */
+  #isLetIn(): Promise<boolean> {
+    return this.daemon.call('core.ping', {}, { agent: this.#agent }).then(() => true, toComeAgain)
   }
 
   #shot(n: number) {
@@ -213,17 +219,12 @@ export class Stage {
   /** No loss, no read-only library, nothing damaged, and the descriptors of before. */
   async #look(scenario: Scenario, call: string | null): Promise<void> {
     const { daemon } = this
-    await eventually('it answers again, and has noticed the limit', 15_000, async () => {
+    await eventually('it answers again, and has noticed the limit', LOOKED_MS, async () => {
       const status = await daemon.status().catch(() => null)
       return status?.limit.soft === SOFT && status.descriptors.budget === this.#budget
     })
     // Where accept failed, the reserve is lent a moment longer, and whoever is let in meanwhile is asked to wait.
-    await eventually('newcomers are served', RECOVERY_MS, () =>
-      daemon.watch('libraries.list').catch((error) => {
-        if (codeOf(error) !== 'CONNECTION_LIMIT') throw error
-        return false
-      }),
-    )
+    await eventually('newcomers are served', RECOVERY_MS, () => daemon.watch('libraries.list').catch(toComeAgain))
     await scenario.check?.(this)
     for (const known of this.known) await this.#lookAt(known)
     const listed: Loose[] = await daemon.watch('libraries.list')
@@ -266,13 +267,13 @@ export class Stage {
     this.#agent.destroy()
     this.#agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
     for (const { id: library } of this.known)
-      await eventually(`library ${library} closes`, 15_000, () =>
+      await eventually(`library ${library} closes`, LOOKED_MS, () =>
         daemon.watch('libraries.close', { library }).catch((error) => {
           if (error.code !== 'JOB_STATE') throw error
           return false
         }),
       )
-    await eventually('nothing is leased but by the looking client', 15_000, async () => {
+    await eventually('nothing is leased but by the looking client', LOOKED_MS, async () => {
       const { classes } = (await daemon.status()).descriptors
       return Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
     })
@@ -285,6 +286,11 @@ async function openNth(scene: Scene): Promise<Nth> {
   const nth = await Nth.open(compiled.binary, scene.directory)
   scene.atEnd(() => nth.close())
   return nth
+}
+
+function toComeAgain(error: unknown): false {
+  if (codeOf(error) !== 'CONNECTION_LIMIT') throw error
+  return false
 }
 
 /** Ours where it is one; a connection that ended before it was answered says no code. */
