@@ -85,10 +85,23 @@ export class AcceptWatch {
     this.#giveBack()
   }
 
+  /**
+   * Called for each that was let in at a door that sheds, and on what is lent: whoever sits on the last descriptor leaves none to
+   * tell the next, who would be closed without a word. Then one more is lent.
+   */
+  admitted(door: Door): void {
+    const watched = this.#watched.find((each) => each.door === door)
+    if (!watched || !(door.sheds || this.starved) || this.#setup.room(1)) return
+    const now = performance.now()
+    this.#giveBack()
+    if (door.sheds) this.#makeRoom(watched, now)
+    else this.#lend(now)
+  }
+
   /** Whoever was told on what is lent has to be gone before the next is met. */
   rest(door: Door): void {
     const watched = this.#watched.find((each) => each.door === door)
-    if (!watched || watched.paused || !door.sheds || door.waiting() === null) return
+    if (!watched || watched.paused || !door.sheds || door.waiting() === null || this.#setup.room(1)) return
     door.pause()
     watched.paused = true
     watched.until = performance.now() + LIMITS.acceptLookMs
@@ -122,7 +135,10 @@ export class AcceptWatch {
   /** Room is made before anybody comes or, where there is none to lend, those who come are left to wait. */
   #hasRoom(watched: Watched, now: number): boolean {
     if (watched.paused && now < watched.until) return false
-    if (this.#setup.room(1)) return true
+    return this.#setup.room(1) || this.#makeRoom(watched, now)
+  }
+
+  #makeRoom(watched: Watched, now: number): boolean {
     this.failures += 1
     this.#tell(now, `no descriptor can be had for those who come to ${watched.door.name}`)
     if (this.#lend(now)) return true

@@ -220,8 +220,10 @@ class NodeFront implements Front {
       listener.door?.meet()
       const peer = listener.local ? localPeer(socket) : peerOf(socket)
       const reason = this.#gate.enter(seat, () => peer)
+      if (reason !== null) refuseConnection(socket, reason, this.#desk)
       if (reason === 'starved' && listener.door) this.#desk.accept.rest(listener.door)
-      if (reason !== null) return refuseConnection(socket, reason, this.#desk)
+      if (reason !== null) return
+      if (listener.door) this.#desk.accept.admitted(listener.door)
       const usedAt = performance.now()
       this.#visitors.set(socket, {
         seat,

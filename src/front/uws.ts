@@ -234,6 +234,7 @@ class UwsFront implements Front {
     if (reason !== null) return reason
     if (seat === this.#tcp) this.#tcpCount += 1
     this.#clients?.entered(seat.local)
+    if (seat.door) this.#desk.accept.admitted(seat.door)
     return null
   }
 
