@@ -87,8 +87,8 @@ export const tags: Scenario = {
     taggedHere.clear()
     const added = await stage.act('locations.add', { library, path: root })
     if (added) await ended(stage, library, added.job)
-    await stage.act('tags.create', { library, name: 'work' })
-    for (const name of ['d0', 'd1', 'd2']) {
+    const made = added && (await stage.act('tags.create', { library, name: 'work' }))
+    for (const name of made ? ['d0', 'd1', 'd2'] : []) {
       const paths = ['one', 'two', 'three'].map((each) => join(root, name, each))
       if (await stage.act('tags.apply', { library, tag: 'work', paths })) for (const path of paths) taggedHere.add(path)
     }
