@@ -222,6 +222,8 @@ export const LIMITS = {
   tagDescriptionCharsMax: 1_000,
   /** Entries that get or lose a tag in one request: some 10 ms, like a batch of a scan. */
   tagEntriesMax: 1_000,
+  /** Tags of one search, all of which an entry has. */
+  tagsSoughtMax: 16,
   /** Names that an error about an unknown tag proposes. */
   tagsProposedMax: 3,
   /**

@@ -4,6 +4,7 @@ import { Option, type Command } from 'commander'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { EntryKind, FileItem, LibraryItem } from '../protocol/messages.js'
+import { collected } from './arguments.js'
 import { chooseLibrary, covering, listLibraries, listLocations, USUAL_LIBRARY } from './choice.js'
 import type { Client } from './client.js'
 import type { Desk } from './desk.js'
@@ -12,6 +13,7 @@ import { bytes, minute, safe } from './text.js'
 interface LsOptions {
   readonly library?: string
   readonly sort?: string
+  readonly tag: readonly string[]
 }
 
 export interface Page {
@@ -27,6 +29,7 @@ export function addLs(program: Command, desk: Desk): void {
     .description('list a directory from the index (without PATH the current one)')
     .argument('[PATH]', 'a directory inside a location', '.')
     .option('--library <LIBRARY>', 'name or id of the library; without it the one that covers PATH')
+    .option('--tag <TAG>', 'everything below it that has this tag; may be given more than once', collected, [])
     .addOption(new Option('--sort <KEY>', 'order of the entries').choices(['name', 'size', 'modified']))
     .action((path: string, options: LsOptions) => ls(desk, path, options))
 }
@@ -34,9 +37,23 @@ export function addLs(program: Command, desk: Desk): void {
 async function ls(desk: Desk, path: string, options: LsOptions): Promise<void> {
   const { client } = desk
   const found = await find(client, path, options.library)
-  const params = { library: found.library, path: found.path, ...(options.sort ? { sort: options.sort } : {}) }
+  const sort = options.sort ? { sort: options.sort } : {}
+  if (options.tag.length > 0) return lsTagged(desk, found, { sort: 'name', ...sort }, options.tag)
+  const params = { library: found.library, path: found.path, ...sort }
   const pages = pagesOf((cursor) => client.call<Page>('files.list', { ...params, limit: LIMITS.pageMax, ...cursor }))
   await printPages(desk, pages, '{"items":[', (file) => line(file, file.name))
+}
+
+async function lsTagged(
+  desk: Desk,
+  { library, path }: { library: string; path: string },
+  sort: { sort: string },
+  tags: readonly string[],
+): Promise<void> {
+  const params = { library, query: '', filters: { tags, path }, ...sort, limit: LIMITS.pageMax }
+  const pages = pagesOf((cursor) => desk.client.call<Page>('search.files', { ...params, ...cursor }))
+  const below = path === '/' ? 1 : path.length + 1
+  await printPages(desk, pages, '{"items":[', (file) => line(file, file.path.slice(below)))
 }
 
 export async function libraryCovering(client: Client, path: string): Promise<string> {

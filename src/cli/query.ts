@@ -10,6 +10,7 @@ is not in it. Beside words the query may have filters, all of which hold:
   size:>1M  size:10K..2M        > >= < <=, B K M G T (powers of 1,024)
   modified:<30d  modified:>1y   younger, older than; h d w m y (m: months)
   modified:2026-01              also 2026, 2026-01-15, today, yesterday, A..B
+  tag:work                      has this tag, or one below it
   location:NAME                 in this location, by its name or id
   is:hidden                     begins with a dot, or lies below what does
   -ext:log                      a dash: what the filter does not hold for

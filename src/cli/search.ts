@@ -7,7 +7,7 @@ import type { FileItem } from '../protocol/messages.js'
 import { chooseLibrary } from './choice.js'
 import type { Desk } from './desk.js'
 import { line, pagesOf, printPages, type Page } from './ls.js'
-import { wholeNumber } from './arguments.js'
+import { collected, wholeNumber } from './arguments.js'
 import { pointAt, QUERY_HELP } from './query.js'
 import { UsageError } from './failure.js'
 import { grouped } from './text.js'
@@ -18,6 +18,7 @@ interface SearchOptions {
   readonly all?: boolean
   readonly kind?: string
   readonly location?: string
+  readonly tag: readonly string[]
   readonly sort?: string
   readonly reverse?: boolean
 }
@@ -30,12 +31,13 @@ export function addSearch(program: Command, desk: Desk): void {
   program
     .command('search')
     .description('find entries by words in their name, and by filters')
-    .argument('<QUERY...>', 'words and filters; after -- they may begin with a dash')
+    .argument('[QUERY...]', 'words and filters; after -- they may begin with a dash')
     .option('--library <LIBRARY>', 'name or id of the library')
     .option('--limit <N>', 'show at most N', wholeNumber(1), LIMITS.pageDefault)
     .option('--all', 'show every one')
     .addOption(new Option('--kind <KIND>', 'only this kind').choices(['file', 'directory', 'symlink', 'other']))
     .option('--location <ID>', 'only below this location')
+    .option('--tag <TAG>', 'only what has this tag; may be given more than once', collected, [])
     .addOption(new Option('--sort <KEY>', 'order; names from a on, largest, newest first').choices(SEARCH_SORTS))
     .option('--reverse', 'the other way round')
     .addHelpText('after', QUERY_HELP)
@@ -43,6 +45,7 @@ export function addSearch(program: Command, desk: Desk): void {
 }
 
 async function search(desk: Desk, query: string, options: SearchOptions): Promise<void> {
+  if (query === '' && options.tag.length === 0) throw new UsageError("missing required argument 'QUERY'")
   const { client } = desk
   const library = await chooseLibrary(client, options.library)
   const filters = filtersOf(options)
@@ -83,9 +86,13 @@ function orderOf({ sort, reverse }: SearchOptions): { sort?: string; order?: str
   return { sort, ...(reverse ? { order: sort === 'name' ? 'descending' : 'ascending' } : {}) }
 }
 
-function filtersOf({ kind, location }: SearchOptions): { kind?: string; location?: string } | undefined {
-  if (kind === undefined && location === undefined) return undefined
-  return { ...(kind === undefined ? {} : { kind }), ...(location === undefined ? {} : { location }) }
+function filtersOf({ kind, location, tag }: SearchOptions): object | undefined {
+  const given = {
+    ...(kind === undefined ? {} : { kind }),
+    ...(location === undefined ? {} : { location }),
+    ...(tag.length === 0 ? {} : { tags: tag }),
+  }
+  return Object.keys(given).length === 0 ? undefined : given
 }
 
 async function* upTo<P extends Page>(pages: AsyncIterable<P>, itemsMax: number): AsyncGenerator<P> {

@@ -1,4 +1,5 @@
 // What an entry must be to be found: a condition on its row, on its name, or on its place in the tree.
+import type { Connection } from './connection.js'
 import type { Places } from './places.js'
 import type { Ways } from './texts.js'
 
@@ -6,9 +7,12 @@ export type Value = number | string
 /** Keeps a value for a statement, and gives the name that stands for it there. */
 export type Bind = (value: Value) => string
 
+/** In steps of a few milliseconds. */
+export type FewNames = (connection: Connection) => Generator<void, ReadonlySet<number>>
+
 export type Condition =
-  /** Of the table `entry`; never NULL. */
-  | { readonly row: (bind: Bind) => string }
+  /** Of the table `entry`; never NULL. `names`, where they are found without a look at all entries: of those for which it holds. */
+  | { readonly row: (bind: Bind) => string; readonly names?: FewNames }
   /** Of its folded name, which contains the texts of one of the ways. */
   | { readonly name: (name: string) => boolean; readonly ways?: Ways }
   /** Of its parent, negative for the root of a location, and the number of its name. */

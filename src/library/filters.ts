@@ -10,6 +10,8 @@ import { fold } from './fold.js'
 import { isWithin, type Location, type Locations } from './locations.js'
 import { Inherited } from './places.js'
 import type { Wanted } from './search.js'
+import { hasTag } from './tagged.js'
+import type { Tags } from './tags.js'
 import { soughtBy } from './terms.js'
 
 export type SearchParams = Omit<ParamsOf<'search.files'>, 'library'>
@@ -18,6 +20,7 @@ export type SearchParams = Omit<ParamsOf<'search.files'>, 'library'>
 export interface Among {
   readonly locations: Locations
   readonly entries: Entries
+  readonly tags: Tags
 }
 
 export interface Asked {
@@ -69,8 +72,8 @@ function wantedBy(
   }
 }
 
-/** In a query a location may be called by its name. */
-function located({ filters, places }: Query, { locations }: Among): SearchFilters {
+/** In a query a location may be called by its name, and it is told where stands what there is not. */
+function located({ filters, places }: Query, { locations, tags }: Among): SearchFilters {
   const idOf = (given: string): string => {
     const name = fold(given)
     const found = locations.all().filter((each) => !each.removing && (each.uid === given || fold(each.name) === name))
@@ -82,8 +85,22 @@ function located({ filters, places }: Query, { locations }: Among): SearchFilter
       'Give the name or the id of one: `spacedrive location list` shows both.',
     )
   }
-  const one = <Filter extends SearchFilter>(each: Filter): Filter =>
-    each.location === undefined ? each : { ...each, location: idOf(each.location) }
+  const tagId = (given: string): string => {
+    try {
+      return tags.get(given).uid
+    } catch (error) {
+      if (!(error instanceof SpacedriveError)) throw error
+      throw new SpacedriveError(error.code, `tag: ${error.message}`, {
+        hint: error.hint,
+        position: places.get(given) ?? 0,
+      })
+    }
+  }
+  const one = <Filter extends SearchFilter>(each: Filter): Filter => ({
+    ...each,
+    ...(each.location === undefined ? {} : { location: idOf(each.location) }),
+    ...(each.tags === undefined ? {} : { tags: each.tags.map(tagId) }),
+  })
   return { ...one(filters), ...(filters.not ? { not: filters.not.map(one) } : {}) }
 }
 
@@ -143,6 +160,10 @@ const FILTERS: {
     }
   },
   path: (path, among) => below(directoriesAt(path, among)),
+  tags: (given, { tags }) => {
+    const wanted = given.map((each) => tags.withBelow(tags.get(each)).map(({ id }) => id))
+    return hasTag(wanted)
+  },
   hidden: (hidden) => (hidden ? HIDDEN : negated(HIDDEN)),
 }
 

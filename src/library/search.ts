@@ -2,7 +2,7 @@
 //
 // What decides the order of an entry, its rank, name, size or time, and its id after that, is also what a cursor says:
 // a page goes on where the last one ended even if the index changed in between.
-import { allOf, rowsOf, type Condition, type PlaceTest, type Rows } from './conditions.js'
+import { allOf, rowsOf, type Condition, type FewNames, type PlaceTest, type Rows } from './conditions.js'
 import type { Connection } from './connection.js'
 import { cursorOf, readCursor, type Cursor } from './cursors.js'
 import { KIND } from '../scan/read.js'
@@ -36,6 +36,8 @@ interface Found {
   readonly matcher: Matcher
   readonly rows: Rows
   readonly test: PlaceTest | null
+  /** Where words narrow nothing down and a condition does: the names it leaves. */
+  readonly few: FewNames | null
   /** One number per matching name, ascending: rank, length and id of the name. Null where nobody needed it yet. */
   order: Float64Array | null
   /** -1 until it is counted. */
@@ -67,6 +69,7 @@ const NAMES_FEW = 20_000
 const NAMES_SHARE = 8
 
 export class Search {
+  readonly #connection: Connection
   readonly #texts: Texts
   readonly #places: Places
   readonly #prepared: Prepared
@@ -76,6 +79,7 @@ export class Search {
   readonly #results = new Map<string, Found>()
 
   constructor(connection: Connection) {
+    this.#connection = connection
     this.#texts = new Texts(connection)
     this.#places = new Places(connection, this.#texts)
     this.#prepared = new Prepared(connection)
@@ -118,11 +122,14 @@ export class Search {
     const tests = [...sought.tests, ...names.map(({ name }) => name)]
     const ways = [...sought.ways, ...names.flatMap((each) => (each.ways ? [each.ways] : []))]
     const places = conditions.flatMap((each) => ('place' in each ? [each.place(this.#places)] : []))
+    const matcher = new Matcher({ words: sought.words, tests, ways })
+    const few = conditions.flatMap((each) => ('row' in each && each.names ? [each.names] : []))
     return {
       version,
-      matcher: new Matcher({ words: sought.words, tests, ways }),
+      matcher,
       rows: rowsOf(conditions),
       test: allOf(places),
+      few: (!narrows(matcher.ways) && few[0]) || null,
       order: null,
       total: -1,
       windows: new Map(),
@@ -171,8 +178,24 @@ export class Search {
     if (found.order) return found.order
     const order: number[] = []
     const { matcher } = found
-    yield* this.#texts.eachBlock(matcher.ways, (block, text) => matcher.add(block, text, order))
+    if (found.few) yield* this.#eachOfFew(found, found.few, (few) => order.push(...few))
+    else yield* this.#texts.eachBlock(matcher.ways, (block, text) => matcher.add(block, text, order))
     return (found.order = yield* sorted(order))
+  }
+
+  /** Hands over those of a few names that match, and the text of their block. */
+  *#eachOfFew({ matcher }: Found, few: FewNames, take: (order: number[], text: string) => void): Generator<void> {
+    const names = yield* few(this.#connection)
+    const blocks = new Set(Array.from(names, (name) => Math.floor(name / BLOCK_NAMES)))
+    const add = (block: number, text: string) => {
+      const order: number[] = []
+      matcher.add(block, text, order)
+      take(
+        order.filter((each) => names.has(each % NAME_IDS)),
+        text,
+      )
+    }
+    yield* this.#texts.eachBlock(matcher.ways, add, blocks)
   }
 
   /** Entries of names in the order of these, from a place on, `most` of them or fewer. */
@@ -236,15 +259,20 @@ export class Search {
     if (next) return next as readonly Placed<string>[]
     const kept = after ? WINDOW_NEXT : Math.max(most, WINDOW_FIRST)
     const window = new Window<string>(kept, descending, after)
-    const { matcher } = found
-    const order: number[] = []
-    yield* this.#texts.eachBlock(matcher.ways, (block, text) => {
-      order.length = 0
-      matcher.add(block, text, order)
+    const offer = (order: readonly number[], text: string) => {
       if (order.length === 0) return
       const names = text.split('\0')
       for (const each of order) window.offer(names[(each % NAME_IDS) % BLOCK_NAMES]!, each % NAME_IDS)
-    })
+    }
+    const { matcher } = found
+    const order: number[] = []
+    if (found.few) yield* this.#eachOfFew(found, found.few, offer)
+    else
+      yield* this.#texts.eachBlock(matcher.ways, (block, text) => {
+        order.length = 0
+        matcher.add(block, text, order)
+        offer(order, text)
+      })
     const placed = window.take()
     found.windows.set(key, { after, placed, isWhole: placed.length < kept })
     return placed
@@ -276,7 +304,7 @@ export class Search {
 
   *#count(found: Found): Generator<void, number> {
     if (found.test) return yield* this.#countPlaced(found)
-    if (found.matcher.isOpen) return yield* this.#countAll(found)
+    if (found.matcher.isOpen && !found.few) return yield* this.#countAll(found)
     const order = yield* this.#orderOf(found)
     const { count } = this.#prepared.for(found.rows, 'none')
     let total = 0
@@ -309,7 +337,7 @@ export class Search {
 
   /** Every entry that is found, in no order. */
   *#each(found: Found, key: RowKey, take: Take): Generator<void> {
-    if (found.matcher.isOpen) return yield* this.#eachOfAll(found, key, null, take)
+    if (found.matcher.isOpen && !found.few) return yield* this.#eachOfAll(found, key, null, take)
     const order = yield* this.#orderOf(found)
     const names = ((this.#lastBlock.get() ?? 0) + 1) * BLOCK_NAMES
     if (order.length <= NAMES_FEW || order.length * NAMES_SHARE < names)

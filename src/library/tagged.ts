@@ -5,10 +5,14 @@
 import { LIMITS } from '../base/limits.js'
 import { encodeName } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
+import type { Bind, Condition } from './conditions.js'
 import type { Connection } from './connection.js'
 import type { Entries, Entry } from './entries.js'
 import type { Location, Locations } from './locations.js'
 import type { Names } from './names.js'
+
+/** Looked at in one step of a search: some milliseconds. */
+const TAGGED_A_STEP = 2_000
 
 interface Kept {
   readonly tag: number
@@ -183,6 +187,42 @@ export class Tagged {
   #spotOf(entry: Entry): Spot {
     return spotOf(this.#entries.pathOf(entry, this.#names.text(entry.name)))
   }
+}
+
+/** Of an entry that has, of each of these groups, some tag. */
+export function hasTag(groups: readonly (readonly number[])[]): Condition {
+  return {
+    row: (bind) =>
+      groups
+        .map((tags) => `EXISTS (SELECT 1 FROM tagged WHERE tagged.entry = entry.id AND ${within(tags, bind)})`)
+        .join(' AND '),
+    names: (connection) => namesTagged(connection, groups[0]!),
+  }
+}
+
+function within(tags: readonly number[], bind: Bind): string {
+  if (tags.length === 1) return `tagged.tag = ${bind(tags[0]!)}`
+  return `tagged.tag IN (SELECT value FROM json_each(${bind(JSON.stringify(tags))}))`
+}
+
+function* namesTagged(connection: Connection, tags: readonly number[]): Generator<void, ReadonlySet<number>> {
+  const some = connection
+    .prepare<[number, number, number], [entry: number, name: number]>(
+      `SELECT tagged.entry, entry.name FROM tagged CROSS JOIN entry ON entry.id = tagged.entry
+       WHERE tagged.tag = ? AND tagged.entry > ? ORDER BY tagged.entry LIMIT ?`,
+    )
+    .raw()
+  const names = new Set<number>()
+  for (const tag of tags) {
+    for (let after = 0; ;) {
+      const rows = some.all(tag, after, TAGGED_A_STEP)
+      for (const [, name] of rows) names.add(name)
+      if (rows.length < TAGGED_A_STEP) break
+      after = rows.at(-1)![0]
+      yield
+    }
+  }
+  return names
 }
 
 /** Where something lies: its directory, absolute, and its name there, as in scan/names. */

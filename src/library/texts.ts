@@ -39,8 +39,13 @@ export class Texts {
     this.#block = connection.prepare<[number], Buffer>('SELECT bytes FROM names WHERE block = ?').pluck()
   }
 
-  /** Hands over every block that may hold a name that contains all texts of one of the ways. */
-  *eachBlock(ways: Ways, take: TakeBlock): Generator<void> {
+  /**
+   * Hands over every block that may hold a name that contains all texts of one of the ways.
+   *
+   * @param only no other blocks; where it is given, the ways narrow nothing down
+   */
+  *eachBlock(ways: Ways, take: TakeBlock, only?: ReadonlySet<number>): Generator<void> {
+    if (only) return yield* this.#readOnly(only, take)
     const codes = ways.map(codesOf)
     const readsAll = codes.some((each) => each.length === 0)
     let unsealed = 0
@@ -74,6 +79,18 @@ export class Texts {
     let left = BLOCKS_FOUND_A_STEP
     for (const block of blocks) {
       take(first + block, this.#text(first + block))
+      if ((left -= 1) > 0) continue
+      left = BLOCKS_FOUND_A_STEP
+      yield
+    }
+  }
+
+  /** Also of blocks that go on growing, of which nothing may be kept. */
+  *#readOnly(blocks: Iterable<number>, take: TakeBlock): Generator<void> {
+    let left = BLOCKS_FOUND_A_STEP
+    for (const block of blocks) {
+      const bytes = this.#block.get(block)
+      if (bytes) take(block, foldBlock(bytes))
       if ((left -= 1) > 0) continue
       left = BLOCKS_FOUND_A_STEP
       yield

@@ -34,15 +34,16 @@ export const EVENT_TYPES = [
   'descriptors.limit',
 ] as const
 
-const bytes = z.int().min(0).max(Number.MAX_SAFE_INTEGER)
-const time = z.iso.datetime()
-
 const tagName = z.string().trim().min(1).max(LIMITS.tagNameCharsMax)
 const colour = z.string().regex(/^#[0-9a-f]{6}$/i, 'a colour is # and six hexadecimal digits, as in #ff8800')
 const description = z.string().max(LIMITS.tagDescriptionCharsMax)
 const aliases = z.array(tagName).max(LIMITS.tagAliasesMax)
 /** By its id, its name or one of its aliases. */
 const tag = z.string().min(1).max(LIMITS.tagNameCharsMax)
+
+const bytes = z.int().min(0).max(Number.MAX_SAFE_INTEGER)
+const time = z.iso.datetime()
+
 const onEntries = z
   .strictObject({
     library: id,
@@ -76,6 +77,8 @@ const filter = z.strictObject({
   path: path.refine((value) => value.startsWith('/'), 'give an absolute path').optional(),
   /** Whether its name, or that of a directory above it, begins with a dot. */
   hidden: z.boolean().optional(),
+  /** All of them, each by its id, its name or an alias; what lies below one counts as it. */
+  tags: z.array(tag).min(1).max(LIMITS.tagsSoughtMax).optional(),
 })
 
 const filters = filter.extend({

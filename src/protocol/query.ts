@@ -33,10 +33,10 @@ interface Reading {
   readonly now: number
 }
 
-type Word = 'ext' | 'kind' | 'path' | 'size' | 'modified' | 'location' | 'is'
+type Word = 'ext' | 'kind' | 'path' | 'size' | 'modified' | 'location' | 'tag' | 'is'
 
 const BLANK = /\s+/y
-const FILTER = /(ext|kind|path|size|modified|location|is|created|accessed):("(.*?)"(?=\s|$)|\S*)/sy
+const FILTER = /(ext|kind|path|size|modified|location|tag|is|created|accessed):("(.*?)"(?=\s|$)|\S*)/sy
 const QUOTED = /"(.*?)"(?=\s|$)/sy
 const PLAIN = /\S+/y
 const QUOTE = 'To look for it as a text put it between quotation marks.'
@@ -123,9 +123,15 @@ function addNot(filter: SearchFilter, value: Part, reading: Reading): void {
 function joined(name: Word, value: Part, filter: SearchFilter, before: SearchFilter): SearchFilter {
   if (filter.size) return { size: bothSizes(filter.size, before.size) }
   if (filter.modified) return { modified: bothTimes(filter.modified, before.modified) }
+  if (filter.tags) return { tags: moreTags(value, filter.tags, before.tags) }
   const twice = Object.keys(filter).some((key) => before[key as keyof SearchFilter] !== undefined)
   const hint = name === 'ext' ? 'Write all of them into one: ext:pdf,docx' : `Leave one ${name}: out. ${QUOTE}`
   return twice ? refuse(value, `${name}: is there already`, hint) : filter
+}
+
+function moreTags(value: Part, tags: string[], before: string[] = []): string[] {
+  if (before.length < LIMITS.tagsSoughtMax) return [...before, ...tags]
+  return refuse(value, `more than ${LIMITS.tagsSoughtMax} tags`, 'Ask for fewer at a time.')
 }
 
 /** What each word with a colon asks for. */
@@ -138,6 +144,10 @@ const READ: Record<Word, (value: Part, reading: Reading) => SearchFilter> = {
   location: (value, { places }) => {
     places.set(value.text, value.at)
     return { location: value.text }
+  },
+  tag: (value, { places }) => {
+    places.set(value.text, value.at)
+    return { tags: [value.text] }
   },
   is: (value) => {
     const found = Object.hasOwn(IS, value.text) ? IS[value.text] : undefined

@@ -75,3 +75,20 @@ test('more paths than one request takes are sent in several, and what is in none
   t.is(out, '"work" is on 1,000 entries, 999 had it before\n')
   t.is(err, `${[1_000, 1_001, 1_002, 1_003, 1_004].map((at) => `not in the index: /srv/gone${at}\n`).join('')}`)
 })
+
+test('what has a tag is searched for without a word, and listed below a directory', async (t) => {
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'locations.list': () => [aLocation('/srv')],
+    'search.files': () => ({ total: 0, items: [] }),
+  })
+  t.is((await daemon.cli('search', '--tag', 'work', '--tag', 'job')).code, 0)
+  t.is((await daemon.cli('ls', '/srv/a', '--tag', 'work')).code, 0)
+  t.like(daemon.paramsOf('search.files'), [
+    { query: '', filters: { tags: ['work', 'job'] } },
+    { query: '', filters: { tags: ['work'], path: '/srv/a' }, sort: 'name' },
+  ])
+  const { code, err } = await daemon.cli('search')
+  t.is(code, 2)
+  t.regex(err, /missing required argument 'QUERY'/)
+})

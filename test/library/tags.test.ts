@@ -318,3 +318,55 @@ test('a transaction that fails leaves nothing of a tag behind in memory', async 
   await rescan(library, uid)
   t.deepEqual(faults(library), [])
 })
+
+test('a search finds what has a tag or one below it, with words and without', async (t) => {
+  using stage = new Stage()
+  const files = Array.from({ length: 30 }, (_, at) => `d${at % 3}/file ${at}.${at % 2 ? 'txt' : 'pdf'}`)
+  const { library, tree } = await ground(stage, files)
+  for (const [name, parent] of [['work'], ['acme', 'work'], ['urgent'], ['none']] as const)
+    made(library, name, parent ? { parent } : {})
+  const path = (at: number) => join(tree, files[at]!)
+  put(library, 'work', path(1), path(2))
+  put(library, 'acme', path(3), path(4))
+  put(library, 'urgent', path(4), path(5), join(tree, 'd0'))
+  const found = async (query: string, more: object = {}) => {
+    const { total, items } = await library.search({ query, syntax: 'filters', ...more })
+    t.is(total, items.length, query)
+    return items
+      .map(({ name }) => name.replace(/^file (\d+).*/, '$1'))
+      .sort((a, b) => a.localeCompare(b))
+      .join()
+  }
+  t.is(await found('tag:work'), '1,2,3,4')
+  t.is(await found('tag:acme'), '3,4')
+  t.is(await found('tag:WORK ext:txt'), '1,3')
+  t.is(await found('file tag:work'), '1,2,3,4')
+  t.is(await found('tag:work tag:urgent'), '4')
+  t.is(await found('tag:work -tag:urgent'), '1,2,3')
+  t.is(await found('tag:urgent kind:directory'), 'd0')
+  t.is(await found('tag:none'), '')
+  t.is(await found('tag:urgent', { filters: { path: join(tree, 'd2') } }), '5')
+  t.is((await found('-tag:work')).split(',').length, 31 + 3 - 4)
+  for (const sort of ['name', 'size', 'modified'] as const) t.is(await found('tag:work', { sort }), '1,2,3,4', sort)
+  const pages: string[] = []
+  let cursor: string | undefined
+  do {
+    const page = await library.search({
+      query: '',
+      filters: { tags: ['work'] },
+      limit: 1,
+      ...(cursor ? { cursor } : {}),
+    })
+    t.is(page.total, 4)
+    pages.push(...page.items.map(({ name }) => name))
+    cursor = page.cursor
+  } while (cursor)
+  t.is(new Set(pages).size, 4)
+  library.tag(library.tags.get('work'), { paths: [path(1)] }, false)
+  t.is(await found('tag:work'), '2,3,4', 'no answer of before')
+  const error = await t.throwsAsync(library.search({ query: 'file  tag:wrok', syntax: 'filters' }), {
+    code: 'TAG_NOT_FOUND',
+  })
+  t.like(error, { position: 10 })
+  t.regex((error as Error & { hint: string }).hint, /"work"/)
+})
