@@ -156,6 +156,7 @@ const SHAPES = {
       ['path', 'string', 'Absolute.'],
       ['name', 'string', 'Bytes that are not UTF-8 show as U+FFFD.'],
       ['nameBytes?', 'string', 'Base64 of the true name, only where it is not valid UTF-8.'],
+      ['pathBytes?', 'string', 'The same of the path.'],
       ['kind', 'string', '`file`, `directory`, `symlink` or `other`.'],
       ['size', 'number', 'Bytes.'],
       [
@@ -364,6 +365,9 @@ const BOUNDS = {
   feedBufferedBytesMax: ['bytes', 'Unsent on one WebSocket.', 'events are dropped, requests get `SHARD_BUSY`'],
   feedUnreadBytesMax: ['bytes', 'Unsent on one WebSocket, answers included.', 'it is cut'],
   unreadBytesMax: ['bytes', 'Unread of long answers, of all clients together.', 'who reads the longest is cut'],
+  filePartBytes: ['bytes', 'Of a file that is sent, what is read at a time.', ''],
+  filesOpenMax: ['', 'Files open at a time to be sent.', 'the others wait'],
+  fileRangesMax: ['', 'Ranges of one request for a file.', 'the whole file'],
   feedIdleMs: ['ms', 'Silence of a WebSocket, pongs included.', 'it is closed'],
   httpIdleMs: ['ms', 'About: a kept connection without a request.', 'it is closed'],
   httpHeadersMs: ['ms', 'About: the headers of a request.', 'the connection is closed'],
@@ -561,6 +565,7 @@ The daemon listens on a TCP address (\`127.0.0.1:8080\` unless told otherwise) a
 | \`GET /\` | A text that names the routes. Needs no token. |
 | \`POST /rpc\` | JSON-RPC 2.0, a request or a batch; \`Content-Type: application/json\`, UTF-8. |
 | \`GET /ws\` | The same over WebSocket, and events. |
+| \`GET /libraries/LIBRARY/files/ID\`, \`HEAD\` | The bytes of a file, \`ID\` as in [File](#file). \`Range\` (up to 16 of them), \`If-Range\`, \`If-None-Match\` and \`If-Modified-Since\` as in RFC 9110; \`?download\` has it saved instead of shown. Its \`ETag\` changes with inode, size and time. A file that changes while it is sent is not sent on: the connection ends. |
 
 Every request passes these checks in this order:
 
@@ -575,6 +580,7 @@ Every request passes these checks in this order:
 | 200 | A JSON-RPC answer, whether it holds results or errors. |
 | 204 | The message held only notifications. |
 | 400 | Two Hosts or none (which may also just be closed), or a body that is not UTF-8. |
+| 206, 304, 416 | Parts of a file; a file that the client has; ranges outside of it. |
 | 401 | Token missing or wrong. |
 | 403 | Foreign Host or Origin: \`FORBIDDEN_ORIGIN\`. |
 | 404, 405 | No such route; another method, with \`Allow\`. |

@@ -41,6 +41,7 @@ import {
   type LimitChange,
   type RaisedLimit,
 } from './descriptors/rlimit.js'
+import { Files } from './front/files.js'
 import type { Connections, Front } from './front/front.js'
 import { openFront } from './front/open.js'
 import { Lookout } from './front/lookout.js'
@@ -376,6 +377,7 @@ export class Daemon {
       slots: ledger,
       dispatch: (request, answer) => this.#dispatch(request, answer),
       publisher: this.#events,
+      files: new Files(ledger),
       metrics: () => this.#lookout.metrics(),
       borrow: borrowForAccept,
       // What the reserve lacks it takes first.

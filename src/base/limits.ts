@@ -111,6 +111,12 @@ export const LIMITS = {
   deadlineStepMs: 250,
   /** So many steps pass at once at the most, however long the loop stood still: deadlines do not all fire because it did. */
   deadlineStepsMax: 4,
+  /** Of a file that is sent, what is read at a time: few system calls for a fast reader, little memory for a slow one. */
+  filePartBytes: 256 << 10,
+  /** Files that are open at a time to be sent; the others wait, without a descriptor. The system reads four at a time for us. */
+  filesOpenMax: 8,
+  /** Ranges of one request for a file; a request with more is answered with the whole file. */
+  fileRangesMax: 16,
   /** Answers longer than this are written as the client reads them, instead of being copied whole into the socket's buffer. */
   answerCopyBytesMax: 64 << 10,
 

@@ -103,7 +103,14 @@ export class Desk {
     return !seat.local && this.access.subprotocolValid(head.protocols) ? null : this.#checkToken(head, seat)
   }
 
-  /** Answers any request but those two. */
+  /** Checks a request for a file; null when it may be looked for. */
+  admitFile(method: string, head: Head, seat: Seat): Page | null {
+    this.begun += 1
+    const page = this.#checkSource(head, seat) ?? this.#checkState() ?? this.#checkToken(head, seat)
+    return page ?? (method === 'GET' || method === 'HEAD' ? null : notAllowed('GET, HEAD'))
+  }
+
+  /** Answers any request but those three. */
   answer(method: string, path: string, head: Head, seat: Seat): Page {
     this.begun += 1
     const page = this.#checkSource(head, seat)
@@ -184,7 +191,7 @@ interface RefusalOptions {
   readonly close?: boolean
 }
 
-function refusal(error: SpacedriveError, options: RefusalOptions = {}): Page {
+export function refusal(error: SpacedriveError, options: RefusalOptions = {}): Page {
   return {
     status: options.status ?? statusOf(error.code),
     type: 'application/json',
@@ -227,6 +234,7 @@ const ABOUT: Page = {
     'POST /rpc     JSON-RPC 2.0, single or batch',
     'GET /ws       the same over WebSocket, and events',
     'GET /metrics  the figures of this daemon, for Prometheus',
+    'GET /libraries/LIBRARY/files/ID  the bytes of a file',
     '',
     'Send `Authorization: Bearer TOKEN` with the token in DATA_DIR/token.',
     '',

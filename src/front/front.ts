@@ -2,6 +2,7 @@
 // uWebSockets objects never leave this folder.
 import type { Dispatch, Event, Level, Stall } from '../protocol/messages.js'
 import type { AcceptState } from './accept.js'
+import type { Files } from './files.js'
 import type { ParamsOf } from '../protocol/operations.js'
 
 /** The part of the descriptor ledger that the gate needs: counters, no objects, nothing that waits. */
@@ -27,6 +28,8 @@ export interface FrontSetup {
   readonly slots: Slots
   readonly dispatch: Dispatch
   readonly publisher: Publisher
+  /** Files of the locations, for those who ask for their bytes; without it there is no such route. */
+  readonly files?: Files
   /** The text of GET /metrics; without it there is no such page. */
   readonly metrics?: () => string
   /** Frees descriptors of the reserve until disposed of, for those who are only let in to be refused; null when it has none. */

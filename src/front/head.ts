@@ -12,10 +12,15 @@ export class Head {
   upgrade: string | undefined
   key: string | undefined
   extensions: string | undefined
+  range: string | undefined
+  ifRange: string | undefined
+  ifNoneMatch: string | undefined
+  ifModifiedSince: string | undefined
 
   clear(): void {
     this.host = this.origin = this.site = this.authorization = this.contentType = undefined
     this.contentLength = this.protocols = this.upgrade = this.key = this.extensions = undefined
+    this.range = this.ifRange = this.ifNoneMatch = this.ifModifiedSince = undefined
     this.hosts = 0
   }
 
@@ -52,6 +57,18 @@ export class Head {
         return
       case 'sec-websocket-extensions':
         this.extensions ??= value
+        return
+      case 'range':
+        this.range ??= value
+        return
+      case 'if-range':
+        this.ifRange ??= value
+        return
+      case 'if-none-match':
+        this.ifNoneMatch = this.ifNoneMatch === undefined ? value : `${this.ifNoneMatch},${value}`
+        return
+      case 'if-modified-since':
+        this.ifModifiedSince ??= value
     }
   }
 }

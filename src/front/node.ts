@@ -10,6 +10,7 @@ import { SUBPROTOCOL } from './auth.js'
 import { BROKEN, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
 import { loadNative } from '../descriptors/native.js'
 import { doorOf } from './door.js'
+import { Download, fileRequest, type FileRequest, type Sink } from './download.js'
 import { Exchange, type RpcStatus } from './exchange.js'
 import { Feed, type Wire } from './feed.js'
 import type { Connections, Front, FrontState, Peer } from './front.js'
@@ -270,8 +271,13 @@ class NodeFront implements Front {
     res.once('close', () => answered(visitor, req.socket))
     const exchange = new NodeExchange(this.#desk, visitor, req, res)
     try {
-      const page = this.#firstPage(req, visitor.seat)
+      const head = readHead(req)
+      const wanted = this.#desk.setup.files && fileRequest(req.method ?? '', pathOf(req), queryOf(req), head)
+      const page = wanted
+        ? this.#desk.admitFile(req.method ?? '', head, visitor.seat)
+        : this.#firstPage(req, head, visitor.seat)
       if (page) exchange.refuse(page)
+      else if (wanted) exchange.send(wanted)
       else exchange.collect()
     } catch (error) {
       this.#desk.setup.log('error', 'a request could not be answered', { error: String(error) })
@@ -279,8 +285,7 @@ class NodeFront implements Front {
     }
   }
 
-  #firstPage(req: IncomingMessage, seat: Seat): Page | null {
-    const head = readHead(req)
+  #firstPage(req: IncomingMessage, head: Head, seat: Seat): Page | null {
     const method = req.method ?? ''
     const path = pathOf(req)
     return method === 'POST' && path === '/rpc'
@@ -411,6 +416,12 @@ function pathOf(req: IncomingMessage): string {
   return query < 0 ? url : url.slice(0, query)
 }
 
+function queryOf(req: IncomingMessage): string {
+  const url = req.url ?? '/'
+  const query = url.indexOf('?')
+  return query < 0 ? '' : url.slice(query + 1)
+}
+
 function readHead(req: IncomingMessage): Head {
   const head = new Head()
   const { rawHeaders } = req
@@ -427,9 +438,12 @@ class NodeExchange extends Exchange implements Reader {
   #done = false
   #parts: Buffer[] = []
   #partsBytes = 0
+  #download: Download | null = null
+  readonly #seat: Seat
 
   constructor(desk: Desk, { seat, peer }: Visitor, req: IncomingMessage, res: ServerResponse) {
     super(desk, seat)
+    this.#seat = seat
     this.#peer = peer
     this.#req = req
     this.#res = res
@@ -447,7 +461,22 @@ class NodeExchange extends Exchange implements Reader {
 
   #closed(): void {
     this.desk.unread.forget(this)
+    this.#download?.abandon()
     this.abandon()
+  }
+
+  send(request: FileRequest): void {
+    const sink = new NodeSink(this.#res, {
+      refuse: (page) => this.refuse(page),
+      begin: () => {
+        this.#done = true
+        this.#keepAlive()
+      },
+      drained: () => this.#download?.drained(),
+    })
+    this.#download = new Download(this.desk, this.desk.setup.files!, request, sink)
+    this.#download.begin(this.#seat)
+    this.#req.resume()
   }
 
   collect(): void {
@@ -481,10 +510,14 @@ class NodeExchange extends Exchange implements Reader {
     else this.cutOff()
   }
 
+  #keepAlive(): void {
+    if (this.desk.ending || this.desk.shares.over(this.#peer)) this.#res.shouldKeepAlive = false
+  }
+
   #end(status: number, headers: Readonly<Record<string, string>>, body: string): void {
     if (this.#done) return
     this.#done = true
-    if (this.desk.ending || this.desk.shares.over(this.#peer)) this.#res.shouldKeepAlive = false
+    this.#keepAlive()
     const bytes = Buffer.from(body)
     this.#res.writeHead(status, status === 204 ? headers : { ...headers, 'Content-Length': bytes.byteLength })
     this.#res.end(bytes)
@@ -492,6 +525,55 @@ class NodeExchange extends Exchange implements Reader {
     if (this.#res.writableFinished) return
     this.desk.deadlines.add(this)
     this.desk.unread.note(this, bytes.byteLength)
+  }
+}
+
+interface Downloading {
+  refuse(page: Page): void
+  begin(): void
+  drained(): void
+}
+
+class NodeSink implements Sink {
+  readonly #res: ServerResponse
+  readonly #exchange: Downloading
+  #left = 0
+
+  constructor(res: ServerResponse, exchange: Downloading) {
+    this.#res = res
+    this.#exchange = exchange
+    res.on('drain', () => exchange.drained())
+  }
+
+  refuse(page: Page): void {
+    this.#exchange.refuse(page)
+  }
+
+  begin(status: number, headers: Readonly<Record<string, string>>, length: number, headOnly: boolean): void {
+    this.#exchange.begin()
+    this.#left = length
+    this.#res.writeHead(status, status === 304 ? headers : { ...headers, 'Content-Length': length })
+    if (headOnly || length === 0) this.#res.end()
+  }
+
+  /** The last bytes are taken when the kernel has them: until then somebody must look after the time. */
+  write(bytes: Buffer): boolean {
+    this.#left -= bytes.length
+    if (this.#left > 0) return this.#res.write(bytes)
+    this.#res.end(bytes, () => this.#exchange.drained())
+    return this.#res.writableFinished
+  }
+
+  unsent(): number {
+    return this.#res.writableFinished ? 0 : this.#res.writableLength
+  }
+
+  cut(): void {
+    this.#res.destroy()
+  }
+
+  done(): void {
+    // `close` of the response says the same.
   }
 }
 

@@ -16,6 +16,7 @@ import { BROKEN, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk
 import { loadNative } from '../descriptors/native.js'
 import { Clients } from './clients.js'
 import { doorOf, listenerSince, listeningNow } from './door.js'
+import { Download, fileRequest, type FileRequest, type Sink } from './download.js'
 import { Exchange, type RpcStatus } from './exchange.js'
 import { Feed, type Wire } from './feed.js'
 import type { Connections, Front, FrontState, Peer } from './front.js'
@@ -262,9 +263,13 @@ class UwsFront implements Front {
     const exchange = new UwsExchange(this.#desk, seat, res)
     try {
       const method = req.getMethod().toUpperCase()
-      const page = this.#desk.answer(method, req.getUrl(), readHead(req), seat)
+      const path = req.getUrl()
+      const head = readHead(req)
+      const wanted = this.#desk.setup.files && fileRequest(method, path, req.getQuery() ?? '', head)
+      const page = wanted ? this.#desk.admitFile(method, head, seat) : this.#desk.answer(method, path, head, seat)
+      if (wanted && !page) return exchange.send(wanted)
       if (method === 'HEAD') exchange.headOnly()
-      exchange.refuse(page)
+      exchange.refuse(page!)
     } catch (error) {
       exchange.fail(error)
     }
@@ -402,9 +407,12 @@ class UwsExchange extends Exchange implements Reader {
   #unread = 0
   /** Among those in flight, or −1. */
   #slot = -1
+  #download: Download | null = null
+  readonly #seat: Seat
 
   constructor(desk: Desk, seat: Seat, res: HttpResponse) {
     super(desk, seat)
+    this.#seat = seat
     this.#res = res
     // Before anything else: a handler that returns without it, and without an answer, aborts the process (L17).
     res.onAborted(() => this.#aborted())
@@ -413,6 +421,19 @@ class UwsExchange extends Exchange implements Reader {
   /** A HEAD request: the length of the answer is told, the answer itself is not sent. */
   headOnly(): void {
     this.#headOnly = true
+  }
+
+  send(request: FileRequest): void {
+    this.#slot = this.desk.working.begin()
+    this.#headOnly = request.headOnly
+    const sink = new UwsSink(this.#res, {
+      refuse: (page) => this.refuse(page),
+      begin: () => (this.#done = true),
+      drained: () => this.#download?.drained(),
+      done: () => this.#ended(),
+    })
+    this.#download = new Download(this.desk, this.desk.setup.files!, request, sink)
+    this.#download.begin(this.#seat)
   }
 
   collect(): void {
@@ -503,6 +524,7 @@ class UwsExchange extends Exchange implements Reader {
     this.#done = true
     this.desk.unread.forget(this)
     this.#ended()
+    this.#download?.abandon()
     this.abandon()
   }
 
@@ -559,6 +581,79 @@ class UwsExchange extends Exchange implements Reader {
   #read(): void {
     this.desk.deadlines.remove(this)
     this.desk.unread.forget(this)
+  }
+}
+
+/** What a download needs of its exchange. */
+interface Downloading {
+  refuse(page: Page): void
+  begin(): void
+  drained(): void
+  done(): void
+}
+
+/** The body of a download, whose length is known: uWebSockets keeps nothing of it, and what the kernel did not take waits here. */
+class UwsSink implements Sink {
+  readonly #res: HttpResponse
+  readonly #exchange: Downloading
+  #length = 0
+  #rest: Buffer | null = null
+  /** Where in the body the rest begins. */
+  #restAt = 0
+
+  constructor(res: HttpResponse, exchange: Downloading) {
+    this.#res = res
+    this.#exchange = exchange
+  }
+
+  refuse(page: Page): void {
+    this.#exchange.refuse(page)
+  }
+
+  begin(status: number, headers: Readonly<Record<string, string>>, length: number, headOnly: boolean): void {
+    this.#exchange.begin()
+    this.#length = length
+    this.#res.cork(() => {
+      this.#res.writeStatus(statusLine(status))
+      for (const name in headers) this.#res.writeHeader(name, headers[name] as string)
+      if (length > 0 && !headOnly) return
+      if (status !== 304) this.#res.writeHeader('Content-Length', String(length))
+      this.#res.endWithoutBody()
+    })
+    if (length > 0 && !headOnly) this.#res.onWritable((offset) => this.#writable(offset))
+  }
+
+  write(bytes: Buffer): boolean {
+    this.#restAt = this.#res.getWriteOffset()
+    let taken = false
+    this.#res.cork(() => (taken = this.#try(bytes)))
+    if (!taken) this.#rest = bytes
+    return taken
+  }
+
+  unsent(): number {
+    return this.#rest ? this.#rest.length - (this.#res.getWriteOffset() - this.#restAt) : 0
+  }
+
+  cut(): void {
+    this.#res.close()
+  }
+
+  done(): void {
+    this.#exchange.done()
+  }
+
+  #writable(offset: number): boolean {
+    if (!this.#rest) return true
+    if (!this.#try(this.#rest.subarray(offset - this.#restAt))) return false
+    this.#rest = null
+    this.#exchange.drained()
+    return true
+  }
+
+  #try(bytes: Buffer): boolean {
+    const [taken, whole] = this.#res.tryEnd(bytes, this.#length)
+    return taken || whole
   }
 }
 

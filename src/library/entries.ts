@@ -106,6 +106,7 @@ export class Entries {
       name: printable(name),
       // The name is part of the path.
       ...(isPrintable(path) || isPrintable(name) ? {} : { nameBytes: encodeName(name).toString('base64') }),
+      ...(isPrintable(path) ? {} : { pathBytes: encodeName(path).toString('base64') }),
       kind: ENTRY_KINDS[entry.kind]!,
       size: entry.size,
       ...(entry.kind === KIND.directory ? { total: this.#folders.totalOf(entry.id) } : {}),

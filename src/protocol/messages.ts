@@ -38,6 +38,8 @@ export interface FileItem {
   name: string
   /** Base64 of the true name where it is not valid UTF-8. */
   nameBytes?: string
+  /** The same of the path. */
+  pathBytes?: string
   kind: EntryKind
   size: number
   /** Only of a directory: of everything below it. A file with several names counts under each of them. */

@@ -3,7 +3,20 @@
 //
 // Two sets of (device, inode) that all threads share: the files in use by SQLite, and those that somebody reads. Each side
 // marks its own before it looks at the other's, so that of two who come at the same moment at least one gives way.
-import { closeSync, constants, fstatSync, lstatSync, openSync, type BigIntStats, type PathLike } from 'node:fs'
+import {
+  close,
+  closeSync,
+  constants,
+  fstat,
+  fstatSync,
+  lstat,
+  lstatSync,
+  open,
+  openSync,
+  type BigIntStats,
+  type PathLike,
+} from 'node:fs'
+import { promisify } from 'node:util'
 import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { Marks } from './marks.js'
@@ -86,9 +99,8 @@ export interface GuardedFile extends Disposable {
  */
 export function openGuarded(path: string | Buffer): GuardedFile {
   closeParked()
-  const seen = look(path)
-  const key = keyOf(seen)
-  if (!read.add(key)) throw new SpacedriveError('BUDGET_EXHAUSTED', 'too many files are being read', { class: 'jobs' })
+  const key = keyOf(regular(path, look(path)))
+  if (!read.add(key)) throw tooMany()
   try {
     if (live.has(key)) throw isOurs(path)
     const fd = told(path, () => openSync(path, FLAGS))
@@ -98,6 +110,44 @@ export function openGuarded(path: string | Buffer): GuardedFile {
     throw error
   }
 }
+
+/** The same for the main thread, which must not wait for a disk: each call is made by another thread. */
+export interface OpenFile {
+  readonly fd: number
+  readonly stat: BigIntStats
+  close(): Promise<void>
+}
+
+/** As `openGuarded`; the main thread is free meanwhile. */
+export async function openGuardedLater(path: Buffer): Promise<OpenFile> {
+  closeParked()
+  const key = keyOf(regular(path, await toldLater(path, lstatLater(path, BIG))))
+  if (!read.add(key)) throw tooMany()
+  let fd = -1
+  try {
+    if (live.has(key)) throw isOurs(path)
+    fd = await toldLater(path, openLater(path, FLAGS))
+    const stat = await toldLater(path, fstatLater(fd, BIG))
+    const real = keyOf(stat)
+    if (real !== key && live.has(real)) {
+      parked.push({ fd, key: real })
+      fd = -1
+      throw isOurs(path)
+    }
+    if (real !== key) throw replaced(path)
+    return { fd, stat, close: () => closeLater(fd).finally(() => read.remove(key)) }
+  } catch (error) {
+    if (fd >= 0) await closeLater(fd)
+    read.remove(key)
+    throw error
+  }
+}
+
+const BIG = { bigint: true } as const
+const lstatLater = promisify(lstat) as (path: Buffer, options: typeof BIG) => Promise<BigIntStats>
+const fstatLater = promisify(fstat) as (fd: number, options: typeof BIG) => Promise<BigIntStats>
+const openLater = promisify(open) as (path: Buffer, flags: number) => Promise<number>
+const closeLater = promisify(close)
 
 /** Whether SQLite has locked this file in this process. */
 export function isLive(path: PathLike): boolean {
@@ -123,7 +173,7 @@ function opened(path: string | Buffer, fd: number, key: bigint): GuardedFile {
   }
   if (real === key) return { fd, stat, close, [Symbol.dispose]: close }
   closeSync(fd)
-  throw new SpacedriveError('PATH_REFUSED', `${printed(path)} was replaced while it was opened`)
+  throw replaced(path)
 }
 
 function closeParked(): void {
@@ -135,7 +185,10 @@ function closeParked(): void {
 }
 
 function look(path: string | Buffer): BigIntStats {
-  const stat = told(path, () => lstatSync(path, { bigint: true }))
+  return told(path, () => lstatSync(path, { bigint: true }))
+}
+
+function regular(path: string | Buffer, stat: BigIntStats): BigIntStats {
   if (stat.isFile()) return stat
   throw new SpacedriveError('PATH_REFUSED', `${printed(path)} is no regular file`, { hint: 'Name a file.' })
 }
@@ -145,13 +198,31 @@ function told<T>(path: string | Buffer, work: () => T): T {
   try {
     return work()
   } catch (error) {
-    const errno = errnoOf(error) ?? ''
-    if (errno === 'ENOENT' || errno === 'ENOTDIR')
-      throw new SpacedriveError('FILE_NOT_FOUND', `${printed(path)} is gone`)
-    if (errno === 'ELOOP' || errno === 'EACCES' || errno === 'EPERM')
-      throw new SpacedriveError('PATH_REFUSED', `${printed(path)} may not be read: ${errno}`, { cause: error })
-    throw fromSystem(error)
+    throw unread(path, error)
   }
+}
+
+function toldLater<T>(path: Buffer, work: Promise<T>): Promise<T> {
+  return work.catch((error: unknown) => {
+    throw unread(path, error)
+  })
+}
+
+function unread(path: string | Buffer, error: unknown): SpacedriveError {
+  const errno = errnoOf(error) ?? ''
+  if (errno === 'ENOENT' || errno === 'ENOTDIR')
+    return new SpacedriveError('FILE_NOT_FOUND', `${printed(path)} is gone`)
+  if (errno === 'ELOOP' || errno === 'EACCES' || errno === 'EPERM')
+    return new SpacedriveError('PATH_REFUSED', `${printed(path)} may not be read: ${errno}`, { cause: error })
+  return fromSystem(error)
+}
+
+function tooMany(): SpacedriveError {
+  return new SpacedriveError('BUDGET_EXHAUSTED', 'too many files are being read', { class: 'jobs' })
+}
+
+function replaced(path: string | Buffer): SpacedriveError {
+  return new SpacedriveError('PATH_REFUSED', `${printed(path)} was replaced while it was opened`)
 }
 
 function isOurs(path: string | Buffer): SpacedriveError {
