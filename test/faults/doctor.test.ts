@@ -42,8 +42,8 @@ for (const front of await kinds()) {
         const full = await eventually('it finds every slot taken', 60_000, async () => {
           crowd.push(...(await fill(daemon)))
           const found = doctor(scene.dataDir, here)
-          t.is(found.daemon?.pid, daemon.pid, 'it got in by a control slot')
-          return codes(found).includes('CLASS_FULL') && found
+          // It gets in by a control slot; on a busy machine not always within its patience.
+          return found.daemon?.pid === daemon.pid && codes(found).includes('CLASS_FULL') && found
         })
         t.is(full.code, 1)
 

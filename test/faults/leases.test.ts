@@ -1,5 +1,6 @@
 // Leases under want: jobs that each need most of their class, libraries that each need most of theirs, and nobody waits for ever.
-import { connect } from 'node:net'
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo } from 'node:net'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
 import { eventually, sleep } from '../harness/daemon.js'
@@ -43,9 +44,9 @@ test.serial('scenario 25: twenty jobs that each want most of the class of jobs a
 test.serial('scenario 51: restarted again and again under a flood, with jobs to go on in every library', async (t) => {
   await play(async (scene) => {
     const small = scene.tree('small', 200)
-    let daemon = await scene.daemon({ limit: '96:96' })
+    const args = ['--http', `127.0.0.1:${await keptPort()}`]
+    let daemon = await scene.daemon({ limit: '96:96', args })
     const boot = await daemon.descriptorsAtRest()
-    const args = ['--http', `127.0.0.1:${daemon.port}`]
     const jobs = new Map<string, string>()
     for (let at = 0; at < 2 * JOBS; at++) {
       const { id: library } = await daemon.call('libraries.create', { name: `library ${at}` })
@@ -86,6 +87,17 @@ test.serial('scenario 51: restarted again and again under a flood, with jobs to 
     t.is((await daemon.stop()).code, 0)
   })
 })
+
+/** Below those that the kernel gives away: nobody else is given it between two starts. */
+async function keptPort(): Promise<number> {
+  return await eventually('a port is free', 30_000, async () => {
+    const server = createServer().listen(10_000 + Math.floor(Math.random() * 20_000), '127.0.0.1')
+    const listens = await once(server, 'listening').catch(() => null)
+    const { port } = (listens ? server.address() : { port: 0 }) as AddressInfo
+    server.close()
+    return port
+  })
+}
 
 /** Clients that come one after another, many at a time, whether anybody listens or not; counts what each was told. */
 function hammer(port: number): { readonly told: ReadonlyMap<string, number>; stop(): Promise<Map<string, number>> } {

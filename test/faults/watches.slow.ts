@@ -80,7 +80,7 @@ limited(
   },
 )
 
-watching('scenario 28: what the kernel forgot, because too much happened, is found by a scan', async () => {
+watching('scenario 28: what the kernel forgot, because too much happened, is found by a scan', async (t) => {
   await play(async (scene) => {
     const daemon = await scene.daemon()
     const tree = await watched(daemon, scene.tree('tree', 60, 3))
@@ -105,6 +105,7 @@ watching('scenario 28: what the kernel forgot, because too much happened, is fou
       const { live, polled } = (await daemon.status()).watching
       return live === 41 && polled === 0
     })
+    t.is((await daemon.stop()).code, 0)
   })
 })
 

@@ -38,7 +38,7 @@ shimmed('SQLite’s own calls fail by path, and pass again when told so', async 
     const { id: library } = await daemon.call('libraries.create', { name: 'library' })
     for (const errno of ['EMFILE', 'EACCES'] as const) {
       const rule = shim.fail({ calls: 'open', path: 'library.db-wal', errno })
-      t.not(await daemon.codeOf('libraries.open', { library }), 'answered')
+      t.notRegex(await daemon.codeOf('libraries.open', { library }), /^answered/)
       t.true(rule.failed > 0)
       t.regex(rule.last, /library\.db-wal$/)
       shim.clear()
