@@ -262,6 +262,7 @@ export class Library {
   /** At the end of a scan: the last names get their trigrams, and the disk gets back what the log of it took. */
   settle(): void {
     this.#names.seal()
+    this.#names.hash()
     this.#names.forget()
     this.#indexInodes()
     this.#connection.pragma('optimize')

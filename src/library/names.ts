@@ -1,7 +1,8 @@
 // The distinct names of a library: each stored once, 64 a block, found by hash.
 //
 // A name's id is its place. Names are only added, and only by the library's one writer; what was added is written with
-// `flush`, in the same transaction. Full blocks get their trigrams with `seal`, later and many at a time.
+// `flush`, in the same transaction. Full blocks get their trigrams with `seal`, later and many at a time, and so do names their
+// hashes: those of few names would touch as many pages, and each commit of a scan would write a good part of the table.
 import { decodeNames, encodeName } from '../scan/names.js'
 import type { Connection } from './connection.js'
 import { foldBlock } from './fold.js'
@@ -10,6 +11,8 @@ import { buildPostings } from './trigrams.js'
 export const BLOCK_NAMES = 64
 /** Names remembered with their ids: some 25 MB. At more the memory is emptied and the index asked. */
 const REMEMBERED_MAX = 200_000
+/** Names that wait for their hashes are in memory, some 2 MB; to write so many takes some 20 ms. */
+export const UNHASHED_MAX = 16_384
 /** Blocks read are kept as strings; at more the memory is emptied. */
 const BLOCKS_KEPT = 2_048
 /** Blocks without trigrams are searched by reading them all: this many cost about two milliseconds. */
@@ -22,12 +25,18 @@ export class Names {
   readonly #connection: Connection
   readonly #byHash
   readonly #insertHash
+  readonly #readHashed
+  readonly #writeHashed
   readonly #readBlock
   readonly #writeBlock
   #remembered = new Map<string, number>()
   /** Whether every stored name is remembered, so that one that is not must be new. */
   #complete = false
   #blocks = new Map<number, string[]>()
+  /** Names without a hash: the last ones. Filled as soon as `#next` is known. */
+  #unhashed = new Map<string, number>()
+  /** Whether the database says up to where names have one. In a library of before, which does not, they all have. */
+  #saysHashed = false
   /** The id of the next name; -1 until it is known. */
   #next = -1
   /** The last block, which is not full: written again whenever names joined it. */
@@ -37,6 +46,8 @@ export class Names {
     this.#connection = connection
     this.#byHash = connection.prepare<[number], number>('SELECT name FROM name_hash WHERE hash = ?').pluck()
     this.#insertHash = connection.prepare<[number, number]>('INSERT INTO name_hash (hash, name) VALUES (?, ?)')
+    this.#readHashed = connection.prepare<[], number>(`SELECT value FROM meta WHERE key = 'namesHashed'`).pluck()
+    this.#writeHashed = connection.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('namesHashed', ?)`)
     this.#readBlock = connection.prepare<[number], Buffer>('SELECT bytes FROM names WHERE block = ?').pluck()
     this.#writeBlock = connection.prepare<[number, Buffer]>('INSERT OR REPLACE INTO names (block, bytes) VALUES (?, ?)')
   }
@@ -47,7 +58,10 @@ export class Names {
   }
 
   find(name: string): number | undefined {
-    return this.#remembered.get(name) ?? (this.#complete ? undefined : this.#lookUp(name, hashOf(name)))
+    const known = this.#remembered.get(name)
+    if (known !== undefined) return known
+    if (this.#next < 0) this.#begin()
+    return this.#complete ? undefined : this.#lookUp(name)
   }
 
   /** The id of a name, which is added if it is new; within a transaction that ends with `flush`. */
@@ -55,8 +69,7 @@ export class Names {
     const known = this.#remembered.get(name)
     if (known !== undefined) return known
     if (this.#next < 0) this.#begin()
-    const hash = hashOf(name)
-    const id = (this.#complete ? undefined : this.#lookUp(name, hash)) ?? this.#add(name, hash)
+    const id = (this.#complete ? undefined : this.#lookUp(name)) ?? this.#add(name)
     if (this.#remembered.size >= REMEMBERED_MAX) {
       this.#remembered.clear()
       this.#complete = false
@@ -68,6 +81,7 @@ export class Names {
   /** Writes the block that is not full yet; it is written again when more names join it. */
   flush(): void {
     if (this.#open.length > 0) this.#write(this.#fullBlocks())
+    if (this.#unhashed.size >= UNHASHED_MAX) this.#writeHashes()
   }
 
   /** Forgets what is remembered: after a transaction that did not commit, and to give memory back. */
@@ -75,6 +89,7 @@ export class Names {
     this.#remembered = new Map()
     this.#complete = false
     this.#blocks = new Map()
+    this.#unhashed = new Map()
     this.#next = -1
     this.#open = []
   }
@@ -113,6 +128,21 @@ export class Names {
     })()
   }
 
+  /** Gives the last names their hashes, so that whoever opens the library next need not read them. */
+  hash(): void {
+    if (this.#next < 0) this.#begin()
+    if (this.#unhashed.size > 0) this.#connection.transaction(() => this.#writeHashes())()
+  }
+
+  /** In the order of the table, so that each of its pages is touched once. */
+  #writeHashes(): void {
+    const ids = [...this.#unhashed.values()]
+    const order = Float64Array.from(this.#unhashed.keys(), (name, at) => hashOf(name) * PLACES + at)
+    for (const each of order.sort()) this.#insertHash.run(Math.floor(each / PLACES), ids[each % PLACES]!)
+    this.#writeHashed.run(this.#next)
+    this.#unhashed = new Map()
+  }
+
   #writeSegment(first: number, last: number): void {
     const { lastInsertRowid } = this.#connection
       .prepare('INSERT INTO segment (first, last) VALUES (?, ?)')
@@ -132,6 +162,9 @@ export class Names {
     this.#next = last === null ? 0 : last * BLOCK_NAMES + names.length
     this.#complete = last === null
     this.#open = names.length < BLOCK_NAMES ? names : []
+    const hashed = this.#readHashed.get()
+    this.#saysHashed = hashed !== undefined
+    for (let id = hashed ?? this.#next; id < this.#next; id++) this.#unhashed.set(this.text(id), id)
   }
 
   #load(block: number): string[] {
@@ -144,13 +177,15 @@ export class Names {
     return names
   }
 
-  #lookUp(name: string, hash: number): number | undefined {
-    return this.#byHash.all(hash).find((id) => this.text(id) === name)
+  #lookUp(name: string): number | undefined {
+    return this.#unhashed.get(name) ?? this.#byHash.all(hashOf(name)).find((id) => this.text(id) === name)
   }
 
-  #add(name: string, hash: number): number {
+  #add(name: string): number {
     const id = this.#next
-    this.#insertHash.run(hash, id)
+    if (!this.#saysHashed) this.#writeHashed.run(id)
+    this.#saysHashed = true
+    this.#unhashed.set(name, id)
     if (this.#open.length === 0) this.#blocks.set(this.#fullBlocks(), this.#open)
     this.#open.push(name)
     this.#next += 1
@@ -174,6 +209,9 @@ export class Names {
     return (this.#connection.prepare<[], number | null>('SELECT max(last) FROM segment').pluck().get() ?? -1) + 1
   }
 }
+
+/** More than ever wait at a time, and few enough for a hash and a place to be one exact number. */
+const PLACES = 2 ** 21
 
 /** FNV-1a over UTF-16 units: cheap, and a collision costs one comparison. */
 function hashOf(name: string): number {
