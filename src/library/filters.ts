@@ -160,12 +160,17 @@ const FILTERS: {
     }
   },
   path: (path, among) => below(directoriesAt(path, among)),
-  tags: (given, { tags }) => {
+  tags: (given, { tags, locations }) => {
     const wanted = given.map((each) => tags.withBelow(tags.get(each)).map(({ id }) => id))
-    return hasTag(wanted)
+    const [few] = wanted.map((group) => ({ group, count: tags.entriesOf(group) })).sort((a, b) => a.count - b.count)
+    const { files, directories, others } = locations.totals()
+    return hasTag(wanted, few!.count * TAGGED_SHARE < files + directories + others ? few!.group : null)
   },
   hidden: (hidden) => (hidden ? HIDDEN : negated(HIDDEN)),
 }
+
+/** With more than one in so many it is faster to look at every entry. */
+const TAGGED_SHARE = 4
 
 const HIDDEN: Condition = {
   place: (places) => {

@@ -189,14 +189,17 @@ export class Tagged {
   }
 }
 
-/** Of an entry that has, of each of these groups, some tag. */
-export function hasTag(groups: readonly (readonly number[])[]): Condition {
+/**
+ * Of an entry that has, of each of these groups, some tag.
+ *
+ * @param few the group that fewest have, where so few do that it pays to begin with them
+ */
+export function hasTag(groups: readonly (readonly number[])[], few: readonly number[] | null): Condition {
+  const has = (tags: readonly number[], bind: Bind) =>
+    `EXISTS (SELECT 1 FROM tagged WHERE tagged.entry = entry.id AND ${within(tags, bind)})`
   return {
-    row: (bind) =>
-      groups
-        .map((tags) => `EXISTS (SELECT 1 FROM tagged WHERE tagged.entry = entry.id AND ${within(tags, bind)})`)
-        .join(' AND '),
-    names: (connection) => namesTagged(connection, groups[0]!),
+    row: (bind) => groups.map((tags) => has(tags, bind)).join(' AND '),
+    ...(few ? { names: (connection) => namesTagged(connection, few) } : {}),
   }
 }
 

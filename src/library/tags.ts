@@ -79,6 +79,11 @@ export class Tags {
     return [tag, ...(this.#load().below.get(tag.id) ?? []).flatMap((each) => this.withBelow(each))]
   }
 
+  /** How many entries have them, one that has several counted for each. */
+  entriesOf(tags: readonly number[]): number {
+    return tags.reduce((sum, id) => sum + (this.#entries.get(id) ?? 0), 0)
+  }
+
   item(tag: Tag): TagItem {
     const above = this.#above(tag)
     return {
