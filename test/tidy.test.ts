@@ -36,6 +36,7 @@ const DATED = new Set([
   'src/library/jobs.ts',
   'src/library/locations.ts',
   'src/library/tags.ts',
+  'src/library/unverified.ts',
   'src/cli/watch.ts',
   'src/descriptors/names.ts',
   'src/descriptors/recorder.ts',

@@ -15,6 +15,7 @@ export default async function run(task: Task | null): Promise<void> {
     () => import('piscina'),
     () => import('../src/descriptors/native.js'),
     () => import('../src/scan/read.js'),
+    () => import('../src/scan/rules.js'),
     () => import('../src/scan/walk.js'),
   ])
   const { walkFor } = await whole(() => import('../src/shard/walk-for.js'))

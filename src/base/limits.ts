@@ -164,6 +164,12 @@ export const LIMITS = {
   batchEntriesMax: 2_000,
   /** Batches a walk may be ahead of the shard that applies them. */
   walkAheadBatchesMax: 4,
+  /** A directory that could not be read is tried again after this, doubled at each try. */
+  unverifiedMs: 30_000,
+  unverifiedMsMax: 3_600_000,
+  /** So many of one location at a time, and so many are told with a location. */
+  unverifiedAtOnceMax: 100,
+  unverifiedToldMax: 10,
   /** Jobs of one shard that run at a time; the others wait in line, in the database. */
   jobsRunningMax: 2,
   /** Finished jobs a library remembers. */
@@ -208,6 +214,12 @@ export const LIMITS = {
   searchTriesMax: 3,
   /** Characters of a search query. */
   queryCharsMax: 1_000,
+  /** Globs of one kind that a location may have, and characters of one: each is held against each name. */
+  globsMax: 1_000,
+  patternCharsMax: 1_024,
+  /** Patterns of one .gitignore that hold, and bytes of it that are read; the largest in use have some thousand lines. */
+  patternsOfFileMax: 10_000,
+  patternFileBytesMax: 1 << 20,
   /** Extensions of one search: the trigrams of each are looked up. */
   extensionsMax: 32,
   /** Filters of one search that may not hold. */

@@ -4,10 +4,11 @@ import type { Command } from 'commander'
 import type { JobItem, LocationItem } from '../protocol/messages.js'
 import { chooseLibrary, chooseLocation, listLocations } from './choice.js'
 import type { Desk } from './desk.js'
+import { leftOutWords, rulesFrom, rulesWords, withRules, type RuleOptions } from './rules.js'
 import { table } from './table.js'
-import { coverageWords, minute, safe } from './text.js'
+import { coverageWords, grouped, minute, plural, safe } from './text.js'
 
-interface LocationOptions {
+interface LocationOptions extends RuleOptions {
   readonly library?: string
   readonly name?: string
   readonly watch?: boolean
@@ -26,15 +27,25 @@ const NO_WAIT_OPTION = ['--no-wait', 'start the job, print its id and return'] a
 
 export function addLocation(program: Command, desk: Desk): void {
   const location = program.command('location').description('add, list and rescan the directories of a library')
-  location
-    .command('add')
-    .description('index a directory; waits and shows progress')
-    .argument('<PATH>')
-    .option(...LIBRARY_OPTION)
-    .option('--name <NAME>', 'what to call it; usually the name of the directory')
-    .option('--watch', 'follow what changes in it from then on')
-    .option(...NO_WAIT_OPTION)
-    .action((path: string, options: LocationOptions) => add(desk, path, options))
+  withRules(
+    location
+      .command('add')
+      .description('index a directory; waits and shows progress')
+      .argument('<PATH>')
+      .option(...LIBRARY_OPTION)
+      .option('--name <NAME>', 'what to call it; usually the name of the directory')
+      .option('--watch', 'follow what changes in it from then on')
+      .option(...NO_WAIT_OPTION),
+  ).action((path: string, options: LocationOptions) => add(desk, path, options))
+  withRules(
+    location
+      .command('rules')
+      .description('show what a location leaves out, or have it leave out something else')
+      .argument('<LOCATION>', 'id, path or name')
+      .option(...LIBRARY_OPTION)
+      .option('--all', 'leave nothing out any more')
+      .option(...NO_WAIT_OPTION),
+  ).action((given: string, options: LocationOptions & { readonly all?: boolean }) => rules(desk, given, options))
   location
     .command('list')
     .description('list the locations of a library')
@@ -69,9 +80,11 @@ async function add(desk: Desk, path: string, options: LocationOptions): Promise<
   const library = await chooseLibrary(desk.client, options.library)
   const root = resolve(path)
   const { name, watch } = options
+  const rules = rulesFrom(options)
   const params = {
     library: library.id,
     path: root,
+    ...(rules ? { rules } : {}),
     ...(name === undefined ? {} : { name }),
     ...(watch ? { watch } : {}),
   }
@@ -88,6 +101,21 @@ async function watch(desk: Desk, given: string, on: boolean, options: LocationOp
     watch: on,
   })
   await desk.answer(changed, () => [on ? `follows what changes in ${safe(path)}` : `${safe(path)} is left alone`])
+}
+
+async function rules(desk: Desk, given: string, options: LocationOptions & { readonly all?: boolean }): Promise<void> {
+  const library = await chooseLibrary(desk.client, options.library)
+  const location = await chooseLocation(desk.client, library.id, given)
+  const wanted = options.all ? {} : rulesFrom(options)
+  if (!wanted) return desk.answer(location.rules ?? {}, () => ruleLines(location))
+  const params = { library: library.id, location: location.id, rules: wanted }
+  const started = await desk.client.call<Started>('locations.update', params)
+  await finish(desk, library.id, started, location.path, options)
+}
+
+function ruleLines(location: LocationItem): string[] {
+  const lines = [`${safe(location.path)} leaves out: ${safe(rulesWords(location.rules))}`]
+  return location.rules ? [...lines, `at its last scan: ${leftOutWords(location)}`] : lines
 }
 
 async function rescan(desk: Desk, given: string, options: LocationOptions): Promise<void> {
@@ -122,7 +150,24 @@ async function list(desk: Desk, options: LocationOptions): Promise<void> {
   const library = await chooseLibrary(desk.client, options.library)
   const locations = await listLocations(desk.client, library.id)
   if (locations.length === 0 && !desk.json) return desk.note('no location yet; `spacedrive location add PATH` adds one')
-  await desk.answer(locations, () => locationLines(locations, desk.terminal.listColumns))
+  await desk.answer(locations, () => [
+    ...locationLines(locations, desk.terminal.listColumns),
+    ...locations.flatMap((each) => (each.rules || each.unverified ? ['', ...detailLines(each)] : [])),
+  ])
+}
+
+/** What a location leaves out, and what of it could not be read. */
+function detailLines(location: LocationItem): string[] {
+  const { unverified } = location
+  const rules = location.rules ? ruleLines(location) : [safe(location.path)]
+  if (!unverified) return rules
+  const more = unverified.count - unverified.first.length
+  return [
+    ...rules,
+    `${plural(unverified.count, 'directory', 'directories')} could not be read, tried again:`,
+    ...unverified.first.map(({ path, since, code }) => `  ${code} since ${minute(since)}  ${safe(path)}`),
+    ...(more > 0 ? [`  and ${grouped(more)} more`] : []),
+  ]
 }
 
 export function locationLines(locations: readonly LocationItem[], columnsMax: number): string[] {

@@ -29,13 +29,15 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
   const location = library.locations.get(job.location!)
   const start = readCheckpoint(job, library, location)
   const applier = library.applier(location, start.fresh)
+  const left = job.left_out === null ? {} : (JSON.parse(job.left_out) as Record<string, number>)
   const root = readRoot(location)
   const replaced = inodeKey(root.inode) !== storedRoot(library, location)?.inode
   if (!replaced || start.place) library.write(() => applier.updateRoot(root))
   if (!start.walked) {
     // The root is an entry too, and no batch brings it.
     let done = Math.max(1, job.done)
-    const options = { root: encodeName(location.path), leftOut, after: start.place ?? undefined }
+    const { rules } = location
+    const options = { root: encodeName(location.path), leftOut, rules, after: start.place ?? undefined }
     for await (const batch of walk(options, signal, balance)) {
       const first = refuseUnreadableRoot(batch, location)
       if (first && replaced) {
@@ -45,12 +47,14 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
       const applied = library.commit(() =>
         applier.apply(batch, (sofar, place) => {
           done += sofar.entries
+          for (const [rule, count] of Object.entries(sofar.leftOut)) left[rule] = (left[rule] ?? 0) + count
           const checkpoint = place && JSON.stringify({ fresh: start.fresh, place, walked: false } satisfies Checkpoint)
           const { fraction } = batch
           library.jobs.writeProgress(job.id, {
             checkpoint,
             done,
             fraction,
+            leftOut: Object.keys(sofar.leftOut).length > 0 ? left : {},
             failures: sofar.failures.map((each) => ({ ...each, path: absolute(location, each.path) })),
           })
         }),
@@ -71,7 +75,7 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
     await breathe()
     if (signal.aborted) return
   }
-  library.write(() => library.locations.markScanned(location))
+  library.write(() => library.locations.markScanned(location, left))
   library.commit(() => library.settle())
 }
 

@@ -16,6 +16,7 @@ import type { Ids } from './ids.js'
 import type { Counts, Location, Locations } from './locations.js'
 import type { Names } from './names.js'
 import type { Tagged } from './tagged.js'
+import type { Unverified } from './unverified.js'
 
 /** What one batch changed. `directories` are relative paths, a few of those touched. */
 export interface Applied {
@@ -26,6 +27,8 @@ export interface Applied {
   removed: number
   directories: string[]
   failures: { path: string; code: string; message: string }[]
+  /** By rule. */
+  leftOut: Record<string, number>
 }
 
 export interface Stores {
@@ -36,9 +39,12 @@ export interface Stores {
   readonly ids: Ids
   readonly tagged: Tagged
   readonly folders: Folders
+  readonly unverified: Unverified
 }
 
 const TOUCHED_TOLD_MAX = 20
+/** What is said of a directory that was taken away or replaced since it was listed; that is looked at before it is believed. */
+const GONE = new Set(['ENOENT', 'ENOTDIR'])
 
 export class Applier {
   readonly #stores: Stores
@@ -52,6 +58,8 @@ export class Applier {
   #gathered: Found[] = []
   readonly #unlisted: Set<number | string> | null
   #counts: Counts = noCounts()
+  /** Some directory of the library could not be read before. */
+  #hasUnverified = false
 
   /**
    * @param unlisted where only what changed is brought: there it puts the inodes of directories that are new, or other ones than
@@ -75,8 +83,12 @@ export class Applier {
     this.#transaction(() => {
       const all = decodeNames(batch.names)
       let at = 0
+      this.#hasUnverified = this.#stores.unverified.any
       for (const run of batch.runs) {
-        if (run.error) applied.failures.push({ path: run.directory, ...run.error })
+        for (const [rule, count] of Object.entries(run.leftOut?.counts ?? {}))
+          applied.leftOut[rule] = (applied.leftOut[rule] ?? 0) + count
+        if (run.note) applied.failures.push({ path: run.directory, ...run.note })
+        if (run.error) this.#noteUnread(run.directory, run.error, applied)
         else if (this.#fresh) this.#insertRun(batch, run, all, at, applied)
         else this.#compareRun(batch, run, all, at, applied)
         at += run.count
@@ -98,9 +110,11 @@ export class Applier {
     const slice = this.#statements.missing.all(this.#location.id, 100)
     if (slice.length === 0) return null
     this.#transaction(() => {
-      for (const id of slice) {
+      this.#hasUnverified = this.#stores.unverified.any
+      for (const [id, leftOut] of slice) {
         const entry = this.#stores.entries.byId(id)
-        const gone = !entry || this.#isThere(entry) || this.#removeTree(id, LIMITS.batchEntriesMax, applied)
+        const stays = !entry || (leftOut === 0 && this.#isThere(entry))
+        const gone = stays || this.#removeTree(id, LIMITS.batchEntriesMax, applied)
         if (!gone) return
         this.#statements.found.run(id)
       }
@@ -140,6 +154,17 @@ export class Applier {
     } finally {
       this.#counts = noCounts()
     }
+  }
+
+  /** Nothing is concluded about what lies in it; where it is gone itself, that is looked at again at the end. */
+  #noteUnread(path: string, error: NonNullable<Run['error']>, applied: Applied): void {
+    const id = this.#directoryId(path)
+    this.#directories.delete(path)
+    const entry = id === undefined ? undefined : this.#stores.entries.byId(id)
+    if (entry && path !== '' && GONE.has(error.code) && !this.#isThere(entry))
+      return void this.#statements.miss.run(entry.id, this.#location.id, 0)
+    applied.failures.push({ path, ...error })
+    if (entry) this.#stores.unverified.note(entry.id, this.#location.id, error.code, error.message)
   }
 
   #insertRun(batch: Batch, run: Run, names: readonly string[], from: number, applied: Applied): void {
@@ -212,7 +237,8 @@ export class Applier {
       return
     }
     const difference = diff(this.#knownOf(parent, run), found)
-    this.#applyDifference(parent, run.directory, difference, applied)
+    this.#applyDifference(parent, run, difference, applied)
+    if (this.#hasUnverified && !run.only) this.#stores.unverified.verify(parent)
     this.#directories.delete(run.directory)
     if (run.whole && run.self) this.#unlisted?.delete(inodeKey(plainInode(run.self.inode)))
     if (run.self) this.#updateSelf(parent, run.self)
@@ -234,9 +260,11 @@ export class Applier {
     this.#statements.update.run(KIND.directory, size, mtime, bindInode(plainInode(inode)), id)
   }
 
-  #applyDifference(parent: number, directory: string, difference: Difference, applied: Applied): void {
+  #applyDifference(parent: number, { directory, leftOut }: Run, difference: Difference, applied: Applied): void {
+    const out = leftOut && difference.missing.length > 0 ? new Set(leftOut.names) : null
     for (const [name, id] of difference.directories) this.#directories.set(join(directory, name), id)
-    for (const known of difference.missing) this.#statements.miss.run(known.id, this.#location.id)
+    for (const { id, name } of difference.missing)
+      this.#statements.miss.run(id, this.#location.id, out?.has(name) ? 1 : 0)
     for (const { id, found, before } of difference.changed) {
       this.#change(id, parent, found, before)
       const other = found.kind === KIND.directory && !found.foreign && before.inode !== inodeKey(found.inode)
@@ -342,6 +370,7 @@ export class Applier {
     if (entry.kind === KIND.directory) this.#stores.folders.leave(id, entry.parent)
     this.#statements.delete.run(id)
     this.#statements.found.run(id)
+    if (this.#hasUnverified) this.#stores.unverified.verify(id)
     this.#count(this.#stores.folders.changesIn(entry.parent), entry.kind, entry.size, -1)
     applied.removed += 1
     return true
@@ -385,12 +414,15 @@ function prepare(connection: Connection) {
       )
       .raw(),
     below: connection.prepare<[number], number>('SELECT id FROM entry WHERE parent = ? LIMIT 256').pluck(),
-    miss: connection.prepare('INSERT OR IGNORE INTO missing (entry, location) VALUES (?, ?)'),
+    miss: connection.prepare(
+      `INSERT INTO missing (entry, location, left_out) VALUES (?, ?, ?)
+       ON CONFLICT DO UPDATE SET left_out = excluded.left_out`,
+    ),
     found: connection.prepare('DELETE FROM missing WHERE entry = ?'),
     isMissing: connection.prepare<[number], number>('SELECT 1 FROM missing WHERE entry = ?').pluck(),
     missing: connection
-      .prepare<[number, number], number>('SELECT entry FROM missing WHERE location = ? LIMIT ?')
-      .pluck(),
+      .prepare<[number, number], [number, number]>('SELECT entry, left_out FROM missing WHERE location = ? LIMIT ?')
+      .raw(),
   }
 }
 
@@ -425,5 +457,5 @@ function noCounts(): Counts {
 }
 
 function nothingApplied(): Applied {
-  return { entries: 0, added: 0, changed: 0, moved: 0, removed: 0, directories: [], failures: [] }
+  return { entries: 0, added: 0, changed: 0, moved: 0, removed: 0, directories: [], failures: [], leftOut: {} }
 }

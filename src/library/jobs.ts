@@ -23,6 +23,7 @@ export interface JobRow {
   readonly finished_at: number | null
   readonly error: string | null
   readonly descriptors: string | null
+  readonly left_out: string | null
 }
 
 export interface Progress {
@@ -30,6 +31,8 @@ export interface Progress {
   readonly done: number
   readonly fraction: number
   readonly failures: readonly { path: string; code: string; message: string }[]
+  /** What rules left out, by rule, of all that was done so far. */
+  readonly leftOut?: Readonly<Record<string, number>>
 }
 
 /** What `done` and `total` count. */
@@ -105,9 +108,11 @@ export class Jobs {
   }
 
   /** Within the transaction of the rows it covers. */
-  writeProgress(id: string, { checkpoint, done, fraction, failures }: Progress): void {
+  writeProgress(id: string, { checkpoint, done, fraction, failures, leftOut = {} }: Progress): void {
     const kept = failures.length === 0 ? '' : this.#failuresWith(id, failures)
     this.#progress.run(checkpoint, done, fraction, failures.length, failures.length, kept, id)
+    if (Object.keys(leftOut).length > 0)
+      this.#connection.prepare('UPDATE job SET left_out = ? WHERE id = ?').run(JSON.stringify(leftOut), id)
   }
 
   /** What a job met is no fault of its own and will pass. */
@@ -175,6 +180,7 @@ export class Jobs {
       },
       failures: JSON.parse(row.failures) as JobItem['failures'],
       failureCount: row.failure_count,
+      ...(row.left_out === null ? {} : { leftOut: JSON.parse(row.left_out) as Record<string, number> }),
       ...(row.location === null ? {} : { location: row.location }),
       createdAt: time(row.created_at),
       ...(row.started_at === null ? {} : { startedAt: time(row.started_at) }),

@@ -5,6 +5,7 @@ import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Lease, Ledger } from '../descriptors/ledger.js'
 import type { FileItem, LibraryInfo, Tagging } from '../protocol/messages.js'
+import type { LocationRules } from '../protocol/operations.js'
 import { markLive, type LiveFiles } from '../scan/guard.js'
 import { encodeName } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
@@ -25,6 +26,13 @@ import { migrate } from './schema.js'
 import { Search, type Page } from './search.js'
 import { Tagged } from './tagged.js'
 import { Tags, type Tag } from './tags.js'
+import { Unverified } from './unverified.js'
+
+export interface AddedLocation {
+  readonly name?: string | undefined
+  readonly watch?: boolean | undefined
+  readonly rules?: LocationRules | undefined
+}
 
 export class Library {
   readonly id: string
@@ -34,6 +42,7 @@ export class Library {
   readonly jobs: Jobs
   readonly tags: Tags
   readonly tagged: Tagged
+  readonly unverified: Unverified
   /** Changes with every commit that touches entries. */
   version = 0
   /** Work that spans several turns; a library with any is not closed to make room. */
@@ -117,6 +126,7 @@ export class Library {
     this.jobs = new Jobs(id, connection)
     this.tags = new Tags(id, connection)
     this.tagged = new Tagged(connection, this.entries, this.locations, this.#names)
+    this.unverified = new Unverified(connection)
     this.#search = new Search(connection)
     this.#readers = new Readers(filesOf(path).database, ledger, { holder: `library ${name}`, path })
   }
@@ -193,10 +203,13 @@ export class Library {
   }
 
   /** Adds a directory and its root entry, and the job that will index it. */
-  addLocation(path: string, name: string | undefined, watch = false): { location: Location; job: string } {
+  addLocation(path: string, options: AddedLocation = {}): { location: Location; job: string } {
+    const { name, watch = false, rules } = options
     const stat = lstatSync(encodeName(path), { bigint: true })
     return this.write(() => {
-      const location = this.locations.add(name ?? rootName(path), path, watch)
+      const added = this.locations.add(name ?? rootName(path), path, watch)
+      if (rules) this.locations.setRules(added, rules)
+      const location = this.locations.byId(added.id)!
       const root = this.#names.idOf(rootName(path))
       const id = this.#ids.take()
       this.#names.flush()
@@ -234,7 +247,7 @@ export class Library {
   }
 
   #stores(): Stores {
-    const { entries, locations, tagged } = this
+    const { entries, locations, tagged, unverified } = this
     return {
       connection: this.#connection,
       names: this.#names,
@@ -243,6 +256,7 @@ export class Library {
       entries,
       locations,
       tagged,
+      unverified,
     }
   }
 
@@ -286,6 +300,7 @@ export class Library {
           .run(JSON.stringify(ids))
       if (ids.length > 0) return false
       this.forgetMissing(location)
+      this.unverified.forget(location.id)
       this.locations.delete(location)
       this.tagged.endKeeping(location)
       return true

@@ -2,7 +2,9 @@
 import { uuidv7 } from 'uuidv7'
 import { SpacedriveError } from '../base/errors.js'
 import type { Covered, LocationItem } from '../protocol/messages.js'
+import type { LocationRules } from '../protocol/operations.js'
 import { decodeName, encodeName, isPrintable, printable } from '../scan/names.js'
+import { isEmpty } from '../scan/rules.js'
 import type { Connection } from './connection.js'
 
 export interface Location {
@@ -15,6 +17,10 @@ export interface Location {
   readonly scannedAt: number | null
   readonly removing: boolean
   readonly watch: boolean
+  /** Null where nothing is left out. */
+  readonly rules: LocationRules | null
+  /** What the last scan left out, by rule. */
+  readonly leftOut: Readonly<Record<string, number>>
 }
 
 /** Changes of the counts, added to a location in the transaction that makes them true. */
@@ -35,6 +41,8 @@ interface Row {
   scanned_at: number | null
   removing: number
   watch: number
+  rules: string | null
+  left_out: string | null
 }
 
 export class Locations {
@@ -96,8 +104,16 @@ export class Locations {
     this.forget()
   }
 
-  markScanned(location: Location): void {
-    this.#connection.prepare('UPDATE location SET scanned_at = ? WHERE id = ?').run(Date.now(), location.id)
+  setRules(location: Location, rules: LocationRules): void {
+    const stored = isEmpty(rules) ? null : JSON.stringify(rules)
+    this.#connection.prepare('UPDATE location SET rules = ? WHERE id = ?').run(stored, location.id)
+    this.forget()
+  }
+
+  markScanned(location: Location, leftOut: Readonly<Record<string, number>>): void {
+    this.#connection
+      .prepare('UPDATE location SET scanned_at = ?, left_out = ? WHERE id = ?')
+      .run(Date.now(), JSON.stringify(leftOut), location.id)
     this.forget()
   }
 
@@ -137,7 +153,9 @@ export class Locations {
   #load(): Map<number, Location> {
     this.#known ??= new Map(
       this.#connection
-        .prepare<[], Row>('SELECT id, uid, name, path, added_at, scanned_at, removing, watch FROM location ORDER BY id')
+        .prepare<[], Row>(
+          'SELECT id, uid, name, path, added_at, scanned_at, removing, watch, rules, left_out FROM location ORDER BY id',
+        )
         .all()
         .map((row) => [row.id, fromRow(row)]),
     )
@@ -155,6 +173,8 @@ function fromRow(row: Row): Location {
     scannedAt: row.scanned_at,
     removing: row.removing !== 0,
     watch: row.watch !== 0,
+    rules: row.rules === null ? null : (JSON.parse(row.rules) as LocationRules),
+    leftOut: row.left_out === null ? {} : (JSON.parse(row.left_out) as Record<string, number>),
   }
 }
 
@@ -168,6 +188,7 @@ export function locationItem(library: string, location: Location, watched?: Cove
     addedAt: new Date(location.addedAt).toISOString(),
     ...(location.scannedAt === null ? {} : { scannedAt: new Date(location.scannedAt).toISOString() }),
     watch: location.watch,
+    ...(location.rules ? { rules: location.rules, leftOut: location.leftOut } : {}),
     ...(location.watch && watched ? { watched } : {}),
   }
 }

@@ -82,6 +82,20 @@ const MIGRATIONS: readonly (string | ((connection: Connection) => void))[] = [
   );
   `,
   fillFolders,
+  `
+  -- What a location leaves out, and how much that was of each at its last scan, as JSON.
+  ALTER TABLE location ADD COLUMN rules TEXT;
+  ALTER TABLE location ADD COLUMN left_out TEXT;
+  ALTER TABLE job ADD COLUMN left_out TEXT;
+  -- Of what is missing: it is there, and a rule leaves it out.
+  ALTER TABLE missing ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;
+  -- Directories that could not be read: since when, why, and when that was tried last.
+  CREATE TABLE unverified (
+    entry INTEGER PRIMARY KEY, location INTEGER NOT NULL, since INTEGER NOT NULL, tried_at INTEGER NOT NULL,
+    tries INTEGER NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL
+  );
+  CREATE INDEX unverified_location ON unverified (location, tried_at);
+  `,
 ]
 
 export const SCHEMA_VERSION = MIGRATIONS.length

@@ -1,6 +1,6 @@
 // The plain data that crosses a thread or a socket. Nothing else does.
 import type { WireError } from '../base/errors.js'
-import type { ENTRY_KINDS, EVENT_TYPES, JOB_KINDS, OperationName } from './operations.js'
+import type { ENTRY_KINDS, EVENT_TYPES, JOB_KINDS, LocationRules, OperationName } from './operations.js'
 
 /** One operation asked for, its parameters already checked. */
 export interface Request {
@@ -98,6 +98,8 @@ export interface JobItem {
   progress: { done: number; total?: number; unit: 'entries' | 'files' | 'bytes'; fraction?: number }
   failures: { path: string; code: string; message: string }[]
   failureCount: number
+  /** What a scan left out, by rule; a directory counts once, with all that lies in it. */
+  leftOut?: Record<string, number>
   location?: string
   createdAt: string
   startedAt?: string
@@ -138,6 +140,24 @@ export interface LocationItem {
   watch: boolean
   /** Only of one that is watched. */
   watched?: Covered
+  /** What it leaves out, where there is anything. */
+  rules?: LocationRules
+  /** How much of that the last scan left out, by rule; a directory counts once, with all that lies in it. */
+  leftOut?: Record<string, number>
+  /** Directories that could not be read: how many, and those that are so for the longest. */
+  unverified?: { count: number; first: UnverifiedDirectory[] }
+}
+
+/** A directory that could not be read: what the index has of it may be old. It is tried again. */
+export interface UnverifiedDirectory {
+  path: string
+  since: string
+  /** The system's word, as EACCES. */
+  code: string
+  message: string
+  triedAt: string
+  tries: number
+  nextTryAt: string
 }
 
 /** How the directories of a location are watched. */

@@ -40,6 +40,39 @@ const description = z.string().max(LIMITS.tagDescriptionCharsMax)
 const aliases = z.array(tagName).max(LIMITS.tagAliasesMax)
 /** By its id, its name or one of its aliases. */
 const tag = z.string().min(1).max(LIMITS.tagNameCharsMax)
+const globs = z
+  .array(
+    z
+      .string()
+      .min(1)
+      .max(LIMITS.patternCharsMax)
+      .regex(/^[^\n\0]+$/, 'a glob is one line'),
+  )
+  .max(LIMITS.globsMax)
+const plainGlobs = globs.refine((value) => !value.some((glob) => glob.startsWith('!')), {
+  message: 'only lines of `ignore` may begin with `!`; write `\\!` for the character',
+})
+
+/** What a location leaves out. Rejected beats ignored, ignored beats accepted. */
+const rules = z.strictObject({
+  /** What systems put into every directory or disk, and backup copies of editors. */
+  noSystemFiles: z.boolean().optional(),
+  /** Whatever begins with a dot. */
+  noHidden: z.boolean().optional(),
+  /** `.git` and the files that only tell git something. */
+  noGit: z.boolean().optional(),
+  /** Directories that tools make and fill again: node_modules, target, .venv and the like. */
+  noDevDirs: z.boolean().optional(),
+  /** What git leaves out: every `.gitignore` of a repository, and its `.git/info/exclude`. */
+  gitignore: z.boolean().optional(),
+  onlyImages: z.boolean().optional(),
+  /** Never in the index. */
+  reject: plainGlobs.optional(),
+  /** As a `.gitignore` at the root that beats all others; `!` lets in again what one of them leaves out. */
+  ignore: globs.optional(),
+  /** Where there are any: of files only those that match one, or lie in a directory that does. */
+  accept: plainGlobs.optional(),
+})
 
 const bytes = z.int().min(0).max(Number.MAX_SAFE_INTEGER)
 const time = z.iso.datetime()
@@ -110,13 +143,24 @@ export const PARAMS = {
     name: name.optional(),
     mode: z.enum(['shallow']).optional(),
     watch: z.boolean().optional(),
+    rules: rules.optional(),
   }),
   'locations.list': library,
   'locations.remove': location,
   'locations.rescan': location,
+  /** Other `rules` take the place of those before, and a scan begins that makes them true. */
   'locations.update': z
-    .strictObject({ library: id, location: id, name: name.optional(), watch: z.boolean().optional() })
-    .refine((value) => value.name !== undefined || value.watch !== undefined, 'give name, watch or both'),
+    .strictObject({
+      library: id,
+      location: id,
+      name: name.optional(),
+      watch: z.boolean().optional(),
+      rules: rules.optional(),
+    })
+    .refine(
+      (value) => value.name !== undefined || value.watch !== undefined || value.rules !== undefined,
+      'give name, watch, rules or several of them',
+    ),
   'files.list': z
     .strictObject({
       library: id,
@@ -188,6 +232,7 @@ export const PARAMS = {
 export type OperationName = keyof typeof PARAMS
 /** One that may be negated. */
 export type SearchFilter = Infer<typeof filter>
+export type LocationRules = Infer<typeof rules>
 export type SearchFilters = Infer<typeof filters>
 export type ParamsOf<Name extends OperationName> = Infer<(typeof PARAMS)[Name]>
 

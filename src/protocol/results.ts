@@ -65,7 +65,8 @@ export interface Results extends Record<OperationName, unknown> {
   'locations.list': LocationItem[]
   'locations.remove': { location: string }
   'locations.rescan': Indexing
-  'locations.update': LocationItem
+  /** With other rules also the job that makes them true. */
+  'locations.update': LocationItem & Partial<Indexing>
   'files.list': Page<FileItem>
   'files.get': FileItem
   'search.files': Page<FileItem> & { total: number }

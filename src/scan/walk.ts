@@ -4,8 +4,11 @@
 // a walk can go on after the last place that was stored: everything before that place is stored too.
 import { errnoOf, fromSystem } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { decodeNames, encodeName } from './names.js'
+import type { LocationRules } from '../protocol/operations.js'
+import type { Ground, ReadText } from './ground.js'
+import { decodeName, decodeNames, encodeName } from './names.js'
 import { FOREIGN, KIND, KIND_MASK, type Listing, type ReadDirectory } from './read.js'
+import { Rules, type LeftOut, type Sifted } from './rules.js'
 
 /** A place in a walk: this directory is complete, or complete up to and including the child `name`. */
 export interface Place {
@@ -28,6 +31,10 @@ export interface Run {
   readonly self?: { readonly size: number; readonly mtime: number; readonly inode: bigint }
   /** With `self`: all that lies in the directory came before. */
   readonly whole?: true
+  /** On the last run of a directory: what lies there and is left out by a rule. */
+  readonly leftOut?: LeftOut
+  /** Something about the directory that is to be told among the failures, though it was read. */
+  readonly note?: { readonly code: string; readonly message: string }
 }
 
 export interface Batch extends Listing {
@@ -40,44 +47,49 @@ export interface WalkOptions {
   readonly root: Buffer
   /** Absolute paths not listed. */
   readonly leftOut: readonly string[]
+  readonly rules?: LocationRules | null | undefined
   readonly after?: Place | undefined
   readonly read: ReadDirectory
+  readonly readText?: ReadText | undefined
 }
 
 interface Pending {
   readonly path: string
+  /** What holds in the directory above. */
+  readonly above: Ground | null
   /** What this directory and everything below it counts for in the estimate of progress. */
   readonly weight: number
 }
 
 export function* walk(options: WalkOptions): Generator<Batch> {
   const out = new Collector()
-  const stack: Pending[] = [{ path: '', weight: 1 }]
+  const rules = new Rules({ ...options, root: decodeName(options.root) })
+  const stack: Pending[] = [{ path: '', above: null, weight: 1 }]
   const resumeAt = options.after?.directory.split('/') ?? []
   let resuming = options.after !== undefined
   for (let next = stack.pop(); next; next = stack.pop()) {
     const { path, weight } = next
     const place = resuming ? relation(path, options.after!.directory) : 'after'
     if (place === 'after') resuming = false
-    const listing = readOrTell(options, path, out)
-    if (!listing) {
+    const read = readOrTell(options, rules, next, out)
+    if (!read) {
       out.fraction += weight
       if (out.full) yield out.take()
       continue
     }
-    const names = decodeNames(listing.names)
-    const keep = keptOf(options, path, names)
-    if (place === 'after') yield* emit(out, path, listing, names, keep)
+    const { listing, names, ground } = read
+    const sifted = rules.sift(ground, path, listing, names)
+    if (place === 'after') yield* emit(out, path, listing, names, sifted)
     else if (place === 'same' && options.after!.name !== undefined) {
-      yield* emit(out, path, listing, names, keep, options.after!.name)
+      yield* emit(out, path, listing, names, sifted, options.after!.name)
     }
-    const below = subdirectories(listing, names, keep)
+    const below = subdirectories(listing, names, sifted)
     const share = weight / (below.length + 1)
     out.fraction += share
     // An ancestor of the place where a walk goes on: its earlier subdirectories are stored already.
     const from = place === 'before' ? (resumeAt[path === '' ? 0 : path.split('/').length] ?? '') : ''
     for (const name of below.reverse()) {
-      if (name >= from) stack.push({ path: path === '' ? name : `${path}/${name}`, weight: share })
+      if (name >= from) stack.push({ path: path === '' ? name : `${path}/${name}`, above: ground, weight: share })
       else out.fraction += share
     }
   }
@@ -90,45 +102,42 @@ function relation(path: string, directory: string): 'before' | 'same' | 'after' 
   return path === '' || directory.startsWith(`${path}/`) ? 'before' : 'after'
 }
 
-function readOrTell({ root, read }: WalkOptions, path: string, out: Collector): Listing | null {
+function readOrTell({ root, read }: WalkOptions, rules: Rules, { path, above }: Pending, out: Collector) {
   try {
-    return read(path === '' ? root : Buffer.concat([root, SLASH, encodeName(path)]))
+    const listing = read(path === '' ? root : Buffer.concat([root, SLASH, encodeName(path)]))
+    const names = decodeNames(listing.names)
+    const ground = rules.enter(above, path, names)
+    tellPassedOver(ground, above, path, out)
+    return { listing, names, ground }
   } catch (error) {
     // A lack of descriptors says nothing about this directory: the walk ends here, and may go on later.
     if (fromSystem(error).code === 'BUDGET_EXHAUSTED') throw error
-    const code = errnoOf(error) ?? 'EIO'
-    out.add({ directory: path, count: 0, last: true, error: { code, message: (error as Error).message } })
+    out.add({ directory: path, count: 0, last: true, error: failureOf(error) })
     return null
   }
 }
 
+export function failureOf(error: unknown): { code: string; message: string } {
+  return { code: errnoOf(error) ?? 'EIO', message: (error as Error).message }
+}
+
 const SLASH = Buffer.from('/')
 
-/** Which children are listed at all; null stands for all of them, the usual case. */
-export function keptOf(
-  { root, leftOut }: Pick<WalkOptions, 'root' | 'leftOut'>,
-  path: string,
-  names: readonly string[],
-): ((name: string) => boolean) | null {
-  if (leftOut.length === 0) return null
-  const base = root.toString() === '/' ? '' : root.toString()
-  const here = path === '' ? base : `${base}/${path}`
-  const hidden = leftOut.filter((each) => each.startsWith(`${here}/`) && !each.slice(here.length + 1).includes('/'))
-  const out = new Set(hidden.map((each) => each.slice(here.length + 1)))
-  return out.size > 0 && names.some((name) => out.has(name)) ? (name) => !out.has(name) : null
+/** Comes right before what else there is of the directory. */
+function tellPassedOver(ground: Ground | null, above: Ground | null, path: string, out: Collector): void {
+  for (const { file, patterns } of ground && ground !== above ? ground.sources : []) {
+    if (patterns.passedOver === 0 || above?.sources.some((source) => source.file === file)) continue
+    const message = `${file} has more, or longer, patterns than hold here: ${patterns.passedOver} were passed over`
+    out.add({ directory: path, count: 0, last: false, note: { code: 'E2BIG', message } })
+  }
 }
 
 /** Those that are entered, by name. */
-export function subdirectories(
-  { kinds }: Listing,
-  names: readonly string[],
-  keep: ((name: string) => boolean) | null,
-): string[] {
+export function subdirectories({ kinds }: Listing, names: readonly string[], sifted: Sifted | null): string[] {
   const found: string[] = []
   for (let at = 0; at < kinds.length; at++) {
     const kind = kinds[at]!
-    if ((kind & KIND_MASK) === KIND.directory && !(kind & FOREIGN) && (!keep || keep(names[at]!)))
-      found.push(names[at]!)
+    if ((kind & KIND_MASK) === KIND.directory && !(kind & FOREIGN) && sifted?.kept[at] !== 0) found.push(names[at]!)
   }
   return found.sort(byUnit)
 }
@@ -143,29 +152,31 @@ export function* emit(
   directory: string,
   listing: Listing,
   names: readonly string[],
-  keep: ((name: string) => boolean) | null,
+  sifted: Sifted | null,
   after?: string,
 ): Generator<Batch> {
   const count = names.length
-  if (!keep && after === undefined && count <= LIMITS.batchEntriesMax) {
+  if (!sifted && after === undefined && count <= LIMITS.batchEntriesMax) {
     out.add({ directory, count, last: true }, listing)
   } else {
     const order = names
       .map((_, at) => at)
-      .filter((at) => (!keep || keep(names[at]!)) && (after === undefined || names[at]! > after))
+      .filter((at) => sifted?.kept[at] !== 0 && (after === undefined || names[at]! > after))
     order.sort((a, b) => byUnit(names[a]!, names[b]!))
     let from = 0
     do {
       const slice = order.slice(from, from + LIMITS.batchEntriesMax)
       from += slice.length
-      out.add({ directory, count: slice.length, last: from >= order.length }, pick(listing, names, slice))
+      const last = from >= order.length
+      const leftOut = last && sifted ? { leftOut: sifted.leftOut } : {}
+      out.add({ directory, count: slice.length, last, ...leftOut }, pick(listing, names, slice))
       if (out.full) yield out.take()
     } while (from < order.length)
   }
   if (out.full) yield out.take()
 }
 
-function pick(listing: Listing, names: readonly string[], order: readonly number[]): Listing {
+export function pick(listing: Listing, names: readonly string[], order: readonly number[]): Listing {
   return {
     names: Buffer.concat(order.flatMap((at) => [encodeName(names[at]!), NUL])),
     kinds: Uint8Array.from(order, (at) => listing.kinds[at]!),

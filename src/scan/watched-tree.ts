@@ -5,12 +5,15 @@
 // again, and then the tree is to be scanned.
 import { createHash } from 'node:crypto'
 import { lstatSync, statfsSync, type BigIntStats } from 'node:fs'
-import { fromSystem } from '../base/errors.js'
+import { errnoOf, fromSystem } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import type { LocationRules } from '../protocol/operations.js'
 import { inodeKey, plainInode } from './diff.js'
+import { staleIn, type Ground, type ReadText } from './ground.js'
 import { decodeNames, encodeName } from './names.js'
 import { lookAt, microseconds, type Listing, type ReadDirectory } from './read.js'
-import { Collector, emit, keptOf, subdirectories, type Batch } from './walk.js'
+import { Rules } from './rules.js'
+import { Collector, emit, failureOf, pick, subdirectories, type Batch } from './walk.js'
 import { IN, POLLED, type Bound, type Watch } from './watch.js'
 
 export interface Directory {
@@ -26,6 +29,8 @@ export interface Directory {
   inode: number | string
   /** Of one that is polled: what it looked like. */
   print: string
+  /** What holds in it, as of when it was last read. */
+  ground: Ground | null
 }
 
 /** What changed in one directory. */
@@ -41,7 +46,9 @@ export interface TreeSetup {
   /** Absolute, as in scan/names. */
   readonly root: string
   readonly leftOut: readonly string[]
+  readonly rules?: LocationRules | null | undefined
   readonly read: ReadDirectory
+  readonly readText?: ReadText | undefined
 }
 
 /** Looks in vain before the whole tree is in doubt. */
@@ -55,6 +62,17 @@ export interface Coverage {
   readonly polled: number
 }
 
+interface Read {
+  readonly listing: Listing
+  readonly names: readonly string[]
+  readonly ground: Ground | null
+}
+
+/** It is there, and may not be read. */
+interface Unread {
+  readonly error: { readonly code: string; readonly message: string }
+}
+
 interface Polling {
   readonly left: Directory[]
   /** Told at the end of a round, all at once: what was moved from one to another is then seen in both. */
@@ -65,6 +83,7 @@ interface Polling {
 
 export class WatchedTree {
   readonly #setup: TreeSetup
+  readonly #rules: Rules
   readonly #root: Directory
   readonly #rootBytes: Buffer
   #identity: { dev: bigint; ino: bigint } | null = null
@@ -94,6 +113,7 @@ export class WatchedTree {
 
   constructor(setup: TreeSetup) {
     this.#setup = setup
+    this.#rules = new Rules(setup)
     this.#rootBytes = encodeName(setup.root)
     this.#root = this.#make(null, '')
     this.#unproven = [this.#root]
@@ -125,6 +145,7 @@ export class WatchedTree {
     if (mask & (IN.deleteSelf | IN.moveSelf)) return directory === this.#root ? this.doubt() : undefined
     if (name === '') return this.#touch(directory)
     this.#touch(directory, name)
+    if (this.#setup.rules?.gitignore && (name === '.gitignore' || name === '.git')) this.#smear(directory, null, true)
     if (mask & IN.directory) this.#directoryHappened(directory, mask, cookie, name)
     else if (mask & IN.movedFrom) this.#moving.set(cookie, { directory: null, waited: false })
     else if (mask & IN.movedTo) this.#moving.delete(cookie)
@@ -193,7 +214,7 @@ export class WatchedTree {
       const [directory, dirt] = next
       const before = whole.get(directory)
       if (directory.gone || before || (before === false && !dirt.deep)) continue
-      if (dirt.names !== null) this.#tellSome(directory, dirt, out)
+      if (dirt.names !== null && this.#knowsRules(directory)) this.#tellSome(directory, dirt, out)
       else {
         whole.set(directory, dirt.deep)
         yield* this.#tellWhole(directory, dirt, out, stack)
@@ -238,6 +259,8 @@ export class WatchedTree {
     moved.name = name
     ;(parent.below ??= new Map()).set(name, moved)
     this.#suspects.add(moved)
+    // Other rules may hold there.
+    if (this.#setup.rules) this.#smear(moved, null, true)
   }
 
   #grow(parent: Directory, name: string): void {
@@ -245,14 +268,24 @@ export class WatchedTree {
   }
 
   #isLeftOut(parent: Directory, name: string): boolean {
-    const { leftOut } = this.#setup
-    if (leftOut.length === 0) return false
+    const { leftOut, rules } = this.#setup
+    if (leftOut.length === 0 && !rules) return false
     const above = this.#pathOf(parent)
-    return above !== null && leftOut.includes(this.#absolute(joined(above, name)))
+    return above !== null && this.#rules.judge(parent.ground, above)?.(name, true) != null
   }
 
   #make(parent: Directory | null, name: string): Directory {
-    const made: Directory = { tree: this, parent, name, below: null, watch: POLLED, gone: false, inode: '', print: '' }
+    const made: Directory = {
+      tree: this,
+      parent,
+      name,
+      below: null,
+      watch: POLLED,
+      gone: false,
+      inode: '',
+      print: '',
+      ground: null,
+    }
     if (parent) {
       ;(parent.below ??= new Map()).set(name, made)
       this.#size += 1
@@ -327,17 +360,36 @@ export class WatchedTree {
   }
 
   #tellSome(directory: Directory, dirt: Dirt, out: Collector): void {
+    if (this.#isOutdated(directory)) return
     const names = [...dirt.names!]
     const path = this.#pathOf(directory)
     if (path === null) return this.#goAstray(directory, dirt)
     const here = encodeName(this.#absolute(path))
-    const keep = keptOf({ root: this.#rootBytes, leftOut: this.#setup.leftOut }, path, names)
-    const only = keep ? names.filter(keep) : names
-    const listing = lookAt(here, only.map(encodeName), this.#identity!.dev)
+    const listing = lookAt(here, names.map(encodeName), this.#identity!.dev)
+    const there = decodeNames(listing.names)
+    const sifted = this.#rules.sift(directory.ground, path, listing, there)
     // Looked at last: where the directory itself went meanwhile, its children are not missing from it.
     const self = statOf(here)
     if (!self || self.dev !== this.#identity?.dev) return this.#goAstray(directory, dirt)
-    out.add({ directory: path, count: listing.kinds.length, last: true, only, self: metadata(self) }, listing)
+    const run = { directory: path, last: true, only: names, self: metadata(self) }
+    if (!sifted) return out.add({ ...run, count: there.length }, listing)
+    const kept = there.map((_, at) => at).filter((at) => sifted.kept[at] !== 0)
+    out.add({ ...run, count: kept.length, leftOut: sifted.leftOut }, pick(listing, there, kept))
+  }
+
+  /** Where it could not be read yet, it is not known what holds there. */
+  #knowsRules(directory: Directory): boolean {
+    return !this.#setup.rules || directory.ground !== null
+  }
+
+  /** Where a file of rules is not what it was, all that it holds for is read again. */
+  #isOutdated(directory: Directory): boolean {
+    const stale = directory.ground && staleIn(directory.ground)
+    if (!stale) return false
+    let top = directory
+    while (top.parent?.ground?.sources.includes(stale)) top = top.parent
+    this.#smear(top, null, true)
+    return true
   }
 
   *#tellWhole(directory: Directory, dirt: Dirt, out: Collector, stack: [Directory, Dirt][]): Generator<Batch> {
@@ -346,9 +398,9 @@ export class WatchedTree {
     const before = directory.watch
     const read = this.#readWatched(directory)
     if (path === null || read === 'gone') return this.#goAstray(directory, dirt)
-    if (!read) return
-    const { listing, names, keep, self, fresh } = read
-    yield* emit(out, path, listing, names, keep)
+    if ('error' in read) return out.add({ directory: path, count: 0, last: true, error: read.error })
+    const { listing, names, sifted, self, fresh } = read
+    yield* emit(out, path, listing, names, sifted)
     out.add({ directory: path, count: 0, last: true, only: [], self: metadata(self), whole: true })
     const replaced = before !== POLLED && before !== directory.watch
     const below = deep || replaced ? [...(directory.below?.values() ?? [])] : fresh
@@ -359,20 +411,34 @@ export class WatchedTree {
     }
   }
 
-  /** Watched first, then read; null where it may not be read. */
+  /** Watched first, then read. */
   #readWatched(directory: Directory) {
     const path = this.#pathOf(directory)
     if (path === null) return 'gone'
     const here = encodeName(this.#absolute(path))
     const self = this.#bind(directory, here) === 'gone' ? null : statOf(here)
     if (!self) return 'gone'
-    const listing = this.#read(here)
-    if (!listing) return null
-    const names = decodeNames(listing.names)
-    const keep = keptOf({ root: this.#rootBytes, leftOut: this.#setup.leftOut }, path, names)
+    const read = this.#read(here, directory.parent, path)
+    if (read === 'gone' || 'error' in read) return read
+    const { listing, names } = read
+    directory.ground = read.ground
+    const sifted = this.#rules.sift(read.ground, path, listing, names)
     this.#know(directory, inodeKey(plainInode(self.ino)))
     directory.print = directory.watch === POLLED ? printOf(listing, self) : ''
-    return { listing, names, keep, self, fresh: this.#reconcile(directory, subdirectories(listing, names, keep)) }
+    return { listing, names, sifted, self, fresh: this.#reconcile(directory, subdirectories(listing, names, sifted)) }
+  }
+
+  /** With the rules that hold there. @throws BUDGET_EXHAUSTED */
+  #read(here: Buffer, above: Directory | null, path: string): Read | Unread | 'gone' {
+    try {
+      const listing = this.#setup.read(here)
+      const names = decodeNames(listing.names)
+      return { listing, names, ground: this.#rules.enter(above?.ground ?? null, path, names) }
+    } catch (error) {
+      if (fromSystem(error).code === 'BUDGET_EXHAUSTED') throw error
+      const errno = errnoOf(error)
+      return errno === 'ENOENT' || errno === 'ENOTDIR' ? 'gone' : { error: failureOf(error) }
+    }
   }
 
   #know(directory: Directory, inode: number | string): void {
@@ -387,17 +453,6 @@ export class WatchedTree {
 
   #bind(directory: Directory, path: Buffer): Bound {
     return this.remote === null ? this.#setup.watch.bind(directory, path) : 'refused'
-  }
-
-  /** Null where it is not there or may not be read: then nothing is concluded. @throws BUDGET_EXHAUSTED */
-  #read(path: Buffer): Listing | null {
-    try {
-      return this.#setup.read(path)
-    } catch (error) {
-      const known = fromSystem(error)
-      if (known.code === 'BUDGET_EXHAUSTED') throw known
-      return null
-    }
   }
 
   /** It is on its way to another place, of which an event will tell; or something lies over it, of which none will. */
@@ -483,13 +538,9 @@ export class WatchedTree {
       polling.full = bound === 'full'
     }
     const self = statOf(here)
-    const listing = self && this.#read(here)
-    return listing !== null && printOf(listing, self!) !== directory.print
+    const read = self && this.#read(here, directory.parent, path)
+    return read !== null && read !== 'gone' && !('error' in read) && printOf(read.listing, self!) !== directory.print
   }
-}
-
-function joined(directory: string, name: string): string {
-  return directory === '' ? name : `${directory}/${name}`
 }
 
 function byNameDown(a: Directory, b: Directory): number {

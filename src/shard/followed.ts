@@ -6,6 +6,9 @@ import type { Batch } from '../scan/walk.js'
 import type { WatchedTree } from '../scan/watched-tree.js'
 import type { FromWatcher, Outcome, Telling } from './lines.js'
 
+/** Of all that is told by this thread: a location that is watched anew is not answered what was meant for it before. */
+let tellings = 0
+
 interface Look {
   readonly batches: Generator<Batch>
   next: Batch | undefined
@@ -86,7 +89,7 @@ export class Followed {
   }
 
   #post(what: Telling): void {
-    this.#number += 1
+    this.#number = ++tellings
     this.#isWaiting = true
     this.#send({ told: { key: this.#key, number: this.#number, ...what } })
   }

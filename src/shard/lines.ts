@@ -6,7 +6,7 @@ import type { MessagePort } from 'node:worker_threads'
 import type { HeldLease } from '../descriptors/ledger.js'
 import type { RunningJob } from '../descriptors/names.js'
 import type { Told } from '../descriptors/threads.js'
-import type { OperationName } from '../protocol/operations.js'
+import type { LocationRules, OperationName } from '../protocol/operations.js'
 
 export type { Covered }
 
@@ -40,15 +40,23 @@ export interface WatchedLocation {
   readonly library: string
   readonly location: string
   readonly root: string
+  readonly rules?: LocationRules | null
 }
 
 /** With a root of null it is not to be watched any more. */
-export type Watched = WatchedLocation | (Omit<WatchedLocation, 'root'> & { readonly root: null })
+export type Watched = WatchedLocation | (Omit<WatchedLocation, 'root' | 'rules'> & { readonly root: null })
 
 export interface ToWatcher {
-  readonly watch?: { readonly key: string; readonly root: string; readonly leftOut: readonly string[] }
+  readonly watch?: WatchRequest
   readonly unwatch?: string
   readonly answer?: { readonly key: string } & Outcome
+}
+
+export interface WatchRequest {
+  readonly key: string
+  readonly root: string
+  readonly leftOut: readonly string[]
+  readonly rules: LocationRules | null
 }
 
 export interface FromWatcher {
@@ -84,6 +92,7 @@ export interface Outcome {
 export interface WalkRequest {
   readonly root: Uint8Array
   readonly leftOut: readonly string[]
+  readonly rules?: LocationRules | null | undefined
   readonly after: { readonly directory: string; readonly name?: string } | undefined
 }
 

@@ -29,6 +29,7 @@ import type { Library } from '../library/library.js'
 import { isWithin, locationItem, type Location } from '../library/locations.js'
 import { Pool } from '../library/pool.js'
 import type { Covered, Event, LocationItem } from '../protocol/messages.js'
+import type { Indexing } from '../protocol/results.js'
 import { runsOn, type OperationName, type ParamsOf } from '../protocol/operations.js'
 import { decodeName, encodeName, printable } from '../scan/names.js'
 import { describeRules } from '../scan/rules.js'
@@ -220,23 +221,45 @@ export class Shard {
       }
       const job = library.write(() => library.jobs.enqueue('index', uid, library.locations.entriesOf(location)))
       this.#runner.takeUp(library)
-      return { location: uid, job: job.id, leavesOut: describeRules(location.path, this.#setup.leftOut) }
-    },
-    'locations.update': (library: Library, params: ParamsOf<'locations.update'>) => {
-      const { location: uid, name, watch } = params
-      const location = library.locations.get(uid)
-      library.write(() => {
-        if (name !== undefined) library.locations.rename(location, name)
-        if (watch !== undefined) library.locations.setWatch(location, watch)
-      })
-      if (watch !== undefined) this.#follow(library, library.locations.get(uid))
-      this.#publish({ type: 'location.changed', library: library.id, location: uid })
-      return this.#locationItem(library, library.locations.get(uid))
+      return { location: uid, job: job.id, leavesOut: this.#rulesOf(location) }
     },
     ...tagOperations({ hold: (id, work) => this.#pool.hold(id, work), publish: (event) => this.#publish(event) }),
+    'locations.update': (library: Library, params: ParamsOf<'locations.update'>) =>
+      params.rules === undefined
+        ? this.#updateLocation(library, params)
+        : this.#pool.hold(library.id, () => this.#updateRules(library, params)),
     'jobs.pause': (library: Library, { job }: ParamsOf<'jobs.pause'>) => this.#runner.stop(library, job, 'paused'),
     'jobs.cancel': (library: Library, { job }: ParamsOf<'jobs.cancel'>) => this.#runner.stop(library, job, 'cancelled'),
     'jobs.resume': (library: Library, { job }: ParamsOf<'jobs.resume'>) => this.#runner.resume(library, job),
+  }
+
+  #updateLocation(library: Library, { location: uid, name, watch, rules }: ParamsOf<'locations.update'>): LocationItem {
+    const location = library.locations.get(uid)
+    library.write(() => {
+      if (name !== undefined) library.locations.rename(location, name)
+      if (watch !== undefined) library.locations.setWatch(location, watch)
+      if (rules !== undefined) library.locations.setRules(location, rules)
+    })
+    const changed = library.locations.get(uid)
+    if (watch !== undefined || (rules !== undefined && changed.watch)) this.#follow(library, changed)
+    this.#publish({ type: 'location.changed', library: library.id, location: uid })
+    return this.#locationItem(library, changed)
+  }
+
+  /** What a scan under other rules had come to is worth nothing: it ends, and one begins that makes the new ones true. */
+  async #updateRules(library: Library, params: ParamsOf<'locations.update'>): Promise<LocationItem & Indexing> {
+    const { location: uid } = params
+    for (let active = library.jobs.active('index', uid); active; active = library.jobs.active('index', uid))
+      await this.#runner.stop(library, active.id, 'cancelled')
+    const item = this.#updateLocation(library, params)
+    const location = library.locations.get(uid)
+    const job = library.write(() => library.jobs.enqueue('index', uid, library.locations.entriesOf(location)))
+    this.#runner.takeUp(library)
+    return { ...item, location: uid, job: job.id, leavesOut: this.#rulesOf(location) }
+  }
+
+  #rulesOf({ path, rules }: Location): string[] {
+    return describeRules(path, this.#setup.leftOut, rules)
   }
 
   async #create({ id, name }: { id: string; name: string }): Promise<unknown> {
@@ -281,13 +304,13 @@ export class Shard {
     return { library: id, path: kept }
   }
 
-  #addLocation(library: Library, { path, name, watch }: ParamsOf<'locations.add'>): unknown {
+  #addLocation(library: Library, { path, name, watch, rules }: ParamsOf<'locations.add'>): unknown {
     const real = this.#locatable(path)
-    const { location, job } = library.addLocation(real, name, watch)
+    const { location, job } = library.addLocation(real, { name, watch, rules })
     if (watch) this.#follow(library, location)
     this.#publish({ type: 'location.added', library: library.id, location: location.uid, path: printable(real) })
     this.#runner.takeUp(library)
-    return { location: location.uid, job, leavesOut: describeRules(real, this.#setup.leftOut) }
+    return { location: location.uid, job, leavesOut: this.#rulesOf(location) }
   }
 
   /** @throws PATH_REFUSED for anything that is not a directory people keep files in */
@@ -367,10 +390,10 @@ export class Shard {
 
   /** Whoever watches is told of it again whenever the library opens. */
   #follow(library: Library, location: Location): void {
-    const { uid, path, watch } = location
+    const { uid, path, watch, rules } = location
     this.#markWatched(library)
     if (!watch) return this.#unfollow(library, uid)
-    this.#watch.push({ library: library.id, location: uid, root: path })
+    this.#watch.push({ library: library.id, location: uid, root: path, rules })
     this.#flushSoon()
   }
 

@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Walker } from '../job/job.js'
+import { readTextPlain } from '../scan/ground.js'
 import type { ReadDirectory } from '../scan/read.js'
 import { walk, type Batch } from '../scan/walk.js'
 import type { WalkRequest } from './lines.js'
@@ -26,7 +27,7 @@ export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) =
     port1.on('close', () => arrive({ error: toWire(new SpacedriveError('SHARD_LOST', 'the walking thread ended')) }))
     const stop = () => wake()
     signal.addEventListener('abort', stop)
-    begin(port2, { root: options.root, leftOut: options.leftOut, after: options.after })
+    begin(port2, { root: options.root, leftOut: options.leftOut, rules: options.rules, after: options.after })
     try {
       while (!signal.aborted) {
         const next = arrived.shift()
@@ -66,9 +67,10 @@ export async function answerWalk(
     wake()
   })
   try {
-    const { root, leftOut, after } = options
+    const { root, leftOut, rules, after } = options
     port.postMessage({ lent } satisfies FromTask)
-    for (const batch of walk({ root: Buffer.from(root), leftOut, after, read: patient(read) })) {
+    const how = { read: patient(read), readText: patient(readTextPlain) }
+    for (const batch of walk({ root: Buffer.from(root), leftOut, rules, after, ...how })) {
       const { names, kinds, sizes, mtimes, inodes } = batch
       const buffers = [names, kinds, sizes, mtimes, inodes].map((each) => each.buffer as ArrayBuffer)
       port.postMessage({ batch } satisfies FromTask, buffers)
@@ -90,7 +92,7 @@ const PATIENCE_MS = 30_000
 const PAUSE_MS = 20
 
 /** A walk never takes a lack of descriptors for an unreadable directory: it waits, then fails as a whole. */
-function patient(read: ReadDirectory): ReadDirectory {
+function patient<T>(read: (path: Buffer) => T): (path: Buffer) => T {
   const pause = new Int32Array(new SharedArrayBuffer(4))
   return (path) => {
     for (let waited = 0; ; waited += PAUSE_MS) {

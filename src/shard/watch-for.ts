@@ -13,7 +13,7 @@ import { readDirectoryPlain } from '../scan/read.js'
 import { Watch } from '../scan/watch.js'
 import { WatchedTree, type Coverage } from '../scan/watched-tree.js'
 import { Followed } from './followed.js'
-import type { Covered, FromWatcher, TaskSetup, ToWatcher } from './lines.js'
+import type { Covered, FromWatcher, TaskSetup, ToWatcher, WatchRequest } from './lines.js'
 
 const { native, told } = Piscina.workerData as TaskSetup
 tellLoop(told)
@@ -51,7 +51,7 @@ class Watching {
   }
 
   receive({ watch, unwatch, answer }: ToWatcher): void {
-    if (watch) this.#begin(watch.key, watch.root, watch.leftOut)
+    if (watch) this.#begin(watch)
     if (unwatch !== undefined) this.#stop(unwatch)
     if (answer) this.#followed.get(answer.key)?.answered(answer)
   }
@@ -64,9 +64,9 @@ class Watching {
     this.#tellCoverage()
   }
 
-  #begin(key: string, root: string, leftOut: readonly string[]): void {
+  #begin({ key, root, leftOut, rules }: WatchRequest): void {
     if (this.#instance === null) this.#open()
-    const tree = new WatchedTree({ watch: this.#watch, root, leftOut, read })
+    const tree = new WatchedTree({ watch: this.#watch, root, leftOut, rules, read })
     this.#followed.set(key, new Followed(key, tree, this.#send))
   }
 

@@ -19,6 +19,7 @@ import type {
   ToWatcher,
   Watched,
   WatchedLocation,
+  WatchRequest,
 } from './lines.js'
 import { printable } from '../scan/names.js'
 import { startThread } from './tasks.js'
@@ -83,7 +84,7 @@ export class Watcher {
     if (watched.root === null) return this.unwatch(watched.location)
     const location: WatchedLocation = watched
     const known = this.#known.get(location.location)
-    if (known?.location.root === location.root) return this.#setup.tell(location, known.covered)
+    if (known && isSame(known.location, location)) return this.#setup.tell(location, known.covered)
     if (known) this.unwatch(location.location)
     this.#known.set(location.location, { location, covered: this.#uncovered(), trouble: null })
     this.#post({ watch: this.#toWatch(location) })
@@ -117,8 +118,8 @@ export class Watcher {
     return { state: 'starting', live: 0, polled: 0, ...(this.#problem === null ? {} : { reason: this.#problem }) }
   }
 
-  #toWatch({ location, root }: WatchedLocation): NonNullable<ToWatcher['watch']> {
-    return { key: location, root, leftOut: this.#setup.leftOut }
+  #toWatch({ location, root, rules }: WatchedLocation): WatchRequest {
+    return { key: location, root, leftOut: this.#setup.leftOut, rules: rules ?? null }
   }
 
   #post(message: ToWatcher): void {
@@ -249,6 +250,10 @@ export class Watcher {
       relist?: readonly (number | string)[]
     }>
   }
+}
+
+function isSame(a: WatchedLocation, b: WatchedLocation): boolean {
+  return a.root === b.root && JSON.stringify(a.rules ?? null) === JSON.stringify(b.rules ?? null)
 }
 
 function noRoom(ledger: Ledger, price: number): SpacedriveError {

@@ -70,7 +70,7 @@ test.serial(
     await eventually('all of it is closed', 30_000, () => countOpen() === before.open)
     t.deepEqual(stage.ledger.totals(), before.used)
     t.true(stage.ledger.use('jobs').peak > 3, 'it was really held')
-    library.write(() => library.locations.markScanned(location))
+    library.write(() => library.locations.markScanned(location, {}))
     await runner.stopAll()
     pool.closeAll()
 

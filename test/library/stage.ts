@@ -14,6 +14,7 @@ import type { Walker } from '../../src/job/job.js'
 import { createFolder, filesOf } from '../../src/library/folder.js'
 import { Library } from '../../src/library/library.js'
 import type { JobRow } from '../../src/library/jobs.js'
+import type { LocationRules } from '../../src/protocol/operations.js'
 import { decodeName, encodeName } from '../../src/scan/names.js'
 import { kindOf, microseconds, readDirectoryPlain, type ReadDirectory } from '../../src/scan/read.js'
 import { walk } from '../../src/scan/walk.js'
@@ -75,6 +76,7 @@ export function batchesOf(entries: number): () => void {
 export interface Indexing {
   readonly read?: ReadDirectory
   readonly leftOut?: readonly string[]
+  readonly rules?: LocationRules
   /** Stops after so many commits, as an interruption would. */
   readonly commits?: number
   /** Between two batches. */
@@ -119,7 +121,7 @@ export async function run(library: Library, job: JobRow, indexing: Indexing = {}
 
 /** Adds the location and indexes it; returns its uid. */
 export async function index(library: Library, path: string, indexing: Indexing = {}): Promise<string> {
-  const { location, job } = library.addLocation(path, undefined)
+  const { location, job } = library.addLocation(path, { rules: indexing.rules })
   await run(library, library.jobs.get(job), indexing)
   return location.uid
 }

@@ -9,6 +9,7 @@ import { openInotify } from '../../src/descriptors/inotify.js'
 import { loadNative } from '../../src/descriptors/native.js'
 import { Follower } from '../../src/job/follow.js'
 import type { Library } from '../../src/library/library.js'
+import type { LocationRules } from '../../src/protocol/operations.js'
 import { readDirectoryPlain, type Listing } from '../../src/scan/read.js'
 import { IN, Watch, type Events, type Kernel } from '../../src/scan/watch.js'
 import { WatchedTree } from '../../src/scan/watched-tree.js'
@@ -43,9 +44,15 @@ class Pursuit {
   readonly #known = new Set<number>()
   #told: FromWatcher['told'][] = []
 
-  static async begin(stage: Stage, kernel: Kernel, watchesMax: number, leftOut: readonly string[]): Promise<Pursuit> {
+  static async begin(
+    stage: Stage,
+    kernel: Kernel,
+    watchesMax: number,
+    leftOut: readonly string[],
+    rules: LocationRules = {},
+  ): Promise<Pursuit> {
     const library = stage.open(stage.create())
-    const location = await index(library, stage.tree, { leftOut })
+    const location = await index(library, stage.tree, { leftOut, rules })
     library.write(() => library.locations.setWatch(library.locations.get(location), true))
     const pursuit = new Pursuit(stage, library, location, kernel, leftOut)
     pursuit.watchesMax = watchesMax
@@ -68,7 +75,9 @@ class Pursuit {
       },
       read: () => this.#read(),
     })
-    const tree = new WatchedTree({ watch: this.watch, root: stage.tree, leftOut, read: (path) => this.#open(path) })
+    const { rules } = library.locations.get(location)
+    const read = (path: Buffer) => this.#open(path)
+    const tree = new WatchedTree({ watch: this.watch, root: stage.tree, leftOut, rules, read })
     this.followed = new Followed(location, tree, ({ told }) => this.#told.push(told))
     this.#follower = new Follower({ publish: () => {}, takeUp: () => {}, breathe: () => Promise.resolve() })
   }
@@ -146,11 +155,12 @@ interface Ground {
   readonly watchesMax?: number
   /** A directory in the tree. */
   readonly leftOut?: string
+  readonly rules?: LocationRules
 }
 
 async function pursue(
   act: (pursuit: Pursuit, at: (path: string) => string) => Promise<void>,
-  { watchesMax = Infinity, leftOut }: Ground = {},
+  { watchesMax = Infinity, leftOut, rules }: Ground = {},
 ): Promise<void> {
   using stage = new Stage()
   const at = (path: string) => join(stage.tree, path)
@@ -159,7 +169,7 @@ async function pursue(
   if (leftOut !== undefined) mkdirSync(at(leftOut))
   const inotify = openInotify(addon)
   try {
-    await act(await Pursuit.begin(stage, inotify, watchesMax, leftOut === undefined ? [] : [at(leftOut)]), at)
+    await act(await Pursuit.begin(stage, inotify, watchesMax, leftOut === undefined ? [] : [at(leftOut)], rules), at)
   } finally {
     inotify.close()
   }
@@ -369,3 +379,80 @@ function polledEvery(ms: number): Disposable {
   Object.assign(limits, { watchPollMs: ms, watchPollRest: 0 })
   return { [Symbol.dispose]: () => void Object.assign(limits, { watchPollMs, watchPollRest }) }
 }
+
+const RULES: LocationRules = { gitignore: true, noGit: true, noHidden: true, reject: ['own'], ignore: ['!kept.log'] }
+
+/** As an index of its own has it: no entry that a rule leaves out, all others. */
+async function asNew({ stage, library, location }: Pursuit): Promise<string[]> {
+  const other = stage.open(stage.create('Other'))
+  const again = await index(other, stage.tree, { rules: library.locations.get(location).rules! })
+  const [ours, theirs] = [[library, location] as const, [other, again] as const].map(([each, uid]) =>
+    [...indexed(each, uid).keys()].sort(),
+  )
+  stage.close(other)
+  return [...ours!.filter((path) => !theirs!.includes(path)), ...theirs!.filter((path) => !ours!.includes(path))]
+}
+
+watching('what rules leave out costs no watch, and what they let in is followed', async (t) => {
+  await pursue(
+    async (pursuit, at) => {
+      const { tree } = pursuit.followed
+      t.is(tree.coverage.live, 19)
+      mkdirSync(at('d0/own/deep'), { recursive: true })
+      mkdirSync(at('d0/.hidden/deep'), { recursive: true })
+      mkdirSync(at('d0/open/deep'), { recursive: true })
+      writeFileSync(at('d0/own/file'), 'x')
+      writeFileSync(at('d0/a.log'), 'x')
+      await pursuit.catchUp()
+      t.is(tree.coverage.live, 21)
+      t.truthy(pursuit.idOf('d0/a.log'))
+      t.is(pursuit.idOf('d0/own'), undefined)
+
+      // A repository and its rules, made while it is watched.
+      mkdirSync(at('.git/info'), { recursive: true })
+      writeFileSync(at('.gitignore'), '*.log\nopen/\n')
+      writeFileSync(at('d1/kept.log'), 'x')
+      await pursuit.catchUp()
+      t.is(pursuit.idOf('d0/a.log'), undefined)
+      t.is(pursuit.idOf('d0/open'), undefined)
+      t.truthy(pursuit.idOf('d1/kept.log'))
+      t.is(tree.coverage.live, 19)
+
+      writeFileSync(at('d0/.gitignore'), '!a.log\n')
+      renameSync(at('d0/open'), at('d0/opened'))
+      await pursuit.catchUp()
+      t.truthy(pursuit.idOf('d0/a.log'))
+      t.truthy(pursuit.idOf('d0/opened/deep'))
+      t.is(tree.coverage.live, 21)
+
+      // Nobody tells of this file, because its directory is left out; the next change finds it.
+      writeFileSync(at('.git/info/exclude'), 'excluded\n')
+      writeFileSync(at('d2/excluded'), 'x')
+      writeFileSync(at('d2/other'), 'x')
+      await pursuit.catchUp()
+      t.is(pursuit.idOf('d2/excluded'), undefined)
+      t.truthy(pursuit.idOf('d2/other'))
+      t.deepEqual(await asNew(pursuit), [])
+      t.is(pursuit.scans, 0)
+    },
+    { rules: RULES },
+  )
+})
+
+watching('random changes under rules end in the index that a scan would make', async (t) => {
+  await pursue(
+    async (pursuit, at) => {
+      const chance = new Chance(7)
+      mkdirSync(at('.git'))
+      const lines = ['n1*', '!n11', 'n?/', '/n3', 'd1', '!*/', 'deep/', 'n4/**/n5']
+      for (let round = 0; round < 12; round++) {
+        for (let change = 0; change < 25; change++) disturb(pursuit.stage.tree, chance)
+        const some = lines.filter(() => chance.below(3) === 0)
+        if (round % 3 === 0) writeFileSync(at('.gitignore'), some.join('\n'))
+        await pursuit.catchUp()
+        t.deepEqual(await asNew(pursuit), [], `round ${round}, ${some.join(' ')}`)
+      }
+    },
+    { rules: { ...RULES, reject: ['n2'] } },
+  )
+})
