@@ -218,6 +218,17 @@ const SHAPES = {
         'object',
         'Only of one that is: `{state, live, polled, reason?}`. `state` is `starting` until all of it is watched, `watched`, or `absent` while the directory itself is not there. `live` and `polled` count directories: those whose changes the system tells, and those that are read at intervals; `reason` says why not all are live.',
       ],
+      ['rules?', 'object', 'What it leaves out, where there is anything; as `locations.add` takes them.'],
+      [
+        'leftOut?',
+        'object',
+        'How much of that its last scan left out, by rule: `own`, `system`, `hidden`, `git`, `dev`, `reject`, `ignore`, `gitignore`, `images`, `accept`. A directory counts once, with all that lies in it.',
+      ],
+      [
+        'unverified?',
+        'object',
+        'Directories that could not be read: `{count, first}`; `first` are up to 10 of `{path, since, code, message, triedAt, tries}`. The index keeps what it knew of them, and they are tried again.',
+      ],
     ],
   },
   Indexing: {
@@ -240,6 +251,7 @@ const SHAPES = {
       ],
       ['failures', 'array', 'Of `{path, code, message}`, e.g. directories that could not be read; the first ones.'],
       ['failureCount', 'number', 'All of them.'],
+      ['leftOut?', 'object', 'What a scan left out, by rule, as in [Location](#location).'],
       [
         'descriptors?',
         'object',
@@ -332,7 +344,7 @@ const EVENTS = {
   'library.failed': ['error', 'Its disk failed: it was closed, and opens again when `libraries.open` asks for it.'],
   'location.added': ['location, path', ''],
   'location.removed': ['location', 'Its entries are gone.'],
-  'location.changed': ['location', 'Its name, or whether it is watched.'],
+  'location.changed': ['location', 'Its name, its rules, or whether it is watched.'],
   'entries.changed': [
     'location, added, changed, moved, removed, directories',
     'Counts of several commits together, and up to 20 of the directories touched.',

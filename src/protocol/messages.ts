@@ -157,7 +157,6 @@ export interface UnverifiedDirectory {
   message: string
   triedAt: string
   tries: number
-  nextTryAt: string
 }
 
 /** How the directories of a location are watched. */
