@@ -1,32 +1,22 @@
 // The daemon: everything meets here, is built bottom-up and stopped in reverse.
-import {
-  chmodSync,
-  existsSync,
-  closeSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs'
-import { randomBytes } from 'node:crypto'
+import { realpathSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { Beats, MAIN } from './base/beats.js'
-import { errnoOf, fromSystem, fromWire, SpacedriveError, toWire } from './base/errors.js'
+import { fromSystem, fromWire, SpacedriveError, toWire } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
 import { again, fromLoading } from './base/shortage.js'
 import { openLog, type LogFile } from './base/log.js'
-import { makeSocketDirectory, paths, type Config, type Paths } from './config.js'
+import { paths, type Config, type Paths } from './config.js'
+import { prepareDirectory, readOrMakeToken, readState, unusable, writeState } from './directory.js'
 import { discovery } from './discovery.js'
 import { Audit } from './descriptors/audit.js'
+import { Books } from './descriptors/books.js'
 import { Ledger } from './descriptors/ledger.js'
 import type { Named } from './descriptors/names.js'
 import { loadNative, nativeProblem } from './descriptors/native.js'
-import { plan, squeeze, type Item, type Plan } from './descriptors/planner.js'
+import { plan, squeeze, type Plan } from './descriptors/planner.js'
 import { askedAt, MachineFiles, Pressure } from './descriptors/pressure.js'
 import { plausible, PRICES, surprises } from './descriptors/prices.js'
 import { isRoom, lend, Reserve } from './descriptors/reserve.js'
@@ -79,8 +69,6 @@ export interface StartOptions {
   readonly guest?: boolean
 }
 
-/** Why a data directory cannot be made or used: what the person who named it can mend. */
-const UNUSABLE = new Set(['EACCES', 'EPERM', 'ENOTDIR', 'EEXIST', 'ENOENT', 'EROFS'])
 /** Settings that `core.reload` brings into force; the others wait for the next start. */
 const LIVE = new Set<string>(['connectionsMax', 'nofile', 'hostsAllowed', 'logLevel'])
 const NO_CONNECTIONS: Connections = {
@@ -129,9 +117,7 @@ export class Daemon {
   #limit: RaisedLimit = { softAtStart: 0, soft: 0, hard: 0, problem: null }
   #live: LiveLimit | undefined
   #lines: string[] = []
-  /** What the process itself holds, by what it was opened for, and how much was open when it was last looked at. */
-  readonly #items: Item[] = []
-  #counted = 0
+  readonly #books = new Books()
   /** Descriptors of a host process that gave the daemon a share. */
   #hostOpen = 0
   #lock: Lock | undefined
@@ -163,15 +149,15 @@ export class Daemon {
     const atStart = openNumbers()
     if (this.#options.descriptorsMax !== undefined) this.#hostOpen = countOpen()
     this.#limit = this.#raiseLimit()
-    this.#counted = this.#hostOpen
-    this.#book('Node.js, as it is run here')
+    this.#books.begin(this.#hostOpen)
+    this.#books.book('Node.js, as it is run here')
     this.#live = new LiveLimit(this.#limit)
-    this.#prepareDataDirectory()
+    prepareDirectory(this.#paths)
     this.#lock = this.#takeLock()
     this.#logFile = this.#openLog()
     this.#machine = new MachineFiles()
     this.#lookout.record(this.#paths.flight)
-    this.#book('log, lock and records')
+    this.#books.book('log, lock and records')
     const shards = this.#shardCount()
     const ledger = (this.#ledger = Ledger.create(this.#planWithin(this.#usable(), this.#expectedBase(shards))))
     this.#measureLibrary(ledger)
@@ -180,12 +166,12 @@ export class Daemon {
     this.#pressure = new Pressure(ledger, this.#machine)
     this.#audit.begin(atStart)
     this.#front = await this.#openFront(ledger)
-    this.#book('listeners', this.#listeners())
+    this.#books.book('listeners', this.#listeners())
     this.#reserve.fill(ledger.totals().reserve)
-    this.#counted += this.#reserve.count
+    this.#books.leaveOut(this.#reserve.count)
     await this.#openShards(ledger, shards)
     const settled = await this.#settle(ledger)
-    this.#lines = bootLines(this.#limit, this.#items, settled, nativeProblem(), this.#frontLine())
+    this.#lines = bootLines(this.#limit, this.#books.items, settled, nativeProblem(), this.#frontLine())
     for (const line of this.#lines) {
       const warning = line.replace(/^warning: /, '')
       this.#log(warning === line ? 'info' : 'warn', warning)
@@ -288,18 +274,6 @@ export class Daemon {
       return raiseLimit(this.#config.nofile === null ? {} : { cap: this.#config.nofile })
     const { soft, hard } = readLimit()
     return { softAtStart: soft, soft, hard, problem: null }
-  }
-
-  #prepareDataDirectory(): void {
-    const { dataDir, libraries } = this.#paths
-    try {
-      makeDirectory(dataDir)
-      chmodSync(dataDir, 0o700)
-      mkdirSync(libraries, { recursive: true, mode: 0o700 })
-      makeSocketDirectory(this.#paths)
-    } catch (error) {
-      throw unusable(dataDir, error)
-    }
   }
 
   #openLog(): LogFile {
@@ -437,14 +411,6 @@ export class Daemon {
     await this.#router.open(() => this.#measureThread(ledger, shards))
   }
 
-  /** What was opened since the last time is what `name` costs. */
-  #book(name: string, count = 1): void {
-    const open = countOpen()
-    const descriptors = open - this.#counted
-    this.#counted = open
-    if (descriptors !== 0) this.#items.push({ name, each: descriptors / count, count, descriptors })
-  }
-
   #listeners(): number {
     return (this.#config.http ? 1 : 0) + (this.#options.socket === false ? 0 : 1)
   }
@@ -453,7 +419,7 @@ export class Daemon {
   #expectedBase(shards: number): number {
     const listeners = this.#listeners()
     const ahead = listeners * PRICES.listener + shards * PRICES.taskThread + BOOT_MARGIN
-    return this.#counted - this.#hostOpen + ahead
+    return this.#books.counted - this.#hostOpen + ahead
   }
 
   /** In a host's process other threads may open and close meanwhile: there the expected prices stand. */
@@ -463,8 +429,8 @@ export class Daemon {
   }
 
   #measureThread(ledger: Ledger, shards: number): void {
-    this.#book('shard threads', shards)
-    const { descriptors = 0 } = this.#items.at(-1)!
+    this.#books.book('shard threads', shards)
+    const { descriptors } = this.#books.items.at(-1)!
     const taskThread = plausible('taskThread', Math.ceil(descriptors / shards))
     if (!this.#options.guest) ledger.prices = { ...ledger.prices, taskThread }
     for (const line of surprises(ledger.prices)) this.#log('warn', line)
@@ -473,8 +439,7 @@ export class Daemon {
   /** With everything up, what the process itself holds is measured, and the budget follows. */
   async #settle(ledger: Ledger): Promise<Plan> {
     const base = countOpen() - this.#hostOpen - this.#reserve.count - ledger.totals().used
-    const rest = base - this.#items.reduce((sum, { descriptors }) => sum + descriptors, 0)
-    if (rest !== 0) this.#items.push({ name: 'timers and ports', each: 1, count: rest, descriptors: rest })
+    this.#books.close('timers and ports', base)
     const settled = this.#planWithin(this.#usable(), base)
     ledger.configure(settled)
     this.#reserve.fill(settled.reserve)
@@ -731,9 +696,9 @@ export class Daemon {
 
   /** For the command line: where this daemon is, and how it was started. */
   #writeState(): void {
-    const { http, socket } = this.ready
-    const state = { pid: process.pid, http, socket, argv: process.argv.slice(2), startedAt: new Date().toISOString() }
-    writeWhole(this.#paths.state, `${JSON.stringify(state)}\n`)
+    const { pid, http, socket } = this.ready
+    const argv = process.argv.slice(2)
+    writeState(this.#paths.state, { pid, http, socket, argv, startedAt: new Date().toISOString() })
   }
 
   #log(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>): void {
@@ -755,65 +720,4 @@ function checkNofile(nofile: number | null): void {
 function borrowForAccept(): Disposable | null {
   const loan = lend('accept')
   return loan.count > 0 ? loan : null
-}
-
-function unusable(dataDir: string, error: unknown): SpacedriveError {
-  if (!UNUSABLE.has(errnoOf(error) ?? '')) return fromSystem(error)
-  return new SpacedriveError(
-    'BAD_CONFIG',
-    `the data directory ${dataDir} cannot be used: ${(error as Error).message}`,
-    { hint: 'Name a directory of your own with --data-dir.' },
-  )
-}
-
-/** 256 bits in a file that only this user can read. */
-function readOrMakeToken(path: string): string {
-  try {
-    const token = readFileSync(path, 'utf8').trim()
-    if (/^[\x21-\x7e]{16,512}$/.test(token)) return token
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return makeToken(path)
-    if (errnoOf(error) !== 'EISDIR') throw fromSystem(error)
-  }
-  throw new SpacedriveError('BAD_CONFIG', `${path} holds no token`, {
-    hint: 'Delete the file; the next start makes a new token.',
-  })
-}
-
-/** Whole or not at all, also on a full disk; the lock on the data directory keeps others from doing the same. */
-function makeToken(path: string): string {
-  const token = randomBytes(32).toString('base64url')
-  writeWhole(path, `${token}\n`)
-  return token
-}
-
-function writeWhole(path: string, text: string): void {
-  const aside = `${path}.new`
-  try {
-    const file = openSync(aside, 'w', 0o600)
-    try {
-      writeSync(file, text)
-    } finally {
-      closeSync(file)
-    }
-    renameSync(aside, path)
-  } catch (error) {
-    rmSync(aside, { force: true })
-    throw fromSystem(error)
-  }
-}
-
-/** Step by step: Node's own recursion never ends below /proc. */
-function makeDirectory(path: string): void {
-  if (existsSync(path)) return
-  makeDirectory(dirname(path))
-  mkdirSync(path, { mode: 0o700 })
-}
-
-function readState(path: string): { pid?: number; http?: string; socket?: string } {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as { pid?: number; http?: string; socket?: string }
-  } catch {
-    return {}
-  }
 }

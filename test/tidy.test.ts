@@ -12,6 +12,7 @@ const ROOT = join(import.meta.dirname, '..', '..')
 const LAYERS = [
   'base',
   'config',
+  'directory',
   'version',
   'protocol',
   'scan',
@@ -62,13 +63,13 @@ const daemonSources = sources.filter(
 const PAID_BY: Readonly<Record<string, string>> = {
   'src/base/log.ts': 'the boot, then the reserve',
   'src/config.ts': 'the boot',
-  'src/daemon.ts': 'the boot, then the reserve',
   'src/descriptors/listener.ts': 'the boot',
   'src/descriptors/look.ts': 'the reserve, where there is no addon',
   'src/descriptors/pressure.ts': 'the boot',
   'src/descriptors/recorder.ts': 'the boot; who reads it is a command',
   'src/descriptors/reserve.ts': 'it is what pays',
   'src/descriptors/rlimit.ts': 'the boot; later there is another way where this one fails',
+  'src/directory.ts': 'the boot, then the reserve',
   'src/discovery.ts': 'the reserve',
   'src/library/catalog.ts': 'the boot',
   'src/library/cause.ts': 'the lease of the library',

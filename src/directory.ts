@@ -1,0 +1,108 @@
+// The data directory as the daemon makes it, and the two files in it by which others find the daemon and prove who they are:
+// where it serves, and the token.
+import { randomBytes } from 'node:crypto'
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
+import { dirname } from 'node:path'
+import { errnoOf, fromSystem, SpacedriveError } from './base/errors.js'
+import { makeSocketDirectory, type Paths } from './config.js'
+
+/** Why a data directory cannot be made or used: what the person who named it can mend. */
+const UNUSABLE = new Set(['EACCES', 'EPERM', 'ENOTDIR', 'EEXIST', 'ENOENT', 'EROFS'])
+
+/** Where a daemon is, and how it was started. */
+export interface DaemonState {
+  readonly pid: number
+  readonly http: string | null
+  readonly socket: string | null
+  readonly argv: readonly string[]
+  readonly startedAt: string
+}
+
+/** @throws BAD_CONFIG where it cannot be used */
+export function prepareDirectory(paths: Paths): void {
+  const { dataDir, libraries } = paths
+  try {
+    makeDirectory(dataDir)
+    chmodSync(dataDir, 0o700)
+    mkdirSync(libraries, { recursive: true, mode: 0o700 })
+    makeSocketDirectory(paths)
+  } catch (error) {
+    throw unusable(dataDir, error)
+  }
+}
+
+export function unusable(dataDir: string, error: unknown): SpacedriveError {
+  if (!UNUSABLE.has(errnoOf(error) ?? '')) return fromSystem(error)
+  return new SpacedriveError(
+    'BAD_CONFIG',
+    `the data directory ${dataDir} cannot be used: ${(error as Error).message}`,
+    { hint: 'Name a directory of your own with --data-dir.' },
+  )
+}
+
+/** 256 bits in a file that only this user can read. */
+export function readOrMakeToken(path: string): string {
+  try {
+    const token = readFileSync(path, 'utf8').trim()
+    if (/^[\x21-\x7e]{16,512}$/.test(token)) return token
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return makeToken(path)
+    if (errnoOf(error) !== 'EISDIR') throw fromSystem(error)
+  }
+  throw new SpacedriveError('BAD_CONFIG', `${path} holds no token`, {
+    hint: 'Delete the file; the next start makes a new token.',
+  })
+}
+
+/** Whole or not at all, also on a full disk; the lock on the data directory keeps others from doing the same. */
+function makeToken(path: string): string {
+  const token = randomBytes(32).toString('base64url')
+  writeWhole(path, `${token}\n`)
+  return token
+}
+
+function writeWhole(path: string, text: string): void {
+  const aside = `${path}.new`
+  try {
+    const file = openSync(aside, 'w', 0o600)
+    try {
+      writeSync(file, text)
+    } finally {
+      closeSync(file)
+    }
+    renameSync(aside, path)
+  } catch (error) {
+    rmSync(aside, { force: true })
+    throw fromSystem(error)
+  }
+}
+
+/** Step by step: Node's own recursion never ends below /proc. */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return
+  makeDirectory(dirname(path))
+  mkdirSync(path, { mode: 0o700 })
+}
+
+export function writeState(path: string, state: DaemonState): void {
+  writeWhole(path, `${JSON.stringify(state)}\n`)
+}
+
+/** Nothing of it is known where there is none, or none that can be read. */
+export function readState(path: string): Partial<DaemonState> {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Partial<DaemonState>
+  } catch {
+    return {}
+  }
+}
