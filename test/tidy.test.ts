@@ -71,6 +71,7 @@ const PAID_BY: Readonly<Record<string, string>> = {
   'src/descriptors/rlimit.ts': 'the boot; later there is another way where this one fails',
   'src/directory.ts': 'the boot, then the reserve',
   'src/discovery.ts': 'the reserve',
+  'src/library/before.ts': 'a lease of its own',
   'src/library/catalog.ts': 'the boot',
   'src/library/cause.ts': 'the lease of the library',
   'src/library/folder.ts': 'the lease of the library',

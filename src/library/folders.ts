@@ -158,7 +158,9 @@ export function reckonFolders(connection: Connection): Map<number, Total> {
 
 /** For a library that was made before they were kept: a second for a million entries. */
 export function fillFolders(connection: Connection): void {
-  const insert = connection.prepare('INSERT INTO folder (entry, bytes, files, directories) VALUES (?, ?, ?, ?)')
+  const insert = connection.prepare(
+    'INSERT OR REPLACE INTO folder (entry, bytes, files, directories) VALUES (?, ?, ?, ?)',
+  )
   for (const [directory, { bytes, files, directories }] of reckonFolders(connection))
     insert.run(directory, bytes, files, directories)
 }

@@ -10,6 +10,7 @@ import { markLive, type LiveFiles } from '../scan/guard.js'
 import { encodeName } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
 import { Applier, type Stores } from './apply.js'
+import { keepBefore } from './before.js'
 import { fromSqlite } from './cause.js'
 import { openConnection, type Connection } from './connection.js'
 import { Entries, rootName } from './entries.js'
@@ -89,6 +90,7 @@ export class Library {
       connection = openConnection(filesOf(path).database)
       live.add(lockedFiles(path))
       if (failed) checkWhole(connection, path)
+      keepBefore(connection, path, ledger)
       migrate(connection, json.name)
       return new Library(json, path, connection, { lock, live }, ledger, lease)
     } catch (error) {

@@ -101,19 +101,19 @@ const MIGRATIONS: readonly (string | ((connection: Connection) => void))[] = [
 export const SCHEMA_VERSION = MIGRATIONS.length
 
 /**
- * Brings a database to the current version, each step in a transaction of its own.
+ * Brings a database to the current version, or to the one wanted, each step in a transaction of its own.
  *
  * @throws LIBRARY_NEWER, and the database is left as it was
  */
-export function migrate(connection: Connection, name: string): void {
-  const version = Number(connection.pragma('user_version', { simple: true }))
+export function migrate(connection: Connection, name: string, wanted = SCHEMA_VERSION): void {
+  const version = versionOf(connection)
   if (version > SCHEMA_VERSION) {
     throw new SpacedriveError(
       'LIBRARY_NEWER',
       `library "${name}" has schema version ${version}, this version of spacedrive knows up to ${SCHEMA_VERSION}`,
     )
   }
-  for (let next = version; next < SCHEMA_VERSION; next++) {
+  for (let next = version; next < wanted; next++) {
     connection.transaction(() => {
       const step = MIGRATIONS[next]!
       if (typeof step === 'string') connection.exec(step)
@@ -121,4 +121,9 @@ export function migrate(connection: Connection, name: string): void {
       connection.pragma(`user_version = ${next + 1}`)
     })()
   }
+}
+
+/** 0 of a database without tables. */
+export function versionOf(connection: Connection): number {
+  return Number(connection.pragma('user_version', { simple: true }))
 }
