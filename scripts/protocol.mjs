@@ -136,8 +136,8 @@ const OPERATIONS = {
     'the document',
   ],
   'events.subscribe': [
-    'Sends the events of these types, or of all, of one library, or of all. WebSocket only.',
-    '`{subscription}`',
+    'Sends events, all or those that every given filter lets through: of these `types`; of one `library`, `location` or `job`; with a `path` those that may concern it or what is below it. With the `cursor` of an event (or of an earlier subscription) what came after it comes first, as far as it is kept. WebSocket only, and not in a batch, whose answer may come after the events.',
+    '`{subscription, cursor, missed?}`: `cursor` is where the subscription begins; `missed`, only where a cursor was given, is how many events after it, of any kind, are not kept any more, or null where the cursor is of an earlier run of the daemon, whose events it does not know',
     'BAD_REQUEST over HTTP, or with too many subscriptions',
   ],
   'events.unsubscribe': ['Ends a subscription.', '`true`', 'BAD_REQUEST for an id that this WebSocket does not have'],
@@ -375,6 +375,8 @@ const BOUNDS = {
   feedInFlightMax: ['', 'Requests of one WebSocket in flight.', '`SHARD_BUSY`'],
   feedSubscriptionsMax: ['', 'Subscriptions of one WebSocket.', '`BAD_REQUEST`'],
   feedBufferedBytesMax: ['bytes', 'Unsent on one WebSocket.', 'events are dropped, requests get `SHARD_BUSY`'],
+  eventsKeptMax: ['', 'Events kept for those who come back with a cursor.', '`missed` tells'],
+  eventsKeptBytesMax: ['bytes', 'The same, as JSON.', '`missed` tells'],
   feedUnreadBytesMax: ['bytes', 'Unsent on one WebSocket, answers included.', 'it is cut'],
   unreadBytesMax: ['bytes', 'Unread of long answers, of all clients together.', 'who reads the longest is cut'],
   filePartBytes: ['bytes', 'Of a file that is sent, what is read at a time.', ''],
@@ -644,10 +646,10 @@ A request to a library that is closed opens it.`
 const EVENTS_INTRODUCTION = `After \`events.subscribe\` each event comes as a notification:
 
 \`\`\`json
-{ "jsonrpc": "2.0", "method": "event", "params": { "subscription": "1", "seq": 1, "event": { "type": "job.changed" } } }
+{ "jsonrpc": "2.0", "method": "event", "params": { "subscription": "1", "seq": 1, "cursor": "mIT2cQ4L.81", "event": { "type": "job.changed" } } }
 \`\`\`
 
-\`seq\` counts from 1 in each subscription. A client that reads too slowly loses events; the gap in \`seq\` tells. Every event has \`type\` and \`at\`, and \`library\` where it concerns one. It is published after the commit it reports.`
+\`seq\` counts from 1 in each subscription. A client that reads too slowly loses events; the gap in \`seq\` tells. A client that was away subscribes with the last \`cursor\` it got, and has what happened meanwhile. Every event has \`type\` and \`at\`, and \`library\` where it concerns one. It is published after the commit it reports.`
 
 const ERRORS_INTRODUCTION = `\`code\` is a promise, \`message\` is for the log, \`hint\` is for the person. Retryable means that the same request may succeed later without anybody changing anything. HTTP is the status where the error is the whole answer.`
 

@@ -26,12 +26,21 @@ interface Subscriber {
   /** The daemon's id of it, of the connection that is open now. */
   id: string | null
   seq: number
+  /** Of the last event that came. */
+  cursor: string
+  /** Lost while there was no connection, to be told with the next event. */
+  missed: number
 }
 
 interface Message {
   readonly id?: number
   readonly method?: string
-  readonly params?: { readonly subscription: string; readonly seq: number; readonly event: Event }
+  readonly params?: {
+    readonly subscription: string
+    readonly seq: number
+    readonly cursor: string
+    readonly event: Event
+  }
   readonly result?: unknown
   readonly error?: { readonly code: number; readonly message: string; readonly data?: Partial<WireError> }
 }
@@ -83,8 +92,9 @@ export class Client {
   }
 
   /**
-   * Events from now on, also over connections to come; `missed` counts those the daemon had to drop. What happens while
-   * there is no connection is not seen.
+   * Events from now on, also over connections to come: what happened while there was none is brought by the next, as far as the
+   * daemon keeps it. `missed` counts those that were lost before this event; `Infinity` where the daemon was started anew and
+   * cannot tell.
    *
    * @returns ends the subscription
    */
@@ -93,9 +103,14 @@ export class Client {
     deliver: (event: Event, missed: number) => void,
   ): Promise<() => Promise<void>> {
     await this.open()
-    const subscriber: Subscriber = { filter, deliver, id: null, seq: 0 }
-    await this.#subscribe(subscriber)
+    const subscriber: Subscriber = { filter, deliver, id: null, seq: 0, cursor: filter.cursor ?? '', missed: 0 }
     this.#subscribers.add(subscriber)
+    try {
+      await this.#subscribe(subscriber)
+    } catch (error) {
+      this.#subscribers.delete(subscriber)
+      throw error
+    }
     return async () => {
       this.#subscribers.delete(subscriber)
       if (subscriber.id !== null)
@@ -169,15 +184,22 @@ export class Client {
   }
 
   async #subscribe(subscriber: Subscriber): Promise<void> {
-    const { subscription } = (await this.#send('events.subscribe', subscriber.filter)) as Results['events.subscribe']
-    subscriber.id = subscription
-    subscriber.seq = 0
+    const again = subscriber.cursor === '' ? {} : { cursor: subscriber.cursor }
+    const params = { ...subscriber.filter, ...again }
+    // What comes right behind the answer belongs to it already.
+    await this.#send('events.subscribe', params, (result) => {
+      const { subscription, cursor, missed = 0 } = result as Results['events.subscribe']
+      Object.assign(subscriber, { id: subscription, seq: 0 })
+      subscriber.missed += missed ?? Infinity
+      if (subscriber.cursor === '') subscriber.cursor = cursor
+    })
   }
 
-  #send(method: string, params: unknown): Promise<unknown> {
+  /** @param taken gets the result before any later message is read */
+  #send(method: string, params: unknown, taken?: (result: unknown) => void): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const id = this.#next++
-      this.#waiting.set(id, { resolve, reject })
+      this.#waiting.set(id, { resolve: (result) => (taken?.(result), resolve(result)), reject })
       this.#ws?.send(JSON.stringify({ jsonrpc: '2.0', id, method, params }))
     })
   }
@@ -190,11 +212,11 @@ export class Client {
     else waiting?.resolve(result)
   }
 
-  #deliver({ subscription, seq, event }: NonNullable<Message['params']>): void {
+  #deliver({ subscription, seq, cursor, event }: NonNullable<Message['params']>): void {
     for (const subscriber of this.#subscribers) {
       if (subscriber.id !== subscription) continue
-      const missed = Math.max(0, seq - subscriber.seq - 1)
-      subscriber.seq = seq
+      const missed = subscriber.missed + Math.max(0, seq - subscriber.seq - 1)
+      Object.assign(subscriber, { seq, cursor, missed: 0 })
       subscriber.deliver(event, missed)
     }
   }

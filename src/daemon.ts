@@ -220,7 +220,7 @@ export class Daemon {
   }
 
   subscribe(filter: ParamsOf<'events.subscribe'>, deliver: (event: Event) => void): () => void {
-    return this.#events.subscribe(filter, deliver)
+    return this.#events.subscribe(filter, ({ event }) => deliver(event)).end
   }
 
   /**
@@ -394,7 +394,7 @@ export class Daemon {
       tell: (location, covered) => this.#router!.tellCovered(location, covered),
       log: (level, message) => this.#log(level, message),
     }))
-    this.#events.subscribe({ types: ['library.deleted'] }, ({ library }) => watcher.unwatchLibrary(library!))
+    this.#events.subscribe({ types: ['library.deleted'] }, ({ event: { library } }) => watcher.unwatchLibrary(library!))
     this.#beats = Beats.create(1 + shards)
     this.#router = new Router({
       shards,

@@ -1,5 +1,7 @@
 // The embedding API as a host program uses it.
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { createConnection, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
@@ -88,11 +90,68 @@ test.serial('a client calls, subscribes, and comes back after the daemon did', a
   t.pass()
 })
 
+test.serial('what happened while the connection was cut comes with the next one, once and in order', async (t) => {
+  const dataDir = directory(t)
+  const daemon = await open({ dataDir, socket: true })
+  const proxy = await cuttable(daemon.socket!, join(dataDir, 'proxy.sock'))
+  const client = await connect(`unix:${join(dataDir, 'proxy.sock')}`)
+  const names: unknown[] = []
+  let lost = 0
+  await client.subscribe({ types: ['library.created'] }, ({ name }, missed) => {
+    names.push(name)
+    lost += missed
+  })
+  const made: string[] = []
+  const make = async () => {
+    made.push(`library ${made.length}`)
+    await daemon.call('libraries.create', { name: made.at(-1)! })
+  }
+  for (let round = 0; round < 3; round++) {
+    await make()
+    await until(() => names.length === made.length)
+    proxy.cut()
+    await make()
+    await make()
+    proxy.mend()
+    await until(() => names.length === made.length)
+  }
+  t.deepEqual(names, made)
+  t.is(lost, 0)
+  await client.close()
+  await proxy.close()
+  await daemon.close()
+})
+
 test.serial('a client without the token is told so', async (t) => {
   const daemon = await open({ dataDir: directory(t), http: '127.0.0.1:0' })
   await t.throwsAsync(connect(daemon.http!), { code: 'UNAUTHORIZED' })
   await daemon.close()
 })
+
+/** A way to the daemon that can be cut: then its connections end, and new ones do too. */
+async function cuttable(to: string, path: string) {
+  const sockets = new Set<Socket>()
+  let isCut = false
+  const server = createServer((near) => {
+    if (isCut) return void near.destroy()
+    const far = createConnection(to)
+    for (const socket of [near, far]) {
+      sockets.add(socket)
+      socket.on('error', () => undefined)
+      socket.on('close', () => (near.destroy(), far.destroy(), sockets.delete(socket)))
+    }
+    near.pipe(far).pipe(near)
+  })
+  await once(server.listen(path), 'listening')
+  return {
+    cut: () => {
+      isCut = true
+      for (const socket of sockets) socket.destroy()
+    },
+    mend: () => (isCut = false),
+    close: () => new Promise((resolve) => server.close(resolve)),
+  }
+}
 
 async function until(test: () => unknown): Promise<void> {
   for (;;) {

@@ -1,4 +1,5 @@
 // `spacedrive events`: what happens in the daemon, as it happens.
+import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { Event } from '../protocol/messages.js'
 import { collected } from './arguments.js'
@@ -11,6 +12,7 @@ interface EventsOptions {
   readonly follow?: boolean
   readonly type: readonly string[]
   readonly library?: string
+  readonly path?: string
 }
 
 export function addEvents(program: Command, desk: Desk): void {
@@ -20,6 +22,7 @@ export function addEvents(program: Command, desk: Desk): void {
     .option('-f, --follow', 'go on; with --json one value a line')
     .option('--type <TYPE>', 'only this type, e.g. job.changed (may be repeated)', collected, [])
     .option('--library <LIBRARY>', 'only this library, by name or id')
+    .option('--path <PATH>', 'only what may concern this path or what is below it')
     .action((options: EventsOptions) => events(desk, options))
 }
 
@@ -44,9 +47,13 @@ async function events(desk: Desk, options: EventsOptions): Promise<void> {
   }
 }
 
-async function filterOf(desk: Desk, { type, library }: EventsOptions): Promise<Filter> {
+async function filterOf(desk: Desk, { type, library, path }: EventsOptions): Promise<Filter> {
   const chosen = library === undefined ? undefined : await chooseLibrary(desk.client, library)
-  return { ...(type.length > 0 ? { types: type } : {}), ...(chosen ? { library: chosen.id } : {}) }
+  return {
+    ...(type.length > 0 ? { types: type } : {}),
+    ...(chosen ? { library: chosen.id } : {}),
+    ...(path === undefined ? {} : { path: resolve(path) }),
+  }
 }
 
 export function eventLine({ type, at, ...fields }: Event): string {

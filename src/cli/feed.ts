@@ -8,6 +8,7 @@ import { parsed, refusalOf, textOf, unreachable } from './client.js'
 export interface Filter {
   readonly types?: readonly string[]
   readonly library?: string
+  readonly path?: string
 }
 
 export interface Feed {

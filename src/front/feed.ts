@@ -2,7 +2,7 @@
 import { SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { encodeEvent } from '../protocol/codec.js'
-import type { Event, GiveUp, Reply, Request } from '../protocol/messages.js'
+import type { GiveUp, Published, Reply, Request } from '../protocol/messages.js'
 import { runsOn, type ParamsOf } from '../protocol/operations.js'
 import type { Desk } from './desk.js'
 import { barred } from './exchange.js'
@@ -121,24 +121,27 @@ export class Feed implements Reader {
   }
 
   #runHere(request: Request, answer: Answer): void {
-    if (request.operation === 'events.subscribe') answer(this.#subscribe(request.params))
+    if (request.operation === 'events.subscribe') this.#subscribe(request.params, answer)
     else answer(this.#unsubscribe((request.params as ParamsOf<'events.unsubscribe'>).subscription))
   }
 
-  #subscribe(filter: ParamsOf<'events.subscribe'>): Reply {
+  #subscribe(filter: ParamsOf<'events.subscribe'>, answer: Answer): void {
     if (this.#subscriptions.size >= LIMITS.feedSubscriptionsMax) {
       const message = `one WebSocket may hold ${LIMITS.feedSubscriptionsMax} subscriptions`
-      return refused(new SpacedriveError('BAD_REQUEST', message, { hint: 'End one with events.unsubscribe.' }))
+      return answer(refused(new SpacedriveError('BAD_REQUEST', message, { hint: 'End one with events.unsubscribe.' })))
     }
     this.#subscribed += 1
     const subscription = String(this.#subscribed)
     let seq = 0
-    const end = this.#desk.setup.publisher.subscribe(filter, (event) => {
+    const deliver = (published: Published) => {
       seq += 1
-      if (this.#subscriptions.has(subscription)) this.#deliver(subscription, seq, event)
-    })
+      if (this.#subscriptions.has(subscription)) this.#deliver(subscription, seq, published)
+    }
+    const { cursor, kept, missed, end } = this.#desk.setup.publisher.subscribe(filter, deliver)
     this.#subscriptions.set(subscription, end)
-    return { ok: true, json: JSON.stringify({ subscription }) }
+    const told = filter.cursor === undefined ? {} : { missed }
+    answer({ ok: true, json: JSON.stringify({ subscription, cursor, ...told }) })
+    for (const published of kept) deliver(published)
   }
 
   #unsubscribe(subscription: string): Reply {
@@ -153,8 +156,8 @@ export class Feed implements Reader {
   }
 
   /** Drops the event when the client reads too slowly; its number is spent, so that the gap shows. */
-  #deliver(subscription: string, seq: number, event: Event): void {
-    if (this.#buffered() <= LIMITS.feedBufferedBytesMax) this.#push(encodeEvent(subscription, seq, event))
+  #deliver(subscription: string, seq: number, published: Published): void {
+    if (this.#buffered() <= LIMITS.feedBufferedBytesMax) this.#push(encodeEvent(subscription, seq, published))
   }
 
   #buffered(): number {

@@ -1,9 +1,10 @@
 // The daemon's face to its clients: one interface, two implementations (uWebSockets.js, and node:http with ws).
 // uWebSockets objects never leave this folder.
-import type { Dispatch, Event, Level, Stall } from '../protocol/messages.js'
+import type { Dispatch, Level, Published, Stall } from '../protocol/messages.js'
 import type { AcceptState } from './accept.js'
 import type { Files } from './files.js'
 import type { ParamsOf } from '../protocol/operations.js'
+import type { Subscribed } from '../shard/events.js'
 
 /** The part of the descriptor ledger that the gate needs: counters, no objects, nothing that waits. */
 export interface Slots {
@@ -12,9 +13,9 @@ export interface Slots {
   give(descriptorClass: 'clients' | 'control', count: number): void
 }
 
-/** Where events come from; the returned function ends the subscription. */
+/** Where events come from. */
 export interface Publisher {
-  subscribe(filter: ParamsOf<'events.subscribe'>, deliver: (event: Event) => void): () => void
+  subscribe(filter: ParamsOf<'events.subscribe'>, deliver: (published: Published) => void): Subscribed
 }
 
 export interface FrontSetup {

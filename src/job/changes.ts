@@ -1,4 +1,5 @@
 // What a job tells while it works: not every step, but what the steps came to.
+import { LIMITS } from '../base/limits.js'
 import type { Applied } from '../library/apply.js'
 import type { Location } from '../library/locations.js'
 import type { Event } from '../protocol/messages.js'
@@ -57,8 +58,9 @@ export class Changes {
     this.#sum.changed += changed
     this.#sum.moved += moved
     this.#sum.removed += removed
-    for (const each of directories.slice(0, 20 - this.#sum.directories.length)) {
-      this.#sum.directories.push(printable(each === '' ? location.path : `${location.path}/${each}`))
+    const root = location.path === '/' ? '' : location.path
+    for (const each of directories.slice(0, LIMITS.directoriesToldMax - this.#sum.directories.length)) {
+      this.#sum.directories.push(printable(each === '' ? location.path : `${root}/${each}`))
     }
     this.#throttled.soon()
   }

@@ -42,7 +42,6 @@ export interface Stores {
   readonly unverified: Unverified
 }
 
-const TOUCHED_TOLD_MAX = 20
 /** What is said of a directory that was taken away or replaced since it was listed; that is looked at before it is believed. */
 const GONE = new Set(['ENOENT', 'ENOTDIR'])
 
@@ -449,7 +448,7 @@ function join(directory: string, name: string): string {
 }
 
 function touch(applied: Applied, directory: string): void {
-  if (applied.directories.length < TOUCHED_TOLD_MAX) applied.directories.push(directory)
+  if (applied.directories.length < LIMITS.directoriesToldMax) applied.directories.push(directory)
 }
 
 function noCounts(): Counts {

@@ -1,7 +1,7 @@
 // JSON-RPC 2.0 to the letter: text in, checked requests out; replies in, text out.
 import { statusOf, toWire, SpacedriveError, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import type { Request, Reply, Event } from './messages.js'
+import type { Request, Reply, Published } from './messages.js'
 import { isOperation, PARAMS } from './operations.js'
 
 export type Id = string | number | null
@@ -94,8 +94,10 @@ function encodeId(id: Id): string {
   return typeof id === 'number' ? String(id) : JSON.stringify(id)
 }
 
-export function encodeEvent(subscription: string, seq: number, event: Event): string {
-  return JSON.stringify({ jsonrpc: '2.0', method: 'event', params: { subscription, seq, event } })
+/** `subscription` and cursor are the daemon's own and need no escape. */
+export function encodeEvent(subscription: string, seq: number, { cursor, json }: Published): string {
+  const place = `"subscription":"${subscription}","seq":${seq},"cursor":"${cursor}"`
+  return `{"jsonrpc":"2.0","method":"event","params":{${place},"event":${json}}}`
 }
 
 /** A refusal outside JSON-RPC: the body of an HTTP error. */

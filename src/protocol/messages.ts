@@ -29,6 +29,13 @@ export interface Event {
   readonly [key: string]: unknown
 }
 
+/** An event as subscribers get it: serialised once for all of them, and with its place among all. */
+export interface Published {
+  readonly event: Event
+  readonly json: string
+  readonly cursor: string
+}
+
 export interface FileItem {
   id: string
   library: string

@@ -6,6 +6,7 @@ import { LIMITS } from '../base/limits.js'
 const id = z.string().min(1).max(100)
 const name = z.string().trim().min(1).max(LIMITS.nameCharsMax)
 const path = z.string().min(1).max(4096)
+const absolute = path.refine((value) => value.startsWith('/'), 'give an absolute path')
 const limit = z.int().min(1).max(LIMITS.pageMax)
 const cursor = z.string().min(1).max(2_000)
 const none = z.strictObject({})
@@ -107,7 +108,7 @@ const filter = z.strictObject({
   /** From the one until before the other. */
   modified: z.strictObject({ after: time.optional(), before: time.optional() }).optional(),
   /** Everything below this directory. */
-  path: path.refine((value) => value.startsWith('/'), 'give an absolute path').optional(),
+  path: absolute.optional(),
   /** Whether its name, or that of a directory above it, begins with a dot. */
   hidden: z.boolean().optional(),
   /** All of them, each by its id, its name or an alias; what lies below one counts as it. */
@@ -225,6 +226,12 @@ export const PARAMS = {
   'events.subscribe': z.strictObject({
     types: z.array(z.enum(EVENT_TYPES)).max(50).optional(),
     library: id.optional(),
+    location: id.optional(),
+    job: id.optional(),
+    /** Only what may concern this path or what is below it. */
+    path: absolute.optional(),
+    /** Of the last event that came, to have those after it. */
+    cursor: cursor.optional(),
   }),
   'events.unsubscribe': z.strictObject({ subscription: id }),
 } as const satisfies Record<string, ZodType>

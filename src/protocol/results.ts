@@ -47,6 +47,13 @@ export interface OpenRpc {
   components: { schemas: Record<string, Record<string, unknown>> }
 }
 
+/** `missed` only where a cursor was given: events after it, of any kind, that are not kept any more; null if that cannot be told. */
+export interface EventsFrom {
+  subscription: string
+  cursor: string
+  missed?: number | null
+}
+
 export interface Results extends Record<OperationName, unknown> {
   'core.ping': 'pong'
   'core.status': Status
@@ -82,6 +89,6 @@ export interface Results extends Record<OperationName, unknown> {
   'jobs.resume': JobItem
   'jobs.cancel': JobItem
   'rpc.discover': OpenRpc
-  'events.subscribe': { subscription: string }
+  'events.subscribe': EventsFrom
   'events.unsubscribe': true
 }

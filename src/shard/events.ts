@@ -1,24 +1,93 @@
-// Hands each event to those who subscribed; keeps nothing.
-import type { Event } from '../protocol/messages.js'
+// Hands each event to those who subscribed, and keeps the last ones, for those who were away for a moment.
+import { randomBytes } from 'node:crypto'
+import { LIMITS } from '../base/limits.js'
+import type { Event, Published } from '../protocol/messages.js'
 import type { ParamsOf } from '../protocol/operations.js'
 
 type Filter = ParamsOf<'events.subscribe'>
+type Deliver = (published: Published) => void
+
+interface Subscriber {
+  readonly filter: Filter
+  readonly deliver: Deliver
+}
+
+export interface Subscribed {
+  /** Where the subscription begins. */
+  readonly cursor: string
+  /** What came between the filter's cursor and now, the oldest first. */
+  readonly kept: readonly Published[]
+  /** Events of any kind that came after the filter's cursor and are not kept any more; null where that cannot be told. */
+  readonly missed: number | null
+  end(): void
+}
 
 export class Events {
-  readonly #subscribers = new Set<{ filter: Filter; deliver: (event: Event) => void }>()
+  readonly #subscribers = new Set<Subscriber>()
+  /** Names this run of the daemon: its numbers mean nothing to another. */
+  readonly #run = randomBytes(6).toString('base64url')
+  #number = 0
+  #kept: Published[] = []
+  #keptBytes = 0
 
-  /** @returns ends the subscription */
-  subscribe(filter: Filter, deliver: (event: Event) => void): () => void {
+  subscribe(filter: Filter, deliver: Deliver): Subscribed {
     const subscriber = { filter, deliver }
+    const after = filter.cursor === undefined ? this.#number : this.#numberOf(filter.cursor)
+    const known = after ?? 0
+    const kept = this.#kept.slice(Math.max(0, this.#kept.length - (this.#number - known)))
     this.#subscribers.add(subscriber)
-    return () => this.#subscribers.delete(subscriber)
+    return {
+      cursor: this.#cursor(),
+      kept: kept.filter(({ event }) => matches(filter, event)),
+      missed: after === null ? null : this.#number - known - kept.length,
+      end: () => this.#subscribers.delete(subscriber),
+    }
   }
 
   publish(event: Event): void {
-    for (const { filter, deliver } of this.#subscribers) {
-      if (filter.types && !filter.types.includes(event.type)) continue
-      if (filter.library !== undefined && filter.library !== event.library) continue
-      deliver(event)
-    }
+    this.#number += 1
+    const published = { event, json: JSON.stringify(event), cursor: this.#cursor() }
+    this.#keep(published)
+    for (const { filter, deliver } of this.#subscribers) if (matches(filter, event)) deliver(published)
   }
+
+  #keep(published: Published): void {
+    this.#kept.push(published)
+    this.#keptBytes += published.json.length
+    if (this.#kept.length <= LIMITS.eventsKeptMax && this.#keptBytes <= LIMITS.eventsKeptBytesMax) return
+    // A good part at a time, so that it costs nothing for each.
+    const dropped = this.#kept.splice(0, Math.ceil(this.#kept.length / 8))
+    for (const { json } of dropped) this.#keptBytes -= json.length
+  }
+
+  #cursor(): string {
+    return `${this.#run}.${this.#number}`
+  }
+
+  /** Null of another run. */
+  #numberOf(cursor: string): number | null {
+    const [run, number] = cursor.split('.')
+    const told = Number(number)
+    return run === this.#run && Number.isInteger(told) && told >= 0 && told <= this.#number ? told : null
+  }
+}
+
+function matches({ types, library, location, job, path }: Filter, event: Event): boolean {
+  if (types && !types.includes(event.type)) return false
+  if (library !== undefined && library !== event.library) return false
+  const about = event['job'] as { readonly id: string; readonly location?: string } | undefined
+  if (job !== undefined && job !== about?.id) return false
+  if (location !== undefined && location !== (event['location'] ?? about?.location)) return false
+  return path === undefined || concerns(event, path)
+}
+
+/** A change in a directory above may be that of the directory itself. Of many directories only some are told. */
+function concerns(event: Event, path: string): boolean {
+  const directories = (event['directories'] as readonly string[] | undefined) ?? []
+  const told = typeof event['path'] === 'string' ? [event['path'], ...directories] : directories
+  return directories.length >= LIMITS.directoriesToldMax || told.some((each) => holds(each, path) || holds(path, each))
+}
+
+function holds(directory: string, path: string): boolean {
+  return path === directory || path.startsWith(directory === '/' ? '/' : `${directory}/`)
 }

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { WebSocket } from 'ws'
 import type { Front, FrontSetup, Publisher, Slots } from '../../src/front/front.js'
 import { openFront } from '../../src/front/open.js'
-import type { Dispatch, Event } from '../../src/protocol/messages.js'
+import type { Dispatch, Event, Published } from '../../src/protocol/messages.js'
 
 export const TOKEN = 'a-token-of-some-length-0123456789'
 export type Kind = 'uws' | 'node'
@@ -47,16 +47,16 @@ export class CountedSlots implements Slots {
 }
 
 export class Bell implements Publisher {
-  readonly delivers = new Set<(event: Event) => void>()
+  readonly delivers = new Set<(published: Published) => void>()
 
-  subscribe(_filter: unknown, deliver: (event: Event) => void): () => void {
+  subscribe(_filter: unknown, deliver: (published: Published) => void) {
     this.delivers.add(deliver)
-    return () => this.delivers.delete(deliver)
+    return { cursor: 'run.0', kept: [], missed: 0, end: () => this.delivers.delete(deliver) }
   }
 
   ring(fields: Record<string, unknown> = {}): void {
     const event: Event = { type: 'job.changed', at: new Date().toISOString(), ...fields }
-    for (const deliver of this.delivers) deliver(event)
+    for (const deliver of this.delivers) deliver({ event, json: JSON.stringify(event), cursor: 'run.1' })
   }
 }
 
