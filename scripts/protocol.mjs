@@ -166,6 +166,13 @@ const SHAPES = {
       ],
       ['modifiedAt', 'string', 'ISO 8601, UTC.'],
       ['inode', 'number or string', 'A string where it is past 2^53.'],
+      [
+        'contentId?',
+        'string',
+        'Of a file that was read, in a location of mode `content`: 16 hexadecimal digits, the same for the same content.',
+      ],
+      ['mime?', 'string', 'Of a file, by what it holds where that was read, else by its name.'],
+      ['contentKind?', 'string', 'The same; one of those that the filter takes.'],
       ['tags?', 'array of strings', 'Names of its tags, where it has any: only in the answer of `files.get`.'],
     ],
   },
@@ -210,7 +217,7 @@ const SHAPES = {
     rows: [
       ['id, library, name', 'string', ''],
       ['path', 'string', 'Absolute, without symbolic links.'],
-      ['mode', 'string', '`shallow`.'],
+      ['mode', 'string', '`shallow`, or `content`: its files are read for what they hold.'],
       ['addedAt, scannedAt?', 'string', 'ISO 8601, UTC. `scannedAt` is absent until a scan has ended.'],
       ['watch', 'boolean', 'Whether changes on disk are followed.'],
       [
@@ -242,12 +249,12 @@ const SHAPES = {
     interface: 'JobItem',
     rows: [
       ['id, library', 'string', ''],
-      ['kind', 'string', '`index`.'],
+      ['kind', 'string', '`index`, or `identify`, which reads files.'],
       ['state', 'string', '`queued`, `running`, `paused`, `done`, `failed` or `cancelled`.'],
       [
         'progress',
         'object',
-        '`{done, total?, unit: "entries", fraction?}`. `fraction`, 0 to 1, is an estimate while the total is unknown.',
+        '`{done, total?, bytes?, unit, fraction?}`. `unit` says what `done` and `total` count: `entries`, `files` or `bytes`. `fraction`, 0 to 1, is an estimate while the total is unknown. `bytes` is the size of the files that were read.',
       ],
       ['failures', 'array', 'Of `{path, code, message}`, e.g. directories that could not be read; the first ones.'],
       ['failureCount', 'number', 'All of them.'],

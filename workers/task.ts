@@ -1,11 +1,11 @@
-// Walks one tree for a shard; holds one directory at a time and no library.
+// Walks a tree or reads files for a shard; holds one directory or file at a time and no library.
 import type { MessagePort } from 'node:worker_threads'
-import type { WalkRequest } from '../src/shard/lines.js'
+import type { TaskWork } from '../src/shard/lines.js'
 import { oneByOne, whole } from './load.js'
 
 interface Task {
   readonly port: MessagePort
-  readonly options: WalkRequest
+  readonly work: TaskWork
   readonly lent: number
 }
 
@@ -17,7 +17,11 @@ export default async function run(task: Task | null): Promise<void> {
     () => import('../src/scan/read.js'),
     () => import('../src/scan/rules.js'),
     () => import('../src/scan/walk.js'),
+    () => import('../src/scan/content-type.js'),
+    () => import('../src/scan/guard.js'),
+    () => import('../src/scan/blake3.js'),
+    () => import('../src/scan/identify.js'),
   ])
-  const { walkFor } = await whole(() => import('../src/shard/walk-for.js'))
-  if (task) await walkFor(task)
+  const { workFor } = await whole(() => import('../src/shard/work-for.js'))
+  if (task) await workFor(task)
 }

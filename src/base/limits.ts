@@ -178,6 +178,21 @@ export const LIMITS = {
   unverifiedToldMax: 10,
   /** Jobs of one shard that run at a time; the others wait in line, in the database. */
   jobsRunningMax: 2,
+  /** Files read by one task thread in one go, which a job that is stopped may have to wait for one of: 40 ms. */
+  identifyFilesMax: 500,
+  /** Batches of files that one job has read at a time, or has waiting to be written. */
+  identifyAheadMax: 3,
+  /** A file written so little ago may be written again without its time telling. */
+  identifyFreshMs: 50,
+  /** Changes are let gather for this long before their files are read. */
+  identifyDelayMs: 1_000,
+  /** A file that could not be read is tried again after this, then after four times as long, and so on. */
+  identifyAgainMs: 250,
+  identifyAgainMsMax: 600_000,
+  /** A job waits this long for one that was being written; beyond, another job reads it. */
+  identifyWaitMs: 1_000,
+  /** How long the reading of a file waits for a descriptor that somebody outside the ledger took. */
+  identifyPatienceMs: 30_000,
   /** Finished jobs a library remembers. */
   jobsKeptMax: 200,
   /** Failures (unreadable directories, …) a job keeps in words; beyond it only counts. */

@@ -1,7 +1,8 @@
 // `spacedrive location …`: the directories a library indexes.
 import { resolve } from 'node:path'
-import type { Command } from 'commander'
-import type { JobItem, LocationItem } from '../protocol/messages.js'
+import { Argument, Option, type Command } from 'commander'
+import { MODES } from '../protocol/operations.js'
+import type { JobItem, LocationItem, Mode } from '../protocol/messages.js'
 import { chooseLibrary, chooseLocation, listLocations } from './choice.js'
 import type { Desk } from './desk.js'
 import { leftOutWords, rulesFrom, rulesWords, withRules, type RuleOptions } from './rules.js'
@@ -12,6 +13,7 @@ interface LocationOptions extends RuleOptions {
   readonly library?: string
   readonly name?: string
   readonly watch?: boolean
+  readonly mode?: Mode
   /** Commander's reading of --no-wait. */
   readonly wait?: boolean
 }
@@ -35,6 +37,7 @@ export function addLocation(program: Command, desk: Desk): void {
       .option(...LIBRARY_OPTION)
       .option('--name <NAME>', 'what to call it; usually the name of the directory')
       .option('--watch', 'follow what changes in it from then on')
+      .addOption(new Option('--mode <MODE>', 'content: read every file, for duplicates and kinds').choices(MODES))
       .option(...NO_WAIT_OPTION),
   ).action((path: string, options: LocationOptions) => add(desk, path, options))
   withRules(
@@ -64,6 +67,14 @@ export function addLocation(program: Command, desk: Desk): void {
     .option(...LIBRARY_OPTION)
     .option(...NO_WAIT_OPTION)
     .action((given: string, options: LocationOptions) => rescan(desk, given, options))
+  location
+    .command('mode')
+    .description('say what is known of the files of a location: names and metadata, or what they hold as well')
+    .argument('<LOCATION>', 'id, path or name')
+    .addArgument(new Argument('<MODE>').choices(MODES))
+    .option(...LIBRARY_OPTION)
+    .option(...NO_WAIT_OPTION)
+    .action((given: string, mode: Mode, options: LocationOptions) => setMode(desk, given, mode, options))
   for (const on of [true, false]) {
     location
       .command(on ? 'watch' : 'unwatch')
@@ -79,7 +90,7 @@ export function addLocation(program: Command, desk: Desk): void {
 async function add(desk: Desk, path: string, options: LocationOptions): Promise<void> {
   const library = await chooseLibrary(desk.client, options.library)
   const root = resolve(path)
-  const { name, watch } = options
+  const { name, watch, mode } = options
   const rules = rulesFrom(options)
   const params = {
     library: library.id,
@@ -87,6 +98,7 @@ async function add(desk: Desk, path: string, options: LocationOptions): Promise<
     ...(rules ? { rules } : {}),
     ...(name === undefined ? {} : { name }),
     ...(watch ? { watch } : {}),
+    ...(mode === undefined ? {} : { mode }),
   }
   const started = await desk.client.call<Started>('locations.add', params)
   await finish(desk, library.id, started, root, options)
@@ -118,12 +130,26 @@ function ruleLines(location: LocationItem): string[] {
   return location.rules ? [...lines, `at its last scan: ${leftOutWords(location)}`] : lines
 }
 
+async function setMode(desk: Desk, given: string, mode: Mode, options: LocationOptions): Promise<void> {
+  const library = await chooseLibrary(desk.client, options.library)
+  const { id, path } = await chooseLocation(desk.client, library.id, given)
+  const params = { library: library.id, location: id, mode }
+  const changed = await desk.client.call<LocationItem & { job?: string }>('locations.update', params)
+  const read = options.wait === false ? undefined : await watchReading(desk, library.id, changed.job)
+  const { summary } = await import('./progress.js')
+  await desk.answer({ ...changed, ...(read ? { read } : {}) }, () => {
+    if (read) return summary(read, `read ${safe(path)}`)
+    const known = mode === 'shallow' ? 'names and metadata only' : 'what its files hold as well'
+    return [`${safe(path)}: ${known}`, ...(changed.job === undefined ? [] : [`job ${changed.job}`])]
+  })
+}
+
 async function rescan(desk: Desk, given: string, options: LocationOptions): Promise<void> {
   const library = await chooseLibrary(desk.client, options.library)
   const location = await chooseLocation(desk.client, library.id, given)
   const params = { library: library.id, location: location.id }
   const started = await desk.client.call<Started>('locations.rescan', params)
-  await finish(desk, library.id, started, location.path, options)
+  await finish(desk, library.id, started, location.path, { ...options, mode: location.mode })
 }
 
 async function finish(
@@ -140,10 +166,28 @@ async function finish(
   const { mustBeDone, summary, watch } = await import('./progress.js')
   const outcome: JobItem = await watch(desk.terminal, desk.client, { library, job: started.job }, 'indexing', desk.json)
   mustBeDone(outcome)
-  await desk.answer({ ...started, outcome }, () => [
+  const read = options.mode === 'content' ? await readFiles(desk, library, outcome) : undefined
+  await desk.answer({ ...started, outcome, ...(read ? { read } : {}) }, () => [
     `location ${started.location}`,
     ...summary(outcome, `indexed ${safe(path)}`),
+    ...(read ? summary(read, `read ${safe(path)}`) : []),
   ])
+}
+
+/** The job that reads what was found, where the location is of that mode. */
+async function readFiles(desk: Desk, library: string, indexed: JobItem): Promise<JobItem | undefined> {
+  const { items } = await desk.client.call<{ items: JobItem[] }>('jobs.list', { library })
+  const { location, createdAt } = indexed
+  const next = items.find((job) => job.kind === 'identify' && job.location === location && job.createdAt >= createdAt)
+  return await watchReading(desk, library, next?.id)
+}
+
+async function watchReading(desk: Desk, library: string, job: string | undefined): Promise<JobItem | undefined> {
+  if (job === undefined) return undefined
+  const { DOING, mustBeDone, watch: show } = await import('./progress.js')
+  const outcome = await show(desk.terminal, desk.client, { library, job }, DOING.identify, desk.json)
+  mustBeDone(outcome)
+  return outcome
 }
 
 async function list(desk: Desk, options: LocationOptions): Promise<void> {

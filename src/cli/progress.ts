@@ -164,7 +164,7 @@ function counted({ progress: { done, unit } }: JobItem): string {
 const ONE = { entries: 'entry', files: 'file', bytes: 'byte' } as const
 
 /** What a job does, as its bar is labelled. */
-export const DOING: Readonly<Record<JobKind, string>> = { index: 'indexing' }
+export const DOING: Readonly<Record<JobKind, string>> = { index: 'indexing', identify: 'identifying' }
 
 interface Sample {
   readonly at: number

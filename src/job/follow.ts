@@ -12,6 +12,8 @@ export interface FollowerSetup {
   readonly publish: (event: Omit<Event, 'at'>) => void
   /** Has the jobs of a library taken up. */
   readonly takeUp: (library: Library) => void
+  /** Files of a location may be due to be read. */
+  readonly readSoon: (library: Library, location: string) => void
   readonly breathe: () => Promise<void>
 }
 
@@ -60,6 +62,7 @@ export class Follower {
       return { outcome: 'done', relist: last ? this.#takeUnlisted(uid) : [] }
     } finally {
       changes.flush()
+      if (location.mode !== 'shallow') this.#setup.readSoon(library, uid)
     }
   }
 

@@ -10,6 +10,7 @@ import { encodeName, printable } from '../scan/names.js'
 import { microseconds } from '../scan/read.js'
 import { inodeKey, plainInode } from '../scan/diff.js'
 import type { Batch, Place, Run } from '../scan/walk.js'
+import { enqueueIdentify } from './due.js'
 import type { JobSetup } from './job.js'
 
 /** Where an interrupted job goes on; `fresh` tells that the scan began on an empty location. */
@@ -75,7 +76,11 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
     await breathe()
     if (signal.aborted) return
   }
-  library.write(() => library.locations.markScanned(location, left))
+  library.write(() => {
+    library.locations.markScanned(location, left)
+    library.identities.hurry(location.id)
+    if (library.locations.get(location.uid).mode !== 'shallow') enqueueIdentify(library, location)
+  })
   library.commit(() => library.settle())
 }
 

@@ -5,6 +5,7 @@ import type { Library } from '../library/library.js'
 import type { Location } from '../library/locations.js'
 import type { Batch, WalkOptions } from '../scan/walk.js'
 import type { Balance } from './balance.js'
+import type { IdentifyFiles } from './identify.js'
 
 /** A walk in another thread, batch by batch; it reads ahead by a few. */
 export type Walker = (options: Omit<WalkOptions, 'read'>, signal: AbortSignal, balance: Balance) => AsyncIterable<Batch>
@@ -13,6 +14,7 @@ export interface JobSetup {
   readonly library: Library
   readonly job: JobRow
   readonly walk: Walker
+  readonly identify: IdentifyFiles
   readonly leftOut: readonly string[]
   /** Aborted when the job is paused, cancelled, or the thread drains. */
   readonly signal: AbortSignal

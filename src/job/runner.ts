@@ -10,6 +10,8 @@ import type { Event, JobItem } from '../protocol/messages.js'
 import { printable } from '../scan/names.js'
 import { Balance } from './balance.js'
 import { Changes, Throttled } from './changes.js'
+import { Due } from './due.js'
+import type { IdentifyFiles } from './identify.js'
 import type { Walker, Work } from './job.js'
 import { KINDS } from './kinds.js'
 
@@ -17,6 +19,7 @@ export interface RunnerSetup {
   readonly ledger: Ledger
   readonly pool: Pool
   readonly walk: Walker
+  readonly identify: IdentifyFiles
   readonly leftOut: readonly string[]
   readonly publish: (event: Omit<Event, 'at'>) => void
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
@@ -53,6 +56,7 @@ export class Runner {
   readonly #reasons = new Map<string, string>()
   /** Jobs that are tried again after a while. */
   readonly #retries = new Map<string, NodeJS.Timeout>()
+  readonly #due: Due
   #stopped = false
   /** Runs that are over and left something, with when it is taken back. */
   readonly #left = new Map<Balance, NodeJS.Timeout>()
@@ -61,6 +65,11 @@ export class Runner {
 
   constructor(setup: RunnerSetup) {
     this.#setup = setup
+    this.#due = new Due({
+      peek: (id) => setup.pool.peek(id),
+      takeUp: (library) => this.takeUp(library),
+      log: (level, message) => setup.log(level, message),
+    })
   }
 
   get counts(): { running: number; queued: number } {
@@ -84,6 +93,11 @@ export class Runner {
     this.#startNext()
     if (this.#heldUpSince === null) return
     for (const { library: id, job } of this.#waiting) if (id === library.id) library.jobs.explain(job, pressing())
+  }
+
+  /** Files of a location may be due to be read. */
+  readSoon(library: Library, location: string): void {
+    this.#due.soon(library, location)
   }
 
   /** @throws JOB_STATE when the job has ended, or is in that state already */
@@ -120,6 +134,7 @@ export class Runner {
   /** Everything stops at its last checkpoint and goes on after the next start. */
   async stopAll(): Promise<void> {
     this.#stopped = true
+    this.#due.stop()
     this.#waiting.length = 0
     const running = [...this.#running.values()]
     for (const { abort } of running) abort.abort()
@@ -184,6 +199,7 @@ export class Runner {
         library,
         job: library.jobs.get(job),
         walk: this.#setup.walk,
+        identify: this.#setup.identify,
         leftOut: this.#setup.leftOut,
         signal,
         balance,
@@ -194,8 +210,8 @@ export class Runner {
         progressed: () => told.soon(),
         breathe: this.#setup.breathe,
       })
-      if (!signal.aborted) library.write(() => library.jobs.setState(job, 'done'))
       this.#reasons.delete(job)
+      if (!signal.aborted) this.#done(library, job)
     } catch (error) {
       const wire = toWire(fromSqlite(error, library.path))
       if (this.#reasons.get(job) !== wire.code)
@@ -213,6 +229,14 @@ export class Runner {
         this.#tell(library, job)
       }
     }
+  }
+
+  /** It may have left another job to be done, at once or in a while. */
+  #done(library: Library, job: string): void {
+    library.write(() => library.jobs.setState(job, 'done'))
+    this.takeUp(library)
+    const { location } = library.jobs.get(job)
+    if (location !== null) this.#due.soon(library, location)
   }
 
   /** For lack of descriptors, threads or space no job fails: it stands in line again, with the reason. */

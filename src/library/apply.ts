@@ -12,6 +12,7 @@ import type { Batch, Place, Run } from '../scan/walk.js'
 import type { Connection } from './connection.js'
 import { ENTRY_COLUMNS, toEntry, type Entries, type Entry, type EntryRow } from './entries.js'
 import { tally, type Folders, type Total } from './folders.js'
+import type { Identities } from './identities.js'
 import type { Ids } from './ids.js'
 import type { Counts, Location, Locations } from './locations.js'
 import type { Names } from './names.js'
@@ -40,6 +41,7 @@ export interface Stores {
   readonly tagged: Tagged
   readonly folders: Folders
   readonly unverified: Unverified
+  readonly identities: Identities
 }
 
 /** What is said of a directory that was taken away or replaced since it was listed; that is looked at before it is believed. */
@@ -59,6 +61,8 @@ export class Applier {
   #counts: Counts = noCounts()
   /** Some directory of the library could not be read before. */
   #hasUnverified = false
+  /** Whether files of this location are read for what they hold. */
+  #reads = false
 
   /**
    * @param unlisted where only what changed is brought: there it puts the inodes of directories that are new, or other ones than
@@ -79,6 +83,7 @@ export class Applier {
    */
   apply(batch: Batch, checkpoint: (applied: Applied, place: Place | null) => void): Applied {
     const applied = nothingApplied()
+    this.#reads = this.#stores.locations.byId(this.#location.id)?.mode !== 'shallow'
     this.#transaction(() => {
       const all = decodeNames(batch.names)
       let at = 0
@@ -135,7 +140,7 @@ export class Applier {
   }
 
   #transaction(work: () => void): void {
-    const { connection, names, locations, ids, tagged, folders } = this.#stores
+    const { connection, names, locations, ids, tagged, folders, identities } = this.#stores
     try {
       connection.transaction(() => {
         work()
@@ -149,6 +154,7 @@ export class Applier {
       ids.forget()
       tagged.forget()
       folders.forget()
+      identities.forget()
       throw error
     } finally {
       this.#counts = noCounts()
@@ -196,6 +202,7 @@ export class Applier {
     this.#count(among, kind, size, 1)
     if (kind === KIND.directory) this.#stores.folders.enter(id, parent)
     this.#giveTagsBack(id, directory, found)
+    this.#want(id, found)
     if (this.#unlisted) this.#writeLinks(id, found)
     if (kind === KIND.directory && !found.foreign) {
       this.#directories.set(join(directory, found.name), id)
@@ -285,10 +292,18 @@ export class Applier {
   }
 
   #change(id: number, parent: number, found: Found, before: Known): void {
+    if (isAnotherFile(before, found)) {
+      this.#stores.identities.drop(this.#location.id, before)
+      this.#want(id, found)
+    }
     this.#statements.update.run(found.kind, found.size, found.mtime, bindInode(found.inode), id)
     const changes = this.#stores.folders.changesIn(parent)
     this.#count(changes, before.kind, before.size, -1)
     this.#count(changes, found.kind, found.size, 1)
+  }
+
+  #want(id: number, { kind, size, unread }: Found): void {
+    if (this.#reads && kind === KIND.file && size > 0 && !unread) this.#stores.identities.want(this.#location.id, id)
   }
 
   /** An entry keeps its id when it is found under another name: the same inode, and no longer where it was. */
@@ -367,6 +382,7 @@ export class Applier {
     if (!entry) return true
     this.#stores.tagged.keep(entry)
     if (entry.kind === KIND.directory) this.#stores.folders.leave(id, entry.parent)
+    if (entry.kind === KIND.file) this.#stores.identities.drop(this.#location.id, entry)
     this.#statements.delete.run(id)
     this.#statements.found.run(id)
     if (this.#hasUnverified) this.#stores.unverified.verify(id)
@@ -436,6 +452,13 @@ function foundAt(batch: Batch, names: readonly string[], at: number): Found {
     unread: (kind & UNREAD) !== 0,
     foreign: (kind & FOREIGN) !== 0,
   }
+}
+
+/** Nothing is said any more of what it holds: it was written, or another file took its name. */
+function isAnotherFile(before: Known, found: Found): boolean {
+  if (before.kind !== KIND.file && found.kind !== KIND.file) return false
+  const { kind, size, mtime, inode } = found
+  return before.kind !== kind || before.size !== size || before.mtime !== mtime || before.inode !== inodeKey(inode)
 }
 
 /** SQLite's integers are signed; an inode past 2^63 is stored as the negative number of the same bits. */

@@ -1,13 +1,15 @@
 // Reads entries: one by id or path, the children of a directory in pages, and what a client sees of each.
 import { SpacedriveError } from '../base/errors.js'
 import { ENTRY_KINDS } from '../protocol/operations.js'
-import type { FileItem } from '../protocol/messages.js'
+import type { ContentKind, FileItem } from '../protocol/messages.js'
+import { guessType, refineType } from '../scan/content-type.js'
 import { encodeName, isPrintable, printable } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
 import type { Connection } from './connection.js'
 import { dateOf } from './dates.js'
 import { fold } from './fold.js'
 import type { Folders } from './folders.js'
+import type { Identities } from './identities.js'
 import type { Location, Locations } from './locations.js'
 import type { Names } from './names.js'
 
@@ -52,17 +54,26 @@ export class Entries {
   readonly #locations: Locations
   readonly #names: Names
   readonly #folders: Folders
+  readonly #identities: Identities
   readonly #byId
   readonly #child
   readonly #children
   readonly #paths = new Map<number, string>()
   readonly #listings = new Map<string, { version: number; children: Child[] }>()
 
-  constructor(library: string, connection: Connection, locations: Locations, names: Names, folders: Folders) {
+  constructor(
+    library: string,
+    connection: Connection,
+    locations: Locations,
+    names: Names,
+    folders: Folders,
+    identities: Identities,
+  ) {
     this.#library = library
     this.#locations = locations
     this.#names = names
     this.#folders = folders
+    this.#identities = identities
     this.#byId = connection.prepare<[number], EntryRow>(`SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.id = ?`).raw()
     this.#child = connection
       .prepare<[number, number], number>('SELECT id FROM entry WHERE parent = ? AND name = ?')
@@ -112,6 +123,17 @@ export class Entries {
       ...(entry.kind === KIND.directory ? { total: this.#folders.totalOf(entry.id) } : {}),
       modifiedAt: dateOf(entry.mtime),
       inode: typeof entry.inode === 'number' ? entry.inode : unsigned(entry.inode),
+      ...(entry.kind === KIND.file ? this.#contentOf(entry, name) : {}),
+    }
+  }
+
+  /** What it holds, where that was read; else what its name lets one guess. */
+  #contentOf(entry: Entry, name: string): { contentId?: string; mime?: string; contentKind?: ContentKind } {
+    const content = this.#identities.of(entry)
+    const type = content ? refineType(content, name) : guessType(name)
+    return {
+      ...(content ? { contentId: content.id } : {}),
+      ...(type ? { mime: type.mime, contentKind: type.kind } : {}),
     }
   }
 
@@ -120,6 +142,10 @@ export class Entries {
     if (entry.parent < 0) return this.#locations.byId(entry.location)?.path ?? ''
     const directory = this.#directoryPath(entry.parent)
     return directory === '/' ? `/${name}` : `${directory}/${name}`
+  }
+
+  pathOfEntry(entry: Entry): string {
+    return this.pathOf(entry, this.#names.text(entry.name))
   }
 
   /** The id of the entry at a path below a location, '' being its root. */

@@ -24,6 +24,7 @@ export interface JobRow {
   readonly error: string | null
   readonly descriptors: string | null
   readonly left_out: string | null
+  readonly bytes: number | null
 }
 
 export interface Progress {
@@ -36,7 +37,7 @@ export interface Progress {
 }
 
 /** What `done` and `total` count. */
-const UNITS: Readonly<Record<JobKind, JobItem['progress']['unit']>> = { index: 'entries' }
+const UNITS: Readonly<Record<JobKind, JobItem['progress']['unit']>> = { index: 'entries', identify: 'files' }
 
 const NOTHING_TAKEN: JobDescriptors = { taken: 0, returned: 0, left: 0 }
 
@@ -59,11 +60,13 @@ export class Jobs {
   }
 
   /** @param location its uid, null for a job of the whole library */
-  enqueue(kind: JobKind, location: string | null, total: number | null): JobRow {
+  enqueue(kind: JobKind, location: string | null, total: number | null, checkpoint: string | null = null): JobRow {
     const id = uuidv7()
     this.#connection
-      .prepare('INSERT INTO job (id, kind, state, location, total, created_at) VALUES (?, ?, ?, ?, ?, ?)')
-      .run(id, kind, 'queued', location, total, Date.now())
+      .prepare(
+        'INSERT INTO job (id, kind, state, location, total, checkpoint, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      )
+      .run(id, kind, 'queued', location, total, checkpoint, Date.now())
     this.#connection
       .prepare(
         `DELETE FROM job WHERE state IN ('done', 'failed', 'cancelled')
@@ -113,6 +116,20 @@ export class Jobs {
     this.#progress.run(checkpoint, done, fraction, failures.length, failures.length, kept, id)
     if (Object.keys(leftOut).length > 0)
       this.#connection.prepare('UPDATE job SET left_out = ? WHERE id = ?').run(JSON.stringify(leftOut), id)
+  }
+
+  /** Of a job that knows what it has before it: how much that is, and of what it has read so far. */
+  writeRead(id: string, { done, total, bytes }: { done: number; total: number; bytes: number }): void {
+    this.#connection
+      .prepare('UPDATE job SET done = ?, total = ?, fraction = ?, bytes = ? WHERE id = ?')
+      .run(done, total, total === 0 ? 1 : Math.min(1, done / total), bytes, id)
+  }
+
+  /** A job that comes again and again: of those of its kind and location that are done, the list keeps none. */
+  forgetDone(kind: JobKind, location: string): void {
+    this.#connection
+      .prepare(`DELETE FROM job WHERE kind = ? AND location = ? AND state = 'done' AND failure_count = 0`)
+      .run(kind, location)
   }
 
   /** What a job met is no fault of its own and will pass. */
@@ -175,6 +192,7 @@ export class Jobs {
       progress: {
         done: row.done,
         unit: UNITS[row.kind],
+        ...(row.bytes === null ? {} : { bytes: row.bytes }),
         ...(row.total === null ? {} : { total: row.total }),
         ...(row.fraction === null ? {} : { fraction: row.fraction }),
       },

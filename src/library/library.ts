@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Lease, Ledger } from '../descriptors/ledger.js'
-import type { FileItem, LibraryInfo, Tagging } from '../protocol/messages.js'
+import type { FileItem, LibraryInfo, Mode, Tagging } from '../protocol/messages.js'
 import type { LocationRules } from '../protocol/operations.js'
 import { markLive, type LiveFiles } from '../scan/guard.js'
 import { encodeName } from '../scan/names.js'
@@ -17,6 +17,7 @@ import { Entries, rootName } from './entries.js'
 import { askedBy, type SearchParams } from './filters.js'
 import { Folders } from './folders.js'
 import { diskFailed, filesOf, readLibraryJson, requireDatabase, writeLibraryJson } from './folder.js'
+import { Identities } from './identities.js'
 import { Ids } from './ids.js'
 import { Jobs } from './jobs.js'
 import { locationItem, Locations, type Location } from './locations.js'
@@ -32,6 +33,7 @@ import { Unverified } from './unverified.js'
 export interface AddedLocation {
   readonly name?: string | undefined
   readonly watch?: boolean | undefined
+  readonly mode?: Mode | undefined
   readonly rules?: LocationRules | undefined
 }
 
@@ -44,6 +46,7 @@ export class Library {
   readonly tags: Tags
   readonly tagged: Tagged
   readonly unverified: Unverified
+  readonly identities: Identities
   /** Changes with every commit that touches entries. */
   version = 0
   /** Work that spans several turns; a library with any is not closed to make room. */
@@ -124,7 +127,8 @@ export class Library {
     this.#ids = new Ids(connection)
     this.locations = new Locations(connection)
     this.#folders = new Folders(connection)
-    this.entries = new Entries(id, connection, this.locations, this.#names, this.#folders)
+    this.identities = new Identities(connection)
+    this.entries = new Entries(id, connection, this.locations, this.#names, this.#folders, this.identities)
     this.jobs = new Jobs(id, connection)
     this.tags = new Tags(id, connection)
     this.tagged = new Tagged(connection, this.entries, this.locations, this.#names)
@@ -206,10 +210,10 @@ export class Library {
 
   /** Adds a directory and its root entry, and the job that will index it. */
   addLocation(path: string, options: AddedLocation = {}): { location: Location; job: string } {
-    const { name, watch = false, rules } = options
+    const { name, watch = false, mode, rules } = options
     const stat = lstatSync(encodeName(path), { bigint: true })
     return this.write(() => {
-      const added = this.locations.add(name ?? rootName(path), path, watch)
+      const added = this.locations.add(name ?? rootName(path), path, watch, mode)
       if (rules) this.locations.setRules(added, rules)
       const location = this.locations.byId(added.id)!
       const root = this.#names.idOf(rootName(path))
@@ -238,18 +242,18 @@ export class Library {
   }
 
   applier(location: Location, fresh: boolean): Applier {
-    if (!fresh) this.#indexInodes()
+    if (!fresh) this.indexInodes()
     return new Applier(this.#stores(), location, fresh)
   }
 
   /** For what changed in a location that was scanned before. */
   follower(location: Location, unlisted: Set<number | string>): Applier {
-    this.#indexInodes()
+    this.indexInodes()
     return new Applier(this.#stores(), location, false, unlisted)
   }
 
   #stores(): Stores {
-    const { entries, locations, tagged, unverified } = this
+    const { entries, locations, tagged, unverified, identities } = this
     return {
       connection: this.#connection,
       names: this.#names,
@@ -259,6 +263,7 @@ export class Library {
       locations,
       tagged,
       unverified,
+      identities,
     }
   }
 
@@ -266,7 +271,7 @@ export class Library {
    * Only a comparison looks for inodes. Built after a library's first scan, sorted, the index costs a tenth of what it
    * costs row by row during it.
    */
-  #indexInodes(): void {
+  indexInodes(): void {
     this.#connection.exec('CREATE INDEX IF NOT EXISTS entry_inode ON entry (inode)')
   }
 
@@ -280,7 +285,7 @@ export class Library {
     this.#names.seal()
     this.#names.hash()
     this.#names.forget()
-    this.#indexInodes()
+    this.indexInodes()
     this.#connection.pragma('optimize')
     this.#connection.pragma('wal_checkpoint(TRUNCATE)')
   }
@@ -289,10 +294,12 @@ export class Library {
   removeSlice(location: Location): boolean {
     return this.write(() => {
       if (this.tagged.keepSlice(location)) return false
+      const most = this.identities.used ? LIMITS.batchEntriesMax : 4 * LIMITS.batchEntriesMax
+      this.identities.dropSlice(location.id, most)
       const ids = this.#connection
         .prepare<[number, number], number>('SELECT id FROM entry WHERE location = ? LIMIT ?')
         .pluck()
-        .all(location.id, 4 * LIMITS.batchEntriesMax)
+        .all(location.id, most)
       for (const [table, key] of [
         ['folder', 'entry'],
         ['entry', 'id'],
@@ -424,6 +431,7 @@ export class Library {
       this.locations.forget()
       this.tags.forget()
       this.tagged.forget()
+      this.identities.forget()
       throw this.#noted(fromSqlite(error, filesOf(this.path).database))
     } finally {
       this.version += 1

@@ -1,7 +1,7 @@
 // The directory trees of a library that are indexed, and the counts kept of each.
 import { uuidv7 } from 'uuidv7'
 import { SpacedriveError } from '../base/errors.js'
-import type { Covered, LocationItem } from '../protocol/messages.js'
+import type { Covered, LocationItem, Mode } from '../protocol/messages.js'
 import type { LocationRules } from '../protocol/operations.js'
 import { decodeName, encodeName, isPrintable, printable } from '../scan/names.js'
 import { isEmpty } from '../scan/rules.js'
@@ -21,6 +21,7 @@ export interface Location {
   readonly rules: LocationRules | null
   /** What the last scan left out, by rule. */
   readonly leftOut: Readonly<Record<string, number>>
+  readonly mode: Mode
 }
 
 /** Changes of the counts, added to a location in the transaction that makes them true. */
@@ -43,6 +44,7 @@ interface Row {
   watch: number
   rules: string | null
   left_out: string | null
+  mode: Mode
 }
 
 export class Locations {
@@ -78,7 +80,7 @@ export class Locations {
   }
 
   /** @throws LOCATION_EXISTS when one of the two would lie in the other */
-  add(name: string, path: string, watch: boolean): Location {
+  add(name: string, path: string, watch: boolean, mode: Mode = 'shallow'): Location {
     const other = this.all().find((each) => isWithin(path, each.path) || isWithin(each.path, path))
     if (other) {
       const how = other.path === path ? 'is a location already' : 'overlaps the location'
@@ -89,7 +91,7 @@ export class Locations {
     const stored = isPrintable(path) ? path : encodeName(path)
     this.#connection
       .prepare('INSERT INTO location (uid, name, path, mode, added_at, watch) VALUES (?, ?, ?, ?, ?, ?)')
-      .run(uid, name, stored, 'shallow', Date.now(), Number(watch))
+      .run(uid, name, stored, mode, Date.now(), Number(watch))
     this.forget()
     return this.get(uid)
   }
@@ -107,6 +109,11 @@ export class Locations {
   setRules(location: Location, rules: LocationRules): void {
     const stored = isEmpty(rules) ? null : JSON.stringify(rules)
     this.#connection.prepare('UPDATE location SET rules = ? WHERE id = ?').run(stored, location.id)
+    this.forget()
+  }
+
+  setMode(location: Location, mode: Mode): void {
+    this.#connection.prepare('UPDATE location SET mode = ? WHERE id = ?').run(mode, location.id)
     this.forget()
   }
 
@@ -154,7 +161,7 @@ export class Locations {
     this.#known ??= new Map(
       this.#connection
         .prepare<[], Row>(
-          'SELECT id, uid, name, path, added_at, scanned_at, removing, watch, rules, left_out FROM location ORDER BY id',
+          'SELECT id, uid, name, path, added_at, scanned_at, removing, watch, mode, rules, left_out FROM location ORDER BY id',
         )
         .all()
         .map((row) => [row.id, fromRow(row)]),
@@ -175,6 +182,7 @@ function fromRow(row: Row): Location {
     watch: row.watch !== 0,
     rules: row.rules === null ? null : (JSON.parse(row.rules) as LocationRules),
     leftOut: row.left_out === null ? {} : (JSON.parse(row.left_out) as Record<string, number>),
+    mode: row.mode,
   }
 }
 
@@ -184,7 +192,7 @@ export function locationItem(library: string, location: Location, watched?: Cove
     library,
     name: location.name,
     path: printable(location.path),
-    mode: 'shallow',
+    mode: location.mode,
     addedAt: new Date(location.addedAt).toISOString(),
     ...(location.scannedAt === null ? {} : { scannedAt: new Date(location.scannedAt).toISOString() }),
     watch: location.watch,

@@ -96,6 +96,27 @@ const MIGRATIONS: readonly (string | ((connection: Connection) => void))[] = [
   );
   CREATE INDEX unverified_location ON unverified (location, tried_at);
   `,
+  `
+  -- What files hold. files: how many have it, the names of one file being one; cid: the 64 bits of the content id; kind: its
+  -- place in CONTENT_KINDS.
+  CREATE TABLE content (
+    id INTEGER PRIMARY KEY, cid INTEGER NOT NULL UNIQUE, size INTEGER NOT NULL, files INTEGER NOT NULL,
+    kind INTEGER NOT NULL, mime TEXT NOT NULL
+  );
+  CREATE INDEX content_waste ON content (size * (files - 1), id) WHERE files > 1;
+  -- Entries and what they hold; mtime is that of the entry when it was read.
+  CREATE TABLE identity (entry INTEGER PRIMARY KEY, content INTEGER NOT NULL, mtime INTEGER NOT NULL);
+  CREATE INDEX identity_content ON identity (content);
+  -- Files that are to be read, and those that could not be read. due: when they are to be tried again, in milliseconds since the
+  -- thread began that wrote it; for another one they are due at once, or in ten minutes at the latest.
+  CREATE TABLE unread (location INTEGER, entry INTEGER, PRIMARY KEY (location, entry)) WITHOUT ROWID;
+  CREATE TABLE unreadable (
+    entry INTEGER PRIMARY KEY, location INTEGER NOT NULL, due INTEGER NOT NULL, tries INTEGER NOT NULL, reason TEXT NOT NULL
+  );
+  CREATE INDEX unreadable_due ON unreadable (location, due);
+  -- Bytes of the files that a job has read.
+  ALTER TABLE job ADD COLUMN bytes INTEGER;
+  `,
 ]
 
 export const SCHEMA_VERSION = MIGRATIONS.length

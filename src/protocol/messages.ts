@@ -1,6 +1,14 @@
 // The plain data that crosses a thread or a socket. Nothing else does.
 import type { WireError } from '../base/errors.js'
-import type { ENTRY_KINDS, EVENT_TYPES, JOB_KINDS, LocationRules, OperationName } from './operations.js'
+import type {
+  CONTENT_KINDS,
+  ENTRY_KINDS,
+  EVENT_TYPES,
+  JOB_KINDS,
+  LocationRules,
+  MODES,
+  OperationName,
+} from './operations.js'
 
 /** One operation asked for, its parameters already checked. */
 export interface Request {
@@ -19,6 +27,8 @@ export type Dispatch = (request: Request, answer: (reply: Reply) => void) => Giv
 
 export type EventType = (typeof EVENT_TYPES)[number]
 export type JobKind = (typeof JOB_KINDS)[number]
+export type ContentKind = (typeof CONTENT_KINDS)[number]
+export type Mode = (typeof MODES)[number]
 export type EntryKind = (typeof ENTRY_KINDS)[number]
 
 /** Something that happened, published after the commit it reports. */
@@ -53,6 +63,11 @@ export interface FileItem {
   total?: { bytes: number; files: number; directories: number }
   modifiedAt: string
   inode: number | string
+  /** Of a file that was read: 16 hexadecimal digits, the same for the same content. */
+  contentId?: string
+  /** By what it holds where that was read, else by its name. */
+  mime?: string
+  contentKind?: ContentKind
   /** Names of its tags, only in the answer of files.get and where it has any. */
   tags?: string[]
 }
@@ -101,8 +116,8 @@ export interface JobItem {
   library: string
   kind: JobKind
   state: JobState
-  /** `fraction` (0 to 1) is an estimate while the total is unknown. */
-  progress: { done: number; total?: number; unit: 'entries' | 'files' | 'bytes'; fraction?: number }
+  /** `fraction` (0 to 1) is an estimate while the total is unknown; `bytes` that were read, where the job reads files. */
+  progress: { done: number; total?: number; bytes?: number; unit: 'entries' | 'files' | 'bytes'; fraction?: number }
   failures: { path: string; code: string; message: string }[]
   failureCount: number
   /** What a scan left out, by rule; a directory counts once, with all that lies in it. */
@@ -140,7 +155,7 @@ export interface LocationItem {
   library: string
   name: string
   path: string
-  mode: 'shallow'
+  mode: Mode
   addedAt: string
   scannedAt?: string
   /** Whether changes on disk are followed. */

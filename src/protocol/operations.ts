@@ -16,7 +16,38 @@ const job = z.strictObject({ library: id, job: id })
 
 export const SEARCH_SORTS = ['relevance', 'name', 'size', 'modified'] as const
 export const ENTRY_KINDS = ['file', 'directory', 'symlink', 'other'] as const
-export const JOB_KINDS = ['index'] as const
+/** Spacedrive's names, in its order: what is stored is the place in this list. */
+export const CONTENT_KINDS = [
+  'unknown',
+  'image',
+  'video',
+  'audio',
+  'document',
+  'archive',
+  'code',
+  'text',
+  'database',
+  'book',
+  'font',
+  'mesh',
+  'config',
+  'encrypted',
+  'key',
+  'executable',
+  'binary',
+  'spreadsheet',
+  'presentation',
+  'email',
+  'calendar',
+  'contact',
+  'web',
+  'shortcut',
+  'package',
+  'model_entry',
+] as const
+/** `content` adds what files hold: their ids, types and kinds. */
+export const MODES = ['shallow', 'content'] as const
+export const JOB_KINDS = ['index', 'identify'] as const
 export const EVENT_TYPES = [
   'library.created',
   'library.opened',
@@ -142,7 +173,7 @@ export const PARAMS = {
     library: id,
     path,
     name: name.optional(),
-    mode: z.enum(['shallow']).optional(),
+    mode: z.enum(MODES).optional(),
     watch: z.boolean().optional(),
     rules: rules.optional(),
   }),
@@ -157,10 +188,12 @@ export const PARAMS = {
       name: name.optional(),
       watch: z.boolean().optional(),
       rules: rules.optional(),
+      /** From `shallow` to `content` a job reads all files; back, ids are kept and no further ones made. */
+      mode: z.enum(MODES).optional(),
     })
     .refine(
-      (value) => value.name !== undefined || value.watch !== undefined || value.rules !== undefined,
-      'give name, watch, rules or several of them',
+      ({ name, watch, rules: left, mode }) => [name, watch, left, mode].some((value) => value !== undefined),
+      'give name, watch, rules, mode or several of them',
     ),
   'files.list': z
     .strictObject({

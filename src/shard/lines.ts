@@ -1,6 +1,7 @@
 // What goes over the port between the main thread and a shard: everything of one turn in one message.
 import type { WireError } from '../base/errors.js'
 import type { Covered, Event } from '../protocol/messages.js'
+import type { FilesWanted } from '../scan/identify.js'
 import type { Batch } from '../scan/walk.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { HeldLease } from '../descriptors/ledger.js'
@@ -31,7 +32,8 @@ export interface FromShard {
   readonly events?: Event[]
   /** level, message, fields; … */
   readonly logs?: unknown[]
-  readonly walk?: { readonly port: MessagePort; readonly options: WalkRequest }
+  /** To be done in a task thread. */
+  readonly tasks?: readonly { readonly port: MessagePort; readonly work: TaskWork }[]
   readonly watch?: readonly Watched[]
 }
 
@@ -95,6 +97,14 @@ export interface WalkRequest {
   readonly rules?: LocationRules | null | undefined
   readonly after: { readonly directory: string; readonly name?: string } | undefined
 }
+
+/** Files that a shard has read for what they hold; not zero in `stop` ends it before the next file. */
+export interface IdentifyRequest {
+  readonly files: FilesWanted
+  readonly stop: SharedArrayBuffer
+}
+
+export type TaskWork = { readonly walk: WalkRequest } | { readonly identify: IdentifyRequest }
 
 export interface ShardSetup {
   readonly ledger: SharedArrayBuffer

@@ -353,7 +353,7 @@ export class Router {
     })
   }
 
-  #receive(place: Place, { replies, events, logs, walk, watch }: FromShard): void {
+  #receive(place: Place, { replies, events, logs, tasks, watch }: FromShard): void {
     this.messages += 1
     for (let at = 0; replies && at < replies.length; at += 3) {
       const number = replies[at] as number
@@ -366,7 +366,7 @@ export class Router {
     for (let at = 0; logs && at < logs.length; at += 3) {
       this.#setup.log(logs[at] as 'info', logs[at + 1] as string, logs[at + 2] as Record<string, unknown>)
     }
-    if (walk) this.#setup.tasks.walk(walk.port, walk.options)
+    for (const { port, work } of tasks ?? []) this.#setup.tasks.run(port, work)
     for (const location of watch ?? []) this.#setup.watch(location)
   }
 

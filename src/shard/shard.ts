@@ -20,6 +20,8 @@ import { Ledger } from '../descriptors/ledger.js'
 import { jobMayBegin } from '../descriptors/pressure.js'
 import { lend } from '../descriptors/reserve.js'
 import { Follower, type Found as ChangesOf } from '../job/follow.js'
+import { enqueueIdentify } from '../job/due.js'
+import { GATHER_ALL } from '../job/identify.js'
 import { Runner } from '../job/runner.js'
 import { readCatalog } from '../library/catalog.js'
 import { loadSqlite } from '../library/connection.js'
@@ -28,12 +30,13 @@ import { createFolder } from '../library/folder.js'
 import type { Library } from '../library/library.js'
 import { isWithin, locationItem, type Location } from '../library/locations.js'
 import { Pool } from '../library/pool.js'
-import type { Covered, Event, LocationItem } from '../protocol/messages.js'
+import type { Covered, Event, LocationItem, Mode } from '../protocol/messages.js'
 import type { Indexing } from '../protocol/results.js'
 import { runsOn, type OperationName, type ParamsOf } from '../protocol/operations.js'
 import { decodeName, encodeName, printable } from '../scan/names.js'
 import { describeRules } from '../scan/rules.js'
 import { GivenUp } from './given-up.js'
+import { identifyElsewhere } from './identifier.js'
 import { deleteTag, tagOperations } from './tags.js'
 import {
   COUNTS,
@@ -98,7 +101,8 @@ export class Shard {
     this.#runner = new Runner({
       ledger: this.#ledger,
       pool: this.#pool,
-      walk: walkElsewhere((port, options) => this.#send({ walk: { port, options } }, [port])),
+      walk: walkElsewhere((port, walk) => this.#send({ tasks: [{ port, work: { walk } }] }, [port])),
+      identify: identifyElsewhere((port, identify) => this.#send({ tasks: [{ port, work: { identify } }] }, [port])),
       leftOut: setup.leftOut,
       publish: (event) => this.#publish(event),
       log: (...line) => this.#log(...line),
@@ -108,6 +112,7 @@ export class Shard {
     this.#follower = new Follower({
       publish: (event) => this.#publish(event),
       takeUp: (library) => this.#runner.takeUp(library),
+      readSoon: (library, location) => this.#runner.readSoon(library, location),
       breathe: () => nextTurn(),
     })
     void this.#ledger.onWanted((urgent) => this.#pool.makeRoomElsewhere(urgent), this.#ended.signal)
@@ -224,10 +229,14 @@ export class Shard {
       return { location: uid, job: job.id, leavesOut: this.#rulesOf(location) }
     },
     ...tagOperations({ hold: (id, work) => this.#pool.hold(id, work), publish: (event) => this.#publish(event) }),
-    'locations.update': (library: Library, params: ParamsOf<'locations.update'>) =>
-      params.rules === undefined
-        ? this.#updateLocation(library, params)
-        : this.#pool.hold(library.id, () => this.#updateRules(library, params)),
+    'locations.update': async (library: Library, params: ParamsOf<'locations.update'>) => {
+      const job = params.mode === undefined ? null : await this.#setMode(library, params.location, params.mode)
+      const item =
+        params.rules === undefined
+          ? this.#updateLocation(library, params)
+          : await this.#pool.hold(library.id, () => this.#updateRules(library, params))
+      return { ...(job === null ? {} : { job }), ...item }
+    },
     'jobs.pause': (library: Library, { job }: ParamsOf<'jobs.pause'>) => this.#runner.stop(library, job, 'paused'),
     'jobs.cancel': (library: Library, { job }: ParamsOf<'jobs.cancel'>) => this.#runner.stop(library, job, 'cancelled'),
     'jobs.resume': (library: Library, { job }: ParamsOf<'jobs.resume'>) => this.#runner.resume(library, job),
@@ -260,6 +269,22 @@ export class Shard {
 
   #rulesOf({ path, rules }: Location): string[] {
     return describeRules(path, this.#setup.leftOut, rules)
+  }
+
+  /** From now on what changes is read or not; files that were never read are read by the job whose id this returns. */
+  async #setMode(library: Library, uid: string, mode: Mode): Promise<string | null> {
+    const location = library.locations.get(uid)
+    if (location.mode === mode) return null
+    return await this.#pool.hold(library.id, async () => {
+      const active = library.jobs.active('identify', location.uid)
+      if (active) await this.#runner.stop(library, active.id, 'cancelled')
+      library.write(() => {
+        library.locations.setMode(location, mode)
+        if (mode !== 'shallow') enqueueIdentify(library, location, GATHER_ALL)
+      })
+      this.#runner.takeUp(library)
+      return library.jobs.active('identify', location.uid)?.id ?? null
+    })
   }
 
   async #create({ id, name }: { id: string; name: string }): Promise<unknown> {
@@ -304,9 +329,9 @@ export class Shard {
     return { library: id, path: kept }
   }
 
-  #addLocation(library: Library, { path, name, watch, rules }: ParamsOf<'locations.add'>): unknown {
+  #addLocation(library: Library, { path, name, watch, mode, rules }: ParamsOf<'locations.add'>): unknown {
     const real = this.#locatable(path)
-    const { location, job } = library.addLocation(real, { name, watch, rules })
+    const { location, job } = library.addLocation(real, { name, watch, mode, rules })
     if (watch) this.#follow(library, location)
     this.#publish({ type: 'location.added', library: library.id, location: location.uid, path: printable(real) })
     this.#runner.takeUp(library)
@@ -365,8 +390,10 @@ export class Shard {
   #opened(library: Library): void {
     this.#publish({ type: 'library.opened', library: library.id, name: library.name })
     this.#runner.takeUp(library)
-    for (const location of library.locations.all())
-      if (location.watch && !location.removing) this.#follow(library, location)
+    for (const location of library.locations.all().filter((each) => !each.removing)) {
+      if (location.watch) this.#follow(library, location)
+      if (location.mode !== 'shallow') this.#runner.readSoon(library, location.uid)
+    }
     for (const location of library.locations.all().filter((each) => each.removing))
       this.#goOn(library, 'removing a location', () => this.#removeSlices(library, location))
     for (const tag of library.tags.deleting()) this.#goOn(library, 'deleting a tag', () => deleteTag(library, tag))

@@ -2,6 +2,7 @@
 import { Piscina } from 'piscina'
 import type { MessagePort } from 'node:worker_threads'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { LIMITS } from '../base/limits.js'
 import { toWire } from '../base/errors.js'
@@ -10,7 +11,7 @@ import { idleShare, jobMayBegin } from '../descriptors/pressure.js'
 import { proveRoom } from '../descriptors/reserve.js'
 import { newTold, type Told } from '../descriptors/threads.js'
 import { decodeName, printable } from '../scan/names.js'
-import type { TaskSetup, WalkRequest } from './lines.js'
+import type { TaskSetup, TaskWork } from './lines.js'
 
 const ENTRY = fileURLToPath(new URL('../../workers/task.js', import.meta.url))
 /** A walk often follows another; after this long without one the thread goes. */
@@ -55,6 +56,11 @@ export function startThread(filename: string, workerData: object): Piscina {
   return pool
 }
 
+/** Where it reads, for the lease of its thread. */
+function placeOf(work: TaskWork): string {
+  return printable('walk' in work ? decodeName(Buffer.from(work.walk.root)) : dirname(work.identify.files.paths[0]!))
+}
+
 export class Tasks {
   readonly #ledger: Ledger
   readonly #most: number
@@ -74,12 +80,12 @@ export class Tasks {
   }
 
   /** Waits in line for a thread; if none can be had the other end is told why, or takes the closed port for a lost thread. */
-  walk(port: MessagePort, options: WalkRequest): void {
+  run(port: MessagePort, work: TaskWork): void {
     this.#take()
       .then(async (slot) => {
         try {
-          slot.walking.path = printable(decodeName(Buffer.from(options.root)))
-          await slot.pool.run({ port, options, lent: slot.lease.count }, { transferList: [port] })
+          slot.walking.path = placeOf(work)
+          await slot.pool.run({ port, work, lent: slot.lease.count }, { transferList: [port] })
           this.#giveBack(slot)
         } catch (error) {
           await this.#end(slot)
@@ -88,7 +94,7 @@ export class Tasks {
       })
       .catch((error: unknown) => {
         const wire = toWire(error)
-        this.#log(`a walk could not be run: ${wire.message}`)
+        this.#log(`a task could not be run: ${wire.message}`)
         if (wire.code === 'BUDGET_EXHAUSTED') port.postMessage({ error: wire })
         port.close()
       })

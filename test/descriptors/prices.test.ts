@@ -65,6 +65,6 @@ function walk(tasks: Tasks, root: string): Promise<void> {
       if (message.error) reject(new Error(JSON.stringify(message.error)))
       if (message.end) resolve()
     })
-    tasks.walk(port2, { root: Buffer.from(root), leftOut: [], after: undefined })
+    tasks.run(port2, { walk: { root: Buffer.from(root), leftOut: [], after: undefined } })
   }).finally(() => port1.close())
 }

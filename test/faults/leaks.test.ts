@@ -16,7 +16,7 @@ import { cli, eventually, type TestDaemon } from '../harness/daemon.js'
 import { Workers } from '../harness/load.js'
 import { Rogue } from '../harness/rogue.js'
 import { play, type Scene } from '../harness/scene.js'
-import { Stage } from '../library/stage.js'
+import { identifyHere, Stage } from '../library/stage.js'
 
 const RUNS = 1_000
 
@@ -29,6 +29,7 @@ test.serial(
     const runner = new Runner({
       ledger: stage.ledger,
       pool,
+      identify: identifyHere,
       walk: () => {
         throw new Error('nobody walks here')
       },

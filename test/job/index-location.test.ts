@@ -6,7 +6,18 @@ import test from 'ava'
 import { Balance } from '../../src/job/balance.js'
 import { indexLocation } from '../../src/job/index-location.js'
 import type { Library } from '../../src/library/library.js'
-import { batchesOf, differences, index, indexed, integrity, rescan, run, Stage, totalsOf } from '../library/stage.js'
+import {
+  batchesOf,
+  differences,
+  identifyHere,
+  index,
+  indexed,
+  integrity,
+  rescan,
+  run,
+  Stage,
+  totalsOf,
+} from '../library/stage.js'
 
 let restore = () => {}
 test.afterEach.always(() => restore())
@@ -123,6 +134,7 @@ test.serial('a walk stopped while it waits for its next batch is not taken for o
     signal: abort.signal,
     balance: new Balance(stage.ledger, job),
     committed: () => {},
+    identify: identifyHere,
     progressed: () => {},
     breathe: () => Promise.resolve(),
   })

@@ -10,7 +10,7 @@ import { Runner } from '../../src/job/runner.js'
 import type { Library } from '../../src/library/library.js'
 import { Pool } from '../../src/library/pool.js'
 import type { Event } from '../../src/protocol/messages.js'
-import { batchesOf, differences, Stage, walkHere } from '../library/stage.js'
+import { batchesOf, differences, identifyHere, Stage, walkHere } from '../library/stage.js'
 
 class Yard {
   readonly stage = new Stage()
@@ -25,6 +25,7 @@ class Yard {
     this.runner = new Runner({
       ledger: this.stage.ledger,
       pool: this.pool,
+      identify: identifyHere,
       walk: (...walking) => this.walker(...walking),
       work: (setup) => this.work(setup),
       leftOut: [],
@@ -243,6 +244,7 @@ test.serial('stopping all leaves the job where it is, and another runner goes on
     ledger: yard.stage.ledger,
     pool: yard.pool,
     walk: walkHere(),
+    identify: identifyHere,
     leftOut: [],
     publish: () => {},
     log: () => {},

@@ -10,11 +10,14 @@ import { plan } from '../../src/descriptors/planner.js'
 import { PRICES } from '../../src/descriptors/prices.js'
 import { Balance } from '../../src/job/balance.js'
 import { indexLocation } from '../../src/job/index-location.js'
+import type { IdentifyFiles } from '../../src/job/identify.js'
 import type { Walker } from '../../src/job/job.js'
 import { createFolder, filesOf } from '../../src/library/folder.js'
 import { Library } from '../../src/library/library.js'
 import type { JobRow } from '../../src/library/jobs.js'
 import type { LocationRules } from '../../src/protocol/operations.js'
+import { loadBlake3 } from '../../src/scan/blake3.js'
+import { identifyFiles } from '../../src/scan/identify.js'
 import { decodeName, encodeName } from '../../src/scan/names.js'
 import { kindOf, microseconds, readDirectoryPlain, type ReadDirectory } from '../../src/scan/read.js'
 import { walk } from '../../src/scan/walk.js'
@@ -93,6 +96,10 @@ export function walkHere(read: ReadDirectory = readDirectoryPlain): Walker {
   }
 }
 
+/** Files read in this thread. */
+export const identifyHere: IdentifyFiles = async (files, signal) =>
+  identifyFiles(files, await loadBlake3(), () => signal.aborted)
+
 /** Runs an index job, or goes on with it. True when it came to its end. */
 export async function run(library: Library, job: JobRow, indexing: Indexing = {}): Promise<boolean> {
   const abort = new AbortController()
@@ -102,6 +109,7 @@ export async function run(library: Library, job: JobRow, indexing: Indexing = {}
     library,
     job,
     walk: walkHere(indexing.read),
+    identify: identifyHere,
     leftOut: indexing.leftOut ?? [],
     signal: abort.signal,
     balance: new Balance(newLedger(), job.id),

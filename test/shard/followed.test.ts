@@ -79,7 +79,12 @@ class Pursuit {
     const read = (path: Buffer) => this.#open(path)
     const tree = new WatchedTree({ watch: this.watch, root: stage.tree, leftOut, rules, read })
     this.followed = new Followed(location, tree, ({ told }) => this.#told.push(told))
-    this.#follower = new Follower({ publish: () => {}, takeUp: () => {}, breathe: () => Promise.resolve() })
+    this.#follower = new Follower({
+      publish: () => {},
+      takeUp: () => {},
+      readSoon: () => {},
+      breathe: () => Promise.resolve(),
+    })
   }
 
   #open(path: Buffer): Listing {

@@ -1,0 +1,114 @@
+// Reads files one after the other for the ids of their contents; holds one descriptor at a time, and no library.
+import { fstatSync, type BigIntStats } from 'node:fs'
+import { fromSystem, SpacedriveError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import type { Blake3 } from './blake3.js'
+import { CONTENT_AT, HASHED_BYTES_MAX, idOf, readHashed } from './content-id.js'
+import { typeOf } from './content-type.js'
+import { openGuarded, type GuardedFile } from './guard.js'
+import { encodeName } from './names.js'
+import { microseconds } from './read.js'
+
+/** Files as the index knows them, column by column. */
+export interface FilesWanted {
+  /** Absolute, as in scan/names. */
+  readonly paths: readonly string[]
+  readonly sizes: Float64Array
+  /** Microseconds since 1970. */
+  readonly mtimes: Float64Array
+  readonly inodes: BigUint64Array
+}
+
+/** What became of each, up to `count`: those after it were not begun. */
+export interface FilesRead {
+  readonly count: number
+  readonly ids: BigUint64Array
+  /** Numbers of content types. */
+  readonly types: Uint8Array
+  /** Those that have no id now, and why. */
+  readonly failures: readonly FileFailure[]
+}
+
+export interface FileFailure {
+  readonly at: number
+  readonly code: string
+  readonly message: string
+}
+
+/**
+ * @param stop is asked before each file
+ * @throws BUDGET_EXHAUSTED when no descriptor can be had: that is no failure of a file
+ */
+export function identifyFiles(files: FilesWanted, blake3: Blake3, stop: () => boolean): FilesRead {
+  const { length } = files.paths
+  const ids = new BigUint64Array(length)
+  const types = new Uint8Array(length)
+  const failures: FileFailure[] = []
+  const buffer = Buffer.allocUnsafe(HASHED_BYTES_MAX)
+  let at = 0
+  for (; at < length && !stop(); at++) {
+    try {
+      const hashed = readOne(files, at, buffer)
+      ids[at] = idOf(blake3.digest(hashed))
+      types[at] = typeOf(hashed.subarray(CONTENT_AT))
+    } catch (error) {
+      failures.push({ at, ...failureOf(error) })
+    }
+  }
+  return { count: at, ids, types, failures }
+}
+
+/** What is read is what the index knows, before and after: else it is being written, or another file by now. */
+function readOne({ paths, sizes, mtimes, inodes }: FilesWanted, at: number, buffer: Buffer): Buffer {
+  const file = openPatiently(encodeName(paths[at]!))
+  try {
+    const known = (stat: BigIntStats) =>
+      stat.ino === inodes[at] && Number(stat.size) === sizes[at] && microseconds(stat.mtimeNs) === mtimes[at]
+    if (!known(file.stat)) throw new Changed('it is not as it was indexed any more')
+    if (isFresh(file.stat)) throw new Changed('it was written a moment ago')
+    const hashed = readHashed(file.fd, sizes[at]!, buffer)
+    if (!hashed || !isSame(fstatSync(file.fd, { bigint: true }), file.stat))
+      throw new Changed('it changed while it was read')
+    return hashed
+  } finally {
+    file.close()
+  }
+}
+
+/** The code of a file that is being written, or another one by now. */
+export const CHANGED = 'CHANGED'
+
+class Changed extends Error {}
+
+/** Within one tick of the file system's clock a second write would leave the same times. */
+function isFresh({ mtimeMs, ctimeMs }: BigIntStats): boolean {
+  const now = Date.now()
+  return [mtimeMs, ctimeMs].some((time) => Math.abs(now - Number(time)) < LIMITS.identifyFreshMs)
+}
+
+function isSame(after: BigIntStats, before: BigIntStats): boolean {
+  return after.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs
+}
+
+/** Somebody outside the ledger may have taken the descriptor this thread is lent: it waits for that, and then gives up as a whole. */
+function openPatiently(path: Buffer): GuardedFile {
+  for (let waitedMs = 0; ; waitedMs += PAUSE_MS) {
+    try {
+      return openGuarded(path)
+    } catch (error) {
+      if (fromSystem(error).code !== 'BUDGET_EXHAUSTED' || waitedMs >= LIMITS.identifyPatienceMs) throw error
+      Atomics.wait(PAUSE, 0, 0, PAUSE_MS)
+    }
+  }
+}
+
+const PAUSE_MS = 20
+const PAUSE = new Int32Array(new SharedArrayBuffer(4))
+
+function failureOf(error: unknown): { code: string; message: string } {
+  if (error instanceof Changed) return { code: CHANGED, message: error.message }
+  const known = fromSystem(error)
+  if (known.code === 'BUDGET_EXHAUSTED' || known.code === 'INTERNAL') throw known
+  const cause = known instanceof SpacedriveError ? known.cause : undefined
+  return { code: (cause as { code?: string } | undefined)?.code ?? known.code, message: known.message }
+}

@@ -1,0 +1,61 @@
+// Both ends of reading files for their ids in a task thread: a list goes there, and what became of each comes back.
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import { fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
+import type { IdentifyFiles } from '../job/identify.js'
+import type { Blake3 } from '../scan/blake3.js'
+import { identifyFiles, type FilesRead } from '../scan/identify.js'
+import type { IdentifyRequest } from './lines.js'
+
+/** `lent` comes first: how many descriptors the thread holds that now works for the other end. */
+type FromTask = { lent: number } | { read: FilesRead } | { error: WireError }
+
+const NOTHING_READ: FilesRead = { count: 0, ids: new BigUint64Array(), types: new Uint8Array(), failures: [] }
+
+/** @param begin hands a port and the request to whoever has task threads */
+export function identifyElsewhere(begin: (port: MessagePort, request: IdentifyRequest) => void): IdentifyFiles {
+  return (files, signal, balance) =>
+    new Promise((resolve, reject) => {
+      if (signal.aborted) return resolve(NOTHING_READ)
+      const { port1, port2 } = new MessageChannel()
+      const stop = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+      let giveBack = () => {}
+      const end = (settle: () => void) => {
+        giveBack()
+        giveBack = () => {}
+        signal.removeEventListener('abort', aborted)
+        port1.close()
+        settle()
+      }
+      const aborted = () => {
+        Atomics.store(stop, 0, 1)
+        end(() => resolve(NOTHING_READ))
+      }
+      signal.addEventListener('abort', aborted)
+      port1.on('message', (message: FromTask) => {
+        if ('lent' in message) giveBack = balance.lend(message.lent)
+        else if ('error' in message) end(() => reject(fromWire(message.error)))
+        else end(() => resolve(message.read))
+      })
+      port1.on('close', () => end(() => reject(new SpacedriveError('SHARD_LOST', 'the reading thread ended'))))
+      begin(port2, { files, stop: stop.buffer as SharedArrayBuffer })
+    })
+}
+
+/** The task thread's end. */
+export function answerIdentify(
+  port: MessagePort,
+  { files, stop }: IdentifyRequest,
+  lent: number,
+  blake3: Blake3,
+): void {
+  const stopped = new Int32Array(stop)
+  try {
+    port.postMessage({ lent } satisfies FromTask)
+    const read = identifyFiles(files, blake3, () => Atomics.load(stopped, 0) !== 0)
+    port.postMessage({ read } satisfies FromTask, [read.ids.buffer as ArrayBuffer, read.types.buffer as ArrayBuffer])
+  } catch (error) {
+    port.postMessage({ error: toWire(error) } satisfies FromTask)
+  } finally {
+    port.close()
+  }
+}

@@ -1,0 +1,29 @@
+// The task thread's side of its work: with the addon where it loads, else with Node's own functions.
+import { Piscina } from 'piscina'
+import type { MessagePort } from 'node:worker_threads'
+import { loadNative } from '../descriptors/native.js'
+import { tellLoop } from '../descriptors/threads.js'
+import { loadBlake3 } from '../scan/blake3.js'
+import { readDirectoryPlain } from '../scan/read.js'
+import { answerIdentify } from './identifier.js'
+import type { TaskSetup, TaskWork } from './lines.js'
+import { answerWalk } from './walker.js'
+
+const { native, told } = Piscina.workerData as TaskSetup
+tellLoop(told)
+const read = (native ? loadNative()?.readDirectory : undefined) ?? readDirectoryPlain
+/** Some 5 ms of the start, also of a thread that only walks: later there may be no descriptor for it. */
+const blake3 = await loadBlake3()
+
+export async function workFor({
+  port,
+  work,
+  lent,
+}: {
+  port: MessagePort
+  work: TaskWork
+  lent: number
+}): Promise<void> {
+  if ('walk' in work) return await answerWalk(port, work.walk, lent, read)
+  answerIdentify(port, work.identify, lent, blake3)
+}
