@@ -49,6 +49,8 @@ export interface TreeSetup {
   readonly rules?: LocationRules | null | undefined
   readonly read: ReadDirectory
   readonly readText?: ReadText | undefined
+  /** The kind of file system a path is on, as statfs has it. */
+  readonly fileSystem?: (path: Buffer) => number
 }
 
 /** Looks in vain before the whole tree is in doubt. */
@@ -489,7 +491,7 @@ export class WatchedTree {
 
   #meetRoot(): void {
     this.#identity = identityOf(this.#rootBytes)
-    this.remote = this.#identity && remoteAt(this.#rootBytes)
+    this.remote = this.#identity && remoteAt(this.#rootBytes, this.#setup.fileSystem)
   }
 
   #proven(): void {
@@ -574,11 +576,18 @@ const REMOTE = new Map([
   [0x6b414653, 'AFS'],
   [0x73757245, 'Coda'],
   [0x0bd00bd0, 'Lustre'],
+  [0x19830326, 'BeeGFS'],
+  [0x47504653, 'GPFS'],
+  [0x01161970, 'GFS2'],
+  [0x7461636f, 'OCFS2'],
+  [0x20030528, 'OrangeFS'],
+  [0x786f4256, 'VirtualBox'],
+  [0xbacbacbc, 'VMware'],
 ])
 
-function remoteAt(path: Buffer): string | null {
+function remoteAt(path: Buffer, fileSystem = (at: Buffer) => statfsSync(at).type): string | null {
   try {
-    return REMOTE.get(statfsSync(path).type >>> 0) ?? null
+    return REMOTE.get(fileSystem(path) >>> 0) ?? null
   } catch {
     return null
   }
