@@ -16,7 +16,22 @@ export type Condition =
   /** Of its folded name, which contains the texts of one of the ways. */
   | { readonly name: (name: string) => boolean; readonly ways?: Ways }
   /** Of its parent, negative for the root of a location, and the number of its name. */
-  | { readonly place: (places: Places) => PlaceTest }
+  | { readonly place: (places: Places) => PlaceTest; readonly anchors?: Anchors }
+
+/** From where everything that holds can be found by going down, instead of by looking at every entry. */
+export interface Anchors {
+  /** Everything below these directories; a location's root is below the negative number of the location. */
+  readonly tops: readonly number[]
+  /** And what a name that begins or ends so, or the root of a location, leads to. */
+  readonly name?: { readonly text: string; readonly place: 'start' | 'end' } | undefined
+  /** What an entry leads to: it holds for it, for all below it, or already for all below its parent. */
+  readonly judge?: (places: Places) => (parent: number, name: number) => Judgement
+}
+
+export interface Judgement {
+  readonly above: boolean
+  readonly below: boolean
+}
 
 export type PlaceTest = (parent: number, name: number) => boolean
 

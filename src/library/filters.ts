@@ -62,9 +62,9 @@ function wantedBy(
     throw new SpacedriveError('BAD_REQUEST', 'relevance has no other direction', {
       hint: 'Sort by name, size or modified to turn the order round.',
     })
-  const { sought, conditions } = soughtBy(terms, among)
+  const { words, conditions } = soughtBy(terms, among.locations)
   return {
-    sought,
+    words,
     conditions: [...conditions, ...filters.flatMap((each) => conditionsOf(each, among))],
     sort,
     descending,
@@ -195,6 +195,7 @@ function below(tops: readonly number[]): Condition {
       )
       return (parent) => inside.of(parent)
     },
+    anchors: { tops },
   }
 }
 

@@ -3,7 +3,7 @@
 // A name ranks by how what is looked for sits in it: the whole name, its start, the start of a word, anywhere; where it
 // holds the words only apart from each other after all that. Then shorter names come first, then older ones. That order
 // is one number a name.
-import { allOf } from './conditions.js'
+import { allOf, type Condition } from './conditions.js'
 import { BLOCK_NAMES } from './names.js'
 import type { Ways } from './texts.js'
 
@@ -15,14 +15,6 @@ const WAYS_MAX = 64
 
 type NameTest = (name: string) => boolean
 
-export interface Sought {
-  /** Folded; all of them are in the name. */
-  readonly words: readonly string[]
-  readonly tests: readonly NameTest[]
-  /** Of each test that has any. */
-  readonly ways: readonly Ways[]
-}
-
 export class Matcher {
   /** The longest word. */
   readonly #needle: string
@@ -31,16 +23,16 @@ export class Matcher {
   readonly #test: NameTest | null
   readonly ways: Ways
 
-  constructor({ words, tests, ways }: Sought) {
+  /** @param words folded; all of them are in the name */
+  constructor(words: readonly string[], conditions: readonly Condition[]) {
     this.#words = words
     this.#needle = words.reduce((longest, each) => (each.length > longest.length ? each : longest), '')
     this.#phrase = words.join(' ')
     const others = words.filter((each) => each !== this.#needle)
-    this.#test = allOf([
-      ...(others.length > 0 ? [(name: string) => others.every((each) => name.includes(each))] : []),
-      ...tests,
-    ])
-    this.ways = together([[words], ...ways])
+    const named = conditions.filter((each) => 'name' in each)
+    const tests = named.map(({ name }) => name)
+    this.#test = allOf(others.length > 0 ? [(name) => others.every((each) => name.includes(each)), ...tests] : tests)
+    this.ways = together([[words], ...named.flatMap(({ ways }) => (ways ? [ways] : []))])
   }
 
   /** Whether every name there is matches. */
@@ -68,6 +60,15 @@ export class Matcher {
       }
       if (start >= text.length) return
     }
+  }
+
+  matches(name: string): boolean {
+    return name.includes(this.#needle) && (this.#test === null || this.#test(name))
+  }
+
+  /** Of a name that matches, and its number. */
+  orderOf(text: string, name: number): number {
+    return this.#orderOf(text, 0, text.indexOf(this.#needle), text.length) + name
   }
 
   #orderOf(text: string, start: number, at: number, end: number): number {

@@ -2,22 +2,24 @@
 //
 // What decides the order of an entry, its rank, name, size or time, and its id after that, is also what a cursor says:
 // a page goes on where the last one ended even if the index changed in between.
-import { allOf, rowsOf, type Condition, type FewNames, type PlaceTest, type Rows } from './conditions.js'
+import { allOf, rowsOf, type Anchors, type Condition, type FewNames, type PlaceTest, type Rows } from './conditions.js'
 import type { Connection } from './connection.js'
 import { cursorOf, readCursor, type Cursor } from './cursors.js'
 import { KIND } from '../scan/read.js'
 import { ENTRY_COLUMNS, toEntry, type Entry, type EntryRow } from './entries.js'
-import { Matcher, NAME_IDS, type Sought } from './matcher.js'
+import { Matcher, NAME_IDS } from './matcher.js'
 import { BLOCK_NAMES } from './names.js'
+import { Pace } from './pace.js'
 import { Places } from './places.js'
-import { Prepared, type PlaceRow, type RowKey } from './statements.js'
+import { Prepared, type PlaceRow, type RowKey, type WideRow } from './statements.js'
 import { narrows, Texts } from './texts.js'
 import { Window, type Placed } from './window.js'
 
 export type SearchSort = 'relevance' | 'name' | 'size' | 'modified'
 
 export interface Wanted {
-  readonly sought: Sought
+  /** Folded; all of them are in the name. */
+  readonly words: readonly string[]
   readonly conditions: readonly Condition[]
   readonly sort: SearchSort
   readonly descending: boolean
@@ -38,6 +40,10 @@ interface Found {
   readonly test: PlaceTest | null
   /** Where words narrow nothing down and a condition does: the names it leaves. */
   readonly few: FewNames | null
+  /** From where to go down, where the names alone narrow nothing down. */
+  readonly anchors: Anchors | null
+  /** Whether pages are cut out of all entries that are found, instead of read name by name. */
+  readonly scans: boolean
   /** One number per matching name, ascending: rank, length and id of the name. Null where nobody needed it yet. */
   order: Float64Array | null
   /** -1 until it is counted. */
@@ -64,6 +70,11 @@ const SORTED_A_STEP = 16_384
 /** What a first page looks ahead, and what the later ones do: each window costs a look at everything. */
 const WINDOW_FIRST = 1_024
 const WINDOW_NEXT = 16_384
+/** Names, or rows of one directory, looked at in one go. */
+const NAMES_WIDE = 200
+const ROWS_WIDE = 2_000
+/** Shorter names are in no index of trigrams. */
+const ANCHOR_MIN = 3
 /** With more names, and one in eight of all, all entries are looked at instead of those of each name. */
 const NAMES_FEW = 20_000
 const NAMES_SHARE = 8
@@ -89,9 +100,9 @@ export class Search {
   }
 
   /** True when it looks at every name, or at every entry of those that match. */
-  static takesLong({ sought, conditions, sort }: Wanted): boolean {
+  static takesLong({ words, conditions, sort }: Wanted): boolean {
     if (sort !== 'relevance' || conditions.some((each) => 'place' in each)) return true
-    return !narrows(new Matcher(sought).ways)
+    return !narrows(new Matcher(words, conditions).ways)
   }
 
   /**
@@ -114,22 +125,23 @@ export class Search {
     return { total, entries: page, cursor: cursorOf(sort, descending, this.#cursorAt(found, sort, page.at(-1)!)) }
   }
 
-  #resultFor({ sought, conditions, key }: Wanted, version: number): Found {
+  #resultFor({ words, conditions, key }: Wanted, version: number): Found {
     const known = this.#results.get(key)
     if (known?.version === version) return known
     this.#texts.forgetOpen()
-    const names = conditions.flatMap((each) => ('name' in each ? [each] : []))
-    const tests = [...sought.tests, ...names.map(({ name }) => name)]
-    const ways = [...sought.ways, ...names.flatMap((each) => (each.ways ? [each.ways] : []))]
-    const places = conditions.flatMap((each) => ('place' in each ? [each.place(this.#places)] : []))
-    const matcher = new Matcher({ words: sought.words, tests, ways })
-    const few = conditions.flatMap((each) => ('row' in each && each.names ? [each.names] : []))
+    const placed = conditions.filter((each) => 'place' in each)
+    const matcher = new Matcher(words, conditions)
+    const named = conditions.flatMap((each) => ('row' in each && each.names ? [each.names] : []))
+    const few = narrows(matcher.ways) ? null : (named[0] ?? null)
+    const isNarrow = few !== null || narrows(matcher.ways)
     return {
       version,
       matcher,
       rows: rowsOf(conditions),
-      test: allOf(places),
-      few: (!narrows(matcher.ways) && few[0]) || null,
+      few,
+      test: allOf(placed.map(({ place }) => place(this.#places))),
+      anchors: isNarrow ? null : bestOf(placed.flatMap(({ anchors }) => anchors ?? [])),
+      scans: !isNarrow && placed.length > 0,
       order: null,
       total: -1,
       windows: new Map(),
@@ -151,6 +163,7 @@ export class Search {
   *#pageOf(found: Found, wanted: Wanted, most: number, after: Cursor | undefined): Generator<void, Entry[]> {
     switch (wanted.sort) {
       case 'relevance': {
+        if (found.scans) return yield* this.#byRow(found, 'relevance', false, most, after)
         const order = yield* this.#orderOf(found)
         return yield* this.#read(found, order, most, placeOf(order, after))
       }
@@ -164,7 +177,7 @@ export class Search {
   #cursorAt(found: Found, sort: SearchSort, { id, name, kind, size, mtime }: Entry): Cursor {
     switch (sort) {
       case 'relevance':
-        return { key: found.order!.findLast((each) => each % NAME_IDS === name)!, id }
+        return { key: found.matcher.orderOf(this.#texts.folded(name), name), id }
       case 'name':
         return { key: name, id }
       case 'size':
@@ -280,7 +293,7 @@ export class Search {
 
   *#byRow(
     found: Found,
-    sort: 'size' | 'modified',
+    sort: 'relevance' | 'size' | 'modified',
     descending: boolean,
     most: number,
     after: Cursor | undefined,
@@ -291,9 +304,10 @@ export class Search {
     const kept = after ? WINDOW_NEXT : Math.max(most, WINDOW_FIRST)
     const window = new Window<number>(kept, descending, after)
     let total = 0
-    yield* this.#each(found, sort, (id, value) => {
+    const ranks = sort === 'relevance'
+    yield* this.#each(found, ranks ? 'none' : sort, (id, value, name) => {
       total += 1
-      window.offer(value, id)
+      window.offer(ranks ? found.matcher.orderOf(this.#texts.folded(name), name) : value, id)
       return true
     })
     found.total = total
@@ -337,11 +351,18 @@ export class Search {
 
   /** Every entry that is found, in no order. */
   *#each(found: Found, key: RowKey, take: Take): Generator<void> {
+    if (found.anchors) return yield* this.#eachBelow(found, found.anchors, key, take)
     if (found.matcher.isOpen && !found.few) return yield* this.#eachOfAll(found, key, null, take)
     const order = yield* this.#orderOf(found)
     const names = ((this.#lastBlock.get() ?? 0) + 1) * BLOCK_NAMES
     if (order.length <= NAMES_FEW || order.length * NAMES_SHARE < names)
-      return yield* this.#eachOfNames(found, key, order, { at: 0 }, take)
+      return yield* this.#eachOfNames(
+        found,
+        key,
+        yield* sorted(Array.from(order, (each) => each % NAME_IDS)),
+        { at: 0 },
+        take,
+      )
     const wanted = new Uint8Array(names)
     for (const each of order) wanted[each % NAME_IDS] = 1
     yield* this.#eachOfAll(found, key, wanted, take)
@@ -351,13 +372,65 @@ export class Search {
     const { placesBetween } = this.#prepared.for(found.rows, key)
     const { test } = found
     const end = this.#lastEntry.get() ?? 0
+    const pace = new Pace()
     for (let first = 0; first <= end; first += ROWS_A_STEP) {
       const rows = placesBetween.all({ ...found.rows.values, first, last: first + ROWS_A_STEP - 1 })
       for (const [id, parent, name, value] of rows) {
-        if ((wanted === null || wanted[name] === 1) && (test === null || test(parent, name)) && !take(id, value)) return
+        if (wanted !== null && wanted[name] !== 1) continue
+        if ((test === null || test(parent, name)) && !take(id, value, name)) return
+        if (test !== null && pace.isDue()) yield
       }
-      yield
+      if (pace.isDue()) yield
     }
+  }
+
+  /** What is found from the anchors on downwards, each once. */
+  *#eachBelow(found: Found, { tops, name, judge }: Anchors, key: RowKey, take: Take): Generator<void> {
+    const statements = this.#prepared.for(found.rows, key)
+    const { values } = found.rows
+    const pace = new Pace()
+    const left = [...tops]
+    const look = (rows: WideRow[], leads: (parent: number, name: number) => boolean) => {
+      for (const [id, parent, each, value, kind, holds] of rows) {
+        if (kind === KIND.directory && leads(parent, each)) left.push(id)
+        if (holds === 1 && this.#isFound(found, parent, each) && !take(id, value, each)) return false
+      }
+      return true
+    }
+    if (name && judge) {
+      const of = judge(this.#places)
+      // What lies below another one is found from there.
+      const fresh = (rows: WideRow[]) => rows.filter(([, parent, each]) => !of(parent, each).above)
+      const leads = (parent: number, each: number) => of(parent, each).below
+      if (!look(statements.wideRoots.all(values), leads)) return
+      const order = yield* this.#namesAt(name)
+      for (let from = 0; from < order.length; from += NAMES_WIDE) {
+        const rows = statements.wideOfNames.all({ ...values, names: namesIn(order, from, from + NAMES_WIDE) })
+        if (!look(fresh(rows), leads)) return
+        if (pace.isDue()) yield
+      }
+    }
+    for (let parent = left.pop(); parent !== undefined; parent = left.pop()) {
+      for (let last = -1; ;) {
+        const rows = statements.wideChildren.all({ ...values, parent, last, limit: ROWS_WIDE })
+        if (!look(rows, () => true)) return
+        if (pace.isDue()) yield
+        if (rows.length < ROWS_WIDE) break
+        last = rows.at(-1)![2]
+      }
+    }
+  }
+
+  #isFound({ matcher, test }: Found, parent: number, name: number): boolean {
+    return (matcher.isOpen || matcher.matches(this.#texts.folded(name))) && (test === null || test(parent, name))
+  }
+
+  *#namesAt({ text, place }: NonNullable<Anchors['name']>): Generator<void, Float64Array> {
+    const test = (each: string) => (place === 'start' ? each.startsWith(text) : each.endsWith(text))
+    const matcher = new Matcher([text], [{ name: test }])
+    const order: number[] = []
+    yield* this.#texts.eachBlock(matcher.ways, (block, names) => matcher.add(block, names, order))
+    return Float64Array.from(order)
   }
 
   /** In the order of the names, of one name by id. */
@@ -365,6 +438,7 @@ export class Search {
     const { places, placesRest } = this.#prepared.for(found.rows, key)
     const { test } = found
     const given = { ...found.rows.values, limit: ROWS_A_STEP }
+    const pace = new Pace()
     let { at, after } = from
     while (at < order.length) {
       const name = order[at]! % NAME_IDS
@@ -372,8 +446,10 @@ export class Search {
         after === undefined
           ? places.all({ ...given, names: namesIn(order, at, at + NAMES_A_STEP) })
           : placesRest.all({ ...given, name, last: after })
-      for (const [id, parent, each, value] of rows)
-        if ((test === null || test(parent, each)) && !take(id, value)) return
+      for (const [id, parent, each, value] of rows) {
+        if ((test === null || test(parent, each)) && !take(id, value, each)) return
+        if (test !== null && pace.isDue()) yield
+      }
       if (rows.length === ROWS_A_STEP) {
         // There may be more of the last name.
         const [id, , last] = rows.at(-1)!
@@ -388,8 +464,15 @@ export class Search {
   }
 }
 
+/** What goes down from a directory knows best where; of names the longest is the rarest, and a short one narrows nothing down. */
+function bestOf(all: readonly Anchors[]): Anchors | null {
+  const weight = ({ tops, name }: Anchors) => (tops.length > 0 ? Infinity : (name?.text.length ?? 0))
+  const best = all.reduce<Anchors | null>((one, other) => (one && weight(one) >= weight(other) ? one : other), null)
+  return best && weight(best) >= ANCHOR_MIN ? best : null
+}
+
 /** Takes what is found, until it wants no more. */
-type Take = (id: number, value: number) => boolean
+type Take = (id: number, value: number, name: number) => boolean
 
 /** The part of what was kept that comes after a place, where that is certain. */
 function following(

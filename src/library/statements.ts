@@ -7,6 +7,9 @@ import { KIND } from '../scan/read.js'
 /** Id, parent and name of an entry, and what it is sorted by. */
 export type PlaceRow = [id: number, parent: number, name: number, key: number]
 
+/** Also its kind, and whether the conditions hold. */
+export type WideRow = [...PlaceRow, kind: number, holds: number]
+
 export type RowKey = 'none' | 'size' | 'modified'
 
 /** Only files have a size. */
@@ -34,6 +37,10 @@ export interface Statements {
   /** Of whatever name, from the entry `first` to `last`. */
   readonly countBetween: Statement<number>
   readonly placesBetween: Statement<PlaceRow>
+  /** Whether the conditions hold or not: of names, the roots of locations, the children after a name of a directory. */
+  readonly wideOfNames: Statement<WideRow>
+  readonly wideRoots: Statement<WideRow>
+  readonly wideChildren: Statement<WideRow>
 }
 
 export class Prepared {
@@ -62,8 +69,9 @@ function prepare(connection: Connection, conditions: string, key: string): State
   const rest = `FROM entry WHERE name = @name AND id > @last AND ${conditions} ORDER BY id LIMIT @limit`
   const between = `FROM entry WHERE id BETWEEN @first AND @last AND ${conditions}`
   const place = `entry.id, entry.parent, entry.name, ${key}`
-  const rows = <Row>(sql: string) => connection.prepare<Given, Row>(sql).raw()
-  const number = (sql: string) => connection.prepare<Given, number>(sql).pluck()
+  const wide = `${place}, entry.kind, ${conditions}`
+  const rows = <Row>(sql: string) => lazily(() => connection.prepare<Given, Row>(sql).raw())
+  const number = (sql: string) => lazily(() => connection.prepare<Given, number>(sql).pluck())
   return {
     count: number(`SELECT count(*) ${matching}`),
     page: rows(`SELECT ${ENTRY_COLUMNS} ${matching} LIMIT @limit`),
@@ -72,5 +80,19 @@ function prepare(connection: Connection, conditions: string, key: string): State
     placesRest: rows(`SELECT ${place} ${rest}`),
     countBetween: number(`SELECT count(*) ${between}`),
     placesBetween: rows(`SELECT ${place} ${between} ORDER BY id`),
+    wideOfNames: rows(
+      `SELECT ${wide} FROM json_each(@names) AS found CROSS JOIN entry ON entry.name = found.value WHERE entry.parent > 0`,
+    ),
+    wideRoots: rows(`SELECT ${wide} FROM entry WHERE parent < 0`),
+    wideChildren: rows(`SELECT ${wide} FROM entry WHERE parent = @parent AND name > @last ORDER BY name LIMIT @limit`),
+  }
+}
+
+/** Most searches need few of them. */
+function lazily<Row>(prepared: () => Statement<Row>): Statement<Row> {
+  let statement: Statement<Row> | undefined
+  return {
+    all: (given) => (statement ??= prepared()).all(given),
+    get: (given) => (statement ??= prepared()).get(given),
   }
 }

@@ -2,15 +2,15 @@
 import type { Connection } from './connection.js'
 import { foldBlock } from './fold.js'
 import { BLOCK_NAMES } from './names.js'
+import { Pace } from './pace.js'
 import { Postings, trigramsOf } from './trigrams.js'
 
 /** Folded blocks kept: some 8 MB. */
 const TEXTS_KEPT = 4_096
 /** Blocks kept name by name. */
 const PARTED_KEPT = 512
-/** What is done between two steps: some milliseconds each. */
-const BLOCKS_A_STEP = 512
-const BLOCKS_FOUND_A_STEP = 128
+/** Blocks read in one go. */
+const BLOCKS_A_STEP = 256
 const DOT = 0x2e
 
 /** Names of one block, each ending in NUL. */
@@ -76,24 +76,20 @@ export class Texts {
   }
 
   *#readSome(first: number, blocks: Iterable<number>, take: TakeBlock): Generator<void> {
-    let left = BLOCKS_FOUND_A_STEP
+    const pace = new Pace()
     for (const block of blocks) {
       take(first + block, this.#text(first + block))
-      if ((left -= 1) > 0) continue
-      left = BLOCKS_FOUND_A_STEP
-      yield
+      if (pace.isDue()) yield
     }
   }
 
   /** Also of blocks that go on growing, of which nothing may be kept. */
   *#readOnly(blocks: Iterable<number>, take: TakeBlock): Generator<void> {
-    let left = BLOCKS_FOUND_A_STEP
+    const pace = new Pace()
     for (const block of blocks) {
       const bytes = this.#block.get(block)
       if (bytes) take(block, foldBlock(bytes))
-      if ((left -= 1) > 0) continue
-      left = BLOCKS_FOUND_A_STEP
-      yield
+      if (pace.isDue()) yield
     }
   }
 
@@ -133,12 +129,14 @@ export class Texts {
   }
 
   *#readAll(first: number, last: number, take: TakeBlock): Generator<void> {
-    for (let from = first; from <= last;) {
+    const pace = new Pace()
+    for (let from = first; from <= last; from += BLOCKS_A_STEP) {
       const step = this.#blocks.all(from, Math.min(last, from + BLOCKS_A_STEP - 1))
-      for (const { block, bytes } of step) take(block, foldBlock(bytes))
+      for (const { block, bytes } of step) {
+        take(block, foldBlock(bytes))
+        if (pace.isDue()) yield
+      }
       if (step.length < BLOCKS_A_STEP) return
-      from += BLOCKS_A_STEP
-      yield
     }
   }
 }

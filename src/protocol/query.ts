@@ -4,11 +4,13 @@
 // Whatever stands between quotation marks is text as it was typed; so any text can be asked for.
 import { LIMITS } from '../base/limits.js'
 import { ENTRY_KINDS, type SearchFilter, type SearchFilters } from './operations.js'
+import { isOnPath, readPattern, type How } from './patterns.js'
 import { bothSizes, bothTimes, isRelative, readSize, readTime, refuse, slice, type Part } from './spans.js'
 
 export interface Term {
-  readonly how: 'text'
-  readonly on: 'name'
+  readonly how: How
+  /** A word or pattern with a slash is about the path. */
+  readonly on: 'name' | 'path'
   readonly text: string
   /** It must not match. */
   readonly not: boolean
@@ -33,10 +35,11 @@ interface Reading {
   readonly now: number
 }
 
+/** Those after which a filter stands. */
 type Word = 'ext' | 'kind' | 'path' | 'size' | 'modified' | 'location' | 'tag' | 'is'
 
 const BLANK = /\s+/y
-const FILTER = /(ext|kind|path|size|modified|location|tag|is|created|accessed):("(.*?)"(?=\s|$)|\S*)/sy
+const FILTER = /(ext|kind|path|size|modified|location|tag|is|created|accessed|re|glob):("(.*?)"(?=\s|$)|\S*)/sy
 const QUOTED = /"(.*?)"(?=\s|$)/sy
 const PLAIN = /\S+/y
 const QUOTE = 'To look for it as a text put it between quotation marks.'
@@ -73,20 +76,23 @@ function readFilter(query: string, at: number, not: boolean, reading: Reading): 
   if (name === 'created' || name === 'accessed')
     refuse({ at }, `${name}: the index does not keep when a file was ${name}`, `Use modified: instead. ${QUOTE}`)
   const part = quoted === undefined ? { text: value, at: start } : { text: quoted, at: start + 1 }
-  addFilter(name as Word, part, not, reading)
+  if (name === 're') addTerm('regex', part, not, reading)
+  else if (name === 'glob') addTerm('glob', part, not, reading)
+  else if (name === 'path' && !isDirectory(part, quoted !== undefined)) addPath(part, not, reading)
+  else addFilter(name as Word, part, not, reading)
   return at + whole.length
 }
 
 function readQuoted(query: string, at: number, not: boolean, reading: Reading): number | undefined {
   const found = matchAt(QUOTED, query, at)
   if (!found) return undefined
-  if (found[1] !== '') addTerm({ how: 'text', on: 'name', text: found[1]!, not, at }, reading)
+  if (found[1] !== '') addTerm('text', { text: found[1]!, at: at + 1 }, not, reading)
   return at + found[0].length
 }
 
 function readWord(query: string, at: number, not: boolean, reading: Reading): number {
   const [text] = matchAt(PLAIN, query, at)!
-  addTerm({ how: 'text', on: 'name', text, not, at }, reading)
+  addTerm(isGlob(text) ? 'glob' : 'text', { text, at }, not, reading)
   return at + text.length
 }
 
@@ -95,14 +101,33 @@ function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | u
   return pattern.exec(text) ?? undefined
 }
 
-function addTerm(term: Term, { terms }: Reading): void {
+function addTerm(how: How, part: Part, not: boolean, reading: Reading): void {
+  pushTerm({ how, on: isOnPath({ how, ...part }) ? 'path' : 'name', ...part, not }, reading)
+}
+
+/** Whatever it is, it is looked for in the path. */
+function addPath(part: Part, not: boolean, reading: Reading): void {
+  pushTerm({ how: isGlob(part.text) ? 'glob' : 'text', on: 'path', ...part, not }, reading)
+}
+
+function pushTerm(term: Term, { terms }: Reading): void {
   if (terms.length >= LIMITS.termsMax)
     refuse(
       term,
       `more than ${LIMITS.termsMax} words`,
       'Look for fewer, or put what belongs together into quotation marks.',
     )
+  readPattern(term)
   terms.push(term)
+}
+
+function isGlob(text: string): boolean {
+  return /[*?]/.test(text)
+}
+
+/** Everything below it is meant then. */
+function isDirectory({ text }: Part, quoted: boolean): boolean {
+  return text.startsWith('/') && (quoted || !isGlob(text))
 }
 
 function addFilter(name: Word, value: Part, not: boolean, reading: Reading): void {
@@ -180,10 +205,10 @@ function kindIn(value: Part): (typeof ENTRY_KINDS)[number] {
 }
 
 function pathIn(value: Part): string {
-  if (value.text.startsWith('/') && !value.text.includes('\0')) return value.text
+  if (!value.text.includes('\0')) return value.text
   return refuse(
     value,
-    `path: ${JSON.stringify(value.text)} is not absolute`,
-    'Write the whole path of a directory: path:/srv/docs, or path:"/srv/my docs"',
+    `path: ${JSON.stringify(value.text)} is not a path`,
+    'Write the path of a directory: path:/srv/docs',
   )
 }

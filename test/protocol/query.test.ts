@@ -89,6 +89,31 @@ test('a dash before a filter asks for what it is not, as often as one likes', (t
   t.throws(() => read(`${many} -ext:more`), { code: 'BAD_REQUEST' })
 })
 
+test('signs of a glob make one, re: an expression, a slash asks for the path', (t) => {
+  const told = (query: string) =>
+    read(query).terms.map(({ how, on, text, not }) => `${not ? '-' : ''}${how} ${on} ${text}`)
+  t.deepEqual(told('*.jp?g "*.jpg" -*.tmp'), ['glob name *.jp?g', 'text name *.jpg', '-glob name *.tmp'])
+  t.deepEqual(told('src/lib src/**/*.ts "a b/c"'), ['text path src/lib', 'glob path src/**/*.ts', 'text path a b/c'])
+  t.deepEqual(told('re:^a.c$ -re:x/y re:"a b" re:[^/]x'), [
+    'regex name ^a.c$',
+    '-regex path x/y',
+    'regex name a b',
+    'regex name [^/]x',
+  ])
+  t.deepEqual(told('glob:img_[0-9] glob:"a {b,c}"'), ['glob name img_[0-9]', 'glob name a {b,c}'])
+  t.deepEqual(told('path:docs path:no* path:"a b" path:/x/*.c'), [
+    'text path docs',
+    'glob path no*',
+    'text path a b',
+    'glob path /x/*.c',
+  ])
+  t.deepEqual(read('path:"/a*b"').filters, { path: '/a*b' })
+  t.deepEqual(
+    told('foo[1] a{b} c++ (1) $x ^y'),
+    ['foo[1]', 'a{b}', 'c++', '(1)', '$x', '^y'].map((each) => `text name ${each}`),
+  )
+})
+
 test('so many words and no more', (t) => {
   const words = Array.from({ length: LIMITS.termsMax }, (_, at) => `w${at}`).join(' ')
   t.is(read(words).terms.length, LIMITS.termsMax)
@@ -196,10 +221,27 @@ const WRONG: [string, string][] = [
   ['ext:..', '    ^'],
   ['ext:pdf ext:docx', '            ^'],
   ['kind:file kind:file', '               ^'],
-  ['path:docs', '     ^'],
   ['x -size:big', '        ^'],
   ['is:odd', '   ^'],
   ['is:', '  ^'],
+  ['re:', '  ^'],
+  ['x re:a(b', '      ^'],
+  ['re:a)b', '    ^'],
+  ['re:*a', '   ^'],
+  ['re:a**', '     ^'],
+  ['re:a++', '     ^'],
+  ['re:[a', '   ^'],
+  ['re:[z-a]', '    ^'],
+  ['re:a{3,2}', '    ^'],
+  ['re:a{256}', '    ^'],
+  ['re:(?=a)b', '   ^'],
+  ['re:(a)\\1', '      ^'],
+  ['re:\\q', '   ^'],
+  ['re:a\\', '    ^'],
+  ['re:"a b(" x', '       ^'],
+  ['re:(x{200}){200}', '   ^'],
+  ['*.{a,b', '  ^'],
+  ['*[z-a]', ' ^'],
   ['a created:today', '  ^'],
   ['a -accessed:today', '   ^'],
   ['path:"', '     ^'],
@@ -232,6 +274,17 @@ const piece = fc.constantFrom(
     'is:',
     'hidden',
     '-',
+    're:',
+    'glob:',
+    '*',
+    '[',
+    ']',
+    '(',
+    ')',
+    '{',
+    '}',
+    '\\',
+    '|',
     'file',
     '/',
     '"',
