@@ -1,6 +1,7 @@
 // The tables of a library, as numbered migrations. A migration that was released is never edited; a new one is added.
 import { SpacedriveError } from '../base/errors.js'
 import type { Connection } from './connection.js'
+import { Names } from './names.js'
 import { fillFolders } from './folders.js'
 
 const MIGRATIONS: readonly (string | ((connection: Connection) => void))[] = [
@@ -117,6 +118,7 @@ const MIGRATIONS: readonly (string | ((connection: Connection) => void))[] = [
   -- Bytes of the files that a job has read.
   ALTER TABLE job ADD COLUMN bytes INTEGER;
   `,
+  foldAnew,
 ]
 
 export const SCHEMA_VERSION = MIGRATIONS.length
@@ -147,4 +149,10 @@ export function migrate(connection: Connection, name: string, wanted = SCHEMA_VE
 /** 0 of a database without tables. */
 export function versionOf(connection: Connection): number {
   return Number(connection.pragma('user_version', { simple: true }))
+}
+
+/** Letters like "ß" and "ø" are found by "ss" and "o" since then: the trigrams of names are made of what is compared. */
+function foldAnew(connection: Connection): void {
+  connection.exec('DELETE FROM posting; DELETE FROM segment')
+  new Names(connection).seal()
 }
