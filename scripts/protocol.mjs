@@ -135,6 +135,10 @@ const OPERATIONS = {
     'This list, as an [OpenRPC](https://spec.open-rpc.org) document: [openrpc.json](openrpc.json).',
     'the document',
   ],
+  'rpc.cancel': [
+    'Gives up a request of the same WebSocket by its `id`: it is answered with CANCELLED, and not begun if it waits yet. What has begun may still complete. Over HTTP a client gives up by closing the connection.',
+    '`{cancelled}`; false when there is no such request, or it has its answer',
+  ],
   'events.subscribe': [
     'Sends events, all or those that every given filter lets through: of these `types`; of one `library`, `location` or `job`; with a `path` those that may concern it or what is below it. With the `cursor` of an event (or of an earlier subscription) what came after it comes first, as far as it is kept. WebSocket only, and not in a batch, whose answer may come after the events.',
     '`{subscription, cursor, missed?}`: `cursor` is where the subscription begins; `missed`, only where a cursor was given, is how many events after it, of any kind, are not kept any more, or null where the cursor is of an earlier run of the daemon, whose events it does not know',
@@ -476,6 +480,7 @@ function params(name) {
 
 function typeOf(schema) {
   if (schema.anyOf) return schema.anyOf.map(typeOf).join(' or ')
+  if (Array.isArray(schema.type)) return schema.type.join(' or ')
   if (schema.type !== 'object') return schema.type === 'array' ? `array of ${typeOf(schema.items)}s` : schema.type
   return `object of ${Object.keys(schema.properties)
     .map((key) => `\`${key}\``)
@@ -627,7 +632,7 @@ Content-Type: application/json
 { "jsonrpc": "2.0", "id": 1, "result": "pong" }
 \`\`\`
 
-Parameters are an object; an unknown key is an error. A batch is answered in its order when its last call has its answer. Errors of the standard carry \`data: {hint, retryable: false}\` and no \`data.code\`:
+Parameters are an object; an unknown key is an error. Beside \`params\` a request may have \`timeoutMs\`, from 1 to ${LIMITS.responseMs}: if no answer has come by then it gets TIMEOUT, and is not begun if it waits yet. A batch is answered in its order when its last call has its answer. Errors of the standard carry \`data: {hint, retryable: false}\` and no \`data.code\`:
 
 | code | when |
 | --- | --- |
@@ -646,7 +651,7 @@ Messages are text, each a request, a batch or a notification as above; answers c
 
 A result with \`cursor\` has more: ask again with the same parameters and that cursor. Entries that stay as they are come exactly once, whatever is added between two pages.`
 
-const OPERATIONS_INTRODUCTION = `Errors that an operation shares with others are told here once. Any: \`STARTING\`, \`DRAINING\`, \`TIMEOUT\`, \`INTERNAL\`. All but \`core.*\`, on a connection that sits on a control slot: \`CONNECTION_LIMIT\`. Those that take \`library\`: \`LIBRARY_NOT_FOUND\`, \`LIBRARY_LOCKED\`, \`LIBRARY_DAMAGED\`, \`LIBRARY_NEWER\`, \`DISK_FAILED\`. Those and \`libraries.create\`: \`BUDGET_EXHAUSTED\`, \`SHARD_BUSY\`, \`SHARD_LOST\`, \`READ_ONLY\`, \`DISK_FULL\`.
+const OPERATIONS_INTRODUCTION = `Errors that an operation shares with others are told here once. Any: \`STARTING\`, \`DRAINING\`, \`TIMEOUT\`, \`CANCELLED\`, \`INTERNAL\`. All but \`core.*\`, on a connection that sits on a control slot: \`CONNECTION_LIMIT\`. Those that take \`library\`: \`LIBRARY_NOT_FOUND\`, \`LIBRARY_LOCKED\`, \`LIBRARY_DAMAGED\`, \`LIBRARY_NEWER\`, \`DISK_FAILED\`. Those and \`libraries.create\`: \`BUDGET_EXHAUSTED\`, \`SHARD_BUSY\`, \`SHARD_LOST\`, \`READ_ONLY\`, \`DISK_FULL\`.
 
 A request to a library that is closed opens it.`
 

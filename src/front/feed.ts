@@ -121,8 +121,14 @@ export class Feed implements Reader {
   }
 
   #runHere(request: Request, answer: Answer): void {
-    if (request.operation === 'events.subscribe') this.#subscribe(request.params, answer)
+    if (request.operation === 'rpc.cancel') answer(this.#cancel((request.params as ParamsOf<'rpc.cancel'>).id))
+    else if (request.operation === 'events.subscribe') this.#subscribe(request.params, answer)
     else answer(this.#unsubscribe((request.params as ParamsOf<'events.unsubscribe'>).subscription))
+  }
+
+  #cancel(id: string | number): Reply {
+    const cancelled = [...this.#turns].some((turn) => turn.cancel(id))
+    return { ok: true, json: JSON.stringify({ cancelled }) }
   }
 
   #subscribe(filter: ParamsOf<'events.subscribe'>, answer: Answer): void {

@@ -1,23 +1,30 @@
 // One message from a client until its answer: runs its calls, waits for the last, and gives up at the deadline.
-import { SpacedriveError, toWire } from '../base/errors.js'
-import { answerMessage, decode, encodeError, encodeReply, type Call, type Decoded } from '../protocol/codec.js'
+import { SpacedriveError, toWire, type ErrorCode } from '../base/errors.js'
+import { answerMessage, decode, encodeError, encodeReply, type Call, type Decoded, type Id } from '../protocol/codec.js'
 import type { GiveUp, Reply, Request } from '../protocol/messages.js'
 import { Timed, type Deadlines } from './deadlines.js'
 import type { Resume } from './resume.js'
 
 type Answer = (reply: Reply) => void
 
-const TIMEOUT: Reply = {
-  ok: false,
-  error: toWire(new SpacedriveError('TIMEOUT', 'no answer came before the response deadline')),
+/** One call whose answer has not come, as far as its turn knows. */
+interface Running {
+  readonly id: Id | undefined
+  /** Takes only the first reply. */
+  readonly answer: Answer
+  giveUp: GiveUp | void
+  timer: NodeJS.Timeout | undefined
 }
+
+const TIMEOUT = refused('TIMEOUT', 'no answer came before the response deadline')
+const TIMEOUT_OF_ITS_OWN = refused('TIMEOUT', 'no answer came within its timeoutMs')
+const CANCELLED = refused('CANCELLED', 'its client cancelled the request')
 
 export abstract class Turn extends Timed {
   readonly #deadlines: Deadlines
   readonly #resume: Resume
-  /** Answers of the calls that have not come yet, and those that have: each takes only its first reply. */
-  #answers: Answer[] = []
-  #giveUps: GiveUp[] = []
+  /** The calls of this message, answered or not. */
+  #running: Running[] = []
   #settled = false
   #late = false
 
@@ -56,45 +63,75 @@ export abstract class Turn extends Timed {
 
   override expire(): void {
     this.#late = true
-    this.#giveUp()
-    for (const answer of this.#answers) answer(TIMEOUT)
+    for (const running of this.#running) end(running, TIMEOUT)
+  }
+
+  /** Ends the call of this id, if its answer has not gone out; one of a batch that has it already keeps it. */
+  cancel(id: Id): boolean {
+    const running = this.#settled ? undefined : this.#running.find((each) => each.id === id)
+    if (running) end(running, CANCELLED)
+    return running !== undefined
   }
 
   #giveUp(): void {
-    for (const giveUp of this.#giveUps) giveUp()
-    this.#giveUps = []
+    for (const { giveUp, timer } of this.#running) {
+      clearTimeout(timer)
+      giveUp?.()
+    }
+    this.#running = []
   }
 
-  #single({ id, request, error }: Call): void {
+  #single(call: Call): void {
+    const { id, request, error } = call
     if (error) return this.#settle(id === undefined ? null : encodeError(id, error))
     const answer: Answer = (reply) => {
       if (!this.#settled) this.#settle(id === undefined ? null : encodeReply(id, reply))
     }
-    if (request) this.#attempt(request, answer)
+    if (request) this.#attempt(request, answer, call)
   }
 
   #batch(decoded: Decoded): void {
-    const run = (request: Request, answer: Answer) => this.#attempt(request, firstOnly(answer))
+    const run = (request: Request, answer: Answer, call: Call) => this.#attempt(request, firstOnly(answer), call)
     answerMessage(decoded, run, (text) => {
       if (!this.#settled) this.#settle(text)
     })
   }
 
-  #attempt(request: Request, answer: Answer): void {
-    this.#answers.push(answer)
+  #attempt(request: Request, answer: Answer, { id, timeoutMs }: Call): void {
+    const running: Running = { id, answer, giveUp: undefined, timer: undefined }
+    this.#running.push(running)
     try {
       const giveUp = this.run(request, answer)
-      if (giveUp && !this.#settled) this.#giveUps.push(giveUp)
+      if (this.#settled) return
+      running.giveUp = giveUp
+      if (timeoutMs !== undefined) running.timer = setTimeout(() => this.#timeOut(running), timeoutMs)
     } catch (error) {
       answer({ ok: false, error: toWire(error) })
     }
   }
 
+  #timeOut(running: Running): void {
+    if (this.#settled) return
+    this.#late = true
+    end(running, TIMEOUT_OF_ITS_OWN)
+  }
+
   #settle(text: string | null): void {
     this.#settled = true
+    for (const { timer } of this.#running) if (timer) clearTimeout(timer)
     this.#deadlines.remove(this)
     this.settled(text, this.#late)
   }
+}
+
+function end({ answer, giveUp, timer }: Running, reply: Reply): void {
+  clearTimeout(timer)
+  giveUp?.()
+  answer(reply)
+}
+
+function refused(code: ErrorCode, message: string): Reply {
+  return { ok: false, error: toWire(new SpacedriveError(code, message)) }
 }
 
 function firstOnly(answer: Answer): Answer {

@@ -10,6 +10,8 @@ export type Id = string | number | null
 export interface Call {
   readonly id: Id | undefined
   readonly request?: Request
+  /** Of a request whose client waits no longer than this. */
+  readonly timeoutMs?: number
   readonly error?: RpcError
 }
 
@@ -45,18 +47,28 @@ function decodeOne(message: unknown): Call {
   if (typeof message !== 'object' || message === null || Array.isArray(message)) {
     return bad(null, -32600, 'a request is an object')
   }
-  const { jsonrpc, id, method, params } = message as Record<string, unknown>
+  const { jsonrpc, id, method, params, timeoutMs } = message as Record<string, unknown>
   if (id !== undefined && id !== null && typeof id !== 'string' && !isFiniteNumber(id)) {
     return bad(null, -32600, 'id must be a string, a number or null')
   }
   if (jsonrpc !== '2.0') return bad(id ?? null, -32600, 'jsonrpc must be "2.0"')
   if (typeof method !== 'string') return bad(id ?? null, -32600, 'method must be a string')
+  if (timeoutMs !== undefined && !isPatience(timeoutMs)) {
+    return bad(id ?? null, -32600, `timeoutMs must be a whole number from 1 to ${LIMITS.responseMs}`)
+  }
   if (!isOperation(method)) return bad(id, -32601, `unknown method ${JSON.stringify(method.slice(0, 100))}`)
   const checked = PARAMS[method].safeParse(params ?? {})
-  if (checked.success) return { id, request: { operation: method, params: checked.data } }
+  if (checked.success) {
+    const request = { operation: method, params: checked.data }
+    return timeoutMs === undefined ? { id, request } : { id, request, timeoutMs }
+  }
   const issue = checked.error.issues[0]
   const where = issue?.path.length ? `${issue.path.join('.')}: ` : ''
   return bad(id, -32602, `${where}${issue?.message ?? 'wrong parameters'}`)
+}
+
+function isPatience(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= LIMITS.responseMs
 }
 
 /** JSON can say 1e400, which becomes Infinity, which JSON cannot say back. */
@@ -111,7 +123,7 @@ export function encodeRefusal(wire: WireError): { status: number; body: string }
  */
 export function answerMessage(
   decoded: Decoded,
-  run: (request: Request, answer: (reply: Reply) => void) => void,
+  run: (request: Request, answer: (reply: Reply) => void, call: Call) => void,
   done: (text: string | null) => void,
 ): void {
   const texts: (string | null)[] = new Array<string | null>(decoded.calls.length).fill(null)
@@ -127,6 +139,6 @@ export function answerMessage(
   decoded.calls.forEach((call, index) => {
     const { id, request, error } = call
     if (error) settle(index, id === undefined ? null : encodeError(id, error))
-    else if (request) run(request, (reply) => settle(index, id === undefined ? null : encodeReply(id, reply)))
+    else if (request) run(request, (reply) => settle(index, id === undefined ? null : encodeReply(id, reply)), call)
   })
 }

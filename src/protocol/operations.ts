@@ -256,6 +256,8 @@ export const PARAMS = {
   'jobs.resume': job,
   'jobs.cancel': job,
   'rpc.discover': none,
+  /** The id of a request that was sent over the same WebSocket. */
+  'rpc.cancel': z.strictObject({ id: z.union([z.string(), z.number()]) }),
   'events.subscribe': z.strictObject({
     types: z.array(z.enum(EVENT_TYPES)).max(50).optional(),
     library: id.optional(),
@@ -284,7 +286,7 @@ export type RunsOn = 'main' | 'feed' | 'place' | 'library'
 
 export function runsOn(operation: OperationName): RunsOn {
   if (operation.startsWith('core.') || operation === 'rpc.discover' || operation === 'libraries.list') return 'main'
-  if (operation.startsWith('events.')) return 'feed'
+  if (operation.startsWith('events.') || operation === 'rpc.cancel') return 'feed'
   return operation === 'libraries.create' ? 'place' : 'library'
 }
 

@@ -89,6 +89,7 @@ export interface Results extends Record<OperationName, unknown> {
   'jobs.resume': JobItem
   'jobs.cancel': JobItem
   'rpc.discover': OpenRpc
+  'rpc.cancel': { cancelled: boolean }
   'events.subscribe': EventsFrom
   'events.unsubscribe': true
 }

@@ -133,6 +133,75 @@ for (const kind of await kinds()) {
     })
   })
 
+  test(front('a request waits no longer than its timeoutMs, alone and in a batch'), (t) => {
+    const late: ((reply: Reply) => void)[] = []
+    const givenUp: number[] = []
+    const dispatch: Dispatch = (_, answer) => {
+      const number = late.push(answer)
+      return () => void givenUp.push(number)
+    }
+    return withStage(kind, { dispatch }, async ({ feed, rpc }) => {
+      const ws = await feed()
+      const next = reader(ws)
+      ws.send(JSON.stringify({ ...ping(1), timeoutMs: 20 }))
+      t.like(await next(), { id: 1, error: { data: { code: 'TIMEOUT', retryable: true } } })
+      t.deepEqual(givenUp, [1])
+      late[0]!({ ok: true, json: '"late"' })
+
+      ws.send(JSON.stringify([{ ...ping(2), timeoutMs: 20 }, ping(3)]))
+      await until(() => givenUp.length === 2, 'the second is given up')
+      late[2]!({ ok: true, json: '"pong"' })
+      const [second, third] = await next()
+      t.is(second.error.data.code, 'TIMEOUT')
+      t.is(third.result, 'pong')
+      for (const timeoutMs of [0, -1, 1.5, '20', null, LIMITS.responseMs + 1]) {
+        ws.send(JSON.stringify({ ...ping(4), timeoutMs }))
+        t.like(await next(), { id: 4, error: { code: -32600 } })
+      }
+      t.is((await rpc({ ...ping(5), timeoutMs: 20 })).status, 504)
+      ws.close()
+    })
+  })
+
+  test(front('a request is cancelled by its id, and by no other'), (t) => {
+    const waiting: ((reply: Reply) => void)[] = []
+    const givenUp: number[] = []
+    const dispatch: Dispatch = (_, answer) => {
+      const number = waiting.push(answer)
+      return () => void givenUp.push(number)
+    }
+    const cancel = (id: unknown) => JSON.stringify({ jsonrpc: '2.0', id: 'c', method: 'rpc.cancel', params: { id } })
+    return withStage(kind, { dispatch }, async ({ feed, rpc }) => {
+      const [ws, other] = [await feed(), await feed()]
+      const [next, nextOfOther] = [reader(ws), reader(other)]
+      ws.send(JSON.stringify(ping(1)))
+      ws.send(JSON.stringify([ping(2), ping(3)]))
+      await until(() => waiting.length === 3, 'all are asked')
+      other.send(cancel(1))
+      t.deepEqual((await nextOfOther()).result, { cancelled: false })
+      ws.send(cancel('1'))
+      t.deepEqual((await next()).result, { cancelled: false })
+      t.deepEqual(givenUp, [])
+
+      ws.send(cancel(1))
+      t.like(await next(), { id: 1, error: { data: { code: 'CANCELLED', retryable: false } } })
+      t.like(await next(), { id: 'c', result: { cancelled: true } })
+      ws.send(cancel(1))
+      t.like(await next(), { id: 'c', result: { cancelled: false } })
+      ws.send(cancel(3))
+      t.like(await next(), { id: 'c', result: { cancelled: true } })
+      waiting[1]!({ ok: true, json: '"pong"' })
+      const [second, third] = await next()
+      t.is(second.result, 'pong')
+      t.is(third.error.data.code, 'CANCELLED')
+      t.deepEqual(givenUp, [1, 3])
+      for (const answer of waiting) answer({ ok: true, json: '"late"' })
+      t.is((await rpc({ jsonrpc: '2.0', id: 1, method: 'rpc.cancel', params: { id: 1 } })).status, 200)
+      ws.close()
+      other.close()
+    })
+  })
+
   test(front('answers to a feed that has gone are dropped'), (t) => {
     const waiting: ((reply: Reply) => void)[] = []
     return withStage(kind, { dispatch: (_, answer) => void waiting.push(answer) }, async ({ feed, slots }) => {
