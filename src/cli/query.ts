@@ -2,18 +2,21 @@
 import { columnsOf, safe } from './text.js'
 
 export const QUERY_HELP = `
-All words are in the name, in any order; "annual report" is one piece, -word
-is not in it. Beside words the query may have filters, all of which hold:
+All words are in the name, in any order; "annual report" is one piece:
+  -word                         is not in it; a dash works before all of these
+  *.jp?g  img_*.{jpg,png}       a glob, of the whole name
+  re:^img_\\d+                  a regular expression
+  src/lib  src/**/*.ts          a slash: in the path, or a glob of its end
+Beside words the query may have filters, all of which hold:
   ext:pdf,docx                  any of these extensions
   kind:file                     or directory, symlink, other
-  path:/srv/docs                everything below; path:"/srv/my docs"
+  path:/srv/docs                everything below; path:lib has lib in its path
   size:>1M  size:10K..2M        > >= < <=, B K M G T (powers of 1,024)
   modified:<30d  modified:>1y   younger, older than; h d w m y (m: months)
   modified:2026-01              also 2026, 2026-01-15, today, yesterday, A..B
   tag:work                      has this tag, or one below it
   location:NAME                 in this location, by its name or id
   is:hidden                     begins with a dot, or lies below what does
-  -ext:log                      a dash: what the filter does not hold for
 "..." takes anything as text, also what looks like a filter. A shell takes
 such marks, > and < for itself: put the whole query into '...'.`
 
