@@ -43,6 +43,20 @@ const OPERATIONS = {
   'libraries.list': ['All libraries, open or not; opens none.', 'array of [Library](#library)'],
   'libraries.info': ['What a library holds.', '[Library](#library) with its counts'],
   'libraries.rename': ['Gives a library another name. Its folder keeps the old one.', '`{id, name, path}`'],
+  'libraries.backup': [
+    'Copies a library while it is used, by a job. `to` is an absolute path where nothing is yet, outside of the data directory and of any library; without it the copy goes to `DATA_DIR/backups`. The copy is a whole library folder: put into `DATA_DIR/libraries` of a stopped daemon it is that library again. Nothing is ever written over, and of a copy that does not end nothing stays.',
+    '`{library, job, path}`; `path` is where the copy will lie',
+    'PATH_REFUSED; the job also ends with it when there is no room',
+  ],
+  'libraries.check': [
+    'Reads all of a library, by a job: every row, whether every index leads to it, and whether what is counted of entries is true. What is wrong is told as failures of the job.',
+    '`{library, job}`',
+  ],
+  'libraries.compact': [
+    'Writes the database anew without what is free in it. The libraries of its thread wait meanwhile, about a second for a million entries; as much as it has is needed on its disk.',
+    '`{library, bytesBefore, bytesAfter}`',
+    'JOB_STATE while work runs in it; DISK_FULL before anything is written',
+  ],
   'libraries.open': [
     'Opens a library now instead of at its first use. Also tries one again that was listed with a problem; one whose disk failed is read through first.',
     '`{id, name, path, open: true}`',

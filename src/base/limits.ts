@@ -163,6 +163,8 @@ export const LIMITS = {
   jobPressureWaitMs: 60_000,
   /** Pages of the write-ahead log (16 MB) past which a commit also takes them into the database. */
   walFramesMax: 4_000,
+  /** A larger database is not compacted: its copy is in memory meanwhile. */
+  compactBytesMax: 2 ** 31,
   /** SQLite waits this long for a lock that another process holds. */
   busyMs: 2_000,
 

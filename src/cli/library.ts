@@ -1,11 +1,23 @@
 // `spacedrive library …`: the libraries of the daemon.
+import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import type { LibraryInfo, LibraryItem } from '../protocol/messages.js'
+import type { JobItem, LibraryInfo, LibraryItem } from '../protocol/messages.js'
 import type { OperationName } from '../protocol/operations.js'
 import { chooseLibrary, listLibraries } from './choice.js'
 import type { Desk } from './desk.js'
+import { EXIT, Exit } from './failure.js'
 import { table } from './table.js'
 import { bytes, grouped, plural, safe } from './text.js'
+
+const NO_WAIT_OPTION = ['--no-wait', 'start the job, print its id and return'] as const
+
+interface WaitOptions {
+  readonly wait?: boolean
+}
+
+interface BackupOptions extends WaitOptions {
+  readonly to?: string
+}
 
 export function addLibrary(program: Command, desk: Desk): void {
   const library = program.command('library').description('create, list and look after libraries')
@@ -41,6 +53,24 @@ export function addLibrary(program: Command, desk: Desk): void {
     .description('close a library and give its descriptors back')
     .argument('<LIBRARY>', 'name or id')
     .action((given: string) => change(desk, 'libraries.close', given, {}, () => 'is closed'))
+  library
+    .command('backup')
+    .description('copy a library while it is used; waits and shows progress')
+    .argument('[LIBRARY]', 'name or id')
+    .option('--to <PATH>', 'a folder that does not exist yet; without it one in DATA_DIR/backups')
+    .option(...NO_WAIT_OPTION)
+    .action((given: string | undefined, options: BackupOptions) => backup(desk, given, options))
+  library
+    .command('check')
+    .description('read all of a library and tell what is wrong with it')
+    .argument('[LIBRARY]', 'name or id')
+    .option(...NO_WAIT_OPTION)
+    .action((given: string | undefined, options: WaitOptions) => check(desk, given, options))
+  library
+    .command('compact')
+    .description('write the database of a library anew, without what is free in it')
+    .argument('[LIBRARY]', 'name or id')
+    .action((given?: string) => compact(desk, given))
   library
     .command('delete')
     .description('move a library to DATA_DIR/deleted; the indexed files are never touched')
@@ -93,6 +123,46 @@ function infoLines(found: LibraryInfo): string[] {
     ...found.locations.map((each, index): [string, string] => [index === 0 ? 'locations' : '', each.path]),
   ]
   return [safe(found.name), ...facts.map(([name, words]) => `${name.padEnd(11)}${safe(words)}`)]
+}
+
+async function backup(desk: Desk, given: string | undefined, { to, wait }: BackupOptions): Promise<void> {
+  const { id, name } = await chooseLibrary(desk.client, given)
+  const params = { library: id, ...(to === undefined ? {} : { to: resolve(to) }) }
+  const started = await desk.client.call<{ job: string; path: string }>('libraries.backup', params)
+  if (wait === false) return desk.answer(started, () => [safe(started.path), `job ${started.job}`])
+  const outcome = await ended(desk, id, started.job, 'copying')
+  await desk.answer({ ...started, outcome }, () => [
+    `copied ${quoted(name)}, ${bytes(outcome.progress.done)}`,
+    safe(started.path),
+  ])
+}
+
+async function check(desk: Desk, given: string | undefined, { wait }: WaitOptions): Promise<void> {
+  const { id, name } = await chooseLibrary(desk.client, given)
+  const started = await desk.client.call<{ job: string }>('libraries.check', { library: id })
+  if (wait === false) return desk.answer(started, () => [`job ${started.job}`])
+  const outcome = await ended(desk, id, started.job, 'checking')
+  const { failures, failureCount, progress } = outcome
+  await desk.answer({ ...started, outcome }, () =>
+    failureCount === 0
+      ? [`${quoted(name)} is whole: ${plural(progress.done, 'entry', 'entries')}`]
+      : [`${quoted(name)} is damaged:`, ...failures.map(({ message }) => `  ${safe(message)}`)],
+  )
+  if (failureCount > 0) throw new Exit(EXIT.failed)
+}
+
+async function ended(desk: Desk, library: string, job: string, label: string): Promise<JobItem> {
+  const { mustBeDone, watch } = await import('./progress.js')
+  const outcome = await watch(desk.terminal, desk.client, { library, job }, label, desk.json)
+  mustBeDone(outcome)
+  return outcome
+}
+
+async function compact(desk: Desk, given?: string): Promise<void> {
+  const { id, name } = await chooseLibrary(desk.client, given)
+  const done = await desk.client.call<{ bytesBefore: number; bytesAfter: number }>('libraries.compact', { library: id })
+  const { bytesBefore, bytesAfter } = done
+  await desk.answer(done, () => [`compacted ${quoted(name)}: ${bytes(bytesBefore)}, now ${bytes(bytesAfter)}`])
 }
 
 async function change(

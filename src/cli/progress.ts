@@ -164,7 +164,12 @@ function counted({ progress: { done, unit } }: JobItem): string {
 const ONE = { entries: 'entry', files: 'file', bytes: 'byte' } as const
 
 /** What a job does, as its bar is labelled. */
-export const DOING: Readonly<Record<JobKind, string>> = { index: 'indexing', identify: 'identifying' }
+export const DOING: Readonly<Record<JobKind, string>> = {
+  index: 'indexing',
+  identify: 'identifying',
+  backup: 'copying',
+  check: 'checking',
+}
 
 interface Sample {
   readonly at: number

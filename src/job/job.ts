@@ -1,4 +1,5 @@
 // What a job is given to work with, whatever its kind.
+import { LIMITS } from '../base/limits.js'
 import type { Applied } from '../library/apply.js'
 import type { JobRow } from '../library/jobs.js'
 import type { Library } from '../library/library.js'
@@ -32,3 +33,15 @@ export interface JobSetup {
  * throws ends it as failed, unless that is retryable: then it stands in line again.
  */
 export type Work = (setup: JobSetup) => Promise<void>
+
+/** Notes how far a job is, now and then: for one that writes nothing else. */
+export function noter({ library, job, progressed }: JobSetup): (done: number, total: number) => void {
+  let noted = 0
+  return (done, total) => {
+    if (done < total && performance.now() - noted < LIMITS.jobProgressMs) return
+    noted = performance.now()
+    const fraction = total === 0 ? 1 : done / total
+    library.write(() => library.jobs.writeProgress(job.id, { checkpoint: null, done, fraction, failures: [] }))
+    progressed()
+  }
+}

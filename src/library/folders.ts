@@ -149,9 +149,23 @@ export function reckonFolders(connection: Connection): Map<number, Total> {
     if (kind === KIND.directory) parents.set(id, parent)
     if (parent > 0) tally(totalOf(parent), kind, size)
   }
+  return sumUpwards(totals, parents)
+}
+
+/** More than a path has names. */
+const DEPTH_MAX = 4_096
+
+/** What lies right in each directory is added to those above it. */
+export function sumUpwards(totals: Map<number, Total>, parents: Map<number, number>): Map<number, Total> {
   const directly = [...totals].map(([directory, total]) => [directory, { ...total }] as const)
   for (const [directory, total] of directly) {
-    for (let above = parents.get(directory) ?? 0; above > 0; above = parents.get(above) ?? 0) add(totalOf(above), total)
+    let depth = 0
+    // In a library that is damaged a directory may lie in itself.
+    for (let above = parents.get(directory) ?? 0; above > 0 && depth < DEPTH_MAX; above = parents.get(above) ?? 0) {
+      depth += 1
+      if (!totals.has(above)) totals.set(above, nothing())
+      add(totals.get(above)!, total)
+    }
   }
   return totals
 }

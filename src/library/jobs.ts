@@ -37,7 +37,12 @@ export interface Progress {
 }
 
 /** What `done` and `total` count. */
-const UNITS: Readonly<Record<JobKind, JobItem['progress']['unit']>> = { index: 'entries', identify: 'files' }
+const UNITS: Readonly<Record<JobKind, JobItem['progress']['unit']>> = {
+  index: 'entries',
+  identify: 'files',
+  backup: 'bytes',
+  check: 'entries',
+}
 
 const NOTHING_TAKEN: JobDescriptors = { taken: 0, returned: 0, left: 0 }
 
@@ -108,6 +113,11 @@ export class Jobs {
   /** The one of a kind that has yet to finish with a location, if there is one. */
   active(kind: JobKind, location: string): JobRow | undefined {
     return this.activeOf(location).find((each) => each.kind === kind)
+  }
+
+  /** The one of a kind for the whole library that has yet to finish. */
+  ofLibrary(kind: JobKind): JobRow | undefined {
+    return this.unfinished().find((each) => each.kind === kind && each.location === null)
   }
 
   /** Within the transaction of the rows it covers. */

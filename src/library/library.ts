@@ -1,5 +1,5 @@
 // One open library: its first connection, which also writes, and what can be asked of it.
-import { existsSync, lstatSync, mkdirSync, rmdirSync, statSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, rmdirSync, statfsSync, statSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
@@ -12,6 +12,8 @@ import { KIND } from '../scan/read.js'
 import { Applier, type Stores } from './apply.js'
 import { keepBefore } from './before.js'
 import { fromSqlite } from './cause.js'
+import { databaseBytes, writeBackup, type BackupOptions } from './backup.js'
+import { checkLibrary } from './check.js'
 import { openConnection, type Connection } from './connection.js'
 import { Entries, rootName } from './entries.js'
 import { askedBy, type SearchParams } from './filters.js'
@@ -408,6 +410,58 @@ export class Library {
       this.#readers.giveBack(reader)
       this.pins -= 1
     }
+  }
+
+  /** Copies it while it is used. @throws PATH_REFUSED, BUDGET_EXHAUSTED and what the disk of the copy has */
+  backUp(to: string, options: BackupOptions): Promise<void> {
+    return writeBackup(this.#connection, this.path, to, options)
+  }
+
+  /** What is wrong with it, in words. Others go first between two steps; until the signal. */
+  async check(
+    signal: AbortSignal,
+    progressed: (done: number, total: number) => void,
+    breathe: () => Promise<void>,
+  ): Promise<string[]> {
+    const reader = this.#readers.borrow()
+    if (!reader) throw new SpacedriveError('BUDGET_EXHAUSTED', 'no connection is left to check the library by')
+    const steps = checkLibrary(reader.connection, filesOf(this.path).database)
+    try {
+      reader.connection.exec('BEGIN')
+      for (;;) {
+        const { done, value } = steps.next()
+        if (done || signal.aborted) return done ? value : []
+        progressed(value.done, value.total)
+        await breathe()
+      }
+    } finally {
+      steps.return([])
+      endSnapshot(reader.connection, () => reader.connection.exec('COMMIT'))
+      this.#readers.giveBack(reader)
+    }
+  }
+
+  /**
+   * Writes the database anew without what is free in it, in one go: its thread stands still meanwhile, a second for a million
+   * entries. As much again is needed on its disk.
+   *
+   * @throws JOB_STATE while anybody works on it, DISK_FULL before anything is written
+   */
+  compact(): { bytesBefore: number; bytesAfter: number } {
+    if (this.pins > 0) throw new SpacedriveError('JOB_STATE', `library "${this.name}" has work running`)
+    const bytesBefore = databaseBytes(this.#connection)
+    if (bytesBefore > LIMITS.compactBytesMax)
+      throw new SpacedriveError('BAD_REQUEST', `library "${this.name}" is too large to be compacted`)
+    const { bavail, bsize } = statfsSync(this.path)
+    if (bavail * bsize < bytesBefore) {
+      const message = `to compact the library ${bytesBefore} bytes are needed on its disk, and ${bavail * bsize} are free`
+      throw new SpacedriveError('DISK_FULL', message)
+    }
+    this.commit(() => {
+      this.#connection.exec('VACUUM')
+      this.#connection.pragma('wal_checkpoint(TRUNCATE)')
+    })
+    return { bytesBefore, bytesAfter: databaseBytes(this.#connection) }
   }
 
   /** One transaction. */

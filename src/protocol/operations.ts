@@ -47,7 +47,7 @@ export const CONTENT_KINDS = [
 ] as const
 /** `content` adds what files hold: their ids, types and kinds. */
 export const MODES = ['shallow', 'content'] as const
-export const JOB_KINDS = ['index', 'identify'] as const
+export const JOB_KINDS = ['index', 'identify', 'backup', 'check'] as const
 export const EVENT_TYPES = [
   'library.created',
   'library.opened',
@@ -165,6 +165,10 @@ export const PARAMS = {
   'libraries.list': none,
   'libraries.info': library,
   'libraries.rename': z.strictObject({ library: id, name }),
+  /** Without `to` it goes to DATA_DIR/backups. */
+  'libraries.backup': z.strictObject({ library: id, to: path.optional() }),
+  'libraries.check': library,
+  'libraries.compact': library,
   'libraries.open': library,
   'libraries.close': library,
   /** Without `data` the folder is moved to DATA_DIR/deleted; with it the index is deleted. The indexed files stay in both cases. */

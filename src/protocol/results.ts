@@ -64,6 +64,11 @@ export interface Results extends Record<OperationName, unknown> {
   'libraries.list': LibraryItem[]
   'libraries.info': LibraryInfo
   'libraries.rename': { id: string; name: string; path: string }
+  /** `path` is where the copy will lie. */
+  'libraries.backup': { library: string; job: string; path: string }
+  /** What is wrong is told as failures of the job. */
+  'libraries.check': { library: string; job: string }
+  'libraries.compact': { library: string; bytesBefore: number; bytesAfter: number }
   'libraries.open': LibraryItem
   'libraries.close': { library: string; closed: boolean }
   /** `path` is where the folder lies now, null when it was deleted. */

@@ -10,7 +10,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { MessagePort } from 'node:worker_threads'
 import { Beats, MAIN } from '../base/beats.js'
@@ -19,10 +19,12 @@ import { LIMITS } from '../base/limits.js'
 import { Ledger } from '../descriptors/ledger.js'
 import { jobMayBegin } from '../descriptors/pressure.js'
 import { lend } from '../descriptors/reserve.js'
+import type { BackUp } from '../job/back-up.js'
 import { Follower, type Found as ChangesOf } from '../job/follow.js'
 import { enqueueIdentify } from '../job/due.js'
 import { GATHER_ALL } from '../job/identify.js'
 import { Runner } from '../job/runner.js'
+import { backupPlace, usualPlace } from '../library/backup.js'
 import { readCatalog } from '../library/catalog.js'
 import { loadSqlite } from '../library/connection.js'
 import { fromSqlite } from '../library/cause.js'
@@ -202,6 +204,9 @@ export class Shard {
       this.#publish({ type: 'library.renamed', library: library.id, name })
       return { id: library.id, name, path: library.path }
     },
+    'libraries.backup': (library: Library, { to }: ParamsOf<'libraries.backup'>) => this.#backUp(library, to),
+    'libraries.check': (library: Library) => this.#check(library),
+    'libraries.compact': (library: Library) => ({ library: library.id, ...library.compact() }),
     'libraries.info': (library: Library) => ({ ...library.info(), locations: this.#locationsOf(library) }),
     'locations.list': (library: Library) => this.#locationsOf(library),
     'locations.add': (library: Library, params: ParamsOf<'locations.add'>) => this.#addLocation(library, params),
@@ -300,6 +305,28 @@ export class Shard {
     } finally {
       lease.release()
     }
+  }
+
+  #backUp(library: Library, to?: string): unknown {
+    const { libraries, deleted } = this.#setup
+    const path =
+      to === undefined ? usualPlace(join(dirname(deleted), 'backups'), library.path) : backupPlace(to, libraries)
+    const job = library.write(() => {
+      const { id } = library.jobs.enqueue('backup', null, null)
+      const checkpoint = JSON.stringify({ to: path } satisfies BackUp)
+      library.jobs.writeProgress(id, { checkpoint, done: 0, fraction: 0, failures: [] })
+      return id
+    })
+    this.#runner.takeUp(library)
+    return { library: library.id, job, path }
+  }
+
+  /** One at a time: a second one would find the same. */
+  #check(library: Library): unknown {
+    const running = library.jobs.ofLibrary('check')
+    const { id } = running ?? library.write(() => library.jobs.enqueue('check', null, null))
+    this.#runner.takeUp(library)
+    return { library: library.id, job: id }
   }
 
   #close({ library: id }: ParamsOf<'libraries.close'>): unknown {

@@ -10,7 +10,7 @@ import { countOpen } from '../../src/descriptors/rlimit.js'
 import { createFolder, filesOf, readLibraryJson } from '../../src/library/folder.js'
 import { holdLock } from '../../src/library/lock.js'
 import { SCHEMA_VERSION } from '../../src/library/schema.js'
-import { asOrdinaryUser, inProcess } from '../scan/ordinary.js'
+import { asOrdinaryUser, canRun, inProcess } from '../scan/ordinary.js'
 import { index, rescan, Stage } from './stage.js'
 
 /** Opens a library in another process and tells the code of the failure, or what writing to it gave. */
@@ -190,16 +190,6 @@ function withEmfile(path: string, when: string): string[] {
     '-e',
     `inject=openat:error=EMFILE:when=${when}`,
   ]
-}
-
-/** Some faults need tools or rights that not every machine has. */
-function canRun(command: string, ...rest: string[]): boolean {
-  try {
-    execFileSync(command, rest, { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
 }
 
 if (canRun('strace', '-qq', '-o', '/dev/null', 'true')) {

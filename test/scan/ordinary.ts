@@ -31,3 +31,13 @@ export function inProcess<T>(
   const options = { encoding: 'utf8', env: { ...process.env, ...env }, timeout: 60_000, cwd: '/' } as const
   return JSON.parse(execFileSync(command!, rest, options)) as T
 }
+
+/** Some faults need tools or rights that not every machine has. */
+export function canRun(command: string, ...rest: string[]): boolean {
+  try {
+    execFileSync(command, rest, { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,94 @@
+// Copies of a library made while it is used: whole, never over anything, and good to go on with.
+import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import Database from 'better-sqlite3'
+import test from 'ava'
+import { cli, type TestDaemon } from '../harness/daemon.js'
+import { play, sameAsDisk, type Scene } from '../harness/scene.js'
+import { wrongTotals } from '../harness/totals.js'
+
+async function indexed(scene: Scene, files: number) {
+  const root = scene.tree('tree', files)
+  const daemon = await scene.daemon()
+  const { id: library, path } = await daemon.call('libraries.create', { name: 'Kept' })
+  const { job, location } = await daemon.call('locations.add', { library, path: root })
+  await daemon.jobDone(library, job)
+  return { daemon, library, path, root, location }
+}
+
+async function backUp(daemon: TestDaemon, library: string, to?: string): Promise<string> {
+  const { job, path } = await daemon.call('libraries.backup', { library, ...(to === undefined ? {} : { to }) })
+  await daemon.jobDone(library, job)
+  return path
+}
+
+test('a copy made while the library changes is whole, and put back it is that library', (t) =>
+  play(async (scene) => {
+    const { daemon, library, path, root, location } = await indexed(scene, 1_000)
+    for (let at = 0; at < 500; at++) writeFileSync(join(root, 'd0', `new ${at}.txt`), 'x')
+    const to = scene.path('copy.sdlibrary')
+    const rescan = await daemon.call('locations.rescan', { library, location })
+    t.is(await backUp(daemon, library, to), to)
+    await daemon.jobDone(library, rescan.job)
+    t.deepEqual(readdirSync(to).sort(), ['library.db', 'library.json'])
+    const database = new Database(join(to, 'library.db'))
+    t.is(database.pragma('integrity_check', { simple: true }), 'ok')
+    t.deepEqual(wrongTotals(database), [])
+    database.close()
+    await daemon.call('libraries.delete', { library, data: true })
+    await daemon.stop()
+    cpSync(to, join(dirname(path), 'Kept.sdlibrary'), { recursive: true })
+    const again = await scene.daemon()
+    const ids = (await again.call('libraries.list')).map(({ id }: { id: string }) => id)
+    t.deepEqual(ids, [library])
+    const { job } = await again.callOnceLetIn('locations.list', { library }).then(async () => {
+      for (const each of (await again.call('jobs.list', { library })).items) await again.jobEnded(library, each.id)
+      return again.call('locations.rescan', { library, location })
+    })
+    await again.jobDone(library, job)
+    await sameAsDisk(again, library, root)
+  }))
+
+test('a backup goes nowhere where something is, nor among the libraries; without a place it finds its own', (t) =>
+  play(async (scene) => {
+    const { daemon, library, path } = await indexed(scene, 10)
+    mkdirSync(scene.path('taken'))
+    writeFileSync(scene.path('file'), 'kept')
+    symlinkSync('nowhere', scene.path('dangling'))
+    symlinkSync(dirname(path), scene.path('around'))
+    const refused = [
+      scene.path('taken'),
+      scene.path('file'),
+      scene.path('dangling'),
+      scene.path('no such directory', 'copy'),
+      scene.path('file', 'copy'),
+      join(path, 'copy'),
+      join(dirname(path), 'copy.sdlibrary'),
+      scene.path('around', 'copy.sdlibrary'),
+      'relative',
+    ]
+    for (const to of refused) t.is(await daemon.codeOf('libraries.backup', { library, to }), 'PATH_REFUSED', to)
+    const own = await backUp(daemon, library)
+    t.is(dirname(own), join(scene.dataDir, 'backups'))
+    t.true(basename(own).startsWith('Kept 20'))
+    t.true(existsSync(join(own, 'library.json')))
+    t.not(await backUp(daemon, library), own)
+    t.is((await daemon.call('jobs.list', { library })).items[0].descriptors.left, 0)
+  }))
+
+test('a library is checked and compacted by command', (t) =>
+  play(async (scene) => {
+    const { daemon, library, path } = await indexed(scene, 300)
+    const args = ['--data-dir', scene.dataDir, 'library']
+    t.regex(cli([...args, 'check']).out, /"Kept" is whole: 304 entries/)
+    const compacted = JSON.parse(cli(['--json', ...args, 'compact']).out)
+    t.true(compacted.bytesAfter <= compacted.bytesBefore)
+    t.regex(cli([...args, 'backup', '--to', scene.path('by command')]).out, /copied "Kept", [\d.]+ KiB/)
+    await daemon.call('libraries.close', { library })
+    const database = new Database(join(path, 'library.db'))
+    database.exec('UPDATE folder SET bytes = bytes + 1, files = files + 1 WHERE entry = 1')
+    database.close()
+    const { code, out } = cli([...args, 'check'])
+    t.is(code, 1)
+    t.regex(out, /"Kept" is damaged:\n {2}directory 1 is kept with 1 bytes, and has 0/)
+  }))
