@@ -71,7 +71,7 @@ const OPERATIONS = {
     '`{library, path}`; `path` is where the folder lies now, null when it was deleted',
   ],
   'locations.add': [
-    'Adds a directory and begins to index it. `path` is absolute; symbolic links in it are resolved. The only `mode` is `shallow`: names and metadata. With `watch` changes on disk are followed from then on, also after a restart.',
+    'Adds a directory and begins to index it. `path` is absolute; symbolic links in it are resolved. `mode` is `shallow`, names and metadata, unless told otherwise; with `content` another job then reads the files for the ids, types and kinds of what they hold, and so of what changes later. With `watch` changes on disk are followed from then on, also after a restart.',
     '[Indexing](#indexing)',
     'PATH_REFUSED, LOCATION_EXISTS',
   ],
@@ -87,7 +87,7 @@ const OPERATIONS = {
     'LOCATION_NOT_FOUND, JOB_STATE while a job of this location runs or is paused',
   ],
   'locations.update': [
-    'Gives a location another name, or begins or ends to follow what changes in it.',
+    'Gives a location another name, or begins or ends to follow what changes in it. With another `mode` its files are read from now on, or not any more; the answer then names the `job` that reads those that were never read.',
     '[Location](#location)',
     'LOCATION_NOT_FOUND',
   ],
@@ -97,6 +97,11 @@ const OPERATIONS = {
     'FILE_NOT_FOUND, BAD_REQUEST for a foreign cursor',
   ],
   'files.get': ['One entry, by either `id` or absolute `path`.', '[File](#file)', 'FILE_NOT_FOUND'],
+  'duplicates.list': [
+    'Files that hold the same, by their content ids, the group that wastes the most space first: of the locations of mode `content`. Ids of files over 100 KiB are made of samples. Names of one file are one file and waste nothing. `location` leaves groups of which at least one file lies in it.',
+    '`{total?, waste?, items, cursor?}`, [Duplicates](#duplicates); `total` and `waste` are of all groups of at least `minSize`, on the first page without a `location`',
+    'LOCATION_NOT_FOUND',
+  ],
   'search.files': [
     'Entries whose name contains the text, whatever its case and accents. By relevance the best come first: the whole name, its start, the start of a word, anywhere; then shorter names. The empty text finds every entry. Of `filters` all hold: `extensions` (without the dot, whatever their case) any of which the name ends in; `size` in bytes, both ends included, which only files have; `modified` from `after` until before `before`; `path`, an absolute directory, for everything below it; `hidden`, whether the name or that of a directory above begins with a dot; `tags`, by id, name or alias, all of which it has, or one below them; and each of `not` is one filter that must not hold. `sort` by `relevance`, or by `name`, `size` or `modified` in the `order` `ascending` or `descending`: names begin with the first, sizes and times with the largest and the newest. With the `syntax` `filters` the query is read as people write it, `invoice ext:pdf size:>1M modified:<30d`: see [search.md](search.md); its filters and those beside it all hold. Without it, or with `text`, the query is nothing but text.',
     '`{total, items, cursor?}`; `total` is exact, `items` are [Files](#file)',
@@ -192,6 +197,17 @@ const SHAPES = {
       ['mime?', 'string', 'Of a file, by what it holds where that was read, else by its name.'],
       ['contentKind?', 'string', 'The same; one of those that the filter takes.'],
       ['tags?', 'array of strings', 'Names of its tags, where it has any: only in the answer of `files.get`.'],
+    ],
+  },
+  Duplicates: {
+    interface: 'DuplicateGroup',
+    rows: [
+      ['contentId', 'string', '16 hexadecimal digits.'],
+      ['size', 'number', 'Bytes of each file.'],
+      ['files, names', 'number', 'A file with several names is one file.'],
+      ['waste', 'number', 'Bytes that would come free if one file were kept.'],
+      ['mime, contentKind', 'string', 'By what they hold.'],
+      ['items', 'array', 'Of [File](#file), the first 20.'],
     ],
   },
   Tag: {

@@ -193,6 +193,8 @@ export const LIMITS = {
   identifyAgainMsMax: 600_000,
   /** A job waits this long for one that was being written; beyond, another job reads it. */
   identifyWaitMs: 1_000,
+  /** Files of one group of duplicates that are named. */
+  duplicateFilesMax: 20,
   /** How long the reading of a file waits for a descriptor that somebody outside the ledger took. */
   identifyPatienceMs: 30_000,
   /** Finished jobs a library remembers. */

@@ -15,6 +15,7 @@ import { addLs } from './ls.js'
 import { addPlan } from './plan.js'
 import { addReload } from './reload.js'
 import { addRestart } from './restart.js'
+import { addDuplicates } from './duplicates.js'
 import { addSearch } from './search.js'
 import { addSelftest } from './selftest.js'
 import { addStart } from './start.js'
@@ -36,6 +37,7 @@ const COMMANDS = [
   addLocation,
   addLs,
   addSearch,
+  addDuplicates,
   addTag,
   addJob,
   addFds,

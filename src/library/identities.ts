@@ -70,14 +70,14 @@ export class Identities {
 
   /** Files to be tried again that were due at a moment of `performance.now()`. */
   due(location: number, at: number, most: number): Entry[] {
-    return this.#statements.due.all({ location, at, stale: at + LIMITS.identifyAgainMsMax, most }).map(toEntry)
+    return this.#statements.due.all({ location, at, stale: at + STALE_MS, most }).map(toEntry)
   }
 
   /** In how many milliseconds the next file is to be read: 0 for at once, null for none. */
   dueInMs(location: number): number | null {
     const { waits, stale, dueAt } = this.#statements
     const now = performance.now()
-    if (waits.get(location) ?? stale.get(location, now + LIMITS.identifyAgainMsMax)) return 0
+    if (waits.get(location) ?? stale.get(location, now + STALE_MS)) return 0
     const at = dueAt.get(location)
     return at === undefined ? null : Math.max(0, at - now)
   }
@@ -146,6 +146,8 @@ export class Identities {
   }
 }
 
+/** Due so much later than anything is put off: by the clock of a thread that is gone. */
+const STALE_MS = 2 * LIMITS.identifyAgainMsMax
 /** Counted, or looked at, between two breaths: about 2 ms. */
 const COUNT_SLICE = 20_000
 const GATHER_SLICE = 5_000
@@ -213,7 +215,7 @@ function prepare(connection: Connection) {
     fail: connection.prepare(
       'INSERT OR REPLACE INTO unreadable (entry, location, due, tries, reason) VALUES (?, ?, ?, ?, ?)',
     ),
-    hurry: connection.prepare('UPDATE unreadable SET due = 0 WHERE location = ?'),
+    hurry: connection.prepare('UPDATE unreadable SET due = 0 WHERE location = ? AND due > 0'),
     gather: connection.prepare(
       `INSERT OR IGNORE INTO unread (location, entry)
        SELECT location, id FROM entry WHERE location = ? AND id >= ? AND id < ? AND kind = ${KIND.file} AND size > 0

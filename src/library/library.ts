@@ -15,6 +15,7 @@ import { fromSqlite } from './cause.js'
 import { databaseBytes, writeBackup, type BackupOptions } from './backup.js'
 import { checkLibrary } from './check.js'
 import { openConnection, type Connection } from './connection.js'
+import { Duplicates } from './duplicates.js'
 import { Entries, rootName } from './entries.js'
 import { askedBy, type SearchParams } from './filters.js'
 import { Folders } from './folders.js'
@@ -49,6 +50,7 @@ export class Library {
   readonly tagged: Tagged
   readonly unverified: Unverified
   readonly identities: Identities
+  readonly duplicates: Duplicates
   /** Changes with every commit that touches entries. */
   version = 0
   /** Work that spans several turns; a library with any is not closed to make room. */
@@ -131,6 +133,7 @@ export class Library {
     this.#folders = new Folders(connection)
     this.identities = new Identities(connection)
     this.entries = new Entries(id, connection, this.locations, this.#names, this.#folders, this.identities)
+    this.duplicates = new Duplicates(connection, this.entries)
     this.jobs = new Jobs(id, connection)
     this.tags = new Tags(id, connection)
     this.tagged = new Tagged(connection, this.entries, this.locations, this.#names)

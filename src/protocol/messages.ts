@@ -72,6 +72,22 @@ export interface FileItem {
   tags?: string[]
 }
 
+/** Files that hold the same, by their content id. */
+export interface DuplicateGroup {
+  contentId: string
+  /** Of each. */
+  size: number
+  /** A file with several names is one. */
+  files: number
+  names: number
+  /** What would come free if one were kept. */
+  waste: number
+  mime: string
+  contentKind: ContentKind
+  /** The first of the names. */
+  items: FileItem[]
+}
+
 export interface TagItem {
   id: string
   library: string

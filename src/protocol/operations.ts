@@ -254,6 +254,14 @@ export const PARAMS = {
   'tags.delete': z.strictObject({ library: id, tag }),
   'tags.apply': onEntries,
   'tags.remove': onEntries,
+  'duplicates.list': z.strictObject({
+    library: id,
+    location: id.optional(),
+    /** Bytes of one file. */
+    minSize: bytes.optional(),
+    limit: limit.optional(),
+    cursor: cursor.optional(),
+  }),
   'jobs.list': z.strictObject({ library: id, limit: limit.optional(), cursor: cursor.optional() }),
   'jobs.info': job,
   'jobs.pause': job,

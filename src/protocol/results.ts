@@ -1,6 +1,7 @@
 // What each operation answers with, for typed clients.
 import type {
   Descriptors,
+  DuplicateGroup,
   FileItem,
   JobItem,
   LibraryInfo,
@@ -88,6 +89,7 @@ export interface Results extends Record<OperationName, unknown> {
   'tags.delete': { tag: string }
   'tags.apply': Tagging
   'tags.remove': Tagging
+  'duplicates.list': Page<DuplicateGroup> & { total?: number; waste?: number }
   'jobs.list': Page<JobItem>
   'jobs.info': JobItem
   'jobs.pause': JobItem

@@ -419,7 +419,7 @@ export class Shard {
     this.#runner.takeUp(library)
     for (const location of library.locations.all().filter((each) => !each.removing)) {
       if (location.watch) this.#follow(library, location)
-      if (location.mode !== 'shallow') this.#runner.readSoon(library, location.uid)
+      if (location.mode !== 'shallow') this.#readAgain(library, location)
     }
     for (const location of library.locations.all().filter((each) => each.removing))
       this.#goOn(library, 'removing a location', () => this.#removeSlices(library, location))
@@ -431,6 +431,16 @@ export class Shard {
     this.#pool
       .hold(library.id, work)
       .catch((error: unknown) => this.#log('warn', `${what} of "${library.name}": ${toWire(error).message}`))
+  }
+
+  /** What could not be read was not for a reason of an earlier time, perhaps of an earlier start. */
+  #readAgain(library: Library, location: Location): void {
+    try {
+      if (library.identities.used) library.write(() => library.identities.hurry(location.id))
+    } catch (error) {
+      this.#log('warn', `library "${library.name}": ${toWire(error).message}`)
+    }
+    this.#runner.readSoon(library, location.uid)
   }
 
   #locationsOf(library: Library): LocationItem[] {
@@ -547,6 +557,10 @@ const IN_LIBRARY: Partial<Record<LibraryOperation, InLibrary>> = {
   'search.files': (library: Library, params: ParamsOf<'search.files'>) => library.search(params),
   'tags.list': (library: Library, { query, limit, cursor }: ParamsOf<'tags.list'>) =>
     library.tags.list(query, limit ?? LIMITS.pageDefault, cursor),
+  'duplicates.list': (library: Library, { location, limit, ...more }: ParamsOf<'duplicates.list'>) => {
+    const within = location === undefined ? {} : { location: library.locations.get(location).id }
+    return library.duplicates.list({ ...more, ...within, limit: limit ?? LIMITS.pageDefault })
+  },
   'jobs.list': (library: Library, { limit, cursor }: ParamsOf<'jobs.list'>) => {
     const most = limit ?? LIMITS.pageDefault
     const rows = library.jobs.list(most + 1, cursor === undefined ? Number.MAX_SAFE_INTEGER : jobCursor(cursor))

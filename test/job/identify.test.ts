@@ -229,6 +229,50 @@ test.serial('a location that is removed takes what was known of its files along'
   t.false(library.identities.used && library.identities.dueInMs(location.id) !== null)
 })
 
+test.serial('duplicates come by the space they waste, page by page, and names of one file are no waste', async (t) => {
+  using stage = new Stage()
+  mkdirSync(join(stage.tree, 'below'))
+  for (let group = 0; group < 7; group++) {
+    for (let copy = 0; copy < 2 + (group % 3); copy++) put(stage, `g${group} c${copy}`, `${group}`.repeat(10 + group))
+  }
+  put(stage, 'alone', 'nobody else holds this')
+  put(stage, 'linked', 'one file, three names')
+  for (const name of ['l2', 'l3']) linkSync(join(stage.tree, 'linked'), join(stage.tree, name))
+  const { library, uid } = await indexed(stage)
+  await read(library, uid)
+  const all = await library.duplicates.list({ limit: 100 })
+  const waste = all.items.map((group) => group.waste)
+  t.deepEqual(
+    waste,
+    [...waste].sort((a, b) => b - a),
+  )
+  // Group g has 2 + g % 3 files of 10 + g bytes.
+  t.deepEqual(waste, [45, 36, 28, 22, 16, 13, 10])
+  t.is(all.total, 7)
+  t.is(
+    all.waste,
+    waste.reduce((sum, each) => sum + each, 0),
+  )
+  for (const group of all.items) {
+    t.is(group.items.length, group.files)
+    t.is(group.names, group.files)
+    t.true(group.items.every(({ contentId, size }) => contentId === group.contentId && size === group.size))
+  }
+  const paged: string[] = []
+  let cursor: string | undefined
+  do {
+    const page = await library.duplicates.list({ limit: 2, cursor })
+    paged.push(...page.items.map(({ contentId }) => contentId))
+    cursor = page.cursor
+  } while (cursor !== undefined)
+  t.deepEqual(
+    paged,
+    all.items.map(({ contentId }) => contentId),
+  )
+  t.is((await library.duplicates.list({ limit: 100, minSize: 15 })).items.length, 2)
+  await t.throwsAsync(library.duplicates.list({ limit: 1, cursor: 'x' }), { code: 'BAD_REQUEST' })
+})
+
 function ask(library: Library, sql: string): number {
   const connection = new Database(filesOfFolder(library.path).database, { readonly: true })
   try {

@@ -1,0 +1,71 @@
+// `spacedrive duplicates`: files that hold the same, and what that costs.
+import type { Command } from 'commander'
+import { LIMITS } from '../base/limits.js'
+import type { DuplicateGroup } from '../protocol/messages.js'
+import { sizeInBytes, wholeNumber } from './arguments.js'
+import { chooseLibrary, chooseLocation, listLocations } from './choice.js'
+import type { Desk } from './desk.js'
+import { bytes, grouped, plural, safe } from './text.js'
+
+interface DuplicatesOptions {
+  readonly library?: string
+  readonly location?: string
+  readonly minSize?: number
+  readonly limit: number
+}
+
+interface Answer {
+  readonly total?: number
+  readonly waste?: number
+  readonly items: readonly DuplicateGroup[]
+  readonly cursor?: string
+}
+
+export function addDuplicates(program: Command, desk: Desk): void {
+  program
+    .command('duplicates')
+    .description('files that hold the same, what wastes the most space first')
+    .option('--library <LIBRARY>', 'name or id of the library')
+    .option('--location <LOCATION>', 'only what lies in it as well: id, path or name')
+    .option('--min-size <SIZE>', 'only files of this size or more: 100K, 1.5M', sizeInBytes)
+    .option('--limit <N>', 'groups to show', wholeNumber(1, LIMITS.pageMax), 20)
+    .action((options: DuplicatesOptions) => duplicates(desk, options))
+}
+
+async function duplicates(desk: Desk, options: DuplicatesOptions): Promise<void> {
+  const library = await chooseLibrary(desk.client, options.library)
+  const { location: given, minSize, limit } = options
+  const location = given === undefined ? undefined : await chooseLocation(desk.client, library.id, given)
+  const found = await desk.client.call<Answer>('duplicates.list', {
+    library: library.id,
+    limit,
+    ...(location ? { location: location.id } : {}),
+    ...(minSize === undefined ? {} : { minSize }),
+  })
+  await desk.answer(found, () => found.items.flatMap(groupLines))
+  if (!desk.json) for (const line of await footer(desk, library.id, found)) desk.note(line)
+}
+
+function groupLines({ size, files, names, waste, items }: DuplicateGroup): string[] {
+  const links = names > files ? `, ${plural(names, 'name')}` : ''
+  const more = names > items.length ? [`  … and ${grouped(names - items.length)} more`] : []
+  const head = `${bytes(waste)} wasted: ${plural(files, 'file')}${links} of ${bytes(size)}`
+  return [head, ...items.map(({ path }) => `  ${safe(path)}`), ...more]
+}
+
+async function footer(desk: Desk, library: string, { total, waste, items, cursor }: Answer): Promise<string[]> {
+  if (items.length === 0) return [await whyNone(desk, library)]
+  const shown = total === undefined ? '' : `${plural(total, 'group')} waste ${bytes(waste ?? 0)}`
+  const lines =
+    shown === '' ? [] : [cursor === undefined ? shown : `${shown}; the first ${grouped(items.length)} are shown`]
+  const sampled = items.some(({ size }) => size > WHOLE_BYTES_MAX)
+  return sampled ? [...lines, 'of files over 100 KiB samples were compared, not every byte'] : lines
+}
+
+const WHOLE_BYTES_MAX = 100 << 10
+
+async function whyNone(desk: Desk, library: string): Promise<string> {
+  const locations = await listLocations(desk.client, library)
+  if (locations.some(({ mode }) => mode !== 'shallow')) return 'no duplicates'
+  return 'no file was read yet: `spacedrive location mode LOCATION content` has those of a location read'
+}
