@@ -128,7 +128,7 @@ const OPERATIONS = {
     'TAG_NOT_FOUND',
   ],
   'tags.apply': [
-    'Gives entries a tag, named by either `ids` or absolute `paths`. What is not in the index is told as `missing`, and the others get it all the same.',
+    'Gives entries a tag, named by either `ids` or absolute `paths`. What is not in the index is told as `missing`, and the others get it all the same. With `to: "content"` it is what the files hold that gets it, so that all copies have it, those that are yet to be made too; `missing` then also names those of which that is not known.',
     '[Tagging](#tagging)',
     'TAG_NOT_FOUND, FILE_NOT_FOUND when none of them is in the index',
   ],
@@ -220,7 +220,8 @@ const SHAPES = {
       ['colour?', 'string', '`#rrggbb`.'],
       ['description?', 'string', ''],
       ['createdAt', 'string', 'ISO 8601, UTC.'],
-      ['entries', 'number', 'How many entries have this very tag; those below it are not counted.'],
+      ['entries', 'number', 'How many entries have this very tag themselves; those below it are not counted.'],
+      ['contents', 'number', 'How many contents have it, and so every file that holds one of them.'],
     ],
   },
   Tagging: {
@@ -228,8 +229,8 @@ const SHAPES = {
     rows: [
       ['tag', 'string', 'Id.'],
       ['entries', 'number', 'How many entries have it now, or have it no more.'],
-      ['changed', 'number', 'For how many of them that is new.'],
-      ['missing', 'array of strings', 'Ids or paths that are not in the index.'],
+      ['changed', 'number', 'For how many of them, or of the contents, that is new.'],
+      ['missing', 'array of strings', 'Ids or paths that are not in the index, or whose content is not known.'],
     ],
   },
   Library: {
@@ -391,8 +392,8 @@ const EVENTS = {
     'Counts of several commits together, and up to 20 of the directories touched.',
   ],
   'tags.changed': [
-    'change, tag, entries?',
-    '`change` is `created`, `updated`, `deleted`, `applied` or `removed`, the last two with the number of `entries` for which it is new; `tag` is its id. What comes back by itself with an entry is told by `entries.changed` alone.',
+    'change, tag, entries?, contents?',
+    '`change` is `created`, `updated`, `deleted`, `applied` or `removed`, the last two with the number of `entries`, or `contents`, for which it is new; `tag` is its id. What comes back by itself with an entry is told by `entries.changed` alone.',
   ],
   'job.changed': ['job', 'A whole [Job](#job).'],
   'descriptors.level': ['level, before, pressure, reason', 'Of no library: a subscription to one does not get it.'],

@@ -21,6 +21,7 @@ interface TagOptions {
   readonly color?: string
   readonly description?: string | false
   readonly alias?: readonly string[] | false
+  readonly content?: boolean
 }
 
 interface TagPage {
@@ -70,6 +71,7 @@ export function addTag(program: Command, desk: Desk): void {
       .description(give ? 'put a tag on files and directories' : 'take a tag off files and directories')
       .argument('<TAG>', TAG)
       .argument('<PATH...>', 'entries of the index')
+      .option('--content', 'what the files hold, so that every copy has it')
       .option('--library <LIBRARY>', 'name or id of the library; without it the one that covers the first PATH')
       .action((given: string, paths: string[], options: TagOptions) => putOn(desk, given, paths, give, options))
   }
@@ -136,9 +138,10 @@ async function list(desk: Desk, query: string | undefined, options: TagOptions):
  * @param picked only some of the tree: then each says what it lies below
  */
 export function tagLines(tags: readonly TagItem[], terminal: Terminal, picked = false): string[] {
-  const rows = tags.map(({ name, path, entries, colour, aliases, description }) => [
+  const rows = tags.map(({ name, path, entries, contents, colour, aliases, description }) => [
     picked ? safe(path.join(' > ')) : `${'  '.repeat(path.length - 1)}${safe(name)}`,
     grouped(entries),
+    contents > 0 ? grouped(contents) : '',
     colour ?? '',
     safe(aliases.join(', ')),
     safe(description ?? ''),
@@ -146,6 +149,7 @@ export function tagLines(tags: readonly TagItem[], terminal: Terminal, picked = 
   const columns = [
     { title: 'tag', shrinks: true },
     { title: 'entries', right: true },
+    { title: 'contents', right: true },
     { title: 'colour' },
     { title: 'aliases', shrinks: true },
     { title: 'description', shrinks: true },
@@ -173,17 +177,18 @@ async function putOn(
       : (await chooseLibrary(client, options.library)).id
   const locations = await listLocations(client, library)
   const paths = given.map((path) => covering(locations, path)?.path ?? spellings(path)[0]!)
+  const to = options.content ? { to: 'content' } : {}
   const sum: Tagging = { tag, entries: 0, changed: 0, missing: [] }
   for (const some of slices(paths)) {
-    const done = await tagSome(client, give ? 'tags.apply' : 'tags.remove', { library, tag, paths: some })
+    const done = await tagSome(client, give ? 'tags.apply' : 'tags.remove', { library, tag, paths: some, ...to })
     sum.tag = done.tag
     sum.entries += done.entries
     sum.changed += done.changed
     sum.missing.push(...done.missing)
   }
-  await desk.answer(sum, () => [words(tag, sum, give)])
+  await desk.answer(sum, () => [options.content ? contentWords(tag, sum, give) : words(tag, sum, give)])
   if (sum.missing.length === 0) return
-  if (!desk.json) tellMissing(desk, sum.missing)
+  if (!desk.json) tellMissing(desk, options.content ? 'content not known' : 'not in the index', sum.missing)
   throw new Exit(EXIT.failed)
 }
 
@@ -208,8 +213,12 @@ function words(tag: string, { entries, changed }: Tagging, give: boolean): strin
   return `${quoted(tag)} is off ${what}${before > 0 ? `, ${grouped(before)} did not have it` : ''}`
 }
 
-function tellMissing(desk: Desk, missing: readonly string[]): void {
-  for (const path of missing.slice(0, MISSING_SHOWN_MAX)) desk.note(`not in the index: ${safe(path)}`)
+function contentWords(tag: string, { entries }: Tagging, give: boolean): string {
+  return `${quoted(tag)} is ${give ? 'on' : 'off'} what ${plural(entries, 'file')} ${entries === 1 ? 'holds' : 'hold'}, and every copy`
+}
+
+function tellMissing(desk: Desk, why: string, missing: readonly string[]): void {
+  for (const path of missing.slice(0, MISSING_SHOWN_MAX)) desk.note(`${why}: ${safe(path)}`)
   const more = missing.length - MISSING_SHOWN_MAX
   if (more > 0) desk.note(`and ${grouped(more)} more`)
 }

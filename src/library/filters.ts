@@ -161,10 +161,14 @@ const FILTERS: {
   },
   path: (path, among) => below(directoriesAt(path, among)),
   tags: (given, { tags, locations }) => {
-    const wanted = given.map((each) => tags.withBelow(tags.get(each)).map(({ id }) => id))
-    const [few] = wanted.map((group) => ({ group, count: tags.entriesOf(group) })).sort((a, b) => a.count - b.count)
+    const wanted = given.map((each) => {
+      const group = tags.withBelow(tags.get(each)).map(({ id }) => id)
+      return { tags: group, ...tags.countsOf(group) }
+    })
+    const [few] = wanted.toSorted((a, b) => a.entries + a.contents - b.entries - b.contents)
     const { files, directories, others } = locations.totals()
-    return hasTag(wanted, few!.count * TAGGED_SHARE < files + directories + others ? few!.group : null)
+    const pays = (few!.entries + few!.contents) * TAGGED_SHARE < files + directories + others
+    return hasTag(wanted, pays ? few! : null)
   },
   hidden: (hidden) => (hidden ? HIDDEN : negated(HIDDEN)),
 }

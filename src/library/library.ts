@@ -16,7 +16,7 @@ import { databaseBytes, writeBackup, type BackupOptions } from './backup.js'
 import { checkLibrary } from './check.js'
 import { openConnection, type Connection } from './connection.js'
 import { Duplicates } from './duplicates.js'
-import { Entries, rootName } from './entries.js'
+import { Entries, rootName, type Entry } from './entries.js'
 import { askedBy, type SearchParams } from './filters.js'
 import { Folders } from './folders.js'
 import { diskFailed, filesOf, readLibraryJson, requireDatabase, writeLibraryJson } from './folder.js'
@@ -324,7 +324,8 @@ export class Library {
   /** One entry, with its tags. */
   file({ id, path }: { readonly id?: string | undefined; readonly path?: string | undefined }): FileItem {
     const item = id === undefined ? this.entries.getByPath(path!) : this.entries.get(id)
-    const tags = this.tagged.of(Number(item.id)).flatMap((tag) => this.tags.byId(tag)?.name ?? [])
+    if (!this.tags.some) return item
+    const tags = this.tagged.of(this.entries.byText(item.id)!).flatMap((tag) => this.tags.byId(tag)?.name ?? [])
     return tags.length === 0 ? item : { ...item, tags: tags.sort() }
   }
 
@@ -337,13 +338,23 @@ export class Library {
     })
   }
 
-  /** Gives entries a tag, or takes it off them. `changed` counts those that did not have it, or did. */
-  tag(tag: Tag, named: { ids?: string[] | undefined; paths?: string[] | undefined }, give: boolean): Tagging {
-    const { entries, missing } = this.tagged.named(named)
-    if (entries.length === 0) throw noneOf(missing)
-    const changed = this.write(
-      () => entries.filter(({ id }) => (give ? this.tagged.add(id, tag.id) : this.tagged.remove(id, tag.id))).length,
-    )
+  /**
+   * Gives a tag to entries or to what they hold, or takes it off. `changed` counts the entries, or contents, that did not have it,
+   * or did.
+   *
+   * @throws FILE_NOT_FOUND when none of them is in the index, or none is known to hold anything
+   */
+  tag(tag: Tag, named: Named, give: boolean, to: 'entry' | 'content' = 'entry'): Tagging {
+    const { tagged } = this
+    const holds = (entry: Entry) => tagged.contentOf(entry) !== undefined
+    const { entries, missing } = tagged.named(named, to === 'entry' ? () => true : holds)
+    if (entries.length === 0) throw noneOf(missing, to)
+    const one = ({ id }: Entry) => (give ? tagged.add(id, tag.id) : tagged.remove(id, tag.id))
+    const content = (entry: Entry) => {
+      const cid = tagged.contentOf(entry)!
+      return give ? tagged.addToContent(cid, tag.id) : tagged.removeFromContent(cid, tag.id)
+    }
+    const changed = this.write(() => entries.filter(to === 'entry' ? one : content).length)
     return { tag: tag.uid, entries: entries.length, changed, missing }
   }
 
@@ -563,8 +574,17 @@ function checkWhole(connection: Connection, folder: string): void {
   rmdirSync(filesOf(folder).failed)
 }
 
-function noneOf(missing: readonly string[]): SpacedriveError {
-  const more = missing.length > 1 ? `, nor ${missing.length - 1} more that were named` : ''
+interface Named {
+  readonly ids?: string[] | undefined
+  readonly paths?: string[] | undefined
+}
+
+function noneOf(missing: readonly string[], to: 'entry' | 'content'): SpacedriveError {
+  const more = missing.length > 1 ? `, nor of ${missing.length - 1} more that were named` : ''
+  if (to === 'content')
+    return new SpacedriveError('FILE_NOT_FOUND', `what ${missing[0]} holds is not known${more}`, {
+      hint: 'Only files of a location of mode `content` are read; `spacedrive job list` shows whether that is done.',
+    })
   return new SpacedriveError('FILE_NOT_FOUND', `${missing[0]} is not in this library's index${more}`)
 }
 

@@ -119,6 +119,18 @@ const MIGRATIONS: readonly (string | ((connection: Connection) => void))[] = [
   ALTER TABLE job ADD COLUMN bytes INTEGER;
   `,
   foldAnew,
+  `
+  -- Tags of what files hold, by the 64 bits of the content id: also of contents that no file has just now.
+  CREATE TABLE tagged_content (cid INTEGER, tag INTEGER, PRIMARY KEY (cid, tag)) WITHOUT ROWID;
+  CREATE INDEX tagged_content_tag ON tagged_content (tag, cid);
+  ALTER TABLE tag ADD COLUMN contents INTEGER NOT NULL DEFAULT 0;
+  CREATE TRIGGER tagged_content_more AFTER INSERT ON tagged_content BEGIN
+    UPDATE tag SET contents = contents + 1 WHERE id = new.tag;
+  END;
+  CREATE TRIGGER tagged_content_less AFTER DELETE ON tagged_content BEGIN
+    UPDATE tag SET contents = contents - 1 WHERE id = old.tag;
+  END;
+  `,
 ]
 
 export const SCHEMA_VERSION = MIGRATIONS.length

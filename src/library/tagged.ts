@@ -46,15 +46,15 @@ export class Tagged {
     this.#statements = prepare(connection)
   }
 
-  /** The entries named by ids and absolute paths, each once, and the names under which there is none. */
-  named({ ids = [], paths = [] }: { ids?: readonly string[] | undefined; paths?: readonly string[] | undefined }): {
-    entries: Entry[]
-    missing: string[]
-  } {
+  /** The entries named by ids and absolute paths, each once, and the names under which there is none that is wanted. */
+  named(
+    { ids = [], paths = [] }: { ids?: readonly string[] | undefined; paths?: readonly string[] | undefined },
+    isWanted: (entry: Entry) => boolean,
+  ): { entries: Entry[]; missing: string[] } {
     const found = new Map<number, Entry>()
     const missing: string[] = []
     const note = (name: string, entry: Entry | undefined) => {
-      if (!entry || this.#locations.byId(entry.location)?.removing) missing.push(name)
+      if (!entry || this.#locations.byId(entry.location)?.removing || !isWanted(entry)) missing.push(name)
       else found.set(entry.id, entry)
     }
     for (const id of ids) note(id, this.#entries.byText(id))
@@ -62,9 +62,24 @@ export class Tagged {
     return { entries: [...found.values()], missing }
   }
 
-  /** Of an entry. */
-  of(entry: number): number[] {
-    return this.#any() ? this.#statements.of.all(entry) : []
+  /** Of an entry, itself and by what it holds. */
+  of(entry: Pick<Entry, 'id' | 'mtime'>): number[] {
+    return this.#statements.ofBoth.all({ entry: entry.id, mtime: entry.mtime })
+  }
+
+  /** What an entry holds, as far as that is known. */
+  contentOf({ id, mtime }: Pick<Entry, 'id' | 'mtime'>): bigint | undefined {
+    return this.#statements.content.get(id, mtime)
+  }
+
+  /** True where it is new. */
+  addToContent(cid: bigint, tag: number): boolean {
+    return this.#statements.addToContent.run(cid, tag).changes > 0
+  }
+
+  /** True where it was there. */
+  removeFromContent(cid: bigint, tag: number): boolean {
+    return this.#statements.removeFromContent.run(cid, tag).changes > 0
   }
 
   /** True where it is new. */
@@ -80,7 +95,9 @@ export class Tagged {
 
   /** Takes a tag off some of what it is on; false when it is on nothing more, and waits for nothing. */
   removeSlice(tag: number): boolean {
-    if (this.#statements.removeSome.run(tag, LIMITS.batchEntriesMax).changes > 0) return true
+    const { removeSome, removeSomeContents } = this.#statements
+    if (removeSome.run(tag, LIMITS.batchEntriesMax).changes > 0) return true
+    if (removeSomeContents.run(tag, LIMITS.batchEntriesMax).changes > 0) return true
     if (this.waits) this.#statements.forgetTag.run(tag)
     this.#waiting = null
     this.#here = null
@@ -189,43 +206,72 @@ export class Tagged {
   }
 }
 
+/** Tags of which one is wanted, and how many entries and contents have them. */
+export interface AnyTag {
+  readonly tags: readonly number[]
+  readonly entries: number
+  readonly contents: number
+}
+
 /**
- * Of an entry that has, of each of these groups, some tag.
+ * Of an entry that has, of each of these groups, some tag, itself or by what it holds.
  *
  * @param few the group that fewest have, where so few do that it pays to begin with them
  */
-export function hasTag(groups: readonly (readonly number[])[], few: readonly number[] | null): Condition {
-  const has = (tags: readonly number[], bind: Bind) =>
-    `EXISTS (SELECT 1 FROM tagged WHERE tagged.entry = entry.id AND ${within(tags, bind)})`
+export function hasTag(groups: readonly AnyTag[], few: AnyTag | null): Condition {
   return {
-    row: (bind) => groups.map((tags) => has(tags, bind)).join(' AND '),
+    row: (bind) => groups.map((group) => `(${has(group, bind)})`).join(' AND '),
     ...(few ? { names: (connection) => namesTagged(connection, few) } : {}),
   }
 }
 
-function within(tags: readonly number[], bind: Bind): string {
-  if (tags.length === 1) return `tagged.tag = ${bind(tags[0]!)}`
-  return `tagged.tag IN (SELECT value FROM json_each(${bind(JSON.stringify(tags))}))`
+function has({ tags, contents }: AnyTag, bind: Bind): string {
+  const wanted = `tag IN (SELECT value FROM json_each(${bind(JSON.stringify(tags))}))`
+  const itself = `EXISTS (SELECT 1 FROM tagged WHERE tagged.entry = entry.id AND ${wanted})`
+  if (contents === 0) return itself
+  return `${itself} OR EXISTS (SELECT 1 FROM identity JOIN content ON content.id = identity.content
+    JOIN tagged_content ON tagged_content.cid = content.cid
+    WHERE identity.entry = entry.id AND identity.mtime = entry.mtime AND ${wanted})`
 }
 
-function* namesTagged(connection: Connection, tags: readonly number[]): Generator<void, ReadonlySet<number>> {
-  const some = connection
-    .prepare<[number, number, number], [entry: number, name: number]>(
-      `SELECT tagged.entry, entry.name FROM tagged CROSS JOIN entry ON entry.id = tagged.entry
-       WHERE tagged.tag = ? AND tagged.entry > ? ORDER BY tagged.entry LIMIT ?`,
-    )
-    .raw()
+function* namesTagged(connection: Connection, { tags, contents }: AnyTag): Generator<void, ReadonlySet<number>> {
   const names = new Set<number>()
   for (const tag of tags) {
-    for (let after = 0; ;) {
-      const rows = some.all(tag, after, TAGGED_A_STEP)
-      for (const [, name] of rows) names.add(name)
-      if (rows.length < TAGGED_A_STEP) break
-      after = rows.at(-1)![0]
-      yield
-    }
+    yield* gather(names, connection, 'tagged.tag', tag, 'tagged CROSS JOIN entry ON entry.id = tagged.entry')
+    if (contents === 0) continue
+    const held = connection
+      .prepare<[number], number>(
+        `SELECT content.id FROM tagged_content CROSS JOIN content ON content.cid = tagged_content.cid
+         WHERE tagged_content.tag = ?`,
+      )
+      .pluck()
+    const from = 'identity CROSS JOIN entry ON entry.id = identity.entry'
+    for (const content of held.all(tag)) yield* gather(names, connection, 'identity.content', content, from)
   }
   return names
+}
+
+function* gather(
+  names: Set<number>,
+  connection: Connection,
+  column: 'tagged.tag' | 'identity.content',
+  wanted: number,
+  from: string,
+): Generator<void> {
+  const [table] = column.split('.')
+  const some = connection
+    .prepare<[number, number, number], [entry: number, name: number]>(
+      `SELECT ${table}.entry, entry.name FROM ${from}
+       WHERE ${column} = ? AND ${table}.entry > ? ORDER BY ${table}.entry LIMIT ?`,
+    )
+    .raw()
+  for (let after = 0; ;) {
+    const rows = some.all(wanted, after, TAGGED_A_STEP)
+    for (const [, name] of rows) names.add(name)
+    if (rows.length < TAGGED_A_STEP) return
+    after = rows.at(-1)![0]
+    yield
+  }
 }
 
 /** Where something lies: its directory, absolute, and its name there, as in scan/names. */
@@ -256,6 +302,25 @@ function prepare(connection: Connection) {
     removeAll: connection.prepare('DELETE FROM tagged WHERE entry = ?'),
     removeSome: connection.prepare(
       'DELETE FROM tagged WHERE (entry, tag) IN (SELECT entry, tag FROM tagged WHERE tag = ? LIMIT ?)',
+    ),
+    ofBoth: connection
+      .prepare<[{ entry: number; mtime: number }], number>(
+        `SELECT tag FROM tagged WHERE entry = @entry
+         UNION SELECT tagged_content.tag FROM identity JOIN content ON content.id = identity.content
+         JOIN tagged_content ON tagged_content.cid = content.cid
+         WHERE identity.entry = @entry AND identity.mtime = @mtime`,
+      )
+      .pluck(),
+    content: connection
+      .prepare<[number, number], bigint>(
+        'SELECT cid FROM identity JOIN content ON content.id = content WHERE entry = ? AND mtime = ?',
+      )
+      .pluck()
+      .safeIntegers(),
+    addToContent: connection.prepare('INSERT INTO tagged_content (cid, tag) VALUES (?, ?) ON CONFLICT DO NOTHING'),
+    removeFromContent: connection.prepare('DELETE FROM tagged_content WHERE cid = ? AND tag = ?'),
+    removeSomeContents: connection.prepare(
+      'DELETE FROM tagged_content WHERE (cid, tag) IN (SELECT cid, tag FROM tagged_content WHERE tag = ? LIMIT ?)',
     ),
     next: connection
       .prepare<[number, number], number>('SELECT DISTINCT entry FROM tagged WHERE entry > ? ORDER BY entry LIMIT ?')

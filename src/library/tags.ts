@@ -19,6 +19,11 @@ export interface Tag {
   readonly createdAt: number
 }
 
+interface Counts {
+  readonly entries: number
+  readonly contents: number
+}
+
 interface Known {
   readonly byId: ReadonlyMap<number, Tag>
   readonly byUid: ReadonlyMap<string, Tag>
@@ -44,13 +49,13 @@ type Change = Omit<ParamsOf<'tags.update'>, 'library' | 'tag'>
 export class Tags {
   readonly #library: string
   readonly #connection: Connection
-  readonly #entries
+  readonly #counts
   #known: Known | null = null
 
   constructor(library: string, connection: Connection) {
     this.#library = library
     this.#connection = connection
-    this.#entries = connection.prepare<[number], number>('SELECT entries FROM tag WHERE id = ?').pluck()
+    this.#counts = connection.prepare<[number], Counts>('SELECT entries, contents FROM tag WHERE id = ?')
   }
 
   /**
@@ -70,6 +75,11 @@ export class Tags {
     )
   }
 
+  /** Whether there are any. */
+  get some(): boolean {
+    return this.#load().byId.size > 0
+  }
+
   byId(id: number): Tag | undefined {
     return this.#load().byId.get(id)
   }
@@ -79,9 +89,14 @@ export class Tags {
     return [tag, ...(this.#load().below.get(tag.id) ?? []).flatMap((each) => this.withBelow(each))]
   }
 
-  /** How many entries have them, one that has several counted for each. */
-  entriesOf(tags: readonly number[]): number {
-    return tags.reduce((sum, id) => sum + (this.#entries.get(id) ?? 0), 0)
+  /** How many entries and contents have them, one that has several counted for each. */
+  countsOf(tags: readonly number[]): Counts {
+    const sum = { entries: 0, contents: 0 }
+    for (const { entries, contents } of tags.flatMap((id) => this.#counts.all(id))) {
+      sum.entries += entries
+      sum.contents += contents
+    }
+    return sum
   }
 
   item(tag: Tag): TagItem {
@@ -96,7 +111,7 @@ export class Tags {
       ...(tag.colour === null ? {} : { colour: tag.colour }),
       ...(tag.description === null ? {} : { description: tag.description }),
       createdAt: new Date(tag.createdAt).toISOString(),
-      entries: this.#entries.get(tag.id) ?? 0,
+      ...this.countsOf([tag.id]),
     }
   }
 

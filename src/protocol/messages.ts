@@ -103,6 +103,8 @@ export interface TagItem {
   createdAt: string
   /** How many entries have this very tag. */
   entries: number
+  /** How many contents have it, and by them all files that hold one. */
+  contents: number
 }
 
 /** What came of giving entries a tag, or of taking it off them. */
@@ -110,9 +112,9 @@ export interface Tagging {
   tag: string
   /** Those that have it now, or have it no more. */
   entries: number
-  /** Of those, the ones for which that is new. */
+  /** Of those, or of what they hold, the ones for which that is new. */
   changed: number
-  /** What was named and is not in the index. */
+  /** What was named and is not in the index, or, where contents get it, of which it is not known what it holds. */
   missing: string[]
 }
 

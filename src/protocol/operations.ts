@@ -115,6 +115,7 @@ const onEntries = z
     tag,
     ids: z.array(id).min(1).max(LIMITS.tagEntriesMax).optional(),
     paths: z.array(path).min(1).max(LIMITS.tagEntriesMax).optional(),
+    to: z.enum(['entry', 'content']).optional(),
   })
   .refine((value) => (value.ids === undefined) !== (value.paths === undefined), 'give either ids or paths')
 

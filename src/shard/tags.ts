@@ -15,9 +15,12 @@ type Operations = Partial<Record<OperationName, (library: Library, params: never
 export function tagOperations({ hold, publish }: Around): Operations {
   const tell = (library: Library, change: string, tag: string, more: object = {}) =>
     publish({ type: 'tags.changed', library: library.id, change, tag, ...more })
-  const tagging = (library: Library, { tag, ids, paths }: ParamsOf<'tags.apply'>, give: boolean) => {
-    const done = library.tag(library.tags.get(tag), { ids, paths }, give)
-    if (done.changed > 0) tell(library, give ? 'applied' : 'removed', done.tag, { entries: done.changed })
+  const tagging = (library: Library, { tag, ids, paths, to }: ParamsOf<'tags.apply'>, give: boolean) => {
+    const done = library.tag(library.tags.get(tag), { ids, paths }, give, to)
+    if (done.changed > 0)
+      tell(library, give ? 'applied' : 'removed', done.tag, {
+        [to === 'content' ? 'contents' : 'entries']: done.changed,
+      })
     return done
   }
   return {

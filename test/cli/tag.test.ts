@@ -10,7 +10,7 @@ import { aLibrary, aLocation, FakeDaemon, remembering } from './fake.js'
 function aTag(path: string[], changes: Partial<TagItem> = {}): TagItem {
   const name = path.at(-1)!
   const same = { id: `id-of-${name}`, library: 'id-of-Photos', aliases: [], createdAt: '2026-01-02T03:04:05Z' }
-  return { ...same, name, path, entries: 0, ...changes }
+  return { ...same, name, path, entries: 0, contents: 0, ...changes }
 }
 
 const TREE = [
@@ -21,8 +21,8 @@ const TREE = [
 
 test('tags are listed as a tree, with colour only on a terminal', (t) => {
   const plain = tagLines(TREE, new Terminal(remembering(), remembering()))
-  t.is(plain[0], 'tag               entries  colour   aliases  description')
-  t.is(plain[2], 'work               12,345  #d0021b')
+  t.is(plain[0], 'tag               entries  contents  colour   aliases  description')
+  t.is(plain[2], 'work               12,345            #d0021b')
   t.true(plain[3]!.startsWith('    \\x1b[31mAcme'), 'what would colour by itself does not')
   const shown = (env: Record<string, string>) =>
     tagLines(TREE, new Terminal(remembering({ isTTY: true, columns: 80 }), remembering(), env))

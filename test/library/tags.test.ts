@@ -370,3 +370,61 @@ test('a search finds what has a tag or one below it, with words and without', as
   t.like(error, { position: 10 })
   t.regex((error as Error & { hint: string }).hint, /"work"/)
 })
+
+test('a tag on what a file holds is on every copy, wherever it goes and whenever it comes', async (t) => {
+  using stage = new Stage()
+  const { library, tree, uid } = await ground(stage, ['one', 'd/copy', 'other', 'unread'])
+  const location = library.locations.get(uid).id
+  const holds = (name: string, cid: bigint) => {
+    const entry = library.entries.at(join(tree, name))!
+    library.write(() => {
+      library.identities.want(location, entry.id)
+      t.true(library.identities.record(location, entry, cid, { kind: 'text', mime: 'text/plain' }))
+    })
+  }
+  const big = 0xfedc_ba98_7654_3210n
+  for (const name of ['one', 'd/copy']) holds(name, big)
+  holds('other', 7n)
+  for (const name of ['work', 'acme']) made(library, name, name === 'acme' ? { parent: 'work' } : {})
+  const acme = library.tags.get('acme')
+  const named = { paths: ['one', 'unread', 'gone'].map((name) => join(tree, name)) }
+  t.like(library.tag(acme, named, true, 'content'), { entries: 1, changed: 1, missing: named.paths.slice(1) })
+  t.like(library.tag(acme, { paths: [join(tree, 'd/copy')] }, true, 'content'), { changed: 0 })
+  t.throws(() => library.tag(acme, { paths: [join(tree, 'unread')] }, true, 'content'), { code: 'FILE_NOT_FOUND' })
+  put(library, 'work', join(tree, 'other'), join(tree, 'one'))
+  t.deepEqual(tagsAt(library, join(tree, 'd/copy')), ['acme'])
+  t.deepEqual(tagsAt(library, join(tree, 'one')), ['acme', 'work'])
+  t.like(library.tags.item(acme), { entries: 0, contents: 1 })
+  const found = async (query: string) => {
+    const { total, items } = await library.search({ query, syntax: 'filters' })
+    t.is(total, items.length)
+    return items
+      .map(({ name }) => name)
+      .sort()
+      .join()
+  }
+  t.is(await found('tag:acme'), 'copy,one')
+  t.is(await found('tag:work'), 'copy,one,other')
+  t.is(await found('copy tag:work'), 'copy')
+  t.is(await found('-tag:acme kind:file'), 'other,unread')
+
+  rmSync(join(tree, 'one'))
+  rmSync(join(tree, 'd/copy'))
+  await rescan(library, uid)
+  t.is(await found('tag:acme'), '')
+  writeFileSync(join(tree, 'again'), 'again')
+  await rescan(library, uid)
+  holds('again', big)
+  t.is(await found('tag:acme'), 'again')
+  writeFileSync(join(tree, 'again'), 'something else')
+  await rescan(library, uid)
+  t.is(await found('tag:acme'), '', 'what it held, it holds no more')
+  holds('again', big)
+  library.tag(acme, { paths: [join(tree, 'again')] }, false, 'content')
+  t.is(library.tags.item(acme).contents, 0)
+  t.deepEqual(tagsAt(library, join(tree, 'again')), [])
+  library.tag(acme, { paths: [join(tree, 'again')] }, true, 'content')
+  library.write(() => library.tags.markDeleting(acme))
+  while (!library.deleteTagSlice(acme.id));
+  t.deepEqual(tagsAt(library, join(tree, 'again')), [])
+})
