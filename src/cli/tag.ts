@@ -154,8 +154,11 @@ export function tagLines(tags: readonly TagItem[], terminal: Terminal, picked = 
     { title: 'aliases', shrinks: true },
     { title: 'description', shrinks: true },
   ]
-  if (!terminal.colours) return table(columns, rows, terminal.listColumns)
-  const [titles = '', ...lines] = table(columns, rows, terminal.listColumns - 2)
+  const isUsed = (_: unknown, at: number) => at < 2 || rows.some((row) => row[at] !== '')
+  const used = columns.filter(isUsed)
+  const cells = rows.map((row) => row.filter(isUsed))
+  if (!terminal.colours) return table(used, cells, terminal.listColumns)
+  const [titles = '', ...lines] = table(used, cells, terminal.listColumns - 2)
   return [`  ${titles}`, ...lines.map((line, at) => `${dot(tags[at]!, terminal)} ${line}`)]
 }
 

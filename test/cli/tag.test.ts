@@ -21,8 +21,8 @@ const TREE = [
 
 test('tags are listed as a tree, with colour only on a terminal', (t) => {
   const plain = tagLines(TREE, new Terminal(remembering(), remembering()))
-  t.is(plain[0], 'tag               entries  contents  colour   aliases  description')
-  t.is(plain[2], 'work               12,345            #d0021b')
+  t.is(plain[0], 'tag               entries  colour   aliases  description')
+  t.is(plain[2], 'work               12,345  #d0021b')
   t.true(plain[3]!.startsWith('    \\x1b[31mAcme'), 'what would colour by itself does not')
   const shown = (env: Record<string, string>) =>
     tagLines(TREE, new Terminal(remembering({ isTTY: true, columns: 80 }), remembering(), env))
