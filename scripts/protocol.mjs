@@ -72,6 +72,7 @@ const OPERATIONS = {
   ],
   'locations.add': [
     'Adds a directory and begins to index it. `path` is absolute; symbolic links in it are resolved. `mode` is `shallow`, names and metadata, unless told otherwise; with `content` another job then reads the files for the ids, types and kinds of what they hold, and so of what changes later. With `watch` changes on disk are followed from then on, also after a restart.',
+    'Adds a directory and begins to index it. `path` is absolute; symbolic links in it are resolved. `rules` say what is left out: nothing without them, and rejected beats ignored beats accepted (see [rules.md](rules.md)). The only `mode` is `shallow`: names and metadata. With `watch` changes on disk are followed from then on, also after a restart.',
     '[Indexing](#indexing)',
     'PATH_REFUSED, LOCATION_EXISTS',
   ],
@@ -89,12 +90,24 @@ const OPERATIONS = {
   'locations.update': [
     'Gives a location another name, or begins or ends to follow what changes in it. With another `mode` its files are read from now on, or not any more; the answer then names the `job` that reads those that were never read.',
     '[Location](#location)',
+    'Gives a location another name or other rules, or begins or ends to follow what changes in it. Other rules take the place of all that were before; a scan that runs is cancelled and another one begins, which takes out what is left out now and lets in what is not any more.',
+    '[Location](#location); with `rules` also `job` and `leavesOut` as in [Indexing](#indexing)',
     'LOCATION_NOT_FOUND',
   ],
   'files.list': [
     'The children of a directory, given by either its absolute `path` or, as `parent`, its id. `name` sorts without regard to case and accents; `size` and `modified` put the largest and the newest first.',
     '`{items, cursor?}`; `items` are [Files](#file)',
     'FILE_NOT_FOUND, BAD_REQUEST for a foreign cursor',
+  ],
+  'files.explain': [
+    'Why a path is in the index, or is not: what the index has of it, and what a look at the disk finds, under the rules of its location. It need not exist.',
+    '[Explanation](#explanation)',
+    'BUDGET_EXHAUSTED where the disk cannot be looked at now',
+  ],
+  'files.leftOut': [
+    'What lies in a directory and is left out by a rule, by name. What lies below another directory that is left out is not listed.',
+    '`{items, cursor?}`; `items` are `{name, nameBytes?, path, kind, rule}`, `rule` as in [Explanation](#explanation)',
+    'FILE_NOT_FOUND for what is no directory of the index, BAD_REQUEST for a foreign cursor',
   ],
   'files.get': ['One entry, by either `id` or absolute `path`.', '[File](#file)', 'FILE_NOT_FOUND'],
   'duplicates.list': [
@@ -270,6 +283,33 @@ const SHAPES = {
         'unverified?',
         'object',
         'Directories that could not be read: `{count, first}`; `first` are up to 10 of `{path, since, code, message, triedAt, tries}`. The index keeps what it knew of them, and they are tried again.',
+      ],
+    ],
+  },
+  Explanation: {
+    interface: 'Explanation',
+    rows: [
+      ['path', 'string', 'Without `.` and `..`.'],
+      ['indexed', 'boolean', ''],
+      ['entry?', 'object', 'A [File](#file), where it is indexed.'],
+      [
+        'state',
+        'string',
+        '`indexed`; `notYet` scanned; `gone` since it was indexed; `leftOut` by `rule`; `noLocation` covers it; `notOnDisk`; `otherFileSystem`, `behindLink` or `notInDirectory`: something above it is another file system, a link, or no directory; `unread` because of `error`.',
+      ],
+      ['reason', 'string', 'The same in words.'],
+      ['location?', 'string', 'Id of the location that covers it.'],
+      ['at?', 'string', 'The place above it of which `state` is said.'],
+      [
+        'rule?',
+        'object',
+        '`{rule, pattern?, file?, line?}`; `rule` as in `leftOut` of a [Location](#location), the others where the rule has lines.',
+      ],
+      ['error?', 'object', '`{code, message}`, the words of the system.'],
+      [
+        'unverified?',
+        'object',
+        'The nearest directory, itself or above, that could not be read when it was scanned; as in [Location](#location).',
       ],
     ],
   },

@@ -36,7 +36,7 @@ export function addLs(program: Command, desk: Desk): void {
 
 async function ls(desk: Desk, path: string, options: LsOptions): Promise<void> {
   const { client } = desk
-  const found = await find(client, path, options.library)
+  const found = await findCovered(client, path, options.library)
   const sort = options.sort ? { sort: options.sort } : {}
   if (options.tag.length > 0) return lsTagged(desk, found, { sort: 'name', ...sort }, options.tag)
   const params = { library: found.library, path: found.path, ...sort }
@@ -57,14 +57,18 @@ async function lsTagged(
 }
 
 export async function libraryCovering(client: Client, path: string): Promise<string> {
-  return (await find(client, path)).library
+  return (await findCovered(client, path)).library
 }
 
 /**
  * The library whose location covers a path; open ones are asked first, since asking opens the others.
  * One that cannot be asked is no proof that nothing covers the path: its error is thrown when no other does.
  */
-async function find(client: Client, path: string, given?: string): Promise<{ library: string; path: string }> {
+export async function findCovered(
+  client: Client,
+  path: string,
+  given?: string,
+): Promise<{ library: string; path: string }> {
   const libraries =
     given === undefined ? likelyFirst(await listLibraries(client)) : [await chooseLibrary(client, given)]
   const failures: unknown[] = []

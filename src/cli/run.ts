@@ -23,6 +23,7 @@ import { addStatus } from './status.js'
 import { addStop } from './stop.js'
 import { addTag } from './tag.js'
 import type { Terminal } from './terminal.js'
+import { addWhy } from './why.js'
 
 /** In the order `--help` shows them. */
 const COMMANDS = [
@@ -39,6 +40,7 @@ const COMMANDS = [
   addSearch,
   addDuplicates,
   addTag,
+  addWhy,
   addJob,
   addFds,
   addPlan,

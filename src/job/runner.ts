@@ -26,6 +26,8 @@ export interface RunnerSetup {
   readonly breathe: () => Promise<void>
   /** False while descriptors are short: jobs then wait in line, and those that run go on. */
   readonly mayBegin?: (waitedMs: number) => boolean
+  /** A run came to its end, whatever that was. */
+  readonly ended?: (library: Library) => void
   /** What a job of any kind does, where a test has it do something else. */
   readonly work?: Work
   /** `LIMITS.jobLeakGraceMs` unless a test wants to see it pass. */
@@ -227,6 +229,7 @@ export class Runner {
       if (!library.failure) {
         this.#mark(library)
         this.#tell(library, job)
+        this.#setup.ended?.(library)
       }
     }
   }

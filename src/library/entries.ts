@@ -201,6 +201,11 @@ export class Entries {
     return last && from + limit < children.length ? { items, cursor: writeCursor(last) } : { items }
   }
 
+  /** Absolute, as in scan/names; '' where there is no such entry. */
+  directoryPath(id: number): string {
+    return this.#directoryPath(id)
+  }
+
   /** After entries moved or went: paths that were remembered may be wrong. */
   forgetPaths(): void {
     this.#paths.clear()

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Lease, Ledger } from '../descriptors/ledger.js'
-import type { FileItem, LibraryInfo, Mode, Tagging } from '../protocol/messages.js'
+import type { FileItem, LibraryInfo, LocationItem, Mode, Tagging, UnverifiedDirectory } from '../protocol/messages.js'
 import type { LocationRules } from '../protocol/operations.js'
 import { markLive, type LiveFiles } from '../scan/guard.js'
 import { encodeName } from '../scan/names.js'
@@ -31,7 +31,7 @@ import { migrate } from './schema.js'
 import { Search, type Page } from './search.js'
 import { Tagged } from './tagged.js'
 import { Tags, type Tag } from './tags.js'
-import { Unverified } from './unverified.js'
+import { Unverified, type UnverifiedRow } from './unverified.js'
 
 export interface AddedLocation {
   readonly name?: string | undefined
@@ -476,6 +476,26 @@ export class Library {
       this.#connection.pragma('wal_checkpoint(TRUNCATE)')
     })
     return { bytesBefore, bytesAfter: databaseBytes(this.#connection) }
+  }
+
+  unverifiedItem({ entry, since, code, message, tried_at, tries }: UnverifiedRow): UnverifiedDirectory {
+    const found = this.entries.byId(entry)
+    return {
+      path: found ? this.entries.item(found).path : '',
+      since: new Date(since).toISOString(),
+      code,
+      message,
+      triedAt: new Date(tried_at).toISOString(),
+      tries,
+    }
+  }
+
+  /** What of a location could not be read, if anything. */
+  unverifiedOf(location: Location): LocationItem['unverified'] {
+    const count = this.unverified.count(location.id)
+    if (count === 0) return undefined
+    const first = this.unverified.first(location.id, LIMITS.unverifiedToldMax)
+    return { count, first: first.map((row) => this.unverifiedItem(row)) }
   }
 
   /** One transaction. */

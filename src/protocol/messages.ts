@@ -199,6 +199,50 @@ export interface UnverifiedDirectory {
   tries: number
 }
 
+/** The rule that leaves something out, and the line of it where it has lines. */
+export interface RuleOf {
+  rule: string
+  pattern?: string
+  file?: string
+  line?: number
+}
+
+/** Why a path is in the index, or is not. */
+export interface Explanation {
+  path: string
+  indexed: boolean
+  entry?: FileItem
+  state:
+    | 'indexed'
+    | 'notYet'
+    | 'gone'
+    | 'leftOut'
+    | 'noLocation'
+    | 'notOnDisk'
+    | 'otherFileSystem'
+    | 'behindLink'
+    | 'notInDirectory'
+    | 'unread'
+  /** In words. */
+  reason: string
+  location?: string
+  /** The place of which `state` is said, where that lies above the path. */
+  at?: string
+  rule?: RuleOf
+  error?: { code: string; message: string }
+  /** The nearest directory, itself or above, that could not be read at the last scan. */
+  unverified?: UnverifiedDirectory
+}
+
+/** Something that lies in a directory and is left out. */
+export interface LeftOutItem {
+  name: string
+  nameBytes?: string
+  path: string
+  kind: EntryKind
+  rule: RuleOf
+}
+
 /** How the directories of a location are watched. */
 export interface Covered {
   /** `starting` until all of it is watched, `absent` while the directory itself is not there. */

@@ -213,6 +213,10 @@ export const PARAMS = {
   'files.get': z
     .strictObject({ library: id, id: id.optional(), path: path.optional() })
     .refine((value) => (value.id === undefined) !== (value.path === undefined), 'give either id or path'),
+  /** Why a path is in the index, or is not. */
+  'files.explain': z.strictObject({ library: id, path }),
+  /** What lies in a directory and is left out, each with its rule. */
+  'files.leftOut': z.strictObject({ library: id, path, limit: limit.optional(), cursor: cursor.optional() }),
   'search.files': z.strictObject({
     library: id,
     query: z.string().max(LIMITS.queryCharsMax),

@@ -2,8 +2,10 @@
 import type {
   Descriptors,
   DuplicateGroup,
+  Explanation,
   FileItem,
   JobItem,
+  LeftOutItem,
   LibraryInfo,
   LibraryItem,
   LocationItem,
@@ -82,6 +84,8 @@ export interface Results extends Record<OperationName, unknown> {
   'locations.update': LocationItem & Partial<Indexing>
   'files.list': Page<FileItem>
   'files.get': FileItem
+  'files.explain': Explanation
+  'files.leftOut': Page<LeftOutItem>
   'search.files': Page<FileItem> & { total: number }
   'tags.create': TagItem
   'tags.list': Page<TagItem> & { total: number }

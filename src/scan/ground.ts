@@ -176,6 +176,11 @@ function mustLook(path: string) {
   }
 }
 
+/** The names that rules ask about, of those in a directory, without reading it. */
+export function ruleFilesIn(here: string): string[] {
+  return ['.git', '.gitignore'].filter((name) => mustLook(join(here, name)) !== null)
+}
+
 /** The first file of patterns that is not what it was. Opens nothing. */
 export function staleIn({ sources }: Ground): Source | undefined {
   return sources.find(({ file, stamp }) => {

@@ -3,7 +3,7 @@
 // Rejected beats ignored, ignored beats accepted. What is left out takes everything below it along.
 import { basename } from 'node:path'
 import type { LocationRules } from '../protocol/operations.js'
-import { Grounds, type Ground, type ReadText, type Source } from './ground.js'
+import { Grounds, ruleFilesIn, type Ground, type ReadText, type Source } from './ground.js'
 import { encodeName, printable } from './names.js'
 import { lastMatch, patternsOf, type Pattern, type Patterns } from './patterns.js'
 import { KIND, KIND_MASK, type Listing } from './read.js'
@@ -86,6 +86,18 @@ export class Rules {
     if (ground.accepted || this.#accept.list.length === 0 || path === '') return ground
     const accepted = lastMatch(this.#accept, basename(path), () => path, true) !== undefined
     return accepted ? { ...ground, accepted } : ground
+  }
+
+  /** What holds above a directory, for a walk that begins there. @throws as `enter` does */
+  above(path: string): Ground | null {
+    if (!this.#rules || path === '') return null
+    let ground: Ground | null = null
+    const parts = path.split('/')
+    for (let depth = 0; depth < parts.length; depth++) {
+      const here = parts.slice(0, depth).join('/')
+      ground = this.enter(ground, here, this.#grounds ? ruleFilesIn(this.#absolute(here)) : [])
+    }
+    return ground
   }
 
   /** Null where all is kept, the usual case. */
@@ -270,7 +282,7 @@ function describeOwn(rules: LocationRules): string[] {
   return [
     ...toggles.flatMap(([on, rule]) => (on ? [RULE_WORDS[rule]] : [])),
     ...listed(rules.reject),
-    ...listed(rules.ignore),
+    ...listed(rules.ignore?.filter((glob) => !glob.startsWith('!'))),
     ...(picks.length > 0 ? [`files that are not ${some(picks)}`] : []),
   ]
 }

@@ -49,6 +49,8 @@ export interface WalkOptions {
   readonly leftOut: readonly string[]
   readonly rules?: LocationRules | null | undefined
   readonly after?: Place | undefined
+  /** Directories to walk instead of the root, each with all that lies below it. */
+  readonly starts?: readonly string[] | undefined
   readonly read: ReadDirectory
   readonly readText?: ReadText | undefined
 }
@@ -64,7 +66,7 @@ interface Pending {
 export function* walk(options: WalkOptions): Generator<Batch> {
   const out = new Collector()
   const rules = new Rules({ ...options, root: decodeName(options.root) })
-  const stack: Pending[] = [{ path: '', above: null, weight: 1 }]
+  const stack = begin(options, rules, out)
   const resumeAt = options.after?.directory.split('/') ?? []
   let resuming = options.after !== undefined
   for (let next = stack.pop(); next; next = stack.pop()) {
@@ -96,6 +98,18 @@ export function* walk(options: WalkOptions): Generator<Batch> {
   if (!out.empty) yield out.take()
 }
 
+function begin({ starts = [''] }: WalkOptions, rules: Rules, out: Collector): Pending[] {
+  const weight = 1 / starts.length
+  return starts.flatMap((path) => {
+    try {
+      return { path, above: rules.above(path), weight }
+    } catch (error) {
+      tellUnread(path, error, out)
+      return []
+    }
+  })
+}
+
 /** Where `path` stands to the place at which a walk goes on: an ancestor of it ('before'), the 'same', or 'after' it. */
 function relation(path: string, directory: string): 'before' | 'same' | 'after' {
   if (path === directory) return 'same'
@@ -110,11 +124,15 @@ function readOrTell({ root, read }: WalkOptions, rules: Rules, { path, above }: 
     tellPassedOver(ground, above, path, out)
     return { listing, names, ground }
   } catch (error) {
-    // A lack of descriptors says nothing about this directory: the walk ends here, and may go on later.
-    if (fromSystem(error).code === 'BUDGET_EXHAUSTED') throw error
-    out.add({ directory: path, count: 0, last: true, error: failureOf(error) })
+    tellUnread(path, error, out)
     return null
   }
+}
+
+/** A lack of descriptors says nothing about a directory: the walk ends there, and may go on later. */
+function tellUnread(path: string, error: unknown, out: Collector): void {
+  if (fromSystem(error).code === 'BUDGET_EXHAUSTED') throw error
+  out.add({ directory: path, count: 0, last: true, error: failureOf(error) })
 }
 
 export function failureOf(error: unknown): { code: string; message: string } {

@@ -29,6 +29,8 @@ export interface Directory {
   inode: number | string
   /** Of one that is polled: what it looked like. */
   print: string
+  /** It could not be read: it is tried again as if it were polled. */
+  unread: boolean
   /** What holds in it, as of when it was last read. */
   ground: Ground | null
 }
@@ -286,6 +288,7 @@ export class WatchedTree {
       gone: false,
       inode: '',
       print: '',
+      unread: false,
       ground: null,
     }
     if (parent) {
@@ -421,7 +424,9 @@ export class WatchedTree {
     const self = this.#bind(directory, here) === 'gone' ? null : statOf(here)
     if (!self) return 'gone'
     const read = this.#read(here, directory.parent, path)
-    if (read === 'gone' || 'error' in read) return read
+    if (read === 'gone') return read
+    directory.unread = 'error' in read
+    if ('error' in read) return read
     const { listing, names } = read
     directory.ground = read.ground
     const sifted = this.#rules.sift(read.ground, path, listing, names)
@@ -509,7 +514,7 @@ export class WatchedTree {
     const found: Directory[] = []
     const stack = [this.#root]
     for (let next = stack.pop(); next; next = stack.pop()) {
-      if (next.watch === POLLED) found.push(next)
+      if (next.watch === POLLED || next.unread) found.push(next)
       for (const child of next.below?.values() ?? []) stack.push(child)
     }
     return found

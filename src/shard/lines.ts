@@ -2,6 +2,7 @@
 import type { WireError } from '../base/errors.js'
 import type { Covered, Event } from '../protocol/messages.js'
 import type { FilesWanted } from '../scan/identify.js'
+import type { LookSetup } from '../scan/explain.js'
 import type { Batch } from '../scan/walk.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { HeldLease } from '../descriptors/ledger.js'
@@ -95,7 +96,10 @@ export interface WalkRequest {
   readonly root: Uint8Array
   readonly leftOut: readonly string[]
   readonly rules?: LocationRules | null | undefined
-  readonly after: { readonly directory: string; readonly name?: string } | undefined
+  readonly after?: { readonly directory: string; readonly name?: string } | undefined
+  readonly starts?: readonly string[] | undefined
+  /** Nothing is walked: one path is looked at. */
+  readonly look?: Pick<LookSetup, 'path' | 'list'>
 }
 
 /** Files that a shard has read for what they hold; not zero in `stop` ends it before the next file. */

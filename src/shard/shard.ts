@@ -25,6 +25,7 @@ import { enqueueIdentify } from '../job/due.js'
 import { GATHER_ALL } from '../job/identify.js'
 import { Runner } from '../job/runner.js'
 import { backupPlace, usualPlace } from '../library/backup.js'
+import { Verifier } from '../job/verify.js'
 import { readCatalog } from '../library/catalog.js'
 import { loadSqlite } from '../library/connection.js'
 import { fromSqlite } from '../library/cause.js'
@@ -37,6 +38,7 @@ import type { Indexing } from '../protocol/results.js'
 import { runsOn, type OperationName, type ParamsOf } from '../protocol/operations.js'
 import { decodeName, encodeName, printable } from '../scan/names.js'
 import { describeRules } from '../scan/rules.js'
+import { Explainer } from './explain.js'
 import { GivenUp } from './given-up.js'
 import { identifyElsewhere } from './identifier.js'
 import { deleteTag, tagOperations } from './tags.js'
@@ -49,7 +51,7 @@ import {
   type ToShard,
   type Watched,
 } from './lines.js'
-import { walkElsewhere } from './walker.js'
+import { lookElsewhere, walkElsewhere } from './walker.js'
 
 type LibraryOperation = Extract<OperationName, `${string}.${string}`>
 type InLibrary = (library: Library, params: never) => unknown
@@ -70,6 +72,8 @@ export class Shard {
   readonly #pool: Pool
   readonly #runner: Runner
   readonly #follower: Follower
+  readonly #explainer: Explainer
+  readonly #verifier: Verifier
   readonly #counts: Int32Array
   readonly #beats: Beats
   readonly #givenUp: GivenUp
@@ -109,7 +113,19 @@ export class Shard {
       publish: (event) => this.#publish(event),
       log: (...line) => this.#log(...line),
       breathe: () => nextTurn(),
+      ended: (library) => this.#verifier.consider(library),
       mayBegin: (waitedMs) => jobMayBegin(this.#ledger.level, waitedMs),
+    })
+    const look = lookElsewhere((port, walk) => this.#send({ tasks: [{ port, work: { walk } }] }, [port]))
+    this.#explainer = new Explainer(look, setup.leftOut)
+    this.#verifier = new Verifier({
+      ledger: this.#ledger,
+      walk: walkElsewhere((port, walk) => this.#send({ tasks: [{ port, work: { walk } }] }, [port])),
+      leftOut: setup.leftOut,
+      hold: (library, work) => this.#pool.hold(library, work),
+      publish: (event) => this.#publish(event),
+      breathe: () => nextTurn(),
+      log: (message) => this.#log('info', message),
     })
     this.#follower = new Follower({
       publish: (event) => this.#publish(event),
@@ -190,7 +206,7 @@ export class Shard {
       this.#ended.abort()
       for (const timer of this.#timers) clearInterval(timer)
       using _spare = lend('checkpoint')
-      await this.#runner.stopAll()
+      await Promise.all([this.#runner.stopAll(), this.#verifier.close()])
       this.#pool.closeAll()
       return null
     },
@@ -242,6 +258,10 @@ export class Shard {
           : await this.#pool.hold(library.id, () => this.#updateRules(library, params))
       return { ...(job === null ? {} : { job }), ...item }
     },
+    'files.explain': (library: Library, params: ParamsOf<'files.explain'>) =>
+      this.#pool.hold(library.id, (held) => this.#explainer.explain(held, params)),
+    'files.leftOut': (library: Library, params: ParamsOf<'files.leftOut'>) =>
+      this.#pool.hold(library.id, (held) => this.#explainer.leftOut(held, params)),
     'jobs.pause': (library: Library, { job }: ParamsOf<'jobs.pause'>) => this.#runner.stop(library, job, 'paused'),
     'jobs.cancel': (library: Library, { job }: ParamsOf<'jobs.cancel'>) => this.#runner.stop(library, job, 'cancelled'),
     'jobs.resume': (library: Library, { job }: ParamsOf<'jobs.resume'>) => this.#runner.resume(library, job),
@@ -352,6 +372,7 @@ export class Shard {
       throw fromSystem(error)
     }
     this.#pool.forget(id)
+    this.#verifier.forget(id)
     this.#publish({ type: 'library.deleted', library: id })
     return { library: id, path: kept }
   }
@@ -421,6 +442,7 @@ export class Shard {
       if (location.watch) this.#follow(library, location)
       if (location.mode !== 'shallow') this.#readAgain(library, location)
     }
+    this.#verifier.consider(library)
     for (const location of library.locations.all().filter((each) => each.removing))
       this.#goOn(library, 'removing a location', () => this.#removeSlices(library, location))
     for (const tag of library.tags.deleting()) this.#goOn(library, 'deleting a tag', () => deleteTag(library, tag))
@@ -449,7 +471,11 @@ export class Shard {
   }
 
   #locationItem(library: Library, location: Location): LocationItem {
-    return locationItem(library.id, location, this.#covered.get(location.uid))
+    const unverified = library.unverifiedOf(location)
+    return {
+      ...locationItem(library.id, location, this.#covered.get(location.uid)),
+      ...(unverified ? { unverified } : {}),
+    }
   }
 
   /** Whoever watches is told of it again whenever the library opens. */

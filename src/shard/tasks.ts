@@ -81,7 +81,9 @@ export class Tasks {
 
   /** Waits in line for a thread; if none can be had the other end is told why, or takes the closed port for a lost thread. */
   run(port: MessagePort, work: TaskWork): void {
-    this.#take()
+    // Who looks at one path does not wait until whole trees are walked.
+    const isLook = 'walk' in work && work.walk.look !== undefined
+    this.#take(this.#most + (isLook ? 1 : 0))
       .then(async (slot) => {
         try {
           slot.walking.path = placeOf(work)
@@ -112,14 +114,14 @@ export class Tasks {
     for (const slot of this.#idle.splice(0)) void this.#end(slot)
   }
 
-  async #take(): Promise<Slot> {
+  async #take(most: number): Promise<Slot> {
     while (!this.#ended.signal.aborted) {
       const slot = this.#idle.pop()
       if (slot) {
         clearTimeout(slot.idle)
         return slot
       }
-      if (this.#slots.size + this.#opening < this.#most) return await this.#open()
+      if (this.#slots.size + this.#opening < most) return await this.#open()
       await new Promise<void>((resolve) => this.#waiting.push(resolve))
     }
     throw new Error('the task threads are closed')

@@ -5,12 +5,14 @@ import { fromWire, SpacedriveError, toWire, type WireError } from '../base/error
 import { LIMITS } from '../base/limits.js'
 import type { Walker } from '../job/job.js'
 import { readTextPlain } from '../scan/ground.js'
+import { lookAtPath, type Looked } from '../scan/explain.js'
+import { decodeName } from '../scan/names.js'
 import type { ReadDirectory } from '../scan/read.js'
 import { walk, type Batch } from '../scan/walk.js'
 import type { WalkRequest } from './lines.js'
 
 /** `lent` comes first: how many descriptors the thread holds that now works for the other end. */
-type FromTask = { lent: number } | { batch: Batch } | { end: true } | { error: WireError }
+type FromTask = { lent: number } | { batch: Batch } | { looked: Looked } | { end: true } | { error: WireError }
 
 /** @param begin hands a port and the request to whoever has task threads */
 export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) => void): Walker {
@@ -27,24 +29,41 @@ export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) =
     port1.on('close', () => arrive({ error: toWire(new SpacedriveError('SHARD_LOST', 'the walking thread ended')) }))
     const stop = () => wake()
     signal.addEventListener('abort', stop)
-    begin(port2, { root: options.root, leftOut: options.leftOut, rules: options.rules, after: options.after })
+    const { root, leftOut, rules, after, starts } = options
+    begin(port2, { root, leftOut, rules, after, starts })
     try {
       while (!signal.aborted) {
         const next = arrived.shift()
         if (!next) await new Promise<void>((resolve) => (wake = resolve))
         else if ('lent' in next) giveBack = balance.lend(next.lent)
         else if ('error' in next) throw fromWire(next.error)
-        else if ('end' in next) return
-        else {
+        else if ('batch' in next) {
           yield next.batch
           port1.postMessage('next')
-        }
+        } else return
       }
     } finally {
       giveBack()
       signal.removeEventListener('abort', stop)
       port1.close()
     }
+  }
+}
+
+/** A look at one path in a task thread. */
+export type Looker = (options: WalkRequest) => Promise<Looked>
+
+export function lookElsewhere(begin: (port: MessagePort, options: WalkRequest) => void): Looker {
+  return (options) => {
+    const { port1, port2 } = new MessageChannel()
+    return new Promise<Looked>((resolve, reject) => {
+      port1.on('message', (message: FromTask) => {
+        if ('looked' in message) resolve(message.looked)
+        else if ('error' in message) reject(fromWire(message.error))
+      })
+      port1.on('close', () => reject(new SpacedriveError('SHARD_LOST', 'the looking thread ended')))
+      begin(port2, options)
+    }).finally(() => port1.close())
   }
 }
 
@@ -67,18 +86,23 @@ export async function answerWalk(
     wake()
   })
   try {
-    const { root, leftOut, rules, after } = options
+    const { look, ...asked } = options
+    const root = Buffer.from(asked.root)
     port.postMessage({ lent } satisfies FromTask)
     const how = { read: patient(read), readText: patient(readTextPlain) }
-    for (const batch of walk({ root: Buffer.from(root), leftOut, rules, after, ...how })) {
-      const { names, kinds, sizes, mtimes, inodes } = batch
-      const buffers = [names, kinds, sizes, mtimes, inodes].map((each) => each.buffer as ArrayBuffer)
-      port.postMessage({ batch } satisfies FromTask, buffers)
-      ahead += 1
-      await nextTurn()
-      while (ahead >= LIMITS.walkAheadBatchesMax && !closed) await new Promise<void>((resolve) => (wake = resolve))
-      if (closed) return
-    }
+    if (look) {
+      const looked = lookAtPath({ ...asked, ...look, ...how, root: decodeName(root) })
+      port.postMessage({ looked } satisfies FromTask)
+    } else
+      for (const batch of walk({ ...asked, ...how, root })) {
+        const { names, kinds, sizes, mtimes, inodes } = batch
+        const buffers = [names, kinds, sizes, mtimes, inodes].map((each) => each.buffer as ArrayBuffer)
+        port.postMessage({ batch } satisfies FromTask, buffers)
+        ahead += 1
+        await nextTurn()
+        while (ahead >= LIMITS.walkAheadBatchesMax && !closed) await new Promise<void>((resolve) => (wake = resolve))
+        if (closed) return
+      }
     port.postMessage({ end: true } satisfies FromTask)
   } catch (error) {
     port.postMessage({ error: toWire(error) } satisfies FromTask)
