@@ -13,6 +13,11 @@ import type { Results } from './protocol/results.js'
 export interface ConnectOptions {
   /** The daemon's token; its unix socket needs none. */
   readonly token?: string
+  /**
+   * How long a call goes on where the daemon is away, or refuses for the moment: until it is back, for as long as it says. 0 for
+   * not at all.
+   */
+  readonly patienceMs?: number
 }
 
 interface Waiting {
@@ -45,8 +50,25 @@ interface Message {
   readonly error?: { readonly code: number; readonly message: string; readonly data?: Partial<WireError> }
 }
 
+const PATIENCE_MS = 10_000
 const RETRY_MS_MIN = 100
 const RETRY_MS_MAX = 5_000
+/** Refusals that are tried again: so many at once, then one for every ten calls. A daemon that has too much to do gets no more of it. */
+const RETRIES_MAX = 10
+const RETRIES_A_CALL = 0.1
+/** Codes of a daemon that has not begun the work. */
+const NOT_BEGUN = new Set<string>([
+  'STARTING',
+  'DRAINING',
+  'CONNECTION_LIMIT',
+  'SHARD_BUSY',
+  'BUDGET_EXHAUSTED',
+  'LIBRARY_LOCKED',
+])
+/** What is said of a daemon that is not there, or not yet, or not for long. */
+const AWAY = new Set<string>(['NO_DAEMON', 'STARTING', 'DRAINING'])
+/** What a second time does no harm. */
+const READS = /^core\.(?!reload|shutdown)|\.(list|info|get|files|explain|discover)$/
 
 /**
  * @param url `http://HOST:PORT`, or `unix:PATH` of the daemon's socket
@@ -65,30 +87,85 @@ export class Client {
   readonly #subscribers = new Set<Subscriber>()
   #ws: WebSocket | null = null
   #opening: Promise<void> | null = null
-  #closed = false
+  readonly #patienceMs: number
+  /** While the daemon is away, all who wait for it wait for this. */
+  #pause: Promise<void> | null = null
+  #pauseMs = RETRY_MS_MIN
+  #retries = RETRIES_MAX
+  readonly #closed = new AbortController()
   #next = 1
 
-  constructor(url: string, { token }: ConnectOptions) {
+  constructor(url: string, { token, patienceMs = PATIENCE_MS }: ConnectOptions) {
     this.#url = url
     this.#token = token
+    this.#patienceMs = patienceMs
   }
 
   open(): Promise<void> {
-    if (this.#closed) return Promise.reject(new SpacedriveError('NO_DAEMON', 'this client is closed'))
+    if (this.#closed.signal.aborted) return Promise.reject(new SpacedriveError('NO_DAEMON', 'this client is closed'))
     if (this.#ws?.readyState === WebSocket.OPEN) return Promise.resolve()
     this.#opening ??= this.#connect().finally(() => (this.#opening = null))
     return this.#opening
   }
 
   /**
-   * Connects again first where the connection was lost. A call in flight when it is lost fails, since nobody can tell
-   * whether it was done.
+   * Connects again first where the connection was lost. What the daemon has not begun is asked again within the client's patience,
+   * and so is what only reads. Any other call in flight when the connection is lost fails, since nobody can tell whether it was
+   * done.
    *
    * @throws SpacedriveError with the daemon's code; NO_DAEMON when it is not there
    */
   async call<Name extends OperationName>(operation: Name, params?: ParamsOf<Name>): Promise<Results[Name]> {
-    await this.open()
-    return (await this.#send(operation, params ?? {})) as Results[Name]
+    this.#retries = Math.min(RETRIES_MAX, this.#retries + RETRIES_A_CALL)
+    const until = performance.now() + this.#patienceMs
+    for (let tries = 0; ; tries++) {
+      let isAsked = false
+      try {
+        await this.open()
+        isAsked = true
+        return (await this.#send(operation, params ?? {})) as Results[Name]
+      } catch (error) {
+        const leftMs = until - performance.now()
+        if (!this.#mayRetry(operation, error, isAsked) || !(await this.#waitFor(error, isAsked, tries, leftMs)))
+          throw error
+      }
+    }
+  }
+
+  #mayRetry(operation: string, error: unknown, isAsked: boolean): error is SpacedriveError {
+    if (!(error instanceof SpacedriveError) || !error.retryable || this.#closed.signal.aborted) return false
+    if (!isAsked || NOT_BEGUN.has(error.code)) return true
+    return READS.test(operation) && ['NO_DAEMON', 'SHARD_LOST'].includes(error.code)
+  }
+
+  /** False where there is no time left for it, or where too much was asked again already. */
+  async #waitFor(
+    { code, retryAfterMs = 0 }: SpacedriveError,
+    isAsked: boolean,
+    tries: number,
+    leftMs: number,
+  ): Promise<boolean> {
+    // All who wait come by one connection.
+    if (!isAsked || AWAY.has(code)) return leftMs > 0 && (await this.#untilPause(leftMs, retryAfterMs))
+    const waitMs = Math.max(retryAfterMs, jittered(Math.min(RETRY_MS_MIN * 2 ** tries, RETRY_MS_MAX)))
+    if (waitMs > leftMs || this.#retries < 1) return false
+    this.#retries -= 1
+    await sleep(waitMs, undefined, { signal: this.#closed.signal }).catch(() => undefined)
+    return true
+  }
+
+  /** Longer each time; whoever comes while it lasts waits for its end. */
+  async #untilPause(leftMs: number, atLeastMs: number): Promise<boolean> {
+    const { signal } = this.#closed
+    this.#pause ??= sleep(Math.max(atLeastMs, jittered(this.#pauseMs)), undefined, { signal })
+      .catch(() => undefined)
+      .then(() => void (this.#pause = null))
+    this.#pauseMs = Math.min(2 * this.#pauseMs, RETRY_MS_MAX)
+    const end = new AbortController()
+    const late = sleep(leftMs, true, { signal: end.signal }).catch(() => true)
+    const isLate = await Promise.race([this.#pause.then(() => false), late])
+    end.abort()
+    return !isLate
   }
 
   /**
@@ -119,7 +196,7 @@ export class Client {
   }
 
   async close(): Promise<void> {
-    this.#closed = true
+    this.#closed.abort()
     const ws = this.#ws
     if (!ws || ws.readyState === WebSocket.CLOSED) return
     const closed = new Promise((resolve) => ws.once('close', resolve))
@@ -143,6 +220,7 @@ export class Client {
       })
     })
     this.#ws = ws
+    this.#pauseMs = RETRY_MS_MIN
     ws.on('message', (bytes: Buffer) => this.#receive(JSON.parse(bytes.toString('utf8')) as Message))
     ws.once('close', () => this.#lost(ws))
     await Promise.all([...this.#subscribers].map((each) => this.#subscribe(each)))
@@ -228,17 +306,18 @@ export class Client {
     const waiting = [...this.#waiting.values()]
     this.#waiting.clear()
     for (const { reject } of waiting) reject(new SpacedriveError('NO_DAEMON', 'the connection was lost'))
-    if (!this.#closed && this.#subscribers.size > 0) void this.#comeBack()
+    if (!this.#closed.signal.aborted && this.#subscribers.size > 0) void this.#comeBack()
   }
 
   /** For its subscribers' sake; calls connect by themselves. Waits longer each time, with jitter so that clients spread. */
   async #comeBack(): Promise<void> {
     for (
       let wait = RETRY_MS_MIN;
-      !this.#closed && this.#subscribers.size > 0;
+      !this.#closed.signal.aborted && this.#subscribers.size > 0;
       wait = Math.min(2 * wait, RETRY_MS_MAX)
     ) {
-      await sleep(wait * (0.5 + Math.random()), undefined, { ref: false })
+      // As the connection did, this keeps the process alive.
+      await sleep(jittered(wait), undefined, { signal: this.#closed.signal }).catch(() => undefined)
       const opened = await this.open().then(
         () => true,
         () => false,
@@ -246,6 +325,10 @@ export class Client {
       if (opened) return
     }
   }
+}
+
+function jittered(ms: number): number {
+  return ms * (0.5 + Math.random())
 }
 
 function errorOf({ message, data }: NonNullable<Message['error']>): SpacedriveError {

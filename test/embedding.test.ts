@@ -68,7 +68,7 @@ test.serial('a client calls, subscribes, and comes back after the daemon did', a
   // The port is wanted again: nobody else on this machine listens at this address, or comes from it.
   const first = await open({ dataDir, http: '127.0.0.84:0' })
   const url = first.http!
-  const client = await connect(url, { token: readFileSync(join(dataDir, 'token'), 'utf8').trim() })
+  const client = await connect(url, { token: readFileSync(join(dataDir, 'token'), 'utf8').trim(), patienceMs: 0 })
   const types: string[] = []
   await client.subscribe({ types: ['library.created', 'entries.changed'] }, (event) => types.push(event.type))
   const { id: library } = await client.call('libraries.create', { name: 'Remote' })
