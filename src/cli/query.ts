@@ -5,7 +5,7 @@ export const QUERY_HELP = `
 All words are in the name, in any order; "annual report" is one piece:
   -word                         is not in it; a dash works before all of these
   *.jp?g  img_*.{jpg,png}       a glob, of the whole name
-  re:^img_\\d+                  a regular expression
+  re:^img_\\d+                   a regular expression
   src/lib  src/**/*.ts          a slash: in the path, or a glob of its end
 Beside words the query may have filters, all of which hold:
   ext:pdf,docx                  any of these extensions

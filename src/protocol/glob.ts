@@ -72,7 +72,8 @@ class Reader {
       const first = members[at]!.codePointAt(0)!
       const isRange = members[at + 1] === '-' && at + 2 < members.length
       const last = isRange ? members[(at += 2)]!.codePointAt(0)! : first
-      if (last < first) refuse({ at: this.#start + from }, 'the range in these brackets ends before it begins', HINT)
+      if (last < first)
+        refuse({ at: this.#start + from }, 'glob: the range in these brackets ends before it begins', HINT)
       ranges.push([first, last])
     }
     const negated = found[1] !== ''
@@ -84,7 +85,7 @@ class Reader {
     this.#take('{')
     const parts = [this.sequence(true)]
     while (this.#take(',')) parts.push(this.sequence(true))
-    if (!this.#take('}')) refuse({ at: this.#start + from }, 'this bracket is not closed', HINT)
+    if (!this.#take('}')) refuse({ at: this.#start + from }, 'glob: this bracket is not closed', HINT)
     return any(parts)
   }
 
