@@ -79,7 +79,7 @@ async function compare(asked, sides) {
       totals[side] = []
       for (const [at, each] of asked.entries()) {
         // The daemon closes a connection on which nothing is asked for ten seconds.
-        if (at % 40 === 0) await daemon.call('core.ping')
+        if (at % 8 === 0) await daemon.call('core.ping')
         const begun = performance.now()
         const total = await run(each)
         const ms = performance.now() - begun

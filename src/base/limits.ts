@@ -251,8 +251,8 @@ export const LIMITS = {
   filtersNotMax: 16,
   /** Words and patterns of one search. */
   termsMax: 32,
-  /** Steps of one pattern: in the worst of names a character costs some nanoseconds for each of them. */
-  patternWeightMax: 1_500,
+  /** Steps of the patterns of one search: in the worst of names a character costs some nanoseconds for each of them. */
+  patternWeightMax: 600,
   /** A search gives way to other requests after this long. */
   searchSliceMs: 3,
   /** Characters of a library's or location's name. */

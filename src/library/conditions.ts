@@ -13,8 +13,8 @@ export type FewNames = (connection: Connection) => Generator<void, ReadonlySet<n
 export type Condition =
   /** Of the table `entry`; never NULL. `names`, where they are found without a look at all entries: of those for which it holds. */
   | { readonly row: (bind: Bind) => string; readonly names?: FewNames }
-  /** Of its folded name, which contains the texts of one of the ways. */
-  | { readonly name: (name: string) => boolean; readonly ways?: Ways }
+  /** Of its folded name, which contains the texts of one of the ways. Where one name may take milliseconds it is slow. */
+  | { readonly name: (name: string) => boolean; readonly ways?: Ways; readonly isSlow?: boolean }
   /** Of its parent, negative for the root of a location, and the number of its name. */
   | { readonly place: (places: Places) => PlaceTest; readonly anchors?: Anchors }
 
@@ -38,7 +38,8 @@ export type PlaceTest = (parent: number, name: number) => boolean
 /** Holds where the other does not. */
 export function negated(condition: Condition): Condition {
   if ('row' in condition) return { row: (bind) => `NOT (${condition.row(bind)})` }
-  if ('name' in condition) return { name: (name) => !condition.name(name) }
+  if ('name' in condition)
+    return { name: (name) => !condition.name(name), ...(condition.isSlow ? { isSlow: true } : {}) }
   return {
     place: (places) => {
       const test = condition.place(places)

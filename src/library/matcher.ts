@@ -5,6 +5,7 @@
 // is one number a name.
 import { allOf, type Condition } from './conditions.js'
 import { BLOCK_NAMES } from './names.js'
+import { Pace } from './pace.js'
 import type { Ways } from './texts.js'
 
 export const NAME_IDS = 2 ** 32
@@ -21,6 +22,8 @@ export class Matcher {
   readonly #words: readonly string[]
   readonly #phrase: string
   readonly #test: NameTest | null
+  /** Whether one name may take milliseconds. */
+  readonly #isSlow: boolean
   readonly ways: Ways
 
   /** @param words folded; all of them are in the name */
@@ -32,6 +35,7 @@ export class Matcher {
     const named = conditions.filter((each) => 'name' in each)
     const tests = named.map(({ name }) => name)
     this.#test = allOf(others.length > 0 ? [(name) => others.every((each) => name.includes(each)), ...tests] : tests)
+    this.#isSlow = named.some(({ isSlow }) => isSlow)
     this.ways = together([[words], ...named.flatMap(({ ways }) => (ways ? [ways] : []))])
   }
 
@@ -40,8 +44,9 @@ export class Matcher {
     return this.#needle === '' && this.#test === null
   }
 
-  /** Appends the order of each name of a block that matches. */
-  add(block: number, text: string, order: number[]): void {
+  /** Appends the order of each name of a block that matches; in steps where a name may take long. */
+  add(block: number, text: string, order: number[]): void | Generator<void> {
+    if (this.#isSlow) return this.#addSlowly(block, text, order)
     const needle = this.#needle
     const { length } = needle
     let name = block * BLOCK_NAMES
@@ -59,6 +64,14 @@ export class Matcher {
         start = end + 1
       }
       if (start >= text.length) return
+    }
+  }
+
+  *#addSlowly(block: number, text: string, order: number[]): Generator<void> {
+    const pace = new Pace()
+    for (const [at, name] of text.split('\0').slice(0, -1).entries()) {
+      if (this.matches(name)) order.push(this.orderOf(name, block * BLOCK_NAMES + at))
+      if (pace.isDue()) yield
     }
   }
 

@@ -200,9 +200,9 @@ export class Search {
   *#eachOfFew({ matcher }: Found, few: FewNames, take: (order: number[], text: string) => void): Generator<void> {
     const names = yield* few(this.#connection)
     const blocks = new Set(Array.from(names, (name) => Math.floor(name / BLOCK_NAMES)))
-    const add = (block: number, text: string) => {
+    const add = function* (block: number, text: string) {
       const order: number[] = []
-      matcher.add(block, text, order)
+      yield* matcher.add(block, text, order) ?? []
       take(
         order.filter((each) => names.has(each % NAME_IDS)),
         text,
@@ -281,9 +281,9 @@ export class Search {
     const order: number[] = []
     if (found.few) yield* this.#eachOfFew(found, found.few, offer)
     else
-      yield* this.#texts.eachBlock(matcher.ways, (block, text) => {
+      yield* this.#texts.eachBlock(matcher.ways, function* (block, text) {
         order.length = 0
-        matcher.add(block, text, order)
+        yield* matcher.add(block, text, order) ?? []
         offer(order, text)
       })
     const placed = window.take()
@@ -390,10 +390,12 @@ export class Search {
     const { values } = found.rows
     const pace = new Pace()
     const left = [...tops]
-    const look = (rows: WideRow[], leads: (parent: number, name: number) => boolean) => {
+    const isFound = (parent: number, each: number) => this.#isFound(found, parent, each)
+    const look = function* (rows: WideRow[], leads: PlaceTest): Generator<void, boolean> {
       for (const [id, parent, each, value, kind, holds] of rows) {
         if (kind === KIND.directory && leads(parent, each)) left.push(id)
-        if (holds === 1 && this.#isFound(found, parent, each) && !take(id, value, each)) return false
+        if (holds === 1 && isFound(parent, each) && !take(id, value, each)) return false
+        if (pace.isDue()) yield
       }
       return true
     }
@@ -402,18 +404,18 @@ export class Search {
       // What lies below another one is found from there.
       const fresh = (rows: WideRow[]) => rows.filter(([, parent, each]) => !of(parent, each).above)
       const leads = (parent: number, each: number) => of(parent, each).below
-      if (!look(statements.wideRoots.all(values), leads)) return
+      if (!(yield* look(statements.wideRoots.all(values), leads))) return
       const order = yield* this.#namesAt(name)
       for (let from = 0; from < order.length; from += NAMES_WIDE) {
         const rows = statements.wideOfNames.all({ ...values, names: namesIn(order, from, from + NAMES_WIDE) })
-        if (!look(fresh(rows), leads)) return
+        if (!(yield* look(fresh(rows), leads))) return
         if (pace.isDue()) yield
       }
     }
     for (let parent = left.pop(); parent !== undefined; parent = left.pop()) {
       for (let last = -1; ;) {
         const rows = statements.wideChildren.all({ ...values, parent, last, limit: ROWS_WIDE })
-        if (!look(rows, () => true)) return
+        if (!(yield* look(rows, () => true))) return
         if (pace.isDue()) yield
         if (rows.length < ROWS_WIDE) break
         last = rows.at(-1)![2]

@@ -42,8 +42,7 @@ function containing(text: string): Condition {
 function conditionsOf(term: Term, locations: Locations): Condition[] {
   const pattern = readPattern(term)
   if (term.on === 'name') {
-    const automaton = new Automaton(pattern)
-    return [{ name: (name) => automaton.test(name), ways: waysOf(pattern) }]
+    return [named(pattern)]
   }
   const last = term.how === 'glob' ? lastOf(term) : undefined
   const anchors = term.how === 'text' ? anchorsOf(fold(term.text)) : undefined
@@ -52,7 +51,7 @@ function conditionsOf(term: Term, locations: Locations): Condition[] {
 
 function named(pattern: Parameters<typeof waysOf>[0]): Condition {
   const automaton = new Automaton(pattern)
-  return { name: (name) => automaton.test(name), ways: waysOf(pattern) }
+  return { name: (name) => automaton.test(name), ways: waysOf(pattern), isSlow: true }
 }
 
 /** How far a path matches is remembered of each directory, so that an entry costs no more than its own name. */

@@ -13,8 +13,8 @@ const PARTED_KEPT = 512
 const BLOCKS_A_STEP = 256
 const DOT = 0x2e
 
-/** Names of one block, each ending in NUL. */
-export type TakeBlock = (block: number, text: string) => void
+/** Names of one block, each ending in NUL; what takes long about them is done in steps. */
+export type TakeBlock = (block: number, text: string) => void | Generator<void>
 
 /** Texts of which a name must contain all, in one of several ways; none narrow nothing down. */
 export type Ways = readonly (readonly string[])[]
@@ -78,7 +78,8 @@ export class Texts {
   *#readSome(first: number, blocks: Iterable<number>, take: TakeBlock): Generator<void> {
     const pace = new Pace()
     for (const block of blocks) {
-      take(first + block, this.#text(first + block))
+      const more = take(first + block, this.#text(first + block))
+      if (more) yield* more
       if (pace.isDue()) yield
     }
   }
@@ -88,7 +89,8 @@ export class Texts {
     const pace = new Pace()
     for (const block of blocks) {
       const bytes = this.#block.get(block)
-      if (bytes) take(block, foldBlock(bytes))
+      const more = bytes && take(block, foldBlock(bytes))
+      if (more) yield* more
       if (pace.isDue()) yield
     }
   }
@@ -133,7 +135,8 @@ export class Texts {
     for (let from = first; from <= last; from += BLOCKS_A_STEP) {
       const step = this.#blocks.all(from, Math.min(last, from + BLOCKS_A_STEP - 1))
       for (const { block, bytes } of step) {
-        take(block, foldBlock(bytes))
+        const more = take(block, foldBlock(bytes))
+        if (more) yield* more
         if (pace.isDue()) yield
       }
       if (step.length < BLOCKS_A_STEP) return

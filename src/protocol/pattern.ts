@@ -70,8 +70,9 @@ export function weightOf(pattern: Pattern): number {
     case 'text':
       return pattern.text.length
     case 'all':
+      return sumOf(pattern.parts)
     case 'any':
-      return pattern.parts.reduce((sum, each) => sum + weightOf(each), pattern.parts.length)
+      return sumOf(pattern.parts) + 1
     case 'repeat':
       return (weightOf(pattern.part) + 1) * (pattern.max === Infinity ? pattern.min + 1 : pattern.max)
     case 'one':
@@ -79,6 +80,10 @@ export function weightOf(pattern: Pattern): number {
     case 'at':
       return 1
   }
+}
+
+function sumOf(parts: readonly Pattern[]): number {
+  return parts.reduce((sum, each) => sum + weightOf(each), 0)
 }
 
 /** Whether it asks for a slash, which only paths have. */

@@ -1,9 +1,8 @@
-// The pattern that a term of a query asks for, with a bound on what it may cost.
-import { LIMITS } from '../base/limits.js'
+// The pattern that a term of a query asks for.
 import { readGlob, readGlobWithin } from './glob.js'
-import { hasSlash, text, weightOf, type Pattern } from './pattern.js'
+import { hasSlash, text, type Pattern } from './pattern.js'
 import { readRegex } from './regex.js'
-import { refuse, type Part } from './spans.js'
+import type { Part } from './spans.js'
 
 export type How = 'text' | 'glob' | 'regex'
 
@@ -13,14 +12,7 @@ export interface Written extends Part {
 }
 
 /** @throws BAD_REQUEST that points at what makes no sense */
-export function readPattern(written: Written): Pattern {
-  const pattern = read(written)
-  if (weightOf(pattern) > LIMITS.patternWeightMax)
-    refuse(written, 'the pattern is too large', 'Count fewer repetitions, or look for a simpler one.')
-  return pattern
-}
-
-function read({ how, on, text: given, at }: Written): Pattern {
+export function readPattern({ how, on, text: given, at }: Written): Pattern {
   const part = { text: given, at }
   if (how === 'text') return text(given)
   if (how === 'regex') return readRegex(part)

@@ -4,6 +4,7 @@
 // Whatever stands between quotation marks is text as it was typed; so any text can be asked for.
 import { LIMITS } from '../base/limits.js'
 import { ENTRY_KINDS, type SearchFilter, type SearchFilters } from './operations.js'
+import { weightOf } from './pattern.js'
 import { isOnPath, readPattern, type How } from './patterns.js'
 import { bothSizes, bothTimes, isRelative, readSize, readTime, refuse, slice, type Part } from './spans.js'
 
@@ -31,6 +32,7 @@ interface Reading {
   readonly terms: Term[]
   filters: SearchFilters
   relative: boolean
+  weight: number
   readonly places: Map<string, number>
   readonly now: number
 }
@@ -49,7 +51,7 @@ const QUOTE = 'To look for it as a text put it between quotation marks.'
  * @throws BAD_REQUEST with the position of what makes no sense, in UTF-16 units from the start of the query
  */
 export function readQuery(query: string, now: number): Query {
-  const reading: Reading = { terms: [], filters: {}, relative: false, places: new Map(), now }
+  const reading: Reading = { terms: [], filters: {}, relative: false, weight: 0, places: new Map(), now }
   for (let at = skipBlank(query, 0); at < query.length; at = skipBlank(query, at)) at = readPiece(query, at, reading)
   return reading
 }
@@ -110,15 +112,22 @@ function addPath(part: Part, not: boolean, reading: Reading): void {
   pushTerm({ how: isGlob(part.text) ? 'glob' : 'text', on: 'path', ...part, not }, reading)
 }
 
-function pushTerm(term: Term, { terms }: Reading): void {
-  if (terms.length >= LIMITS.termsMax)
+function pushTerm(term: Term, reading: Reading): void {
+  if (reading.terms.length >= LIMITS.termsMax)
     refuse(
       term,
       `more than ${LIMITS.termsMax} words`,
       'Look for fewer, or put what belongs together into quotation marks.',
     )
-  readPattern(term)
-  terms.push(term)
+  if (term.how !== 'text') weigh(term, reading)
+  reading.terms.push(term)
+}
+
+/** All patterns are asked of each name: together they are bounded. */
+function weigh(term: Term, reading: Reading): void {
+  reading.weight += weightOf(readPattern(term))
+  if (reading.weight > LIMITS.patternWeightMax)
+    refuse(term, 'the pattern is too large', 'Count fewer repetitions, or look for a simpler one.')
 }
 
 function isGlob(text: string): boolean {

@@ -114,6 +114,13 @@ test('signs of a glob make one, re: an expression, a slash asks for the path', (
   )
 })
 
+test('patterns are bounded together, whatever they look like', (t) => {
+  const pattern = `re:(a|b){60}`
+  t.is(read(pattern).terms.length, 1)
+  t.throws(() => read(`${pattern} ${pattern} ${pattern}`), { code: 'BAD_REQUEST' })
+  t.is(read(`re:${'x'.repeat(500)} ${'word '.repeat(20)}`).terms.length, 21)
+})
+
 test('so many words and no more', (t) => {
   const words = Array.from({ length: LIMITS.termsMax }, (_, at) => `w${at}`).join(' ')
   t.is(read(words).terms.length, LIMITS.termsMax)
