@@ -7,6 +7,7 @@ const ALL = [
   'boot',
   'rpc',
   'index',
+  'identify',
   'search',
   'watch',
   'prices',

@@ -135,11 +135,14 @@ export class Jobs {
       .run(done, total, total === 0 ? 1 : Math.min(1, done / total), bytes, id)
   }
 
-  /** A job that comes again and again: of those of its kind and location that are done, the list keeps none. */
+  /** A job that comes again and again: of those of its kind and location that are done, the list keeps the last. */
   forgetDone(kind: JobKind, location: string): void {
     this.#connection
-      .prepare(`DELETE FROM job WHERE kind = ? AND location = ? AND state = 'done' AND failure_count = 0`)
-      .run(kind, location)
+      .prepare(
+        `DELETE FROM job WHERE kind = :kind AND location = :location AND state = 'done' AND failure_count = 0
+         AND number < (SELECT max(number) FROM job WHERE kind = :kind AND location = :location AND state = 'done')`,
+      )
+      .run({ kind, location })
   }
 
   /** What a job met is no fault of its own and will pass. */

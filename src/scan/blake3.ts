@@ -5,18 +5,10 @@ import { again, isShortage } from '../base/shortage.js'
 export interface Blake3 {
   /** 32 bytes. */
   digest(bytes: Uint8Array): Uint8Array
-  /** Over what comes in parts. */
-  begin(): { update(bytes: Uint8Array): void; end(): Uint8Array }
-}
-
-interface NativeHasher {
-  update(bytes: Uint8Array): unknown
-  digestBuffer(): Buffer
 }
 
 interface NativeBlake {
   blake3(bytes: Uint8Array): Buffer
-  Blake3Hasher: new () => NativeHasher
 }
 
 const require = createRequire(import.meta.url)
@@ -39,21 +31,9 @@ function isShortOfDescriptors(error: unknown): boolean {
 export async function loadWasmBlake3(): Promise<Blake3> {
   const { createBLAKE3 } = again(() => require('hash-wasm') as typeof import('hash-wasm'))
   const hasher = await createBLAKE3()
-  return {
-    digest: (bytes) => hasher.init().update(bytes).digest('binary'),
-    begin: () => {
-      hasher.init()
-      return { update: (bytes) => void hasher.update(bytes), end: () => hasher.digest('binary') }
-    },
-  }
+  return { digest: (bytes) => hasher.init().update(bytes).digest('binary') }
 }
 
-function ofNative({ blake3, Blake3Hasher }: NativeBlake): Blake3 {
-  return {
-    digest: (bytes) => blake3(bytes),
-    begin: () => {
-      const hasher = new Blake3Hasher()
-      return { update: (bytes) => void hasher.update(bytes), end: () => hasher.digestBuffer() }
-    },
-  }
+function ofNative({ blake3 }: NativeBlake): Blake3 {
+  return { digest: (bytes) => blake3(bytes) }
 }

@@ -1,6 +1,5 @@
 // What a file is by its first bytes, and what its name lets one guess.
 import type { ContentKind } from '../protocol/messages.js'
-import { CONTENT_KINDS } from '../protocol/operations.js'
 
 export interface ContentType {
   readonly mime: string
@@ -325,13 +324,4 @@ export function guessType(name: string): ContentType | undefined {
 export function refineType(type: ContentType, name: string): ContentType {
   const guessed = guess(name)
   return guessed && SHOWN[type.mime] === guessed.shown ? guessed : type
-}
-
-/** Types whose kind depends on the name. */
-export function isVague(mime: string): boolean {
-  return SHOWN[mime] !== undefined
-}
-
-export function kindNumber(kind: ContentKind): number {
-  return CONTENT_KINDS.indexOf(kind)
 }

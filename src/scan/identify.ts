@@ -1,6 +1,6 @@
 // Reads files one after the other for the ids of their contents; holds one descriptor at a time, and no library.
 import { fstatSync, type BigIntStats } from 'node:fs'
-import { fromSystem, SpacedriveError } from '../base/errors.js'
+import { errnoOf, fromSystem } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Blake3 } from './blake3.js'
 import { CONTENT_AT, HASHED_BYTES_MAX, idOf, readHashed } from './content-id.js'
@@ -108,7 +108,8 @@ const PAUSE = new Int32Array(new SharedArrayBuffer(4))
 function failureOf(error: unknown): { code: string; message: string } {
   if (error instanceof Changed) return { code: CHANGED, message: error.message }
   const known = fromSystem(error)
-  if (known.code === 'BUDGET_EXHAUSTED' || known.code === 'INTERNAL') throw known
-  const cause = known instanceof SpacedriveError ? known.cause : undefined
-  return { code: (cause as { code?: string } | undefined)?.code ?? known.code, message: known.message }
+  const errno = errnoOf(known.cause) ?? errnoOf(error)
+  // Whatever the system says of one file is of that file, except that there was no descriptor for it.
+  if (known.code === 'BUDGET_EXHAUSTED' || (known.code === 'INTERNAL' && errno === undefined)) throw known
+  return { code: errno ?? known.code, message: known.message }
 }
