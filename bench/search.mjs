@@ -24,6 +24,8 @@ const daemon = await startDaemon()
 const { library, location } = await index(daemon.call, tree)
 const plocateDb = join(scratch, 'plocate.db')
 execFileSync('updatedb.plocate', ['-l', '0', '-o', plocateDb, '-U', tree, '--prunepaths', '', '--prunenames', ''])
+// What the daemon closed meanwhile is to be seen as closed before it is asked again.
+await new Promise((resolve) => setTimeout(resolve, 100))
 const plocate = (...args) =>
   spawnSync('plocate', ['-d', plocateDb, '-i', ...args], { encoding: 'utf8', maxBuffer: 1 << 28 })
 
