@@ -12,7 +12,14 @@ const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 /** ava gives up on a test that does nothing for 3 minutes; this is for the case that ava itself hangs. */
 const SILENCE_MS_MAX = 8 * 60_000
 /** They ask every daemon of this machine how it is, and would be a client more of those in which other tests count. */
-const ALONE = ['doctor/doctor', 'doctor/script', 'faults/doctor'].map((name) => join('dist', 'test', `${name}.test.js`))
+const ALONE = [
+  'doctor/doctor.test',
+  'doctor/script.test',
+  'faults/doctor.test',
+  'faults/hog.slow',
+  'faults/selftest.slow',
+]
+const SLOW_AT_ONCE = 2
 
 const count = { passed: 0, failed: 0 }
 const [mode, ...named] = process.argv[2] === '--slow' ? process.argv.slice(2) : ['', ...process.argv.slice(2)]
@@ -27,15 +34,34 @@ async function runAll(files) {
     await check('format', 'prettier/bin/prettier.cjs', ['--check', '--log-level', 'warn', '.'])
   }
   if (files.length > 0) return await runTests(files.map(compiledOf))
-  await runTests(compiledTests('.test.js').filter((file) => !ALONE.includes(file)))
-  for (const file of ALONE) await runTests([file])
+  const [alone, others] = partedBy(isAlone, compiledTests('.test.js'))
+  await runTests(others)
+  for (const file of alone) await runTests([file])
 }
 
-/** Each in a run of its own: what one of them floods or exhausts must not be felt by another. */
+/** Each in a run of its own, and some at a time: they wait for most of theirs, and each has the daemons that it exhausts to itself. */
 async function runSlow() {
-  const files = compiledTests('.slow.js')
-  if (files.length === 0) count.failed++
-  for (const file of files) await runTests([file])
+  const [alone, others] = partedBy(isAlone, compiledTests('.slow.js'))
+  if (others.length === 0) count.failed++
+  await Promise.all(Array.from({ length: SLOW_AT_ONCE }, () => runInTurn(others)))
+  for (const file of alone) await runTests([file])
+}
+
+function isAlone(file) {
+  return ALONE.some((name) => file === join('dist', 'test', `${name}.js`))
+}
+
+function partedBy(is, files) {
+  return [files.filter(is), files.filter((file) => !is(file))]
+}
+
+/** What a file says is printed when it is through: two at a time would not be understood. */
+async function runInTurn(waiting) {
+  for (let file = waiting.shift(); file; file = waiting.shift()) {
+    const lines = []
+    await runTests([file], (line) => lines.push(line))
+    console.log(lines.join('\n'))
+  }
 }
 
 function compiledTests(ending) {
@@ -57,14 +83,15 @@ async function check(name, tool, args) {
  * Counts by ava's own marks, one line per test, and one for each file that crashed, hung or held no test. Its TAP output would be
  * easier to read for a machine, but that reporter dies of a test that times out or exits (ava 7.0.0).
  */
-async function runTests(files) {
-  const before = count.failed
+async function runTests(files, say = console.log) {
+  const marks = { '✔': 0, '✘': 0 }
   const code = await runTool('ava/entrypoints/cli.mjs', files, (line) => {
-    if (/^ {2}✔ /.test(line)) count.passed++
-    if (/^ {2}✘ /.test(line)) count.failed++
-    console.log(line)
+    const [, mark] = /^ {2}([✔✘]) /.exec(line) ?? []
+    if (mark) marks[mark]++
+    say(line)
   })
-  if (code !== 0 && count.failed === before) count.failed++
+  count.passed += marks['✔']
+  count.failed += marks['✘'] || (code === 0 ? 0 : 1)
 }
 
 /** Test files may be named as they are written or as they are compiled. */
