@@ -8,6 +8,7 @@ const ALL = [
   'rpc',
   'index',
   'identify',
+  'large',
   'search',
   'watch',
   'prices',
