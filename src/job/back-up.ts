@@ -13,5 +13,5 @@ export const backUp: Work = async (setup) => {
   const { to } = JSON.parse(job.checkpoint!) as BackUp
   if (isWritten(to, library.path)) return
   using _lease = await balance.acquire(PRICES.library, to, signal)
-  await library.backUp(to, { signal, progressed: noter(setup) })
+  await library.backUp(to, { job: job.id, signal, progressed: noter(setup) })
 }

@@ -3,13 +3,15 @@ import { existsSync, lstatSync, mkdirSync, realpathSync, renameSync, rmSync, sta
 import { basename, dirname, isAbsolute, join, normalize, sep } from 'node:path'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { fromSqlite } from './cause.js'
-import type { Connection } from './connection.js'
+import { openConnection, type Connection } from './connection.js'
 import { filesOf, FOLDER_ENDING, readLibraryJson, writeLibraryJson } from './folder.js'
 
 /** Pages of 4 KiB copied between two turns: some milliseconds. */
 const PAGES_A_STEP = 500
 
 export interface BackupOptions {
+  /** That makes the copy: in it, it is done, or whoever restores it would make another. */
+  readonly job: string
   readonly signal: AbortSignal
   /** Of the database's bytes. */
   readonly progressed: (done: number, total: number) => void
@@ -73,7 +75,7 @@ export async function writeBackup(
   connection: Connection,
   folder: string,
   to: string,
-  { signal, progressed }: BackupOptions,
+  { job, signal, progressed }: BackupOptions,
 ): Promise<void> {
   const aside = `${to}.new`
   try {
@@ -83,6 +85,7 @@ export async function writeBackup(
     requireRoom(connection, dirname(to))
     mkdirSync(aside, { mode: 0o700 })
     await copyPages(connection, filesOf(aside).database, signal, progressed)
+    endJob(filesOf(aside).database, job)
     writeLibraryJson(aside, readLibraryJson(folder))
     renameSync(aside, to)
   } catch (error) {
@@ -108,6 +111,16 @@ async function copyPages(
     },
   })
   progressed(totalPages * pageBytes, totalPages * pageBytes)
+}
+
+function endJob(database: string, job: string): void {
+  const copy = openConnection(database)
+  try {
+    const end = copy.prepare(`UPDATE job SET state = 'done', finished_at = ?, total = done, fraction = 1 WHERE id = ?`)
+    end.run(Date.now(), job)
+  } finally {
+    copy.close()
+  }
 }
 
 /** Told before a byte is written. */

@@ -149,16 +149,20 @@ export function reckonFolders(connection: Connection): Map<number, Total> {
     if (kind === KIND.directory) parents.set(id, parent)
     if (parent > 0) tally(totalOf(parent), kind, size)
   }
-  return sumUpwards(totals, parents)
+  const steps = sumUpwards(totals, parents)
+  while (!steps.next().done);
+  return totals
 }
 
 /** More than a path has names. */
 const DEPTH_MAX = 4_096
+const DIRECTORIES_A_STEP = 1_000
 
-/** What lies right in each directory is added to those above it. */
-export function sumUpwards(totals: Map<number, Total>, parents: Map<number, number>): Map<number, Total> {
+/** What lies right in each directory is added to those above it, in steps of some milliseconds. */
+export function* sumUpwards(totals: Map<number, Total>, parents: Map<number, number>): Generator<void, void> {
   const directly = [...totals].map(([directory, total]) => [directory, { ...total }] as const)
-  for (const [directory, total] of directly) {
+  for (const [at, [directory, total]] of directly.entries()) {
+    if (at % DIRECTORIES_A_STEP === 0) yield
     let depth = 0
     // In a library that is damaged a directory may lie in itself.
     for (let above = parents.get(directory) ?? 0; above > 0 && depth < DEPTH_MAX; above = parents.get(above) ?? 0) {
@@ -167,7 +171,6 @@ export function sumUpwards(totals: Map<number, Total>, parents: Map<number, numb
       add(totals.get(above)!, total)
     }
   }
-  return totals
 }
 
 /** For a library that was made before they were kept: a second for a million entries. */

@@ -34,6 +34,7 @@ test('a copy made while the library changes is whole, and put back it is that li
     const database = new Database(join(to, 'library.db'))
     t.is(database.pragma('integrity_check', { simple: true }), 'ok')
     t.deepEqual(wrongTotals(database), [])
+    t.is(database.prepare(`SELECT state FROM job WHERE kind = 'backup'`).pluck().get(), 'done')
     database.close()
     await daemon.call('libraries.delete', { library, data: true })
     await daemon.stop()

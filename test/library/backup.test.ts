@@ -18,17 +18,17 @@ test('one that is cancelled leaves nothing; the next one throws away what a cras
   const library = await planted(stage)
   const copies = join(stage.path, 'copies')
   const to = join(copies, 'copy')
-  await library.backUp(to, { signal: AbortSignal.abort(), progressed: () => {} })
+  await library.backUp(to, { job: '', signal: AbortSignal.abort(), progressed: () => {} })
   t.deepEqual(readdirSync(copies), [])
   mkdirSync(`${to}.new`)
   writeFileSync(join(`${to}.new`, 'library.db'), 'half')
   const told: [number, number][] = []
-  await library.backUp(to, { signal: new AbortController().signal, progressed: (...each) => told.push(each) })
+  await library.backUp(to, { job: '', signal: new AbortController().signal, progressed: (...each) => told.push(each) })
   t.deepEqual(readdirSync(copies), ['copy'])
   const [done, total] = told.at(-1)!
   t.is(done, total)
   t.true(total > 0)
-  await t.throwsAsync(library.backUp(to, { signal: new AbortController().signal, progressed: () => {} }), {
+  await t.throwsAsync(library.backUp(to, { job: '', signal: new AbortController().signal, progressed: () => {} }), {
     code: 'PATH_REFUSED',
   })
   t.deepEqual(readdirSync(copies), ['copy'])
@@ -47,7 +47,7 @@ if (canRun('unshare', '-m', 'true')) {
       await index(library, stage.tree)
       let said = { code: 'none', message: '' }
       try {
-        await library.backUp(argument + '/copy', { signal: new AbortController().signal, progressed: () => {} })
+        await library.backUp(argument + '/copy', { job: '', signal: new AbortController().signal, progressed: () => {} })
       } catch (error) { said = error }
       const left = readdirSync(argument)
       stage[Symbol.dispose]()

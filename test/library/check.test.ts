@@ -44,7 +44,7 @@ const HARM: Record<string, [sql: string, found: RegExp]> = {
      UPDATE sqlite_schema SET sql = 'CREATE INDEX entry_name ON entry (name) WHERE id <> 7' WHERE name = 'entry_name';
      PRAGMA writable_schema = RESET; REINDEX entry_name; PRAGMA writable_schema = ON;
      UPDATE sqlite_schema SET sql = 'CREATE INDEX entry_name ON entry (name)' WHERE name = 'entry_name';`,
-    /entry 7 is not in the index entry_name/,
+    /entry 7 is not in the index entry_name\nthe index entry_name has 256 rows of 257/,
   ],
   'an entry in no directory': ['UPDATE entry SET parent = 999999 WHERE id = 9', /999999, which is no directory/],
   'a name that is not there': ['UPDATE entry SET name = 999999 WHERE id = 9', /entry 9 has a name that is not there/],
