@@ -56,8 +56,8 @@ function groupLines({ size, files, names, waste, items }: DuplicateGroup): strin
 async function footer(desk: Desk, library: string, { total, waste, items, cursor }: Answer): Promise<string[]> {
   if (items.length === 0) return [await whyNone(desk, library)]
   const shown = total === undefined ? '' : `${plural(total, 'group')} waste ${bytes(waste ?? 0)}`
-  const lines =
-    shown === '' ? [] : [cursor === undefined ? shown : `${shown}; the first ${grouped(items.length)} are shown`]
+  const first = items.length === 1 ? 'the first is' : `the first ${grouped(items.length)} are`
+  const lines = shown === '' ? [] : [cursor === undefined ? shown : `${shown}; ${first} shown`]
   const sampled = items.some(({ size }) => size > WHOLE_BYTES_MAX)
   return sampled ? [...lines, 'of files over 100 KiB samples were compared, not every byte'] : lines
 }
