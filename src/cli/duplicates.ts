@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { LIMITS } from '../base/limits.js'
 import type { DuplicateGroup } from '../protocol/messages.js'
+import { WHOLE_BYTES_MAX } from '../scan/content-id.js'
 import { sizeInBytes, wholeNumber } from './arguments.js'
 import { chooseLibrary, chooseLocation, listLocations } from './choice.js'
 import type { Desk } from './desk.js'
@@ -61,8 +62,6 @@ async function footer(desk: Desk, library: string, { total, waste, items, cursor
   const sampled = items.some(({ size }) => size > WHOLE_BYTES_MAX)
   return sampled ? [...lines, 'of files over 100 KiB samples were compared, not every byte'] : lines
 }
-
-const WHOLE_BYTES_MAX = 100 << 10
 
 async function whyNone(desk: Desk, library: string): Promise<string> {
   const locations = await listLocations(desk.client, library)
