@@ -119,13 +119,17 @@ export abstract class Turn extends Timed {
   #settle(text: string | null): void {
     this.#settled = true
     for (const { timer } of this.#running) if (timer) clearTimeout(timer)
+    // All have their answer: nothing is left to give up when the connection closes.
+    this.#running = []
     this.#deadlines.remove(this)
     this.settled(text, this.#late)
   }
 }
 
-function end({ answer, giveUp, timer }: Running, reply: Reply): void {
+function end(running: Running, reply: Reply): void {
+  const { answer, giveUp, timer } = running
   clearTimeout(timer)
+  running.giveUp = undefined
   giveUp?.()
   answer(reply)
 }
