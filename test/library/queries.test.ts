@@ -289,7 +289,7 @@ test('pages in any order neither skip nor repeat what stays, while other entries
         t.deepEqual(seen.toSorted(), [...stays].toSorted(), `${query} ${sort} ${order}`)
       },
     ),
-    { numRuns: 30, seed: Number(process.env.PAGES_SEED ?? 1), interruptAfterTimeLimit: 4_000 },
+    { numRuns: 10, seed: Number(process.env.PAGES_SEED ?? 1) },
   )
 })
 
