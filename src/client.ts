@@ -88,7 +88,7 @@ export class Client {
   #ws: WebSocket | null = null
   #opening: Promise<void> | null = null
   readonly #patienceMs: number
-  /** While the daemon is away, all who wait for it wait for this. */
+  /** While the daemon is away, calls and subscribers all wait for this. */
   #pause: Promise<void> | null = null
   #pauseMs = RETRY_MS_MIN
   #retries = RETRIES_MAX
@@ -155,15 +155,20 @@ export class Client {
   }
 
   /** Longer each time; whoever comes while it lasts waits for its end. */
-  async #untilPause(leftMs: number, atLeastMs: number): Promise<boolean> {
-    const { signal } = this.#closed
-    this.#pause ??= sleep(Math.max(atLeastMs, jittered(this.#pauseMs)), undefined, { signal })
+  #paused(atLeastMs = 0): Promise<void> {
+    if (this.#pause) return this.#pause
+    const waitMs = Math.max(atLeastMs, jittered(this.#pauseMs))
+    this.#pauseMs = Math.min(2 * this.#pauseMs, RETRY_MS_MAX)
+    this.#pause = sleep(waitMs, undefined, { signal: this.#closed.signal })
       .catch(() => undefined)
       .then(() => void (this.#pause = null))
-    this.#pauseMs = Math.min(2 * this.#pauseMs, RETRY_MS_MAX)
+    return this.#pause
+  }
+
+  async #untilPause(leftMs: number, atLeastMs: number): Promise<boolean> {
     const end = new AbortController()
     const late = sleep(leftMs, true, { signal: end.signal }).catch(() => true)
-    const isLate = await Promise.race([this.#pause.then(() => false), late])
+    const isLate = await Promise.race([this.#paused(atLeastMs).then(() => false), late])
     end.abort()
     return !isLate
   }
@@ -309,15 +314,10 @@ export class Client {
     if (!this.#closed.signal.aborted && this.#subscribers.size > 0) void this.#comeBack()
   }
 
-  /** For its subscribers' sake; calls connect by themselves. Waits longer each time, with jitter so that clients spread. */
+  /** For its subscribers' sake, between the same pauses as calls. As the connection did, this keeps the process alive. */
   async #comeBack(): Promise<void> {
-    for (
-      let wait = RETRY_MS_MIN;
-      !this.#closed.signal.aborted && this.#subscribers.size > 0;
-      wait = Math.min(2 * wait, RETRY_MS_MAX)
-    ) {
-      // As the connection did, this keeps the process alive.
-      await sleep(jittered(wait), undefined, { signal: this.#closed.signal }).catch(() => undefined)
+    while (!this.#closed.signal.aborted && this.#subscribers.size > 0) {
+      await this.#paused()
       const opened = await this.open().then(
         () => true,
         () => false,
