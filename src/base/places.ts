@@ -110,3 +110,8 @@ export function makeSocketDirectory({ dataDir, socket }: Pick<Paths, 'dataDir' |
 function nonEmpty(value: string | undefined): string | undefined {
   return value === undefined || value === '' ? undefined : value
 }
+
+/** Whether a path is this directory or lies below it; both absolute. */
+export function isWithin(path: string, directory: string): boolean {
+  return path === directory || path.startsWith(directory === '/' ? '/' : `${directory}/`)
+}

@@ -1,4 +1,4 @@
-// Where a page of a search ended, as what a client hands back: the last entry's key in the order, and its id.
+// Where a page ended, as what a client hands back; of a search the last entry's key in the order, and its id.
 import { SpacedriveError } from '../base/errors.js'
 import type { SearchSort } from './search.js'
 
@@ -21,6 +21,22 @@ export function readCursor(cursor: string, sort: SearchSort, descending: boolean
   if (rest.length > 0 || order !== wanted || !Number.isSafeInteger(read.id) || !Number.isFinite(read.key))
     throw new SpacedriveError('BAD_REQUEST', 'not a cursor of this search')
   return read
+}
+
+/** Of a list whose places are words or numbers. */
+export function writePlace(place: unknown): string {
+  return Buffer.from(JSON.stringify(place)).toString('base64url')
+}
+
+/** @throws BAD_REQUEST where it is no cursor, or one of another list */
+export function readPlace<Place>(cursor: string, isPlace: (value: unknown) => value is Place, list: string): Place {
+  try {
+    const place: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString())
+    if (isPlace(place)) return place
+  } catch {
+    // Told below: a cursor that does not parse is as foreign as one of another shape.
+  }
+  throw new SpacedriveError('BAD_REQUEST', `not a cursor of this ${list}`)
 }
 
 function numberIn(text: string | undefined): number {

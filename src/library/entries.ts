@@ -6,6 +6,7 @@ import { guessType, refineType } from '../scan/content-type.js'
 import { encodeName, isPrintable, printable } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
 import type { Connection } from './connection.js'
+import { readPlace, writePlace } from './cursors.js'
 import { dateOf } from './dates.js'
 import { fold } from './fold.js'
 import type { Folders } from './folders.js'
@@ -115,9 +116,7 @@ export class Entries {
       location: this.#locations.byId(entry.location)?.uid ?? '',
       path: printable(path),
       name: printable(name),
-      // The name is part of the path.
-      ...(isPrintable(path) || isPrintable(name) ? {} : { nameBytes: encodeName(name).toString('base64') }),
-      ...(isPrintable(path) ? {} : { pathBytes: encodeName(path).toString('base64') }),
+      ...(isPrintable(path) ? {} : trueBytes(path, name)),
       kind: ENTRY_KINDS[entry.kind]!,
       size: entry.size,
       ...(entry.kind === KIND.directory ? { total: this.#folders.totalOf(entry.id) } : {}),
@@ -198,7 +197,9 @@ export class Entries {
     const page = children.slice(from, from + limit)
     const items = this.items(page.map((child) => child.id))
     const last = page.at(-1)
-    return last && from + limit < children.length ? { items, cursor: writeCursor(last) } : { items }
+    return last && from + limit < children.length
+      ? { items, cursor: writePlace([last.key, last.name, last.id] satisfies ChildPlace) }
+      : { items }
   }
 
   /** Absolute, as in scan/names; '' where there is no such entry. */
@@ -292,19 +293,23 @@ function placeAfter(children: readonly Child[], last: Child): number {
   return low
 }
 
-function writeCursor({ id, key, name }: Child): string {
-  return Buffer.from(JSON.stringify([key, name, id])).toString('base64url')
+/** Of a path that is not valid UTF-8; the name is a part of it and may be. */
+function trueBytes(path: string, name: string): { pathBytes: string; nameBytes?: string } {
+  const pathBytes = encodeName(path).toString('base64')
+  return isPrintable(name) ? { pathBytes } : { nameBytes: encodeName(name).toString('base64'), pathBytes }
+}
+
+/** Key, name and id of the last child. */
+type ChildPlace = [key: string | number, name: string, id: number]
+
+function isChildPlace(value: unknown): value is ChildPlace {
+  const [key, name, id] = Array.isArray(value) ? (value as unknown[]) : []
+  return (typeof key === 'string' || typeof key === 'number') && typeof name === 'string' && typeof id === 'number'
 }
 
 function readCursor(cursor: string): Child {
-  try {
-    const [key, name, id] = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[]
-    const keyed = typeof key === 'string' || typeof key === 'number'
-    if (keyed && typeof name === 'string' && typeof id === 'number') return { key, name, id }
-  } catch {
-    // Told below: a cursor that does not parse is as foreign as one of another shape.
-  }
-  throw new SpacedriveError('BAD_REQUEST', 'not a cursor of this listing')
+  const [key, name, id] = readPlace(cursor, isChildPlace, 'listing')
+  return { key, name, id }
 }
 
 /** Absolute, without `.`, `..` and doubled slashes. */

@@ -1,6 +1,7 @@
 // The directory trees of a library that are indexed, and the counts kept of each.
 import { uuidv7 } from 'uuidv7'
 import { SpacedriveError } from '../base/errors.js'
+import { isWithin } from '../base/places.js'
 import type { Covered, LocationItem, Mode } from '../protocol/messages.js'
 import type { LocationRules } from '../protocol/operations.js'
 import { decodeName, encodeName, isPrintable, printable } from '../scan/names.js'
@@ -199,9 +200,4 @@ export function locationItem(library: string, location: Location, watched?: Cove
     ...(location.rules ? { rules: location.rules, leftOut: location.leftOut } : {}),
     ...(location.watch && watched ? { watched } : {}),
   }
-}
-
-/** True for the directory itself and everything below it. */
-export function isWithin(path: string, directory: string): boolean {
-  return path === directory || path.startsWith(directory === '/' ? '/' : `${directory}/`)
 }

@@ -6,6 +6,7 @@ import { nearest } from '../base/near.js'
 import type { TagItem } from '../protocol/messages.js'
 import type { ParamsOf } from '../protocol/operations.js'
 import type { Connection } from './connection.js'
+import { readPlace, writePlace } from './cursors.js'
 import { fold } from './fold.js'
 
 export interface Tag {
@@ -128,12 +129,12 @@ export class Tags {
     const wanted = fold(query ?? '')
     const called = (tag: Tag) => wanted === '' || [tag.name, ...tag.aliases].some((word) => fold(word).includes(wanted))
     const found = (this.#load().below.get(null) ?? []).flatMap((tag) => this.withBelow(tag)).filter(called)
-    const after = cursor === undefined ? null : readCursor(cursor)
+    const after = cursor === undefined ? null : readPlace(cursor, isPlace, 'list')
     const from = after === null ? 0 : found.findIndex((tag) => isAfter(this.#place(tag), after))
     const page = from < 0 ? [] : found.slice(from, from + limit)
     const items = page.map((tag) => this.item(tag))
     const more = from >= 0 && from + limit < found.length
-    return { total: found.length, items, ...(more ? { cursor: writeCursor(this.#place(page.at(-1)!)) } : {}) }
+    return { total: found.length, items, ...(more ? { cursor: writePlace(this.#place(page.at(-1)!)) } : {}) }
   }
 
   /** @throws TAG_EXISTS, TAG_NOT_FOUND of the parent, BAD_REQUEST */
@@ -285,18 +286,8 @@ function isAfter(place: readonly string[], other: readonly string[]): boolean {
   return other[at] === undefined || place[at]! > other[at]
 }
 
-function writeCursor(place: readonly string[]): string {
-  return Buffer.from(JSON.stringify(place)).toString('base64url')
-}
-
-function readCursor(cursor: string): string[] {
-  try {
-    const place = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown
-    if (Array.isArray(place) && place.every((word) => typeof word === 'string')) return place
-  } catch {
-    // Told below: a cursor that does not parse is as foreign as one of another shape.
-  }
-  throw new SpacedriveError('BAD_REQUEST', 'not a cursor of this list')
+function isPlace(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((word) => typeof word === 'string')
 }
 
 function taken(text: string, holder: string): SpacedriveError {

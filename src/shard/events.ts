@@ -1,6 +1,7 @@
 // Hands each event to those who subscribed, and keeps the last ones, for those who were away for a moment.
 import { randomBytes } from 'node:crypto'
 import { LIMITS } from '../base/limits.js'
+import { isWithin } from '../base/places.js'
 import type { Event, Published } from '../protocol/messages.js'
 import type { ParamsOf } from '../protocol/operations.js'
 
@@ -85,9 +86,7 @@ function matches({ types, library, location, job, path }: Filter, event: Event):
 function concerns(event: Event, path: string): boolean {
   const directories = (event['directories'] as readonly string[] | undefined) ?? []
   const told = typeof event['path'] === 'string' ? [event['path'], ...directories] : directories
-  return directories.length >= LIMITS.directoriesToldMax || told.some((each) => holds(each, path) || holds(path, each))
-}
-
-function holds(directory: string, path: string): boolean {
-  return path === directory || path.startsWith(directory === '/' ? '/' : `${directory}/`)
+  return (
+    directories.length >= LIMITS.directoriesToldMax || told.some((each) => isWithin(path, each) || isWithin(each, path))
+  )
 }

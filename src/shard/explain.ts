@@ -1,6 +1,7 @@
 // Answers why a path is in an index or is not: what the index has of it, beside what a look at the disk finds.
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import { readPlace, writePlace } from '../library/cursors.js'
 import { normalize } from '../library/entries.js'
 import type { Library } from '../library/library.js'
 import type { Location } from '../library/locations.js'
@@ -46,11 +47,11 @@ export class Explainer {
     const location = library.locations.covering(path)
     if (!location) throw new SpacedriveError('FILE_NOT_FOUND', `${printable(path)} lies in no location of this library`)
     const most = params.limit ?? LIMITS.pageDefault
-    const list = { after: params.cursor === undefined ? '' : readCursor(params.cursor), most }
+    const list = { after: params.cursor === undefined ? '' : readPlace(params.cursor, isName, 'listing'), most }
     const { finding, leftOut, more } = await this.#lookAt(location, path, list)
     if (!leftOut) throw new SpacedriveError('FILE_NOT_FOUND', said(finding, undefined, location, path).reason)
     const items = leftOut.map((child) => itemOf(child, path))
-    return more ? { items, cursor: writeCursor(leftOut.at(-1)!.name) } : { items }
+    return more ? { items, cursor: writePlace(leftOut.at(-1)!.name) } : { items }
   }
 
   #lookAt(location: Location, path: string, list?: LookSetup['list']): Promise<Looked> {
@@ -140,16 +141,6 @@ function itemOf({ name, kind, verdict }: LeftOutChild, directory: string): LeftO
   }
 }
 
-function writeCursor(name: string): string {
-  return Buffer.from(JSON.stringify(name)).toString('base64url')
-}
-
-function readCursor(cursor: string): string {
-  try {
-    const name: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString())
-    if (typeof name === 'string') return name
-  } catch {
-    // Told below.
-  }
-  throw new SpacedriveError('BAD_REQUEST', 'not a cursor of this listing')
+function isName(value: unknown): value is string {
+  return typeof value === 'string'
 }
