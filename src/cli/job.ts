@@ -118,7 +118,7 @@ async function change(desk: Desk, operation: OperationName, id: string, options:
 }
 
 async function watchJob(desk: Desk, id: string, options: JobOptions): Promise<void> {
-  const { DOING, mustBeDone, summary, watch } = await import('./progress.js')
+  const { DOING, summary, watch } = await import('./progress.js')
   const library = await chooseLibrary(desk.client, options.library)
   const bell = new Bell()
   const filter = { types: ['job.changed'], library: library.id }
@@ -127,8 +127,7 @@ async function watchJob(desk: Desk, id: string, options: JobOptions): Promise<vo
     const pause = () => Promise.race([bell.rung(), sleep(LOOK_MS, undefined, { ref: false }), feed.closed])
     const ref = { library: library.id, job: id }
     const { kind } = await desk.client.call<JobItem>('jobs.info', ref)
-    const job = await watch(desk.terminal, desk.client, ref, DOING[kind], desk.json, pause)
-    mustBeDone(job)
+    const job = await watch(desk, ref, DOING[kind], pause)
     await desk.answer(job, () => summary(job, `job ${safe(id)} is done`))
   } finally {
     feed.close()

@@ -1,13 +1,13 @@
 // `spacedrive library …`: the libraries of the daemon.
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import type { JobItem, LibraryInfo, LibraryItem } from '../protocol/messages.js'
+import type { LibraryInfo, LibraryItem } from '../protocol/messages.js'
 import type { OperationName } from '../protocol/operations.js'
 import { chooseLibrary, listLibraries } from './choice.js'
 import type { Desk } from './desk.js'
 import { EXIT, Exit } from './failure.js'
 import { table } from './table.js'
-import { bytes, grouped, plural, safe } from './text.js'
+import { bytes, grouped, plural, quoted, safe } from './text.js'
 
 const NO_WAIT_OPTION = ['--no-wait', 'start the job, print its id and return'] as const
 
@@ -130,7 +130,8 @@ async function backup(desk: Desk, given: string | undefined, { to, wait }: Backu
   const params = { library: id, ...(to === undefined ? {} : { to: resolve(to) }) }
   const started = await desk.client.call<{ job: string; path: string }>('libraries.backup', params)
   if (wait === false) return desk.answer(started, () => [safe(started.path), `job ${started.job}`])
-  const outcome = await ended(desk, id, started.job, 'copying')
+  const { DOING, watch } = await import('./progress.js')
+  const outcome = await watch(desk, { library: id, job: started.job }, DOING.backup)
   await desk.answer({ ...started, outcome }, () => [
     `copied ${quoted(name)}, ${bytes(outcome.progress.done)}`,
     safe(started.path),
@@ -141,7 +142,8 @@ async function check(desk: Desk, given: string | undefined, { wait }: WaitOption
   const { id, name } = await chooseLibrary(desk.client, given)
   const started = await desk.client.call<{ job: string }>('libraries.check', { library: id })
   if (wait === false) return desk.answer(started, () => [`job ${started.job}`])
-  const outcome = await ended(desk, id, started.job, 'checking')
+  const { DOING, watch } = await import('./progress.js')
+  const outcome = await watch(desk, { library: id, job: started.job }, DOING.check)
   const { failures, failureCount, progress } = outcome
   await desk.answer({ ...started, outcome }, () =>
     failureCount === 0
@@ -149,13 +151,6 @@ async function check(desk: Desk, given: string | undefined, { wait }: WaitOption
       : [`${quoted(name)} is damaged:`, ...failures.map(({ message }) => `  ${safe(message)}`)],
   )
   if (failureCount > 0) throw new Exit(EXIT.failed)
-}
-
-async function ended(desk: Desk, library: string, job: string, label: string): Promise<JobItem> {
-  const { mustBeDone, watch } = await import('./progress.js')
-  const outcome = await watch(desk.terminal, desk.client, { library, job }, label, desk.json)
-  mustBeDone(outcome)
-  return outcome
 }
 
 async function compact(desk: Desk, given?: string): Promise<void> {
@@ -175,8 +170,4 @@ async function change(
   const library = await chooseLibrary(desk.client, given)
   const result = await desk.client.call<unknown>(operation, { library: library.id, ...params })
   await desk.answer(result, () => [`${quoted(library.name)} ${words()}`])
-}
-
-function quoted(name: string): string {
-  return safe(JSON.stringify(name))
 }

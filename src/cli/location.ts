@@ -163,9 +163,8 @@ async function finish(
   if (options.wait === false) {
     return desk.answer(started, () => [`location ${started.location}`, `job ${started.job}`])
   }
-  const { mustBeDone, summary, watch } = await import('./progress.js')
-  const outcome: JobItem = await watch(desk.terminal, desk.client, { library, job: started.job }, 'indexing', desk.json)
-  mustBeDone(outcome)
+  const { DOING, summary, watch } = await import('./progress.js')
+  const outcome = await watch(desk, { library, job: started.job }, DOING.index)
   const read = options.mode === 'content' ? await readFiles(desk, library, outcome) : undefined
   await desk.answer({ ...started, outcome, ...(read ? { read } : {}) }, () => [
     `location ${started.location}`,
@@ -184,10 +183,8 @@ async function readFiles(desk: Desk, library: string, indexed: JobItem): Promise
 
 async function watchReading(desk: Desk, library: string, job: string | undefined): Promise<JobItem | undefined> {
   if (job === undefined) return undefined
-  const { DOING, mustBeDone, watch: show } = await import('./progress.js')
-  const outcome = await show(desk.terminal, desk.client, { library, job }, DOING.identify, desk.json)
-  mustBeDone(outcome)
-  return outcome
+  const { DOING, watch: show } = await import('./progress.js')
+  return await show(desk, { library, job }, DOING.identify)
 }
 
 async function list(desk: Desk, options: LocationOptions): Promise<void> {

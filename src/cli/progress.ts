@@ -5,6 +5,7 @@ import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { JobItem, JobKind } from '../protocol/messages.js'
 import type { Asked } from './choice.js'
+import type { Desk } from './desk.js'
 import { EXIT, Exit } from './failure.js'
 import type { Terminal } from './terminal.js'
 import { duration, fitted, grouped, plural, safe } from './text.js'
@@ -51,16 +52,18 @@ function mayPass(error: unknown): boolean {
   return error instanceof SpacedriveError && error.retryable && error.code !== 'NO_DAEMON' && error.code !== 'DRAINING'
 }
 
-/** Shows a job until it ends; Ctrl-C leaves the job to itself. */
+/**
+ * Shows a job until it is done; Ctrl-C leaves the job to itself.
+ *
+ * @throws as `mustBeDone`
+ */
 export async function watch(
-  terminal: Terminal,
-  asked: Asked,
+  { terminal, client, json }: Pick<Desk, 'terminal' | 'client' | 'json'>,
   ref: JobRef,
   label: string,
-  quiet: boolean,
   pause?: () => Promise<unknown>,
 ): Promise<JobItem> {
-  const gauge = openGauge(terminal, label, quiet)
+  const gauge = openGauge(terminal, label, json)
   let leave: (() => void) | undefined
   const left = new Promise<never>((_resolve, reject) => {
     leave = () => {
@@ -71,7 +74,9 @@ export async function watch(
   })
   process.once('SIGINT', leave!)
   try {
-    return await Promise.race([left, follow(asked, ref, (job) => gauge.show(job), pause)])
+    const job = await Promise.race([left, follow(client, ref, (each) => gauge.show(each), pause)])
+    mustBeDone(job)
+    return job
   } finally {
     process.removeListener('SIGINT', leave!)
     gauge.close()

@@ -10,7 +10,7 @@ import { Exit, EXIT } from './failure.js'
 import { libraryCovering, pagesOf } from './ls.js'
 import { table } from './table.js'
 import type { Terminal } from './terminal.js'
-import { grouped, plural, safe } from './text.js'
+import { grouped, plural, quoted, safe } from './text.js'
 
 interface TagOptions {
   readonly library?: string
@@ -245,8 +245,4 @@ function* slices(paths: readonly string[]): Generator<string[]> {
 
 function pathWords({ path }: TagItem): string {
   return path.map(quoted).join(' > ')
-}
-
-function quoted(name: string): string {
-  return safe(JSON.stringify(name))
 }
