@@ -5,16 +5,8 @@ import { errnoOf, fromWire, SpacedriveError, type WireError } from '../base/erro
 import { LIMITS } from '../base/limits.js'
 import type { Paths } from '../base/places.js'
 import { shortageBehind } from '../descriptors/shortage.js'
+import type { DaemonState } from '../directory.js'
 import type { OperationName } from '../protocol/operations.js'
-
-/** What daemon.json says of the daemon that serves a data directory, or served it last. */
-export interface DaemonState {
-  readonly pid: number
-  readonly http: string | null
-  readonly socket: string | null
-  readonly argv: readonly string[]
-  readonly startedAt: string
-}
 
 /** The daemon gives up on an answer after `responseMs`; this only ends a wait for a daemon that hangs. */
 const PATIENCE_MS = LIMITS.responseMs + 5_000

@@ -1,6 +1,6 @@
 // One file on its way to a client. While the client does not read on, no descriptor is open for it, and what waits is one part.
 import { randomBytes } from 'node:crypto'
-import { SpacedriveError, toWire } from '../base/errors.js'
+import { fromWire, SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { FileItem, GiveUp } from '../protocol/messages.js'
 import { Timed } from './deadlines.js'
@@ -83,10 +83,7 @@ export class Download extends Timed implements Reader {
     this.#desk.deadlines.add(this)
     this.#giveUp = this.#desk.setup.dispatch(request, (reply) => {
       if (this.#over) return
-      if (!reply.ok)
-        this.#end(() =>
-          this.#sink.refuse(refusal(new SpacedriveError(reply.error.code, reply.error.message, reply.error))),
-        )
+      if (!reply.ok) this.#fail(fromWire(reply.error))
       else void this.#send(JSON.parse(reply.json) as FileItem).catch((thrown: unknown) => this.#fail(thrown))
     })
   }
@@ -202,9 +199,9 @@ export class Download extends Timed implements Reader {
 
   #fail(thrown: unknown): void {
     if (this.#begun) return this.#end(() => this.#sink.cut())
-    const wire = toWire(thrown)
-    const headers = wire.retryable ? { 'Retry-After': '1' } : {}
-    this.#end(() => this.#sink.refuse(refusal(new SpacedriveError(wire.code, wire.message, wire), { headers })))
+    const error = fromWire(toWire(thrown))
+    const headers = error.retryable ? { 'Retry-After': '1' } : {}
+    this.#end(() => this.#sink.refuse(refusal(error, { headers })))
   }
 
   #end(last: () => void): void {

@@ -128,13 +128,11 @@ export async function openGuardedLater(path: Buffer): Promise<OpenFile> {
     if (live.has(key)) throw isOurs(path)
     fd = await toldLater(path, openLater(path, FLAGS))
     const stat = await toldLater(path, fstatLater(fd, BIG))
-    const real = keyOf(stat)
-    if (real !== key && live.has(real)) {
-      parked.push({ fd, key: real })
-      fd = -1
-      throw isOurs(path)
+    const wrong = mismatch(path, fd, keyOf(stat), key)
+    if (wrong) {
+      if (wrong.isParked) fd = -1
+      throw wrong.error
     }
-    if (real !== key) throw replaced(path)
     return { fd, stat, close: () => closeLater(fd).finally(() => read.remove(key)) }
   } catch (error) {
     if (fd >= 0) await closeLater(fd)
@@ -162,18 +160,34 @@ const parked: { readonly fd: number; readonly key: bigint }[] = []
 
 function opened(path: string | Buffer, fd: number, key: bigint): GuardedFile {
   const stat = fstatSync(fd, { bigint: true })
-  const real = keyOf(stat)
-  if (real !== key && live.has(real)) {
-    parked.push({ fd, key: real })
-    throw isOurs(path)
+  const wrong = mismatch(path, fd, keyOf(stat), key)
+  if (wrong) {
+    if (!wrong.isParked) closeSync(fd)
+    throw wrong.error
   }
   const close = () => {
     closeSync(fd)
     read.remove(key)
   }
-  if (real === key) return { fd, stat, close, [Symbol.dispose]: close }
-  closeSync(fd)
-  throw replaced(path)
+  return { fd, stat, close, [Symbol.dispose]: close }
+}
+
+/** What was opened is not what was looked at; parked where closing it would be the harm. */
+function mismatch(
+  path: string | Buffer,
+  fd: number,
+  real: bigint,
+  key: bigint,
+): { error: SpacedriveError; isParked: boolean } | null {
+  if (real === key) return null
+  if (!live.has(real)) {
+    return {
+      error: new SpacedriveError('PATH_REFUSED', `${printed(path)} was replaced while it was opened`),
+      isParked: false,
+    }
+  }
+  parked.push({ fd, key: real })
+  return { error: isOurs(path), isParked: true }
 }
 
 function closeParked(): void {
@@ -219,10 +233,6 @@ function unread(path: string | Buffer, error: unknown): SpacedriveError {
 
 function tooMany(): SpacedriveError {
   return new SpacedriveError('BUDGET_EXHAUSTED', 'too many files are being read', { class: 'jobs' })
-}
-
-function replaced(path: string | Buffer): SpacedriveError {
-  return new SpacedriveError('PATH_REFUSED', `${printed(path)} was replaced while it was opened`)
 }
 
 function isOurs(path: string | Buffer): SpacedriveError {
