@@ -1,7 +1,7 @@
 // Reads a glob as shells do: `*` and `?` stay within one name, `**` crosses any number of directories, `[a-z]` and
 // `[!a-z]` are one character of a set, `{a,b}` one of several, and a backslash takes the next sign as it is.
 import { ANY, END, START, all, any, repeat, text, type Pattern, type Range } from './pattern.js'
-import { refuse, type Part } from './spans.js'
+import { PartReader, refuse, type Part } from './spans.js'
 
 const SLASH: Range = [0x2f, 0x2f]
 const IN_NAME: Pattern = { kind: 'one', ranges: [SLASH], negated: true }
@@ -31,41 +31,32 @@ export function lastOf({ text: glob, at }: Part): Part | undefined {
 
 const UP_TO_A_DIRECTORY = all([START, repeat(ANY, 0, Infinity), text('/')])
 
-class Reader {
-  readonly #text: string
-  readonly #start: number
-  #at = 0
-
-  constructor({ text: given, at }: Part) {
-    this.#text = given
-    this.#start = at
-  }
-
+class Reader extends PartReader {
   sequence(nested: boolean): Pattern {
     const parts: Pattern[] = []
-    while (this.#at < this.#text.length && !(nested && ',}'.includes(this.#text[this.#at]!))) parts.push(this.#atom())
+    while (this.at < this.text.length && !(nested && ',}'.includes(this.text[this.at]!))) parts.push(this.#atom())
     return all(parts)
   }
 
   #atom(): Pattern {
-    const between = this.#take('**/')
+    const between = this.take('**/')
     // Also no directory at all.
     if (between) return any([all([]), all([repeat(ANY, 0, Infinity), text('/')])])
-    if (this.#take('**')) return repeat(ANY, 0, Infinity)
-    if (this.#take('*')) return repeat(IN_NAME, 0, Infinity)
-    if (this.#take('?')) return IN_NAME
-    if (this.#text[this.#at] === '[') return this.#set() ?? text(this.#character())
-    if (this.#text[this.#at] === '{') return this.#choice()
-    if (this.#text[this.#at] === '\\' && this.#at + 1 < this.#text.length) this.#at += 1
-    return text(this.#character())
+    if (this.take('**')) return repeat(ANY, 0, Infinity)
+    if (this.take('*')) return repeat(IN_NAME, 0, Infinity)
+    if (this.take('?')) return IN_NAME
+    if (this.text[this.at] === '[') return this.#set() ?? text(this.character())
+    if (this.text[this.at] === '{') return this.#choice()
+    if (this.text[this.at] === '\\' && this.at + 1 < this.text.length) this.at += 1
+    return text(this.character())
   }
 
   /** A bracket that nothing closes is one. */
   #set(): Pattern | undefined {
-    const from = this.#at
-    const found = /^\[([!^]?)(\]?[^\]]*)\]/.exec(this.#text.slice(from))
+    const from = this.at
+    const found = /^\[([!^]?)(\]?[^\]]*)\]/.exec(this.text.slice(from))
     if (!found || found[2] === '') return undefined
-    this.#at += found[0].length
+    this.at += found[0].length
     const members = [...found[2]!]
     const ranges: Range[] = []
     for (let at = 0; at < members.length; at++) {
@@ -73,7 +64,7 @@ class Reader {
       const isRange = members[at + 1] === '-' && at + 2 < members.length
       const last = isRange ? members[(at += 2)]!.codePointAt(0)! : first
       if (last < first)
-        refuse({ at: this.#start + from }, 'glob: the range in these brackets ends before it begins', HINT)
+        refuse({ at: this.start + from }, 'glob: the range in these brackets ends before it begins', HINT)
       ranges.push([first, last])
     }
     const negated = found[1] !== ''
@@ -81,23 +72,11 @@ class Reader {
   }
 
   #choice(): Pattern {
-    const from = this.#at
-    this.#take('{')
+    const from = this.at
+    this.take('{')
     const parts = [this.sequence(true)]
-    while (this.#take(',')) parts.push(this.sequence(true))
-    if (!this.#take('}')) refuse({ at: this.#start + from }, 'glob: this bracket is not closed', HINT)
+    while (this.take(',')) parts.push(this.sequence(true))
+    if (!this.take('}')) refuse({ at: this.start + from }, 'glob: this bracket is not closed', HINT)
     return any(parts)
-  }
-
-  #take(wanted: string): boolean {
-    if (!this.#text.startsWith(wanted, this.#at)) return false
-    this.#at += wanted.length
-    return true
-  }
-
-  #character(): string {
-    const character = String.fromCodePoint(this.#text.codePointAt(this.#at)!)
-    this.#at += character.length
-    return character
   }
 }

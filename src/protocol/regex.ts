@@ -14,7 +14,7 @@ import {
   type Pattern,
   type Range,
 } from './pattern.js'
-import { refuse, type Part } from './spans.js'
+import { PartReader, refuse, type Part } from './spans.js'
 
 /** The longest name there is: more of anything never matches. */
 const REPEAT_MAX = 255
@@ -40,28 +40,19 @@ export function readRegex(part: Part): Pattern {
   return pattern
 }
 
-class Reader {
-  readonly #text: string
-  readonly #start: number
-  #at = 0
-
-  constructor({ text: given, at }: Part) {
-    this.#text = given
-    this.#start = at
-  }
-
+class Reader extends PartReader {
   get isDone(): boolean {
-    return this.#at >= this.#text.length
+    return this.at >= this.text.length
   }
 
-  refuse(message: string, at = this.#at): never {
-    const place = Math.min(at, Math.max(0, this.#text.length - 1))
-    return refuse({ at: this.#start + place }, `re: ${message}`, HINT)
+  refuse(message: string, at = this.at): never {
+    const place = Math.min(at, Math.max(0, this.text.length - 1))
+    return refuse({ at: this.start + place }, `re: ${message}`, HINT)
   }
 
   choice(): Pattern {
     const parts = [this.#sequence()]
-    while (this.#take('|')) parts.push(this.#sequence())
+    while (this.take('|')) parts.push(this.#sequence())
     return any(parts)
   }
 
@@ -72,27 +63,27 @@ class Reader {
   }
 
   #repeated(): Pattern {
-    const from = this.#at
+    const from = this.at
     const part = this.#atom()
     const count = this.#count()
     if (!count) return part
     if (part.kind === 'at') this.refuse('there is nothing here to repeat', from)
-    this.#take('?')
+    this.take('?')
     if (!this.isDone && '*+?'.includes(this.#next)) this.refuse('this repeats what is repeated already')
     return repeat(part, ...count)
   }
 
   #count(): [number, number] | undefined {
-    if (this.#take('*')) return [0, Infinity]
-    if (this.#take('+')) return [1, Infinity]
-    if (this.#take('?')) return [0, 1]
+    if (this.take('*')) return [0, Infinity]
+    if (this.take('+')) return [1, Infinity]
+    if (this.take('?')) return [0, 1]
     const found = this.#match(COUNTED)
     if (!found) return undefined
     const min = Number(found[1])
     const max = found[2] === undefined ? min : found[3] === undefined ? Infinity : Number(found[3])
     if (min > REPEAT_MAX || (max > REPEAT_MAX && max !== Infinity))
-      this.refuse(`no name is longer than ${REPEAT_MAX} characters`, this.#at - found[0].length)
-    if (max < min) this.refuse('the count ends before it begins', this.#at - found[0].length)
+      this.refuse(`no name is longer than ${REPEAT_MAX} characters`, this.at - found[0].length)
+    if (max < min) this.refuse('the count ends before it begins', this.at - found[0].length)
     return [min, max]
   }
 
@@ -110,56 +101,56 @@ class Reader {
       case '?':
         return this.refuse('there is nothing here to repeat')
     }
-    const character = this.#character()
+    const character = this.character()
     if (character === '.') return ANY
     if (character === '^') return START
     return character === '$' ? END : text(character)
   }
 
   #group(): Pattern {
-    const from = this.#at
-    this.#take('(')
-    if (this.#take('?') && !this.#take(':') && !this.#match(/<[a-z_]\w*>/iy))
+    const from = this.at
+    this.take('(')
+    if (this.take('?') && !this.take(':') && !this.#match(/<[a-z_]\w*>/iy))
       this.refuse('what looks ahead or back is not known here', from)
     const pattern = this.choice()
-    if (!this.#take(')')) this.refuse('this bracket is not closed', from)
+    if (!this.take(')')) this.refuse('this bracket is not closed', from)
     return pattern
   }
 
   #escape(): Pattern {
-    const from = this.#at
-    const set = SETS[this.#text[from + 1] ?? '']
+    const from = this.at
+    const set = SETS[this.text[from + 1] ?? '']
     if (set) {
-      this.#at += 2
+      this.at += 2
       return { kind: 'one', ranges: set[0], negated: set[1] }
     }
-    if (this.#takeAll('\\b')) return { kind: 'at', place: 'edge' }
-    if (this.#takeAll('\\B')) return { kind: 'at', place: 'within' }
+    if (this.take('\\b')) return { kind: 'at', place: 'edge' }
+    if (this.take('\\B')) return { kind: 'at', place: 'within' }
     return text(String.fromCodePoint(this.#escaped()))
   }
 
   /** Of a backslash and what follows. */
   #escaped(): number {
-    const from = this.#at
+    const from = this.at
     const coded = this.#match(CODED)
     if (coded) {
       const code = Number.parseInt(coded[1] ?? coded[2] ?? coded[3]!, 16)
       return code > CODE_POINT_MAX ? this.refuse('there is no such character', from) : code
     }
-    this.#take('\\')
+    this.take('\\')
     if (this.isDone) this.refuse('nothing follows the backslash', from)
-    const character = this.#character()
+    const character = this.character()
     if (/[1-9k]/.test(character)) this.refuse('what was found before cannot be asked for again', from)
     if (/[a-z0]/i.test(character) && !(character in ESCAPED)) this.refuse(`\\${character} is not known`, from)
     return (ESCAPED[character] ?? character).codePointAt(0)!
   }
 
   #set(): Pattern {
-    const from = this.#at
-    this.#take('[')
-    const negated = this.#take('^')
+    const from = this.at
+    this.take('[')
+    const negated = this.take('^')
     const ranges: Range[] = []
-    while (!this.#take(']')) {
+    while (!this.take(']')) {
       if (this.isDone) this.refuse('this bracket is not closed', from)
       ranges.push(...this.#member(from))
     }
@@ -168,16 +159,15 @@ class Reader {
   }
 
   #member(opened: number): readonly Range[] {
-    const from = this.#at
-    const set = this.#next === '\\' ? SETS[this.#text[from + 1] ?? ''] : undefined
+    const from = this.at
+    const set = this.#next === '\\' ? SETS[this.text[from + 1] ?? ''] : undefined
     if (set) {
-      this.#at += 2
+      this.at += 2
       return set[1] ? complement(set[0]) : set[0]
     }
     const first = this.#memberCode(opened)
-    if (this.#next !== '-' || this.#text[this.#at + 1] === ']' || this.#at + 1 >= this.#text.length)
-      return [[first, first]]
-    this.#take('-')
+    if (this.#next !== '-' || this.text[this.at + 1] === ']' || this.at + 1 >= this.text.length) return [[first, first]]
+    this.take('-')
     const last = this.#memberCode(opened)
     if (last < first) this.refuse('the range ends before it begins', from)
     return [[first, last]]
@@ -185,33 +175,17 @@ class Reader {
 
   #memberCode(opened: number): number {
     if (this.isDone) this.refuse('this bracket is not closed', opened)
-    return this.#next === '\\' ? this.#escaped() : this.#character().codePointAt(0)!
+    return this.#next === '\\' ? this.#escaped() : this.character().codePointAt(0)!
   }
 
   get #next(): string {
-    return this.#text[this.#at] ?? ''
-  }
-
-  #character(): string {
-    const character = String.fromCodePoint(this.#text.codePointAt(this.#at)!)
-    this.#at += character.length
-    return character
-  }
-
-  #take(character: string): boolean {
-    return this.#takeAll(character)
-  }
-
-  #takeAll(wanted: string): boolean {
-    if (!this.#text.startsWith(wanted, this.#at)) return false
-    this.#at += wanted.length
-    return true
+    return this.text[this.at] ?? ''
   }
 
   #match(pattern: RegExp): RegExpExecArray | undefined {
-    pattern.lastIndex = this.#at
-    const found = pattern.exec(this.#text) ?? undefined
-    if (found) this.#at += found[0].length
+    pattern.lastIndex = this.at
+    const found = pattern.exec(this.text) ?? undefined
+    if (found) this.at += found[0].length
     return found
   }
 }

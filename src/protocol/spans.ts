@@ -183,3 +183,29 @@ export function bothTimes(one: TimeSpan, other: TimeSpan = {}): TimeSpan {
 function chosen<T>(one: T | undefined, other: T | undefined, choose: (one: T, other: T) => T): T | undefined {
   return one === undefined || other === undefined ? (one ?? other) : choose(one, other)
 }
+
+/** Reads a pattern in a query sign by sign. */
+export class PartReader {
+  protected readonly text: string
+  /** Where in the query it begins. */
+  protected readonly start: number
+  protected at = 0
+
+  constructor({ text, at }: Part) {
+    this.text = text
+    this.start = at
+  }
+
+  /** Whether this comes next; then it is read. */
+  protected take(wanted: string): boolean {
+    if (!this.text.startsWith(wanted, this.at)) return false
+    this.at += wanted.length
+    return true
+  }
+
+  protected character(): string {
+    const character = String.fromCodePoint(this.text.codePointAt(this.at)!)
+    this.at += character.length
+    return character
+  }
+}
