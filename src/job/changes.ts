@@ -3,7 +3,7 @@ import { LIMITS } from '../base/limits.js'
 import type { Applied } from '../library/apply.js'
 import type { Location } from '../library/locations.js'
 import type { Event } from '../protocol/messages.js'
-import { printable } from '../scan/names.js'
+import { joined, printable } from '../scan/names.js'
 
 /** Calls at once, then at most once in a time. */
 export class Throttled {
@@ -58,9 +58,8 @@ export class Changes {
     this.#sum.changed += changed
     this.#sum.moved += moved
     this.#sum.removed += removed
-    const root = location.path === '/' ? '' : location.path
     for (const each of directories.slice(0, LIMITS.directoriesToldMax - this.#sum.directories.length)) {
-      this.#sum.directories.push(printable(each === '' ? location.path : `${root}/${each}`))
+      this.#sum.directories.push(printable(joined(location.path, each)))
     }
     this.#throttled.soon()
   }

@@ -6,7 +6,7 @@ import type { Entry } from '../library/entries.js'
 import type { Library } from '../library/library.js'
 import type { Location } from '../library/locations.js'
 import type { JobRow } from '../library/jobs.js'
-import { encodeName, printable } from '../scan/names.js'
+import { encodeName, joined, printable } from '../scan/names.js'
 import { microseconds } from '../scan/read.js'
 import { inodeKey, plainInode } from '../scan/diff.js'
 import type { Batch, Place, Run } from '../scan/walk.js'
@@ -56,7 +56,7 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
             done,
             fraction,
             leftOut: Object.keys(sofar.leftOut).length > 0 ? left : {},
-            failures: sofar.failures.map((each) => ({ ...each, path: absolute(location, each.path) })),
+            failures: sofar.failures.map((each) => ({ ...each, path: joined(location.path, each.path) })),
           })
         }),
       )
@@ -82,11 +82,6 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
     if (library.locations.get(location.uid).mode !== 'shallow') enqueueIdentify(library, location)
   })
   library.commit(() => library.settle())
-}
-
-function absolute({ path }: Location, relative: string): string {
-  if (relative === '') return path
-  return path === '/' ? `/${relative}` : `${path}/${relative}`
 }
 
 function readCheckpoint(job: JobRow, library: Library, location: Location): Checkpoint {

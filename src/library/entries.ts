@@ -3,7 +3,7 @@ import { SpacedriveError } from '../base/errors.js'
 import { ENTRY_KINDS } from '../protocol/operations.js'
 import type { ContentKind, FileItem } from '../protocol/messages.js'
 import { guessType, refineType } from '../scan/content-type.js'
-import { encodeName, isPrintable, printable } from '../scan/names.js'
+import { encodeName, isPrintable, joined, printable } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
 import type { Connection } from './connection.js'
 import { readPlace, writePlace } from './cursors.js'
@@ -139,8 +139,7 @@ export class Entries {
   /** Absolute, as in scan/names. */
   pathOf(entry: { readonly parent: number; readonly location: number }, name: string): string {
     if (entry.parent < 0) return this.#locations.byId(entry.location)?.path ?? ''
-    const directory = this.#directoryPath(entry.parent)
-    return directory === '/' ? `/${name}` : `${directory}/${name}`
+    return joined(this.#directoryPath(entry.parent), name)
   }
 
   pathOfEntry(entry: Entry): string {

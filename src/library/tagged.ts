@@ -3,7 +3,7 @@
 // An entry is deleted when the disk says that it is gone. Its tags then wait for one that comes to the same path: a file that is
 // restored, a directory that is moved back from elsewhere, a location that is removed and added again.
 import { LIMITS } from '../base/limits.js'
-import { encodeName } from '../scan/names.js'
+import { encodeName, joined } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
 import type { Bind, Condition } from './conditions.js'
 import type { Connection } from './connection.js'
@@ -145,7 +145,7 @@ export class Tagged {
   /** To an entry that has come to a place: what waits there for one of its kind. */
   giveBack(entry: number, kind: number, root: string, relative: string): void {
     if (!this.waits) return
-    const { directory, name } = spotOf(relative === '' ? root : joined(root, relative))
+    const { directory, name } = spotOf(joined(root, relative))
     const bytes = encodeName(name)
     const { byName } = this.#waitingIn(directory)
     const waiting = byName.get(keyOf(bytes))
@@ -283,10 +283,6 @@ interface Spot {
 function spotOf(path: string): Spot {
   const slash = path.lastIndexOf('/')
   return { directory: path.slice(0, slash) || '/', name: path.slice(slash + 1) }
-}
-
-function joined(root: string, relative: string): string {
-  return root === '/' ? `/${relative}` : `${root}/${relative}`
 }
 
 function keyOf(name: Buffer): string {

@@ -1,8 +1,8 @@
 // Why a path is in an index or is not, as far as disk and rules say: every directory on the way is looked at as a walk would.
-import { accessSync, constants, lstatSync } from 'node:fs'
+import { accessSync, constants } from 'node:fs'
 import { errnoOf, fromSystem } from '../base/errors.js'
-import { ruleFilesIn, type Ground } from './ground.js'
-import { decodeNames, encodeName } from './names.js'
+import { ruleFilesIn, statIfThere, type Ground } from './ground.js'
+import { decodeNames, encodeName, joined } from './names.js'
 import { KIND, KIND_MASK, kindOf, type ReadDirectory } from './read.js'
 import { Rules, type RulesSetup, type Verdict } from './rules.js'
 
@@ -67,7 +67,7 @@ function told<T>(at: string, work: () => T): T {
 }
 
 function descend({ root, path }: LookSetup, rules: Rules): { finding: Finding; ground: Ground | null } {
-  const top = told('', () => statAt(root))
+  const top = told('', () => statIfThere(root))
   if (!top) return { finding: { state: 'missing', at: '' }, ground: null }
   let ground: Ground | null = null
   let kind: number = KIND.directory
@@ -77,7 +77,7 @@ function descend({ root, path }: LookSetup, rules: Rules): { finding: Finding; g
     const below = above === '' ? name : `${above}/${name}`
     const names = told(above, () => ruleFilesIn(joined(root, above)))
     ground = told(above, () => rules.enter(ground, above, names))
-    const stat = told(above, () => statAt(joined(root, below)))
+    const stat = told(above, () => statIfThere(joined(root, below)))
     if (!stat) return { finding: { state: 'missing', at: below }, ground }
     kind = kindOf(stat)
     const verdict = rules.judge(ground, above)?.(name, kind === KIND.directory)
@@ -112,20 +112,4 @@ function lookInside(setup: LookSetup, rules: Rules, finding: Finding, above: Gro
   }
   found.sort((a, b) => (a.name < b.name ? -1 : 1))
   return { finding, leftOut: found.slice(0, list.most), more: found.length > list.most }
-}
-
-function joined(directory: string, name: string): string {
-  if (name === '') return directory
-  return directory === '/' ? `/${name}` : `${directory}/${name}`
-}
-
-/** Null where there is nothing. */
-function statAt(path: string) {
-  try {
-    return lstatSync(encodeName(path), { bigint: true })
-  } catch (error) {
-    const errno = errnoOf(error)
-    if (errno === 'ENOENT' || errno === 'ENOTDIR') return null
-    throw error
-  }
 }

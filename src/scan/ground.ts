@@ -142,7 +142,7 @@ export class Grounds {
   }
 }
 
-const NO_REPOSITORY: Ground = { sources: [], inRepository: false, accepted: false }
+export const NO_REPOSITORY: Ground = { sources: [], inRepository: false, accepted: false }
 
 function resolved(from: string, latin1: string): string {
   const path = Buffer.from(latin1.trimEnd(), 'latin1').toString()
@@ -166,12 +166,20 @@ function isRepository(here: string): boolean {
 }
 
 /** Null only where there is nothing. */
-function mustLook(path: string) {
+export function statIfThere(path: string) {
   try {
     return lstatSync(encodeName(path), { bigint: true })
   } catch (error) {
     const errno = errnoOf(error)
     if (errno === 'ENOENT' || errno === 'ENOTDIR') return null
+    throw error
+  }
+}
+
+function mustLook(path: string) {
+  try {
+    return statIfThere(path)
+  } catch (error) {
     throw new RulesUnread(path, error)
   }
 }

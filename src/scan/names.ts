@@ -50,6 +50,12 @@ export function printable(name: string): string {
   return isPrintable(name) ? name : name.replace(LONE_SURROGATE, '\ufffd')
 }
 
+/** The absolute path of what lies at `relative` below a directory, '' being the directory itself. */
+export function joined(directory: string, relative: string): string {
+  if (relative === '') return directory
+  return directory === '/' ? `/${relative}` : `${directory}/${relative}`
+}
+
 /** The longest valid pieces as they are, each other byte escaped. */
 function decodeBroken(bytes: Buffer): string {
   let text = ''

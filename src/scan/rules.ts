@@ -3,8 +3,8 @@
 // Rejected beats ignored, ignored beats accepted. What is left out takes everything below it along.
 import { basename } from 'node:path'
 import type { LocationRules } from '../protocol/operations.js'
-import { Grounds, ruleFilesIn, type Ground, type ReadText, type Source } from './ground.js'
-import { encodeName, printable } from './names.js'
+import { Grounds, NO_REPOSITORY, ruleFilesIn, type Ground, type ReadText, type Source } from './ground.js'
+import { encodeName, joined, printable } from './names.js'
 import { lastMatch, patternsOf, type Pattern, type Patterns } from './patterns.js'
 import { KIND, KIND_MASK, type Listing } from './read.js'
 
@@ -82,7 +82,7 @@ export class Rules {
    */
   enter(above: Ground | null, path: string, names: readonly string[]): Ground | null {
     if (!this.#rules) return null
-    const ground = this.#grounds?.enter(above, this.#absolute(path), names) ?? above ?? NOTHING
+    const ground = this.#grounds?.enter(above, joined(this.#root, path), names) ?? above ?? NO_REPOSITORY
     if (ground.accepted || this.#accept.list.length === 0 || path === '') return ground
     const accepted = lastMatch(this.#accept, basename(path), () => path, true) !== undefined
     return accepted ? { ...ground, accepted } : ground
@@ -95,7 +95,7 @@ export class Rules {
     const parts = path.split('/')
     for (let depth = 0; depth < parts.length; depth++) {
       const here = parts.slice(0, depth).join('/')
-      ground = this.enter(ground, here, this.#grounds ? ruleFilesIn(this.#absolute(here)) : [])
+      ground = this.enter(ground, here, this.#grounds ? ruleFilesIn(joined(this.#root, here)) : [])
     }
     return ground
   }
@@ -125,7 +125,7 @@ export class Rules {
 
   /** Of what lies in one directory; null where nothing could be left out. */
   judge(ground: Ground | null, path: string): Judge | null {
-    const here = this.#absolute(path)
+    const here = joined(this.#root, path)
     const own = this.#ownIn(here)
     if (!ground || !this.#rules) return own && ((name) => (own.has(name) ? { rule: 'own' } : null))
     const rules = this.#rules
@@ -176,14 +176,7 @@ export class Rules {
     const direct = names.filter((each) => !each.includes('/'))
     return direct.length > 0 ? new Set(direct) : null
   }
-
-  #absolute(path: string): string {
-    if (path === '') return this.#root
-    return this.#root === '/' ? `/${path}` : `${this.#root}/${path}`
-  }
 }
-
-const NOTHING: Ground = { sources: [], inRepository: false, accepted: false }
 
 export function isEmpty({ accept, ignore, reject, ...toggles }: LocationRules): boolean {
   return ![accept, ignore, reject].some((globs) => globs && globs.length > 0) && !Object.values(toggles).includes(true)

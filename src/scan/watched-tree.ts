@@ -10,7 +10,7 @@ import { LIMITS } from '../base/limits.js'
 import type { LocationRules } from '../protocol/operations.js'
 import { inodeKey, plainInode } from './diff.js'
 import { staleIn, type Ground, type ReadText } from './ground.js'
-import { decodeNames, encodeName } from './names.js'
+import { decodeNames, encodeName, joined } from './names.js'
 import { lookAt, microseconds, type Listing, type ReadDirectory } from './read.js'
 import { Rules } from './rules.js'
 import { Collector, emit, failureOf, pick, subdirectories, type Batch } from './walk.js'
@@ -324,12 +324,6 @@ export class WatchedTree {
     return at === this.#root ? names.reverse().join('/') : null
   }
 
-  #absolute(path: string): string {
-    const { root } = this.#setup
-    if (path === '') return root
-    return root === '/' ? `/${path}` : `${root}/${path}`
-  }
-
   #touch(directory: Directory, name?: string): void {
     this.#smear(directory, new Set(name === undefined ? [] : [name]), false)
   }
@@ -369,7 +363,7 @@ export class WatchedTree {
     const names = [...dirt.names!]
     const path = this.#pathOf(directory)
     if (path === null) return this.#goAstray(directory, dirt)
-    const here = encodeName(this.#absolute(path))
+    const here = encodeName(joined(this.#setup.root, path))
     const listing = lookAt(here, names.map(encodeName), this.#identity!.dev)
     const there = decodeNames(listing.names)
     const sifted = this.#rules.sift(directory.ground, path, listing, there)
@@ -420,7 +414,7 @@ export class WatchedTree {
   #readWatched(directory: Directory) {
     const path = this.#pathOf(directory)
     if (path === null) return 'gone'
-    const here = encodeName(this.#absolute(path))
+    const here = encodeName(joined(this.#setup.root, path))
     const self = this.#bind(directory, here) === 'gone' ? null : statOf(here)
     if (!self) return 'gone'
     const read = this.#read(here, directory.parent, path)
@@ -480,7 +474,7 @@ export class WatchedTree {
   /** The watch of a directory that was moved, or seems to be there twice, is of what lies at its path. */
   #prove(directory: Directory): void {
     const path = directory.gone ? null : this.#pathOf(directory)
-    const bound = path === null ? 'gone' : this.#bind(directory, encodeName(this.#absolute(path)))
+    const bound = path === null ? 'gone' : this.#bind(directory, encodeName(joined(this.#setup.root, path)))
     if (bound !== 'same' && bound !== 'gone') this.#smear(directory, null, true)
   }
 
@@ -538,7 +532,7 @@ export class WatchedTree {
   #looksOther(directory: Directory, polling: Polling): boolean {
     const path = this.#pathOf(directory)
     if (path === null) return false
-    const here = encodeName(this.#absolute(path))
+    const here = encodeName(joined(this.#setup.root, path))
     if (!polling.full) {
       const bound = this.#bind(directory, here)
       if (bound === 'new') return true

@@ -8,7 +8,7 @@ import type { Location } from '../library/locations.js'
 import type { Explanation, FileItem, LeftOutItem, RuleOf, UnverifiedDirectory } from '../protocol/messages.js'
 import { ENTRY_KINDS, type ParamsOf } from '../protocol/operations.js'
 import type { Finding, LeftOutChild, Looked, LookSetup } from '../scan/explain.js'
-import { encodeName, isPrintable, printable } from '../scan/names.js'
+import { encodeName, isPrintable, joined, printable } from '../scan/names.js'
 import { RULE_WORDS, type Verdict } from '../scan/rules.js'
 import type { Looker } from './walker.js'
 
@@ -74,16 +74,11 @@ function relativeTo({ path: root }: Location, path: string): string {
   return root === '/' ? path.slice(1) : path.slice(root.length + 1)
 }
 
-function absoluteOf({ path: root }: Location, relative: string): string {
-  if (relative === '') return root
-  return root === '/' ? `/${relative}` : `${root}/${relative}`
-}
-
 type Said = Pick<Explanation, 'state' | 'reason' | 'at' | 'rule' | 'error'>
 
 function said(finding: Finding, entry: FileItem | undefined, location: Location, path: string): Said {
   if (finding.state === 'kept') return entry ? INDEXED : notYet(location)
-  const place = absoluteOf(location, finding.at)
+  const place = joined(location.path, finding.at)
   const at = place === path ? {} : { at: printable(place) }
   const what = place === path ? 'it' : printable(place)
   if (finding.state === 'leftOut') {
@@ -135,7 +130,7 @@ function itemOf({ name, kind, verdict }: LeftOutChild, directory: string): LeftO
   return {
     name: printable(name),
     ...(isPrintable(name) ? {} : { nameBytes: encodeName(name).toString('base64') }),
-    path: printable(directory === '/' ? `/${name}` : `${directory}/${name}`),
+    path: printable(joined(directory, name)),
     kind: ENTRY_KINDS[kind]!,
     rule: verdict satisfies RuleOf,
   }
