@@ -5,7 +5,7 @@ import type { Ledger } from '../descriptors/ledger.js'
 import type { Library } from '../library/library.js'
 import type { Location } from '../library/locations.js'
 import type { Event } from '../protocol/messages.js'
-import { encodeName } from '../scan/names.js'
+import { encodeName, relativeTo } from '../scan/names.js'
 import { Balance } from './balance.js'
 import { Changes } from './changes.js'
 import type { Walker } from './job.js'
@@ -132,5 +132,5 @@ function isBusy(library: Library, { uid }: Location): boolean {
 function relativePath(library: Library, location: Location, id: number): string[] {
   const path = library.entries.directoryPath(id)
   if (path === '') return []
-  return path === location.path ? [''] : [path.slice(location.path === '/' ? 1 : location.path.length + 1)]
+  return [relativeTo(location.path, path)]
 }

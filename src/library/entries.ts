@@ -3,7 +3,7 @@ import { SpacedriveError } from '../base/errors.js'
 import { ENTRY_KINDS } from '../protocol/operations.js'
 import type { ContentKind, FileItem } from '../protocol/messages.js'
 import { guessType, refineType } from '../scan/content-type.js'
-import { encodeName, isPrintable, joined, printable } from '../scan/names.js'
+import { encodeName, isPrintable, joined, printable, relativeTo } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
 import type { Connection } from './connection.js'
 import { readPlace, writePlace } from './cursors.js'
@@ -221,8 +221,7 @@ export class Entries {
   at(given: string): Entry | undefined {
     const path = normalize(given)
     const location = this.#locations.covering(path)
-    const start = location?.path === '/' ? 1 : (location?.path.length ?? 0) + 1
-    const id = location && this.idAt(location, path.slice(start))
+    const id = location && this.idAt(location, relativeTo(location.path, path))
     return id === undefined ? undefined : this.byId(id)
   }
 

@@ -8,12 +8,13 @@ import { KIND } from '../scan/read.js'
 import { negated, type Condition } from './conditions.js'
 import { normalize, type Entries } from './entries.js'
 import { fold } from './fold.js'
-import type { Location, Locations } from './locations.js'
+import type { Locations } from './locations.js'
 import { Inherited } from './places.js'
 import type { Wanted } from './search.js'
 import { hasTag } from './tagged.js'
 import type { Tags } from './tags.js'
 import { soughtBy } from './terms.js'
+import { relativeTo } from '../scan/names.js'
 
 export type SearchParams = Omit<ParamsOf<'search.files'>, 'library'>
 
@@ -217,14 +218,10 @@ function directoriesAt(given: string, { locations, entries }: Among): number[] {
   const path = normalize(given)
   const location = locations.covering(path)
   if (location) {
-    const id = entries.idAt(location, relativeTo(location, path))
+    const id = entries.idAt(location, relativeTo(location.path, path))
     if (id !== undefined) return [id]
   }
   const inside = locations.all().filter((each) => isWithin(each.path, path))
   if (location === undefined && inside.length > 0) return inside.map((each) => -each.id)
   throw new SpacedriveError('FILE_NOT_FOUND', `${given} is not in this library's index`)
-}
-
-function relativeTo({ path }: Location, absolute: string): string {
-  return absolute.slice(path === '/' ? 1 : path.length + 1)
 }

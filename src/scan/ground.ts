@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { errnoOf, fromSystem } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { openGuarded } from './guard.js'
-import { encodeName, printable } from './names.js'
+import { encodeName, printable, relativeTo } from './names.js'
 import { lastMatch, parseLines, type Patterns } from './patterns.js'
 
 /** One file of patterns, and where its patterns count from. */
@@ -153,7 +153,7 @@ function isIgnored({ sources }: Ground, path: string): boolean {
   const bytes = (text: string) => encodeName(text).toString('latin1')
   const name = bytes(path.slice(path.lastIndexOf('/') + 1))
   for (const { base, patterns } of [...sources].reverse()) {
-    const match = lastMatch(patterns, name, () => bytes(path.slice(base === '/' ? 1 : base.length + 1)), true)
+    const match = lastMatch(patterns, name, () => bytes(relativeTo(base, path)), true)
     if (match) return !match.isNegated
   }
   return false

@@ -56,6 +56,11 @@ export function joined(directory: string, relative: string): string {
   return directory === '/' ? `/${relative}` : `${directory}/${relative}`
 }
 
+/** The way back: what `joined` made the path of. */
+export function relativeTo(directory: string, path: string): string {
+  return path.slice(directory === '/' ? 1 : directory.length + 1)
+}
+
 /** The longest valid pieces as they are, each other byte escaped. */
 function decodeBroken(bytes: Buffer): string {
   let text = ''

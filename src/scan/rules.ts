@@ -4,7 +4,7 @@
 import { basename } from 'node:path'
 import type { LocationRules } from '../protocol/operations.js'
 import { Grounds, NO_REPOSITORY, ruleFilesIn, type Ground, type ReadText, type Source } from './ground.js'
-import { encodeName, joined, printable } from './names.js'
+import { encodeName, joined, printable, relativeTo } from './names.js'
 import { lastMatch, patternsOf, type Pattern, type Patterns } from './patterns.js'
 import { KIND, KIND_MASK, type Listing } from './read.js'
 
@@ -189,7 +189,7 @@ function ofGit({ text, line }: Pattern, { file }: Source): Verdict {
 /** What comes before a name in `here` on the way from `base`. */
 function prefixOf(base: string, here: string): string {
   if (here === base) return ''
-  return `${here.slice(base === '/' ? 1 : base.length + 1)}/`
+  return `${relativeTo(base, here)}/`
 }
 
 const PLAIN = /^[\0-\x7f]*$/

@@ -8,7 +8,7 @@ import type { Location } from '../library/locations.js'
 import type { Explanation, FileItem, LeftOutItem, RuleOf, UnverifiedDirectory } from '../protocol/messages.js'
 import { ENTRY_KINDS, type ParamsOf } from '../protocol/operations.js'
 import type { Finding, LeftOutChild, Looked, LookSetup } from '../scan/explain.js'
-import { encodeName, isPrintable, joined, printable } from '../scan/names.js'
+import { encodeName, isPrintable, joined, printable, relativeTo } from '../scan/names.js'
 import { RULE_WORDS, type Verdict } from '../scan/rules.js'
 import type { Looker } from './walker.js'
 
@@ -28,7 +28,7 @@ export class Explainer {
       return { path, indexed: false, state: 'noLocation', reason: 'it lies in no location of this library' }
     const { finding } = await this.#lookAt(location, path)
     const entry = entryAt(library, path)
-    const unverified = unverifiedAbove(library, location, relativeTo(location, path))
+    const unverified = unverifiedAbove(library, location, relativeTo(location.path, path))
     return {
       path,
       indexed: entry !== undefined,
@@ -56,7 +56,7 @@ export class Explainer {
 
   #lookAt(location: Location, path: string, list?: LookSetup['list']): Promise<Looked> {
     const { rules } = location
-    const look = { path: relativeTo(location, path), list }
+    const look = { path: relativeTo(location.path, path), list }
     return this.#look({ root: encodeName(location.path), leftOut: this.#leftOut, rules, look })
   }
 }
@@ -68,10 +68,6 @@ function entryAt(library: Library, path: string): FileItem | undefined {
     if (error instanceof SpacedriveError && error.code === 'FILE_NOT_FOUND') return undefined
     throw error
   }
-}
-
-function relativeTo({ path: root }: Location, path: string): string {
-  return root === '/' ? path.slice(1) : path.slice(root.length + 1)
 }
 
 type Said = Pick<Explanation, 'state' | 'reason' | 'at' | 'rule' | 'error'>
