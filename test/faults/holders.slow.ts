@@ -8,7 +8,7 @@ import { eventually, sleep, type TestDaemon } from '../harness/daemon.js'
 import { Intruder } from '../harness/intruder.js'
 import { quantile } from '../harness/load.js'
 import { Newcomers } from '../harness/newcomers.js'
-import { party, type Held } from '../harness/party.js'
+import { narrow, party, type Group, type Held } from '../harness/party.js'
 import { isWritable, keepsPromise } from '../harness/promise.js'
 import { punctually } from '../harness/punctual.js'
 import { play } from '../harness/scene.js'
@@ -123,10 +123,11 @@ for (const front of await kinds()) {
       await keepsPromise(daemon, {
         libraries: [library],
         begin: async () => {
-          deaf = party(daemon, [
+          const deafOnes: Group[] = [
             { manner: 'deaf', count: 20, body },
             { manner: 'deaf feed', count: 20, body },
-          ])
+          ]
+          deaf = party(daemon, deafOnes, '127.0.0.1', narrow(scene.directory))
           // In the order in which they came: with the last all are in.
           const come = async () => (await deaf.fates())[1]!.said['HTTP/1.1 101 Switching Protocols'] === 20
           await eventually('all have come', 60_000, come)

@@ -1,10 +1,11 @@
 // Clients in a process of their own, which can be stopped while it holds its connections: what a test tells them and asks of them.
-import { spawn } from 'node:child_process'
+import assert from 'node:assert'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import type { TestDaemon } from './daemon.js'
+import { ROOT, type TestDaemon } from './daemon.js'
 import type { Fate, Group, Party } from './visitors.js'
 
 export type { Fate, Group }
@@ -19,10 +20,29 @@ export interface Held {
   leave(): Promise<void>
 }
 
-export function party({ port, token }: TestDaemon, groups: readonly Group[], from = '127.0.0.1'): Held {
+/** For a party whose sockets take next to nothing that is not read. @param folder for the library, of this test alone */
+export function narrow(folder: string): NodeJS.ProcessEnv {
+  const binary = join(folder, 'narrow.so')
+  const source = join(ROOT, 'test', 'harness', 'narrow.c')
+  const { status, stderr } = spawnSync('cc', ['-shared', '-fPIC', '-O1', '-o', binary, source, '-ldl'], {
+    encoding: 'utf8',
+  })
+  assert.equal(status, 0, stderr)
+  return { LD_PRELOAD: binary }
+}
+
+export function party(
+  { port, token }: TestDaemon,
+  groups: readonly Group[],
+  from = '127.0.0.1',
+  env: NodeJS.ProcessEnv = {},
+): Held {
   const script = join(import.meta.dirname, 'visitors.js')
   const asked: Party = { port, token, from, groups }
-  const child = spawn(process.execPath, [script, JSON.stringify(asked)], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [script, JSON.stringify(asked)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, ...env },
+  })
   const exited = once(child, 'exit')
   // A test that failed does not wait for it.
   child.unref()
