@@ -10,6 +10,7 @@ All words are in the name, in any order; "annual report" is one piece:
 Beside words the query may have filters, all of which hold:
   ext:pdf,docx                  any of these extensions
   kind:file                     or directory, symlink, other
+  type:image,video              by what files hold: document, code, audio, ...
   path:/srv/docs                everything below; path:lib has lib in its path
   size:>1M  size:10K..2M        > >= < <=, B K M G T (powers of 1,024)
   modified:<30d  modified:>1y   younger, older than; h d w m y (m: months)
@@ -17,6 +18,7 @@ Beside words the query may have filters, all of which hold:
   tag:work                      has this tag, or one below it
   location:NAME                 in this location, by its name or id
   is:hidden                     begins with a dot, or lies below what does
+  is:duplicate                  another file holds the same
 "..." takes anything as text, also what looks like a filter. A shell takes
 such marks, > and < for itself: put the whole query into '...'.`
 

@@ -16,7 +16,12 @@ export type Condition =
   /** Of its folded name, which contains the texts of one of the ways. Where one name may take milliseconds it is slow. */
   | { readonly name: (name: string) => boolean; readonly ways?: Ways; readonly isSlow?: boolean }
   /** Of its parent, negative for the root of a location, and the number of its name. */
-  | { readonly place: (places: Places) => PlaceTest; readonly anchors?: Anchors }
+  | {
+      readonly place: (places: Places) => PlaceTest
+      readonly anchors?: Anchors
+      /** It also looks at what the entry holds, which costs a look into two more tables. */
+      readonly asksHeld?: true
+    }
 
 /** From where everything that holds can be found by going down, instead of by looking at every entry. */
 export interface Anchors {
@@ -33,7 +38,8 @@ export interface Judgement {
   readonly below: boolean
 }
 
-export type PlaceTest = (parent: number, name: number) => boolean
+/** @param held what library/held says of it; 0 of all where no condition asks for it */
+export type PlaceTest = (parent: number, name: number, held: number) => boolean
 
 /** Holds where the other does not. */
 export function negated(condition: Condition): Condition {
@@ -43,14 +49,17 @@ export function negated(condition: Condition): Condition {
   return {
     place: (places) => {
       const test = condition.place(places)
-      return (parent, name) => !test(parent, name)
+      return (parent, name, held) => !test(parent, name, held)
     },
+    ...(condition.asksHeld ? { asksHeld: true } : {}),
   }
 }
 
 export interface Rows {
   readonly sql: string
   readonly values: Readonly<Record<string, Value>>
+  /** Whether each is to come with what its entry holds. */
+  readonly asksHeld: boolean
 }
 
 /** Those on rows as one, with what its names stand for. */
@@ -63,7 +72,8 @@ export function rowsOf(conditions: readonly Condition[]): Rows {
     return `@${name}`
   }
   const parts = conditions.flatMap((each) => ('row' in each ? [`(${each.row(bind)})`] : []))
-  return { sql: ['true', ...parts].join(' AND '), values }
+  const asksHeld = conditions.some((each) => 'place' in each && each.asksHeld)
+  return { sql: ['true', ...parts].join(' AND '), values, asksHeld }
 }
 
 /** Holds where all of them do; null where there are none. */

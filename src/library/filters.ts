@@ -11,6 +11,8 @@ import { fold } from './fold.js'
 import type { Locations } from './locations.js'
 import { Inherited } from './places.js'
 import type { Wanted } from './search.js'
+import { hasKind, isDuplicate } from './held.js'
+import type { Identities } from './identities.js'
 import { hasTag } from './tagged.js'
 import type { Tags } from './tags.js'
 import { soughtBy } from './terms.js'
@@ -23,6 +25,7 @@ export interface Among {
   readonly locations: Locations
   readonly entries: Entries
   readonly tags: Tags
+  readonly identities: Identities
 }
 
 export interface Asked {
@@ -107,18 +110,20 @@ function located({ filters, places }: Query, { locations, tags }: Among): Search
 }
 
 function conditionsOf({ not = [], ...filter }: SearchFilters, among: Among): Condition[] {
-  return [...each(filter, among), ...not.flatMap((one) => each(one, among).map(negated))]
+  return [...each(filter, among).flat(), ...not.flatMap((one) => each(one, among).map(([first]) => negated(first)))]
 }
 
-function each(filter: SearchFilter, among: Among): Condition[] {
+/** What one filter asks of an entry: the first decides, and what comes after it holds as well and is sooner found out. */
+type Asks = readonly [Condition, ...Condition[]]
+
+function each(filter: SearchFilter, among: Among): Asks[] {
   return Object.entries(filter).flatMap(([key, value]) => {
     if (value === undefined) return []
     // The key belongs to the value: both come from the same filter.
-    const condition = (FILTERS[key as keyof SearchFilter] as (value: unknown, among: Among) => Condition | null)(
-      value,
-      among,
-    )
-    return condition ? [condition] : []
+    const read = FILTERS[key as keyof SearchFilter] as (value: unknown, among: Among) => Condition | Asks | null
+    const asks = read(value, among)
+    if (asks === null) return []
+    return [Array.isArray(asks) ? (asks as unknown as Asks) : [asks as Condition]]
   })
 }
 
@@ -127,7 +132,7 @@ const FILTERS: {
   readonly [Key in keyof Required<SearchFilter>]: (
     value: NonNullable<SearchFilter[Key]>,
     among: Among,
-  ) => Condition | null
+  ) => Condition | Asks | null
 } = {
   kind: (kind) => ({ row: (bind) => `entry.kind = ${bind(ENTRY_KINDS.indexOf(kind))}` }),
   location: (uid, { locations }) => {
@@ -173,10 +178,18 @@ const FILTERS: {
     return hasTag(wanted, pays ? few! : null)
   },
   hidden: (hidden) => (hidden ? HIDDEN : negated(HIDDEN)),
+  contentKinds: (kinds, { identities }) => hasKind(new Set(kinds), identities.used),
+  duplicate: (duplicate, { identities, locations }) => {
+    const { files, directories, others } = locations.totals()
+    const few = identities.duplicatesMost(Math.floor((files + directories + others) / COPIED_SHARE))
+    return duplicate ? isDuplicate(few) : negated(isDuplicate(false))
+  },
 }
 
 /** With more than one in so many it is faster to look at every entry. */
 const TAGGED_SHARE = 4
+/** With more contents of several files than one in so many entries. */
+const COPIED_SHARE = 32
 
 const HIDDEN: Condition = {
   place: (places) => {

@@ -120,6 +120,11 @@ export class Identities {
     return to > (this.#statements.lastEntry.get() ?? 0) ? null : to
   }
 
+  /** Whether no more contents than that have copies. */
+  duplicatesMost(most: number): boolean {
+    return this.#statements.copied.get(most + 1)! <= most
+  }
+
   /** After a transaction that did not commit. */
   forget(): void {
     this.#used = null
@@ -222,6 +227,11 @@ function prepare(connection: Connection) {
        AND NOT EXISTS (SELECT 1 FROM identity WHERE identity.entry = entry.id)
        AND NOT EXISTS (SELECT 1 FROM unreadable WHERE unreadable.entry = entry.id)`,
     ),
+    copied: connection
+      .prepare<[number], number>(
+        'SELECT count(*) FROM (SELECT 1 FROM content INDEXED BY content_waste WHERE files > 1 LIMIT ?)',
+      )
+      .pluck(),
     lastEntry: connection.prepare<[], number>('SELECT max(id) FROM entry').pluck(),
   }
 }

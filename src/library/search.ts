@@ -375,9 +375,9 @@ export class Search {
     const pace = new Pace()
     for (let first = 0; first <= end; first += ROWS_A_STEP) {
       const rows = placesBetween.all({ ...found.rows.values, first, last: first + ROWS_A_STEP - 1 })
-      for (const [id, parent, name, value] of rows) {
+      for (const [id, parent, name, value, held] of rows) {
         if (wanted !== null && wanted[name] !== 1) continue
-        if ((test === null || test(parent, name)) && !take(id, value, name)) return
+        if ((test === null || test(parent, name, held)) && !take(id, value, name)) return
         if (test !== null && pace.isDue()) yield
       }
       if (pace.isDue()) yield
@@ -390,11 +390,11 @@ export class Search {
     const { values } = found.rows
     const pace = new Pace()
     const left = [...tops]
-    const isFound = (parent: number, each: number) => this.#isFound(found, parent, each)
-    const look = function* (rows: WideRow[], leads: PlaceTest): Generator<void, boolean> {
-      for (const [id, parent, each, value, kind, holds] of rows) {
+    const isFound: PlaceTest = (...of) => this.#isFound(found, ...of)
+    const look = function* (rows: WideRow[], leads: Leads): Generator<void, boolean> {
+      for (const [id, parent, each, value, held, kind, holds] of rows) {
         if (kind === KIND.directory && leads(parent, each)) left.push(id)
-        if (holds === 1 && isFound(parent, each) && !take(id, value, each)) return false
+        if (holds === 1 && isFound(parent, each, held) && !take(id, value, each)) return false
         if (pace.isDue()) yield
       }
       return true
@@ -423,8 +423,8 @@ export class Search {
     }
   }
 
-  #isFound({ matcher, test }: Found, parent: number, name: number): boolean {
-    return (matcher.isOpen || matcher.matches(this.#texts.folded(name))) && (test === null || test(parent, name))
+  #isFound({ matcher, test }: Found, parent: number, name: number, held: number): boolean {
+    return (matcher.isOpen || matcher.matches(this.#texts.folded(name))) && (test === null || test(parent, name, held))
   }
 
   *#namesAt({ text, place }: NonNullable<Anchors['name']>): Generator<void, Float64Array> {
@@ -448,8 +448,8 @@ export class Search {
         after === undefined
           ? places.all({ ...given, names: namesIn(order, at, at + NAMES_A_STEP) })
           : placesRest.all({ ...given, name, last: after })
-      for (const [id, parent, each, value] of rows) {
-        if ((test === null || test(parent, each)) && !take(id, value, each)) return
+      for (const [id, parent, each, value, held] of rows) {
+        if ((test === null || test(parent, each, held)) && !take(id, value, each)) return
         if (test !== null && pace.isDue()) yield
       }
       if (rows.length === ROWS_A_STEP) {
@@ -472,6 +472,9 @@ function bestOf(all: readonly Anchors[]): Anchors | null {
   const best = all.reduce<Anchors | null>((one, other) => (one && weight(one) >= weight(other) ? one : other), null)
   return best && weight(best) >= ANCHOR_MIN ? best : null
 }
+
+/** Whether what is found goes on below a directory. */
+type Leads = (parent: number, name: number) => boolean
 
 /** Takes what is found, until it wants no more. */
 type Take = (id: number, value: number, name: number) => boolean

@@ -3,9 +3,10 @@ import type { Rows, Value } from './conditions.js'
 import type { Connection } from './connection.js'
 import { ENTRY_COLUMNS, type EntryRow } from './entries.js'
 import { KIND } from '../scan/read.js'
+import { HELD } from './held.js'
 
-/** Id, parent and name of an entry, and what it is sorted by. */
-export type PlaceRow = [id: number, parent: number, name: number, key: number]
+/** Id, parent and name of an entry, what it is sorted by, and what it holds where that is asked for. */
+export type PlaceRow = [id: number, parent: number, name: number, key: number, held: number]
 
 /** Also its kind, and whether the conditions hold. */
 export type WideRow = [...PlaceRow, kind: number, holds: number]
@@ -51,11 +52,11 @@ export class Prepared {
     this.#connection = connection
   }
 
-  for({ sql }: Rows, key: RowKey): Statements {
-    const text = `${key} ${sql}`
+  for({ sql, asksHeld }: Rows, key: RowKey): Statements {
+    const text = `${key} ${asksHeld} ${sql}`
     const known = this.#sets.get(text)
     if (known) return known
-    const prepared = prepare(this.#connection, sql, KEYS[key])
+    const prepared = prepare(this.#connection, sql, `${KEYS[key]}, ${asksHeld ? HELD : 0}`)
     if (this.#sets.size >= SETS_KEPT) this.#sets.clear()
     this.#sets.set(text, prepared)
     return prepared

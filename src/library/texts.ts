@@ -1,5 +1,7 @@
 // The folded text of names, block by block, and which blocks may contain what is looked for.
 import type { Connection } from './connection.js'
+import { guessLine } from '../scan/content-type.js'
+import { decodeName } from '../scan/names.js'
 import { foldBlock } from './fold.js'
 import { BLOCK_NAMES } from './names.js'
 import { Pace } from './pace.js'
@@ -27,6 +29,7 @@ export class Texts {
   readonly #texts = new Map<number, string>()
   readonly #parted = new Map<number, string[]>()
   readonly #dots = new Map<number, Uint8Array>()
+  readonly #guesses = new Map<number, Uint8Array>()
 
   constructor(connection: Connection) {
     this.#postings = new Postings(connection)
@@ -69,10 +72,17 @@ export class Texts {
     return (this.#dots.get(block) ?? this.#findDots(block))[name % BLOCK_NAMES] === 1
   }
 
+  /** What is guessed by a name, as `guessLine` has it: by the name as it is. */
+  guessed(name: number): number {
+    const block = Math.floor(name / BLOCK_NAMES)
+    return (this.#guesses.get(block) ?? this.#guess(block))[name % BLOCK_NAMES]!
+  }
+
   /** Forgets the blocks that go on growing. */
   forgetOpen(): void {
     this.#parted.clear()
     this.#dots.clear()
+    this.#guesses.clear()
   }
 
   *#readSome(first: number, blocks: Iterable<number>, take: TakeBlock): Generator<void> {
@@ -128,6 +138,19 @@ export class Texts {
     if (this.#dots.size >= TEXTS_KEPT) this.#dots.clear()
     this.#dots.set(block, dots)
     return dots
+  }
+
+  #guess(block: number): Uint8Array {
+    const bytes = this.#block.get(block)
+    const lines = new Uint8Array(BLOCK_NAMES)
+    for (let at = 0, name = 0; bytes && at < bytes.length; name++) {
+      const end = bytes.indexOf(0, at)
+      lines[name] = guessLine(decodeName(bytes.subarray(at, end)))
+      at = end + 1
+    }
+    if (this.#guesses.size >= TEXTS_KEPT) this.#guesses.clear()
+    this.#guesses.set(block, lines)
+    return lines
   }
 
   *#readAll(first: number, last: number, take: TakeBlock): Generator<void> {

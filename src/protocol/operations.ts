@@ -145,6 +145,10 @@ const filter = z.strictObject({
   hidden: z.boolean().optional(),
   /** All of them, each by its id, its name or an alias; what lies below one counts as it. */
   tags: z.array(tag).min(1).max(LIMITS.tagsSoughtMax).optional(),
+  /** Files of one of these: by what they hold where that was read, else by their names. */
+  contentKinds: z.array(z.enum(CONTENT_KINDS)).min(1).max(CONTENT_KINDS.length).optional(),
+  /** Whether another file is known to hold the same; names of one file are no copies. */
+  duplicate: z.boolean().optional(),
 })
 
 const filters = filter.extend({

@@ -3,7 +3,8 @@
 // A word that begins with the name of a filter and a colon is one, and a dash before anything asks for what it is not.
 // Whatever stands between quotation marks is text as it was typed; so any text can be asked for.
 import { LIMITS } from '../base/limits.js'
-import { ENTRY_KINDS, type SearchFilter, type SearchFilters } from './operations.js'
+import { nearest } from '../base/near.js'
+import { CONTENT_KINDS, ENTRY_KINDS, type SearchFilter, type SearchFilters } from './operations.js'
 import { weightOf } from './pattern.js'
 import { isOnPath, readPattern, type How } from './patterns.js'
 import { bothSizes, bothTimes, isRelative, readSize, readTime, refuse, slice, type Part } from './spans.js'
@@ -38,10 +39,10 @@ interface Reading {
 }
 
 /** Those after which a filter stands. */
-type Word = 'ext' | 'kind' | 'path' | 'size' | 'modified' | 'location' | 'tag' | 'is'
+type Word = 'ext' | 'kind' | 'type' | 'path' | 'size' | 'modified' | 'location' | 'tag' | 'is'
 
 const BLANK = /\s+/y
-const FILTER = /(ext|kind|path|size|modified|location|tag|is|created|accessed|re|glob):("(.*?)"(?=\s|$)|\S*)/sy
+const FILTER = /(ext|kind|type|path|size|modified|location|tag|is|created|accessed|re|glob):("(.*?)"(?=\s|$)|\S*)/sy
 const QUOTED = /"(.*?)"(?=\s|$)/sy
 const PLAIN = /\S+/y
 const QUOTE = 'To look for it as a text put it between quotation marks.'
@@ -159,7 +160,8 @@ function joined(name: Word, value: Part, filter: SearchFilter, before: SearchFil
   if (filter.modified) return { modified: bothTimes(filter.modified, before.modified) }
   if (filter.tags) return { tags: moreTags(value, filter.tags, before.tags) }
   const twice = Object.keys(filter).some((key) => before[key as keyof SearchFilter] !== undefined)
-  const hint = name === 'ext' ? 'Write all of them into one: ext:pdf,docx' : `Leave one ${name}: out. ${QUOTE}`
+  const lists: Partial<Record<Word, string>> = { ext: 'ext:pdf,docx', type: 'type:image,video' }
+  const hint = lists[name] ? `Write all of them into one: ${lists[name]}` : `Leave one ${name}: out. ${QUOTE}`
   return twice ? refuse(value, `${name}: is there already`, hint) : filter
 }
 
@@ -172,6 +174,7 @@ function moreTags(value: Part, tags: string[], before: string[] = []): string[] 
 const READ: Record<Word, (value: Part, reading: Reading) => SearchFilter> = {
   ext: (value) => ({ extensions: extensionsIn(value) }),
   kind: (value) => ({ kind: kindIn(value) }),
+  type: (value) => ({ contentKinds: contentKindsIn(value) }),
   path: (value) => ({ path: pathIn(value) }),
   size: (value) => ({ size: readSize(value) }),
   modified: (value, { now }) => ({ modified: readTime(value, now) }),
@@ -190,27 +193,56 @@ const READ: Record<Word, (value: Part, reading: Reading) => SearchFilter> = {
   },
 }
 
-const IS: Record<string, SearchFilter> = { hidden: { hidden: true } }
+const IS: Record<string, SearchFilter> = { hidden: { hidden: true }, duplicate: { duplicate: true } }
+
+/** What stands between commas. */
+function listed({ text, at }: Part): Part[] {
+  let from = 0
+  return text.split(',').map((each) => {
+    const part = slice({ text, at }, from, from + each.length)
+    from += each.length + 1
+    return part
+  })
+}
 
 function extensionsIn(value: Part): string[] {
   const extensions: string[] = []
-  let from = 0
-  for (const text of value.text.split(',')) {
-    const part = slice(value, from, from + text.length)
+  for (const part of listed(value)) {
+    const { text } = part
     const extension = text.replace(/^\./, '').toLowerCase()
     if (/^$|^\.|[/\0]/.test(extension))
       refuse(part, `ext: ${JSON.stringify(text)} is not an extension`, 'Write extensions like ext:pdf or ext:pdf,docx')
     if (extensions.length === LIMITS.extensionsMax)
       refuse(part, `ext: more than ${LIMITS.extensionsMax} extensions`, 'Ask for fewer at a time.')
     extensions.push(extension)
-    from += text.length + 1
   }
   return extensions
 }
 
+function contentKindsIn(value: Part): ContentKinds {
+  return [...new Set(listed(value).map(contentKindIn))]
+}
+
+type ContentKinds = NonNullable<SearchFilter['contentKinds']>
+
+function contentKindIn(part: Part): ContentKinds[number] {
+  const kind = CONTENT_KINDS.find((each) => each === part.text.toLowerCase())
+  if (kind !== undefined) return kind
+  const [meant] = nearest(part.text.toLowerCase(), CONTENT_KINDS, 1)
+  const all = `There is ${CONTENT_KINDS.join(', ')}.`
+  return refuse(
+    part,
+    `type: ${JSON.stringify(part.text)} is not a type`,
+    meant === undefined ? all : `Did you mean type:${meant}? ${all}`,
+  )
+}
+
 function kindIn(value: Part): (typeof ENTRY_KINDS)[number] {
   const kind = ENTRY_KINDS.find((each) => each === value.text)
-  return kind ?? refuse(value, `kind: ${JSON.stringify(value.text)} is not a kind`, `One of ${ENTRY_KINDS.join(', ')}.`)
+  if (kind) return kind
+  const held = CONTENT_KINDS.find((each) => each === value.text)
+  const hint = held ? `Write type:${held} for what files hold.` : `One of ${ENTRY_KINDS.join(', ')}.`
+  return refuse(value, `kind: ${JSON.stringify(value.text)} is not a kind`, hint)
 }
 
 function pathIn(value: Part): string {

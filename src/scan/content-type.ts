@@ -290,13 +290,15 @@ const BY_NAME: readonly (readonly [kind: ContentKind, shown: 'text' | 'zip' | 'o
 
 interface Guess extends ContentType {
   readonly shown: 'text' | 'zip' | 'opaque' | 'itself'
+  /** The place of its line in `BY_NAME`, from 1 on. */
+  readonly line: number
 }
 
 const guesses = new Map<string, Guess>(
-  BY_NAME.flatMap(([kind, shown, types]) =>
+  BY_NAME.flatMap(([kind, shown, types], at) =>
     types.split(' ').flatMap((type) => {
       const [extensions, mime] = type.split(':') as [string, string]
-      return extensions.split(',').map((extension) => [extension, { kind, mime, shown }] as const)
+      return extensions.split(',').map((extension) => [extension, { kind, mime, shown, line: at + 1 }] as const)
     }),
   ),
 )
@@ -314,6 +316,26 @@ function guess(name: string): Guess | undefined {
   const dot = name.lastIndexOf('.')
   return dot < 1 ? undefined : guesses.get(name.slice(dot + 1).toLowerCase())
 }
+
+/** The line of what a name lets one guess, 0 for nothing; a number, to be kept of many names. */
+export function guessLine(name: string): number {
+  return guess(name)?.line ?? 0
+}
+
+/** Of such a line: the kind, and types that a file of it may show. */
+export function guessOf(line: number): { readonly kind: ContentKind; readonly mimes: readonly string[] } | undefined {
+  const [kind, shown] = BY_NAME[line - 1] ?? []
+  if (kind === undefined) return undefined
+  return { kind, mimes: Object.keys(SHOWN).filter((mime) => SHOWN[mime] === shown) }
+}
+
+/** Of which names one of these kinds is guessed. */
+export function extensionsOf(kinds: ReadonlySet<ContentKind>): string[] {
+  return [...guesses].filter(([, { kind }]) => kinds.has(kind)).map(([extension]) => extension)
+}
+
+/** Types that say little, so that the name decides where it fits them. */
+export const VAGUE: readonly string[] = Object.keys(SHOWN)
 
 /** What a file's name lets one guess, as long as nobody has looked into it. */
 export function guessType(name: string): ContentType | undefined {

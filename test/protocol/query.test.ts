@@ -89,6 +89,15 @@ test('a dash before a filter asks for what it is not, as often as one likes', (t
   t.throws(() => read(`${many} -ext:more`), { code: 'BAD_REQUEST' })
 })
 
+test('types are read like extensions, whatever their case, and is: knows two words', (t) => {
+  t.deepEqual(read('type:image -type:Video,TEXT is:duplicate').filters, {
+    contentKinds: ['image'],
+    duplicate: true,
+    not: [{ contentKinds: ['video', 'text'] }],
+  })
+  t.deepEqual(read('-is:duplicate').filters, { not: [{ duplicate: true }] })
+})
+
 test('signs of a glob make one, re: an expression, a slash asks for the path', (t) => {
   const told = (query: string) =>
     read(query).terms.map(({ how, on, text, not }) => `${not ? '-' : ''}${how} ${on} ${text}`)
@@ -230,6 +239,12 @@ const WRONG: [string, string][] = [
   ['kind:file kind:file', '               ^'],
   ['x -size:big', '        ^'],
   ['is:odd', '   ^'],
+  ['kind:image', '     ^'],
+  ['a type:imag', '       ^'],
+  ['type:image,odd', '           ^'],
+  ['type:image,', '          ^'],
+  ['type:', '    ^'],
+  ['type:image type:code', '                ^'],
   ['is:', '  ^'],
   ['re:', '  ^'],
   ['x re:a(b', '      ^'],
@@ -276,6 +291,9 @@ const piece = fc.constantFrom(
     'size:',
     'modified:',
     'kind:',
+    'type:',
+    'image',
+    'duplicate',
     'path:',
     'location:',
     'is:',
