@@ -1,4 +1,4 @@
-// What the addon exports, one function per syscall or pair of syscalls. No policy, and no state but the reserve: JavaScript decides,
+// What the addon exports, one function per syscall or pair of syscalls. No policy, and no state but the reserve and what a gatherer holds: JavaScript decides,
 // C++ acts, and every thread may load it.
 #pragma once
 #include <napi.h>
@@ -26,6 +26,9 @@ Napi::Value reserveList(const Napi::CallbackInfo& call);
 
 // scan.cc
 Napi::Value readDirectory(const Napi::CallbackInfo& call);
+
+// gather.cc
+Napi::Function gatherer(Napi::Env env);
 
 // sockets.cc
 Napi::Value listening(const Napi::CallbackInfo& call);

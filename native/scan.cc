@@ -1,5 +1,5 @@
 // One directory and the metadata of its children, in one call that holds one descriptor and closes it before it returns.
-#include "addon.h"
+#include "scan.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -8,8 +8,6 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <string>
-#include <vector>
 
 #ifdef __linux__
 #include <sys/syscall.h>
@@ -17,10 +15,6 @@
 #endif
 
 namespace {
-
-// Kinds and their flags are read by src/scan, see `Native` in src/descriptors/native.ts.
-constexpr uint8_t kFile = 0, kDirectory = 1, kSymlink = 2, kOther = 3;
-constexpr uint8_t kUnreadable = 0x40, kOtherDevice = 0x80;
 
 class Descriptor {
  public:
@@ -46,14 +40,6 @@ struct Metadata {
   double mtime;  // microseconds since the epoch; the nanoseconds part is never negative, so cutting it rounds down
   uint64_t inode;
   uint64_t device;
-};
-
-struct Children {
-  std::string names;
-  std::vector<uint8_t> kinds;
-  std::vector<double> sizes;
-  std::vector<double> mtimes;
-  std::vector<uint64_t> inodes;
 };
 
 uint8_t kindOfMode(mode_t mode) {
@@ -174,19 +160,22 @@ int openDirectory(const std::string& path) {
   }
 }
 
+}  // namespace
+
 /** The columns share one ArrayBuffer: for the many directories of few children, making five would cost more than reading them. */
 Napi::Object toColumns(Napi::Env env, const Children& children, uint64_t device) {
   const size_t count = children.kinds.size();
-  Napi::ArrayBuffer memory = Napi::ArrayBuffer::New(env, count * 25);
+  Napi::ArrayBuffer memory = Napi::ArrayBuffer::New(env, count * 25 + children.names.size());
   char* bytes = static_cast<char*>(memory.Data());
   if (count > 0) {
     memcpy(bytes, children.inodes.data(), count * 8);
     memcpy(bytes + count * 8, children.sizes.data(), count * 8);
     memcpy(bytes + count * 16, children.mtimes.data(), count * 8);
     memcpy(bytes + count * 24, children.kinds.data(), count);
+    memcpy(bytes + count * 25, children.names.data(), children.names.size());
   }
   Napi::Object columns = Napi::Object::New(env);
-  columns.Set("names", Napi::Buffer<char>::Copy(env, children.names.data(), children.names.size()));
+  columns.Set("names", Napi::Uint8Array::New(env, children.names.size(), memory, count * 25));
   columns.Set("kinds", Napi::Uint8Array::New(env, count, memory, count * 24));
   columns.Set("sizes", Napi::Float64Array::New(env, count, memory, count * 8));
   columns.Set("mtimes", Napi::Float64Array::New(env, count, memory, count * 16));
@@ -195,24 +184,31 @@ Napi::Object toColumns(Napi::Env env, const Children& children, uint64_t device)
   return columns;
 }
 
-}  // namespace
+int readListing(const std::string& path, Listing& listing, const char*& syscall) {
+  syscall = "open";
+  Descriptor directory(openDirectory(path));
+  if (directory.get() < 0) return errno;
+  struct stat status;
+  syscall = "fstat";
+  if (fstat(directory.get(), &status) != 0) return errno;
+  listing.device = static_cast<uint64_t>(status.st_dev);
+  listing.inode = static_cast<uint64_t>(status.st_ino);
+  syscall = "scandir";
+  return readChildren(directory, listing.device, listing.children);
+}
+
+std::string pathOf(const Napi::CallbackInfo& call) {
+  const auto given = call[0].As<Napi::Buffer<char>>();
+  const std::string path(given.Data(), given.Length());
+  if (path.empty() || path.find('\0') != std::string::npos) throwErrno(call.Env(), path.empty() ? ENOENT : EINVAL, "open");
+  return path;
+}
 
 Napi::Value readDirectory(const Napi::CallbackInfo& call) {
   Napi::Env env = call.Env();
-  const auto given = call[0].As<Napi::Buffer<char>>();
-  const std::string path(given.Data(), given.Length());
-  if (path.empty() || path.find('\0') != std::string::npos) throwErrno(env, path.empty() ? ENOENT : EINVAL, "open");
-
-  Children children;
-  uint64_t device;
-  {
-    Descriptor directory(openDirectory(path));
-    if (directory.get() < 0) throwErrno(env, errno, "open");
-    struct stat status;
-    if (fstat(directory.get(), &status) != 0) throwErrno(env, errno, "fstat");
-    device = static_cast<uint64_t>(status.st_dev);
-    const int error = readChildren(directory, device, children);
-    if (error != 0) throwErrno(env, error, "scandir");
-  }
-  return toColumns(env, children, device);
+  Listing listing;
+  const char* syscall;
+  const int error = readListing(pathOf(call), listing, syscall);
+  if (error != 0) throwErrno(env, error, syscall);
+  return toColumns(env, listing.children, listing.device);
 }

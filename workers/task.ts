@@ -7,6 +7,7 @@ interface Task {
   readonly port: MessagePort
   readonly work: TaskWork
   readonly lent: number
+  readonly reads: number
 }
 
 /** Null only asks whether this thread could be started. */

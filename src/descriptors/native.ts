@@ -31,7 +31,7 @@ export interface DescriptorColumns {
 /** Columns of one directory, in the order in which the disk lists them; `.` and `..` are left out. */
 export interface NativeListing {
   /** Each name's bytes, then a NUL. */
-  readonly names: Buffer
+  readonly names: Uint8Array
   /** 0 file, 1 directory, 2 symlink, 3 other; 0x40 added where metadata could not be read, 0x80 where the child is on another device. */
   readonly kinds: Uint8Array
   readonly sizes: Float64Array
@@ -39,6 +39,24 @@ export interface NativeListing {
   readonly mtimes: Float64Array
   readonly inodes: BigUint64Array
   readonly device: bigint
+}
+
+/** Reads directories into one batch. */
+export interface NativeGatherer {
+  /**
+   * Adds a directory to the batch: the names of its subdirectories on this device, each with a NUL, as bytes where they are not all
+   * ASCII. In `told`: how many children it has, 48 bits of all that was read of them (0 where something could not be), its inode (0
+   * where that is past 2^53). With more children than `most` nothing is added, and they are returned.
+   */
+  read(path: Buffer, most: number, told: Float64Array): string | Buffer | NativeListing
+  /** The batch, which is empty afterwards. */
+  take(): NativeListing
+  /** From now on a thread holds a descriptor beside, for what is read ahead; false where none can be had. */
+  beginAhead(): boolean
+  /** `path` will be read soon. */
+  ahead(path: Buffer): void
+  /** The thread is gone afterwards. */
+  end(): void
 }
 
 /** What happened in watched directories, one after the other. */
@@ -77,6 +95,7 @@ export interface Native {
   reserveList(): Int32Array
   /** Holds one descriptor, none afterwards. A symlink is not followed: ENOTDIR. Children that vanish meanwhile are left out. */
   readDirectory(path: Buffer): NativeListing
+  Gatherer: new () => NativeGatherer
 
   /** Those of `fds` that are sockets which listen. This and the following need no free descriptor. */
   listening(fds: Int32Array): Int32Array

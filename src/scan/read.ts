@@ -15,6 +15,31 @@ export interface Listing {
   readonly inodes: BigUint64Array
 }
 
+/** What a gatherer says of a directory whose children it added. */
+export interface Gathered {
+  readonly count: number
+  /** 48 bits of all that was read of its children; 0 where something could not be. */
+  readonly print: number
+  /** Its own; 0 where it is past 2^53. */
+  readonly inode: number
+  /** Its subdirectories on the same device, in no order. */
+  readonly below: string[]
+}
+
+/** Reads one directory after the other into one batch: in their order, all children of each. */
+export interface Gatherer {
+  /**
+   * A directory of many children is returned instead of added.
+   *
+   * @throws the system's error, with `code`
+   */
+  read(path: Buffer): Gathered | Listing
+  /** What was added since it was called last. */
+  take(): Listing
+  /** This directory will be read soon, by `read`. */
+  ahead(path: Buffer): void
+}
+
 export const KIND = { file: 0, directory: 1, symlink: 2, other: 3 } as const
 export const KIND_MASK = 0x3f
 export const UNREAD = 0x40

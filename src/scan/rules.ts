@@ -123,6 +123,11 @@ export class Rules {
     return kept && { kept, leftOut: { names: left, counts } }
   }
 
+  /** Whether nothing of a directory could be left out, whatever lies in it, and nothing in it says so either. */
+  keepsAll(above: Ground | null, path: string): boolean {
+    return !above && !this.#rules && (this.#own.length === 0 || this.#ownIn(joined(this.#root, path)) === null)
+  }
+
   /** Of what lies in one directory; null where nothing could be left out. */
   judge(ground: Ground | null, path: string): Judge | null {
     const here = joined(this.#root, path)

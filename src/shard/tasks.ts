@@ -2,6 +2,7 @@
 import { Piscina } from 'piscina'
 import type { MessagePort } from 'node:worker_threads'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { availableParallelism } from 'node:os'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { LIMITS } from '../base/limits.js'
@@ -87,7 +88,9 @@ export class Tasks {
       .then(async (slot) => {
         try {
           slot.walking.path = placeOf(work)
-          await slot.pool.run({ port, work, lent: slot.lease.count }, { transferList: [port] })
+          using beside = 'walk' in work && !isLook ? this.#beside(slot) : null
+          const lent = slot.lease.count + (beside?.count ?? 0)
+          await slot.pool.run({ port, work, lent, reads: beside ? 2 : 1 }, { transferList: [port] })
           this.#giveBack(slot)
         } catch (error) {
           await this.#end(slot)
@@ -178,6 +181,12 @@ export class Tasks {
   #started({ lease }: Slot): void {
     const { taskThread, directory } = this.#ledger.prices
     if (lease.count > taskThread + directory) lease.shrink(taskThread + directory)
+  }
+
+  /** For a second directory that is read at the same time; a walk does without where there is no room, or no core, for it. */
+  #beside({ walking }: Slot): Lease | null {
+    if (availableParallelism() < 2 || this.#ledger.level !== 'normal') return null
+    return this.#ledger.tryAcquire('jobs', this.#ledger.prices.directory, walking, true)
   }
 
   async #untilPressureAllows(price: number): Promise<void> {

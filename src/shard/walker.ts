@@ -6,8 +6,9 @@ import { LIMITS } from '../base/limits.js'
 import type { Walker } from '../job/job.js'
 import { readTextPlain } from '../scan/ground.js'
 import { lookAtPath, type Looked } from '../scan/explain.js'
-import { decodeName } from '../scan/names.js'
-import type { ReadDirectory } from '../scan/read.js'
+import { decodeName, decodeNames } from '../scan/names.js'
+import type { NativeGatherer } from '../descriptors/native.js'
+import type { Gatherer, ReadDirectory } from '../scan/read.js'
 import { walk, type Batch } from '../scan/walk.js'
 import type { WalkRequest } from './lines.js'
 
@@ -73,6 +74,7 @@ export async function answerWalk(
   options: WalkRequest,
   lent: number,
   read: ReadDirectory,
+  native: NativeGatherer | null = null,
 ): Promise<void> {
   let ahead = 0
   let closed = false
@@ -94,10 +96,10 @@ export async function answerWalk(
       const looked = lookAtPath({ ...asked, ...look, ...how, root: decodeName(root) })
       port.postMessage({ looked } satisfies FromTask)
     } else
-      for (const batch of walk({ ...asked, ...how, root })) {
+      for (const batch of walk({ ...asked, ...how, root, gatherer: native ? gathererOf(native) : undefined })) {
         const { names, kinds, sizes, mtimes, inodes } = batch
-        const buffers = [names, kinds, sizes, mtimes, inodes].map((each) => each.buffer as ArrayBuffer)
-        port.postMessage({ batch } satisfies FromTask, buffers)
+        const buffers = new Set([names, kinds, sizes, mtimes, inodes].map((each) => each.buffer as ArrayBuffer))
+        port.postMessage({ batch } satisfies FromTask, [...buffers])
         ahead += 1
         await nextTurn()
         while (ahead >= LIMITS.walkAheadBatchesMax && !closed) await new Promise<void>((resolve) => (wake = resolve))
@@ -107,7 +109,24 @@ export async function answerWalk(
   } catch (error) {
     port.postMessage({ error: toWire(error) } satisfies FromTask)
   } finally {
+    native?.end()
     port.close()
+  }
+}
+
+export function gathererOf(native: NativeGatherer): Gatherer {
+  const told = new Float64Array(3)
+  const read = patient((path) => native.read(path, LIMITS.batchEntriesMax, told))
+  return {
+    read(path) {
+      const found = read(path)
+      if (typeof found === 'object' && 'names' in found) return found
+      const below = typeof found === 'string' ? found.split('\0') : [...decodeNames(found), '']
+      below.pop()
+      return { count: told[0]!, print: told[1]!, inode: told[2]!, below }
+    },
+    take: () => native.take(),
+    ahead: (path) => native.ahead(path),
   }
 }
 

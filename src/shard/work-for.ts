@@ -11,7 +11,8 @@ import { answerWalk } from './walker.js'
 
 const { native, told } = Piscina.workerData as TaskSetup
 tellLoop(told)
-const read = (native ? loadNative()?.readDirectory : undefined) ?? readDirectoryPlain
+const addon = native ? loadNative() : null
+const read = addon?.readDirectory ?? readDirectoryPlain
 /** Some 5 ms of the start, also of a thread that only walks: later there may be no descriptor for it. */
 const blake3 = await loadBlake3()
 
@@ -19,11 +20,18 @@ export async function workFor({
   port,
   work,
   lent,
+  reads,
 }: {
   port: MessagePort
   work: TaskWork
   lent: number
+  /** Directories at a time that a walk has descriptors for. */
+  reads: number
 }): Promise<void> {
-  if ('walk' in work) return await answerWalk(port, work.walk, lent, read)
+  if ('walk' in work) {
+    const gatherer = addon && new addon.Gatherer()
+    if (reads > 1) gatherer?.beginAhead()
+    return await answerWalk(port, work.walk, lent, read, gatherer)
+  }
   answerIdentify(port, work.identify, lent, blake3)
 }

@@ -16,7 +16,7 @@ function scratch(): { path: string } & Disposable {
 }
 
 function rowsOf(listing: NativeListing) {
-  const names = listing.names.toString('latin1').split('\0').slice(0, -1)
+  const names = Buffer.from(listing.names).toString('latin1').split('\0').slice(0, -1)
   return new Map(
     names.map((name, at) => [
       name,
@@ -101,7 +101,7 @@ test('children of a directory that may be listed but not entered keep their name
     const native = require(process.argv[1])
     if (process.getuid() === 0) { process.setgroups([]); process.setgid(65534); process.setuid(65534) }
     const { names, kinds, sizes } = native.readDirectory(Buffer.from(process.argv[2]))
-    const rows = names.toString().split('\\0').slice(0, -1).map((name, at) => [name, kinds[at], sizes[at]]).sort()
+    const rows = Buffer.from(names).toString().split('\\0').slice(0, -1).map((name, at) => [name, kinds[at], sizes[at]]).sort()
     let code
     try { native.readDirectory(Buffer.from(process.argv[3])) } catch (error) { code = error.code }
     console.log(JSON.stringify([rows, code]))`

@@ -1,0 +1,148 @@
+// The addon's gatherer: what a walk finds by it, with or without a thread that reads ahead, is what it finds without.
+import {
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'ava'
+import { LIMITS } from '../../src/base/limits.js'
+import { loadNative } from '../../src/descriptors/native.js'
+import { decodeNames } from '../../src/scan/names.js'
+import { readDirectoryPlain } from '../../src/scan/read.js'
+import { walk, type Place } from '../../src/scan/walk.js'
+import { gathererOf } from '../../src/shard/walker.js'
+import { runsOf } from './tree.js'
+
+const native = loadNative()
+
+function scratch(): { path: string } & Disposable {
+  const path = mkdtempSync(join(tmpdir(), 'sd-gather-'))
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) }
+}
+
+function grow(path: string, depth: number): void {
+  for (let at = 0; at < 7; at++) writeFileSync(join(path, `file ${at}`), 'x'.repeat(at))
+  symlinkSync('nowhere', join(path, 'link'))
+  linkSync(join(path, 'file 1'), join(path, 'other name'))
+  if (depth === 0) return
+  for (const name of ['a', 'b', 'a-', 'é', '💀', '\uffee', 'empty']) {
+    mkdirSync(join(path, name))
+    if (name !== 'empty') grow(join(path, name), depth - 1)
+  }
+  const broken = Buffer.concat([Buffer.from(`${path}/`), Buffer.of(0xff, 0x41)])
+  mkdirSync(broken)
+  writeFileSync(Buffer.concat([broken, Buffer.from('/below')]), '')
+}
+
+interface Found {
+  readonly path: string
+  readonly row: readonly unknown[]
+}
+
+function found(path: string, how: 'plain' | 'gathered' | 'ahead', leftOut: string[] = [], after?: Place): Found[] {
+  const addon = how === 'plain' ? null : new native!.Gatherer()
+  if (how === 'ahead') addon!.beginAhead()
+  const gatherer = addon ? gathererOf(addon) : undefined
+  const rows: Found[] = []
+  for (const batch of walk({ root: Buffer.from(path), leftOut, read: readDirectoryPlain, gatherer, after })) {
+    let at = 0
+    for (const { run, names } of runsOf(batch, decodeNames)) {
+      const here = names.map((name) => {
+        const row = [batch.kinds[at], batch.sizes[at], batch.mtimes[at], batch.inodes[at]]
+        at += 1
+        return { path: `${run.directory}/${name}`, row }
+      })
+      rows.push({ path: `${run.directory}/`, row: [run.last, run.error?.code] })
+      // The order within a directory is that of the disk.
+      rows.push(...here.sort((a, b) => (a.path < b.path ? -1 : 1)))
+    }
+  }
+  addon?.end()
+  return rows
+}
+
+const ways = native ? (['gathered', 'ahead'] as const) : []
+
+test('a walk finds the same, in the same order, by whatever reads for it', (t) => {
+  using dir = scratch()
+  grow(dir.path, 2)
+  mkdirSync(join(dir.path, 'many'))
+  for (let at = 0; at <= LIMITS.batchEntriesMax; at++) writeFileSync(join(dir.path, 'many', `${at}`), '')
+  const leftOut = [join(dir.path, 'a', 'b')]
+  const after = { directory: 'a/é', name: 'file 3' }
+  for (const how of ways) {
+    t.deepEqual(found(dir.path, how), found(dir.path, 'plain'), how)
+    t.deepEqual(found(dir.path, how, leftOut), found(dir.path, 'plain', leftOut), how)
+    t.deepEqual(found(dir.path, how, [], after), found(dir.path, 'plain', [], after), how)
+  }
+})
+
+test('what goes while it is about to be read is told as by the plain reader', (t) => {
+  for (const how of ways) {
+    using dir = scratch()
+    grow(dir.path, 1)
+    const addon = new native!.Gatherer()
+    if (how === 'ahead') addon.beginAhead()
+    const batches = walk({
+      root: Buffer.from(dir.path),
+      leftOut: [],
+      read: readDirectoryPlain,
+      gatherer: {
+        ...gathererOf(addon),
+        take: () => addon.take(),
+        read: (path) => {
+          if (path.toString().endsWith('/b')) rmSync(path, { recursive: true, force: true })
+          return gathererOf(addon).read(path)
+        },
+      },
+    })
+    const runs = [...batches].flatMap((batch) => batch.runs)
+    addon.end()
+    t.true(['ENOENT', undefined].includes(runs.find((run) => run.directory === 'b')!.error?.code), how)
+    t.is(runs.length, 9, how)
+  }
+})
+
+test('the print of a directory changes with everything that is known of its children, and with nothing else', (t) => {
+  if (!native) return t.pass()
+  using dir = scratch()
+  const path = join(dir.path, 'here')
+  mkdirSync(path)
+  writeFileSync(join(path, 'one'), '1')
+  writeFileSync(join(path, 'two'), '22')
+  const time = new Date('2026-01-01')
+  for (const name of ['one', 'two']) utimesSync(join(path, name), time, time)
+  const print = () => {
+    const read = gathererOf(new native.Gatherer()).read(Buffer.from(path))
+    t.true('print' in read && read.print > 0)
+    return 'print' in read ? read.print : 0
+  }
+  const seen = new Set([print()])
+  const isNew = (what: string) => {
+    const now = print()
+    t.false(seen.has(now), what)
+    seen.add(now)
+  }
+  chmodSync(join(path, 'one'), 0o600)
+  t.true(seen.has(print()))
+  utimesSync(join(path, 'one'), time, new Date(time.getTime() + 1))
+  isNew('time')
+  truncateSync(join(path, 'two'), 3)
+  utimesSync(join(path, 'two'), time, time)
+  isNew('size')
+  writeFileSync(join(path, 'three'), '')
+  isNew('more')
+  rmSync(join(path, 'three'))
+  t.true(seen.has(print()))
+  rmSync(join(path, 'two'))
+  mkdirSync(join(path, 'two'))
+  isNew('kind')
+})
