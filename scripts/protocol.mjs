@@ -110,13 +110,23 @@ const OPERATIONS = {
     'FILE_NOT_FOUND for what is no directory of the index, BAD_REQUEST for a foreign cursor',
   ],
   'files.get': ['One entry, by either `id` or absolute `path`.', '[File](#file)', 'FILE_NOT_FOUND'],
+  'files.hash': [
+    'BLAKE3 of every byte of these files, made in a job of the kind `hash`, whatever the mode of their location. `files.get` answers with the `hash` of each from then on, until it changes; one that changed meanwhile, or cannot be read, is among the failures of the job.',
+    '`{library, job, files, missing}`; `missing` are those of the `ids` or `paths` that are no file of the index',
+    'FILE_NOT_FOUND when none of them is',
+  ],
   'duplicates.list': [
     'Files that hold the same, by their content ids, the group that wastes the most space first: of the locations of mode `content`. Ids of files over 100 KiB are made of samples. Names of one file are one file and waste nothing. `location` leaves groups of which at least one file lies in it.',
     '`{total?, waste?, items, cursor?}`, [Duplicates](#duplicates); `total` and `waste` are of all groups of at least `minSize`, on the first page without a `location`',
     'LOCATION_NOT_FOUND',
   ],
+  'duplicates.verify': [
+    'Compares the files of these groups byte by byte, in a job of the kind `compare`. Files are read as the index knows them, looked at before and after: one that changed meanwhile, or cannot be read, is among the failures of the job. What was found stands in `duplicates.list` until a file changes. A `contentId` that no file has any more is passed over.',
+    '`{library, job}`',
+    'BAD_REQUEST',
+  ],
   'search.files': [
-    'Entries whose name contains the text, whatever its case and accents. By relevance the best come first: the whole name, its start, the start of a word, anywhere; then shorter names. The empty text finds every entry. Of `filters` all hold: `extensions` (without the dot, whatever their case) any of which the name ends in; `size` in bytes, both ends included, which only files have; `modified` from `after` until before `before`; `path`, an absolute directory, for everything below it; `hidden`, whether the name or that of a directory above begins with a dot; `tags`, by id, name or alias, all of which it has, or one below them; and each of `not` is one filter that must not hold. `sort` by `relevance`, or by `name`, `size` or `modified` in the `order` `ascending` or `descending`: names begin with the first, sizes and times with the largest and the newest. With the `syntax` `filters` the query is read as people write it, `invoice ext:pdf size:>1M modified:<30d`: see [search.md](search.md); its filters and those beside it all hold. Without it, or with `text`, the query is nothing but text.',
+    'Entries whose name contains the text, whatever its case and accents. By relevance the best come first: the whole name, its start, the start of a word, anywhere; then shorter names. The empty text finds every entry. Of `filters` all hold: `extensions` (without the dot, whatever their case) any of which the name ends in; `size` in bytes, both ends included, which only files have; `modified` from `after` until before `before`; `path`, an absolute directory, for everything below it; `hidden`, whether the name or that of a directory above begins with a dot; `tags`, by id, name or alias, all of which it has, or one below them; `contentKinds`, files of any of these by their `contentKind`, those that have none being `unknown`; `duplicate`, whether another file is known to hold the same; and each of `not` is one filter that must not hold. `sort` by `relevance`, or by `name`, `size` or `modified` in the `order` `ascending` or `descending`: names begin with the first, sizes and times with the largest and the newest. With the `syntax` `filters` the query is read as people write it, `invoice ext:pdf size:>1M modified:<30d`: see [search.md](search.md); its filters and those beside it all hold. Without it, or with `text`, the query is nothing but text.',
     '`{total, items, cursor?}`; `total` is exact, `items` are [Files](#file)',
     'LOCATION_NOT_FOUND, FILE_NOT_FOUND for a `path` that the index does not know, TAG_NOT_FOUND, with `position` where the tag stands in the query, BAD_REQUEST for a foreign cursor, and with `position` for a query that makes no sense',
   ],
@@ -209,6 +219,11 @@ const SHAPES = {
       ],
       ['mime?', 'string', 'Of a file, by what it holds where that was read, else by its name.'],
       ['contentKind?', 'string', 'The same; one of those that the filter takes.'],
+      [
+        'hash?',
+        'string',
+        'BLAKE3 of every byte, 64 hexadecimal digits; only from `files.get`, and where `files.hash` was asked for.',
+      ],
       ['tags?', 'array of strings', 'Names of its tags, where it has any: only in the answer of `files.get`.'],
     ],
   },
@@ -220,7 +235,24 @@ const SHAPES = {
       ['files, names', 'number', 'A file with several names is one file.'],
       ['waste', 'number', 'Bytes that would come free if one file were kept.'],
       ['mime, contentKind', 'string', 'By what they hold.'],
-      ['items', 'array', 'Of [File](#file), the first 20.'],
+      ['compared?', 'object', 'As in [Compared](#compared), where `duplicates.verify` was asked for.'],
+      [
+        'items',
+        'array',
+        'Of [File](#file), the first 20, each with `set?`: its place in `sets` from 1 on, or 0 where it could not be read.',
+      ],
+    ],
+  },
+  Compared: {
+    interface: 'Compared',
+    rows: [
+      ['at', 'string', 'When the last of them was compared.'],
+      [
+        'sets',
+        'array of numbers',
+        'How many names hold the same in every byte, the most first: one number where all are equal.',
+      ],
+      ['unread', 'number', 'Names that changed meanwhile or could not be read.'],
     ],
   },
   Tag: {

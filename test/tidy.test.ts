@@ -34,6 +34,7 @@ const ENTRIES = /^(src\/index\.ts|src\/cli\/main\.ts|src\/cli\/selftest\/crowd\.
 /** Where a moment is stored or shown, or ages count from it that a person asked for. Whatever waits, waits by `performance.now()`: a clock that is set ends nothing early. */
 const DATED = new Set([
   'src/library/backup.ts',
+  'src/library/comparisons.ts',
   'src/library/filters.ts',
   'src/library/jobs.ts',
   'src/library/locations.ts',

@@ -22,6 +22,7 @@ export default async function run(task: Task | null): Promise<void> {
     () => import('../src/scan/guard.js'),
     () => import('../src/scan/blake3.js'),
     () => import('../src/scan/identify.js'),
+    () => import('../src/scan/whole.js'),
     () => import('../src/scan/explain.js'),
   ])
   const { workFor } = await whole(() => import('../src/shard/work-for.js'))

@@ -195,6 +195,16 @@ export const LIMITS = {
   identifyWaitMs: 1_000,
   /** Files of one group of duplicates that are named. */
   duplicateFilesMax: 20,
+  /** Bytes read in one go of a file that is read to its end: 0.1 ms, after which a stop is obeyed. */
+  wholePieceBytes: 256 * 1_024,
+  /** Bytes of the first of some files that are kept while the others are compared with them. */
+  compareSegmentBytes: 4 * 1_024 * 1_024,
+  /** Bytes of files read to their ends between two commits, unless one file has more. */
+  wholeBatchBytes: 256 * 1_024 * 1_024,
+  /** Groups of duplicates that one request may have compared. */
+  compareGroupsMax: 500,
+  /** Different contents told apart within one group; what is left is not compared. */
+  compareSetsMax: 16,
   /** How long the reading of a file waits for a descriptor that somebody outside the ledger took. */
   identifyPatienceMs: 30_000,
   /** Finished jobs a library remembers. */

@@ -172,6 +172,8 @@ const ONE = { entries: 'entry', files: 'file', bytes: 'byte' } as const
 export const DOING: Readonly<Record<JobKind, string>> = {
   index: 'indexing',
   identify: 'identifying',
+  compare: 'comparing',
+  hash: 'hashing',
   backup: 'copying',
   check: 'checking',
 }

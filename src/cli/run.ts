@@ -7,6 +7,7 @@ import { addDoctor } from './doctor.js'
 import { addEvents } from './events.js'
 import { failureOf } from './failure.js'
 import { addFds } from './fds.js'
+import { addHash } from './hash.js'
 import { addJob } from './job.js'
 import { addLibrary } from './library.js'
 import { addLocation } from './location.js'
@@ -39,6 +40,7 @@ const COMMANDS = [
   addLs,
   addSearch,
   addDuplicates,
+  addHash,
   addTag,
   addWhy,
   addJob,

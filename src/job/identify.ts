@@ -170,7 +170,7 @@ function passes(code: string): boolean {
   return code === CHANGED || code === 'FILE_NOT_FOUND' || code === 'ENOENT' || code === 'ENOTDIR'
 }
 
-function wanted(library: Library, entries: readonly Entry[]): FilesWanted {
+export function wanted(library: Library, entries: readonly Entry[]): FilesWanted {
   return {
     paths: entries.map((entry) => library.entries.pathOfEntry(entry)),
     sizes: Float64Array.from(entries, ({ size }) => size),

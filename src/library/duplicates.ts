@@ -2,11 +2,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import type { DuplicateGroup } from '../protocol/messages.js'
+import type { Compared, DuplicateGroup } from '../protocol/messages.js'
 import { CONTENT_KINDS } from '../protocol/operations.js'
 import { writtenId } from '../scan/content-id.js'
 import type { Connection } from './connection.js'
-import { ENTRY_COLUMNS, toEntry, type Entries, type EntryRow } from './entries.js'
+import { ENTRY_COLUMNS, toEntry, type Entries, type Entry, type EntryRow } from './entries.js'
 
 export interface DuplicatesWanted {
   /** Groups of which one at least lies in it. */
@@ -40,6 +40,8 @@ export class Duplicates {
   readonly #isIn
   readonly #names
   readonly #files
+  readonly #sets
+  readonly #first
 
   constructor(connection: Connection, entries: Entries) {
     this.#entries = entries
@@ -56,6 +58,13 @@ export class Duplicates {
          WHERE identity.content = ? ORDER BY identity.entry LIMIT ?`,
       )
       .raw()
+    this.#sets = connection
+      .prepare<[number], [first: number, names: number, at: number]>(
+        `SELECT first, count(*), max(at) FROM identity CROSS JOIN compared ON compared.entry = identity.entry
+         WHERE identity.content = ? GROUP BY first ORDER BY first = 0, count(*) DESC, first`,
+      )
+      .raw()
+    this.#first = connection.prepare<[number], number>('SELECT first FROM compared WHERE entry = ?').pluck()
   }
 
   /** In steps, between which other requests go first; a page goes on where the last one ended, whatever changed meanwhile. */
@@ -84,6 +93,13 @@ export class Duplicates {
   }
 
   #group([id, size, files, kind, mime, cid, waste]: Row): DuplicateGroup {
+    const sets = this.#sets.all(id)
+    // Sets from 1 on, in the order of `compared.sets`.
+    const numbers = new Map(sets.map(([first], at) => [first, first === 0 ? 0 : at + 1]))
+    const item = (entry: Entry) => {
+      const set = numbers.get(this.#first.get(entry.id) ?? -1)
+      return { ...this.#entries.item(entry), ...(set === undefined ? {} : { set }) }
+    }
     return {
       contentId: writtenId(BigInt(cid)),
       size,
@@ -92,8 +108,17 @@ export class Duplicates {
       waste,
       mime,
       contentKind: CONTENT_KINDS[kind]!,
-      items: this.#files.all(id, LIMITS.duplicateFilesMax).map((row) => this.#entries.item(toEntry(row))),
+      ...(sets.length === 0 ? {} : { compared: comparedOf(sets) }),
+      items: this.#files.all(id, LIMITS.duplicateFilesMax).map((row) => item(toEntry(row))),
     }
+  }
+}
+
+function comparedOf(sets: readonly [first: number, names: number, at: number][]): Compared {
+  return {
+    at: new Date(Math.max(...sets.map(([, , at]) => at))).toISOString(),
+    sets: sets.flatMap(([first, names]) => (first === 0 ? [] : [names])),
+    unread: sets.find(([first]) => first === 0)?.[1] ?? 0,
   }
 }
 

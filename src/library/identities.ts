@@ -46,12 +46,14 @@ export class Identities {
   /** Before its row changes or goes: what it was said to hold is no longer said of it. */
   drop(location: number, { id, inode }: Pick<Entry, 'id' | 'inode'>): void {
     if (!this.used) return
-    const { content, forget, loseOne, deleteUnused, unwant, unfail } = this.#statements
+    const { content, forget, loseOne, deleteUnused, unwant, unfail, unhash, uncompare } = this.#statements
     unwant.run(location, id)
     unfail.run(id)
+    unhash.run(id)
     const known = content.get(id)
     if (known === undefined) return
     forget.run(id)
+    uncompare.run(id)
     if (this.#hasOtherName(id, inode, known)) return
     loseOne.run(known)
     deleteUnused.run(known)
@@ -90,10 +92,23 @@ export class Identities {
 
   /** What was read of a file, if it still is what it was then; else it is read again. */
   record(location: number, seen: Seen, cid: bigint, { kind, mime }: ContentType): boolean {
-    if (!this.#isStill(seen)) return false
+    if (!this.isStill(seen)) return false
     this.drop(location, seen)
     this.#statements.identify.run(seen.id, this.#contentOf(BigInt.asIntN(64, cid), seen, kind, mime), seen.mtime)
     return true
+  }
+
+  /** The hash of all that a file holds, if it still is what it was then. */
+  recordHash(seen: Seen, digest: Uint8Array): boolean {
+    if (!this.isStill(seen)) return false
+    this.#used = true
+    this.#statements.hash.run(seen.id, seen.mtime, digest)
+    return true
+  }
+
+  /** 64 hexadecimal digits. */
+  hashOf({ id, mtime }: Pick<Entry, 'id' | 'mtime'>): string | undefined {
+    return this.used ? this.#statements.hashOf.get(id, mtime)?.toString('hex') : undefined
   }
 
   /** @param passes what stood in the way is over soon, so that it is tried again in ever longer steps */
@@ -120,6 +135,13 @@ export class Identities {
     return to > (this.#statements.lastEntry.get() ?? 0) ? null : to
   }
 
+  /** Whether the index knows it as it was then. */
+  isStill({ id, kind, size, mtime, inode }: Seen): boolean {
+    const row = this.#statements.entry.get(id)
+    const now = row && toEntry(row)
+    return now?.kind === kind && now.size === size && now.mtime === mtime && now.inode === inode
+  }
+
   /** Whether no more contents than that have copies. */
   duplicatesMost(most: number): boolean {
     return this.#statements.copied.get(most + 1)! <= most
@@ -143,12 +165,6 @@ export class Identities {
   #hasOtherName(id: number, inode: Entry['inode'], content: number): boolean {
     return this.#statements.otherName.get(boundInode(inode), id, content) !== undefined
   }
-
-  #isStill({ id, kind, size, mtime, inode }: Seen): boolean {
-    const row = this.#statements.entry.get(id)
-    const now = row && toEntry(row)
-    return now?.kind === kind && now.size === size && now.mtime === mtime && now.inode === inode
-  }
 }
 
 /** Due so much later than anything is put off: by the clock of a thread that is gone. */
@@ -161,7 +177,8 @@ function prepare(connection: Connection) {
   return {
     used: connection
       .prepare<[], number>(
-        `SELECT 1 WHERE EXISTS (SELECT 1 FROM identity) OR EXISTS (SELECT 1 FROM unread) OR EXISTS (SELECT 1 FROM unreadable)`,
+        `SELECT 1 WHERE EXISTS (SELECT 1 FROM identity) OR EXISTS (SELECT 1 FROM unread) OR EXISTS (SELECT 1 FROM unreadable)
+         OR EXISTS (SELECT 1 FROM hashed)`,
       )
       .pluck(),
     of: connection
@@ -191,6 +208,12 @@ function prepare(connection: Connection) {
     want: connection.prepare('INSERT OR IGNORE INTO unread (location, entry) VALUES (?, ?)'),
     unwant: connection.prepare('DELETE FROM unread WHERE location = ? AND entry = ?'),
     unfail: connection.prepare('DELETE FROM unreadable WHERE entry = ?'),
+    unhash: connection.prepare('DELETE FROM hashed WHERE entry = ?'),
+    uncompare: connection.prepare('DELETE FROM compared WHERE entry = ?'),
+    hash: connection.prepare('INSERT OR REPLACE INTO hashed (entry, mtime, digest) VALUES (?, ?, ?)'),
+    hashOf: connection
+      .prepare<[number, number], Buffer>('SELECT digest FROM hashed WHERE entry = ? AND mtime = ?')
+      .pluck(),
     next: connection
       .prepare<[number, number, number], EntryRow>(
         `SELECT ${ENTRY_COLUMNS} FROM unread CROSS JOIN entry ON entry.id = unread.entry

@@ -40,6 +40,8 @@ export interface Progress {
 const UNITS: Readonly<Record<JobKind, JobItem['progress']['unit']>> = {
   index: 'entries',
   identify: 'files',
+  compare: 'files',
+  hash: 'files',
   backup: 'bytes',
   check: 'entries',
 }

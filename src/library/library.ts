@@ -14,6 +14,7 @@ import { keepBefore } from './before.js'
 import { fromSqlite } from './cause.js'
 import { databaseBytes, writeBackup, type BackupOptions } from './backup.js'
 import { checkLibrary } from './check.js'
+import { Comparisons } from './comparisons.js'
 import { openConnection, type Connection } from './connection.js'
 import { Duplicates } from './duplicates.js'
 import { Entries, rootName, type Entry } from './entries.js'
@@ -50,6 +51,7 @@ export class Library {
   readonly tagged: Tagged
   readonly unverified: Unverified
   readonly identities: Identities
+  readonly comparisons: Comparisons
   readonly duplicates: Duplicates
   /** Changes with every commit that touches entries. */
   version = 0
@@ -132,6 +134,7 @@ export class Library {
     this.locations = new Locations(connection)
     this.#folders = new Folders(connection)
     this.identities = new Identities(connection)
+    this.comparisons = new Comparisons(connection, this.identities)
     this.entries = new Entries(id, connection, this.locations, this.#names, this.#folders, this.identities)
     this.duplicates = new Duplicates(connection, this.entries)
     this.jobs = new Jobs(id, connection)
@@ -321,11 +324,14 @@ export class Library {
     })
   }
 
-  /** One entry, with its tags. */
+  /** One entry, with its tags and the hash of it. */
   file({ id, path }: { readonly id?: string | undefined; readonly path?: string | undefined }): FileItem {
-    const item = id === undefined ? this.entries.getByPath(path!) : this.entries.get(id)
+    const named = id === undefined ? this.entries.getByPath(path!) : this.entries.get(id)
+    const entry = this.entries.byText(named.id)!
+    const hash = this.identities.hashOf(entry)
+    const item = hash === undefined ? named : { ...named, hash }
     if (!this.tags.some) return item
-    const tags = this.tagged.of(this.entries.byText(item.id)!).flatMap((tag) => this.tags.byId(tag)?.name ?? [])
+    const tags = this.tagged.of(entry).flatMap((tag) => this.tags.byId(tag)?.name ?? [])
     return tags.length === 0 ? item : { ...item, tags: tags.sort() }
   }
 

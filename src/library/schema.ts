@@ -131,6 +131,13 @@ const MIGRATIONS: readonly (string | ((connection: Connection) => void))[] = [
     UPDATE tag SET contents = contents - 1 WHERE id = old.tag;
   END;
   `,
+  `
+  -- Entries that were compared byte by byte with others of their content. first: the one it is equal to, itself or an earlier
+  -- one, 0 where it could not be read; at in milliseconds since 1970.
+  CREATE TABLE compared (entry INTEGER PRIMARY KEY, first INTEGER NOT NULL, at INTEGER NOT NULL);
+  -- BLAKE3 of all that entries hold; mtime is that of the entry when it was read.
+  CREATE TABLE hashed (entry INTEGER PRIMARY KEY, mtime INTEGER NOT NULL, digest BLOB NOT NULL);
+  `,
 ]
 
 export const SCHEMA_VERSION = MIGRATIONS.length

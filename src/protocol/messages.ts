@@ -68,6 +68,8 @@ export interface FileItem {
   /** By what it holds where that was read, else by its name. */
   mime?: string
   contentKind?: ContentKind
+  /** BLAKE3 of every byte of it, 64 hexadecimal digits: only in the answer of files.get, and where it was asked for by files.hash. */
+  hash?: string
   /** Names of its tags, only in the answer of files.get and where it has any. */
   tags?: string[]
 }
@@ -84,8 +86,19 @@ export interface DuplicateGroup {
   waste: number
   mime: string
   contentKind: ContentKind
-  /** The first of the names. */
-  items: FileItem[]
+  /** What was found when they were compared byte by byte, if they were, of those that did not change since. */
+  compared?: Compared
+  /** The first of the names. `set`: which of `compared.sets` it is in, from 1 on; 0 where it could not be read. */
+  items: (FileItem & { set?: number })[]
+}
+
+export interface Compared {
+  /** When the last of them was. */
+  at: string
+  /** How many names there are of each content that was told apart, the most first: one number where all are equal. */
+  sets: number[]
+  /** Names that changed meanwhile or could not be read. */
+  unread: number
 }
 
 export interface TagItem {

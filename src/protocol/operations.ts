@@ -47,7 +47,7 @@ export const CONTENT_KINDS = [
 ] as const
 /** `content` adds what files hold: their ids, types and kinds. */
 export const MODES = ['shallow', 'content'] as const
-export const JOB_KINDS = ['index', 'identify', 'backup', 'check'] as const
+export const JOB_KINDS = ['index', 'identify', 'compare', 'hash', 'backup', 'check'] as const
 export const EVENT_TYPES = [
   'library.created',
   'library.opened',
@@ -217,6 +217,14 @@ export const PARAMS = {
   'files.get': z
     .strictObject({ library: id, id: id.optional(), path: path.optional() })
     .refine((value) => (value.id === undefined) !== (value.path === undefined), 'give either id or path'),
+  /** A job reads these files to their ends; `files.get` has the hash of each from then on, until the file changes. */
+  'files.hash': z
+    .strictObject({
+      library: id,
+      ids: z.array(id).min(1).max(LIMITS.tagEntriesMax).optional(),
+      paths: z.array(path).min(1).max(LIMITS.tagEntriesMax).optional(),
+    })
+    .refine((value) => (value.ids === undefined) !== (value.paths === undefined), 'give either ids or paths'),
   /** Why a path is in the index, or is not. */
   'files.explain': z.strictObject({ library: id, path }),
   /** What lies in a directory and is left out, each with its rule. */
@@ -270,6 +278,14 @@ export const PARAMS = {
     minSize: bytes.optional(),
     limit: limit.optional(),
     cursor: cursor.optional(),
+  }),
+  /** A job reads every byte of these groups and tells which files are truly equal. */
+  'duplicates.verify': z.strictObject({
+    library: id,
+    contentIds: z
+      .array(z.string().regex(/^[0-9a-f]{16}$/, 'a content id has 16 hexadecimal digits'))
+      .min(1)
+      .max(LIMITS.compareGroupsMax),
   }),
   'jobs.list': z.strictObject({ library: id, limit: limit.optional(), cursor: cursor.optional() }),
   'jobs.info': job,

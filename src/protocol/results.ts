@@ -84,6 +84,8 @@ export interface Results extends Record<OperationName, unknown> {
   'locations.update': LocationItem & Partial<Indexing>
   'files.list': Page<FileItem>
   'files.get': FileItem
+  /** `missing`: what was named and is no file of the index. */
+  'files.hash': { library: string; job: string; files: number; missing: string[] }
   'files.explain': Explanation
   'files.leftOut': Page<LeftOutItem>
   'search.files': Page<FileItem> & { total: number }
@@ -94,6 +96,7 @@ export interface Results extends Record<OperationName, unknown> {
   'tags.apply': Tagging
   'tags.remove': Tagging
   'duplicates.list': Page<DuplicateGroup> & { total?: number; waste?: number }
+  'duplicates.verify': { library: string; job: string }
   'jobs.list': Page<JobItem>
   'jobs.info': JobItem
   'jobs.pause': JobItem

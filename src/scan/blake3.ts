@@ -5,10 +5,19 @@ import { again, isShortage } from '../base/shortage.js'
 export interface Blake3 {
   /** 32 bytes. */
   digest(bytes: Uint8Array): Uint8Array
+  begin(): Hasher
+}
+
+/** Bytes that come one after the other; of one thread one at a time. */
+export interface Hasher {
+  update(bytes: Buffer): void
+  /** 32 bytes. */
+  digest(): Uint8Array
 }
 
 interface NativeBlake {
   blake3(bytes: Uint8Array): Buffer
+  Blake3Hasher: new () => { update(bytes: Buffer): unknown; digestBuffer(): Buffer }
 }
 
 const require = createRequire(import.meta.url)
@@ -31,9 +40,21 @@ function isShortOfDescriptors(error: unknown): boolean {
 export async function loadWasmBlake3(): Promise<Blake3> {
   const { createBLAKE3 } = again(() => require('hash-wasm') as typeof import('hash-wasm'))
   const hasher = await createBLAKE3()
-  return { digest: (bytes) => hasher.init().update(bytes).digest('binary') }
+  return {
+    digest: (bytes) => hasher.init().update(bytes).digest('binary'),
+    begin: () => {
+      hasher.init()
+      return { update: (bytes) => void hasher.update(bytes), digest: () => hasher.digest('binary') }
+    },
+  }
 }
 
-function ofNative({ blake3 }: NativeBlake): Blake3 {
-  return { digest: (bytes) => blake3(bytes) }
+function ofNative({ blake3, Blake3Hasher }: NativeBlake): Blake3 {
+  return {
+    digest: (bytes) => blake3(bytes),
+    begin: () => {
+      const hasher = new Blake3Hasher()
+      return { update: (bytes) => void hasher.update(bytes), digest: () => hasher.digestBuffer() }
+    },
+  }
 }

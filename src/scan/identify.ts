@@ -17,6 +17,8 @@ export interface FilesWanted {
   /** Microseconds since 1970. */
   readonly mtimes: Float64Array
   readonly inodes: BigUint64Array
+  /** They are read to their ends: for the hash of every byte, or each against the first of them. */
+  readonly whole?: 'hash' | 'compare'
 }
 
 /** What became of each, up to `count`: those after it were not begun. */
@@ -25,6 +27,10 @@ export interface FilesRead {
   readonly ids: BigUint64Array
   /** Numbers of content types. */
   readonly types: Uint8Array
+  /** 32 bytes of each. */
+  readonly digests?: Uint8Array
+  /** `VERDICT`s of scan/whole. */
+  readonly verdicts?: Uint8Array
   /** Those that have no id now, and why. */
   readonly failures: readonly FileFailure[]
 }
@@ -59,14 +65,10 @@ export function identifyFiles(files: FilesWanted, blake3: Blake3, stop: () => bo
 }
 
 /** What is read is what the index knows, before and after: else it is being written, or another file by now. */
-function readOne({ paths, sizes, mtimes, inodes }: FilesWanted, at: number, buffer: Buffer): Buffer {
-  const file = openPatiently(encodeName(paths[at]!))
+function readOne(files: FilesWanted, at: number, buffer: Buffer): Buffer {
+  const file = openIndexed(files, at)
   try {
-    const known = (stat: BigIntStats) =>
-      stat.ino === inodes[at] && Number(stat.size) === sizes[at] && microseconds(stat.mtimeNs) === mtimes[at]
-    if (!known(file.stat)) throw new Changed('it is not as it was indexed any more')
-    if (isFresh(file.stat)) throw new Changed('it was written a moment ago')
-    const hashed = readHashed(file.fd, sizes[at]!, buffer)
+    const hashed = readHashed(file.fd, files.sizes[at]!, buffer)
     if (!hashed || !isSame(fstatSync(file.fd, { bigint: true }), file.stat))
       throw new Changed('it changed while it was read')
     return hashed
@@ -75,10 +77,29 @@ function readOne({ paths, sizes, mtimes, inodes }: FilesWanted, at: number, buff
   }
 }
 
+/**
+ * Opens one that is as the index knows it.
+ *
+ * @throws Changed
+ */
+export function openIndexed({ paths, sizes, mtimes, inodes }: FilesWanted, at: number): GuardedFile {
+  const file = openPatiently(encodeName(paths[at]!))
+  try {
+    const { ino, size, mtimeNs } = file.stat
+    if (ino !== inodes[at] || Number(size) !== sizes[at] || microseconds(mtimeNs) !== mtimes[at])
+      throw new Changed('it is not as it was indexed any more')
+    if (isFresh(file.stat)) throw new Changed('it was written a moment ago')
+    return file
+  } catch (error) {
+    file.close()
+    throw error
+  }
+}
+
 /** The code of a file that is being written, or another one by now. */
 export const CHANGED = 'CHANGED'
 
-class Changed extends Error {}
+export class Changed extends Error {}
 
 /** Within one tick of the file system's clock a second write would leave the same times. */
 function isFresh({ mtimeMs, ctimeMs }: BigIntStats): boolean {
@@ -86,7 +107,7 @@ function isFresh({ mtimeMs, ctimeMs }: BigIntStats): boolean {
   return [mtimeMs, ctimeMs].some((time) => Math.abs(now - Number(time)) < LIMITS.identifyFreshMs)
 }
 
-function isSame(after: BigIntStats, before: BigIntStats): boolean {
+export function isSame(after: BigIntStats, before: BigIntStats): boolean {
   return after.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs
 }
 
@@ -105,7 +126,7 @@ function openPatiently(path: Buffer): GuardedFile {
 const PAUSE_MS = 20
 const PAUSE = new Int32Array(new SharedArrayBuffer(4))
 
-function failureOf(error: unknown): { code: string; message: string } {
+export function failureOf(error: unknown): { code: string; message: string } {
   if (error instanceof Changed) return { code: CHANGED, message: error.message }
   const known = fromSystem(error)
   const errno = errnoOf(known.cause) ?? errnoOf(error)

@@ -1,9 +1,10 @@
-// Both ends of reading files for their ids in a task thread: a list goes there, and what became of each comes back.
+// Both ends of reading files for what they hold in a task thread: a list goes there, and what became of each comes back.
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import type { IdentifyFiles } from '../job/identify.js'
 import type { Blake3 } from '../scan/blake3.js'
-import { identifyFiles, type FilesRead } from '../scan/identify.js'
+import { identifyFiles, type FilesRead, type FilesWanted } from '../scan/identify.js'
+import { compareFiles, hashFiles } from '../scan/whole.js'
 import type { IdentifyRequest } from './lines.js'
 
 /** `lent` comes first: how many descriptors the thread holds that now works for the other end. */
@@ -51,11 +52,17 @@ export function answerIdentify(
   const stopped = new Int32Array(stop)
   try {
     port.postMessage({ lent } satisfies FromTask)
-    const read = identifyFiles(files, blake3, () => Atomics.load(stopped, 0) !== 0)
-    port.postMessage({ read } satisfies FromTask, [read.ids.buffer as ArrayBuffer, read.types.buffer as ArrayBuffer])
+    const read = readFiles(files, blake3, () => Atomics.load(stopped, 0) !== 0)
+    port.postMessage({ read } satisfies FromTask)
   } catch (error) {
     port.postMessage({ error: toWire(error) } satisfies FromTask)
   } finally {
     port.close()
   }
+}
+
+/** As they are wanted. */
+export function readFiles(files: FilesWanted, blake3: Blake3, stop: () => boolean): FilesRead {
+  if (files.whole === 'compare') return compareFiles(files, stop)
+  return files.whole === 'hash' ? hashFiles(files, blake3, stop) : identifyFiles(files, blake3, stop)
 }

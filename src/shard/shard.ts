@@ -21,6 +21,8 @@ import { Ledger } from '../descriptors/ledger.js'
 import { jobMayBegin } from '../descriptors/pressure.js'
 import { lend } from '../descriptors/reserve.js'
 import type { BackUp } from '../job/back-up.js'
+import type { Compare } from '../job/compare.js'
+import type { Hash } from '../job/hash.js'
 import { Follower, type Found as ChangesOf } from '../job/follow.js'
 import { enqueueIdentify } from '../job/due.js'
 import { GATHER_ALL } from '../job/identify.js'
@@ -38,6 +40,7 @@ import type { Covered, Event, LocationItem, Mode } from '../protocol/messages.js
 import type { Indexing } from '../protocol/results.js'
 import { runsOn, type OperationName, type ParamsOf } from '../protocol/operations.js'
 import { decodeName, encodeName, printable } from '../scan/names.js'
+import { KIND } from '../scan/read.js'
 import { describeRules } from '../scan/rules.js'
 import { Explainer } from './explain.js'
 import { GivenUp } from './given-up.js'
@@ -223,6 +226,9 @@ export class Shard {
     },
     'libraries.backup': (library: Library, { to }: ParamsOf<'libraries.backup'>) => this.#backUp(library, to),
     'libraries.check': (library: Library) => this.#check(library),
+    'duplicates.verify': (library: Library, params: ParamsOf<'duplicates.verify'>) =>
+      this.#verifyDuplicates(library, params),
+    'files.hash': (library: Library, params: ParamsOf<'files.hash'>) => this.#hash(library, params),
     'libraries.compact': (library: Library) => ({ library: library.id, ...library.compact() }),
     'libraries.info': (library: Library) => ({ ...library.info(), locations: this.#locationsOf(library) }),
     'locations.list': (library: Library) => this.#locationsOf(library),
@@ -348,6 +354,23 @@ export class Shard {
     const { id } = running ?? library.write(() => library.jobs.enqueue('check', null, null))
     this.#runner.takeUp(library)
     return { library: library.id, job: id }
+  }
+
+  #verifyDuplicates(library: Library, { contentIds }: ParamsOf<'duplicates.verify'>): unknown {
+    const checkpoint: Compare = { contentIds: [...new Set(contentIds)], at: 0, begun: false }
+    const { id } = library.write(() => library.jobs.enqueue('compare', null, null, JSON.stringify(checkpoint)))
+    this.#runner.takeUp(library)
+    return { library: library.id, job: id }
+  }
+
+  #hash(library: Library, named: ParamsOf<'files.hash'>): unknown {
+    const { entries, missing } = library.tagged.named(named, ({ kind }) => kind === KIND.file)
+    if (entries.length === 0)
+      throw new SpacedriveError('FILE_NOT_FOUND', `${missing[0]} is no file of this library's index`)
+    const checkpoint = JSON.stringify({ entries: entries.map(({ id }) => id) } satisfies Hash)
+    const { id } = library.write(() => library.jobs.enqueue('hash', null, entries.length, checkpoint))
+    this.#runner.takeUp(library)
+    return { library: library.id, job: id, files: entries.length, missing }
   }
 
   #close({ library: id }: ParamsOf<'libraries.close'>): unknown {
