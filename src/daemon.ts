@@ -31,6 +31,8 @@ import {
   type LimitChange,
   type RaisedLimit,
 } from './descriptors/rlimit.js'
+import { thisDevice } from './compat/device.js'
+import { tongueOf, type Here } from './compat/tongue.js'
 import { Files } from './front/files.js'
 import type { Connections, Front } from './front/front.js'
 import { openFront } from './front/open.js'
@@ -109,6 +111,8 @@ export class Daemon {
   #config: Config
   readonly #options: StartOptions
   readonly #paths: Paths
+  /** What Spacedrive's clients are told of this machine. */
+  readonly #here: Here
   readonly #startedAt = performance.now()
   readonly #events = new Events()
   readonly #reserve = new Reserve()
@@ -141,6 +145,7 @@ export class Daemon {
     this.#config = config
     this.#options = options
     this.#paths = paths(config.dataDir)
+    this.#here = { device: thisDevice(config.dataDir), dataDir: config.dataDir }
     this.#lookout = this.#openLookout()
     this.stopped = new Promise((resolve) => (this.#resolveStopped = resolve))
   }
@@ -352,6 +357,7 @@ export class Daemon {
       dispatch: (request, answer) => this.#dispatch(request, answer),
       publisher: this.#events,
       files: new Files(ledger),
+      tongue: (text) => tongueOf(text, this.#here),
       metrics: () => this.#lookout.metrics(),
       borrow: borrowForAccept,
       // What the reserve lacks it takes first.

@@ -22,6 +22,7 @@ const LAYERS = [
   'shard',
   'workers',
   'front',
+  'compat',
   'discovery',
   'daemon',
   'client',

@@ -126,6 +126,9 @@ export const LIMITS = {
   /** Answers longer than this are written as the client reads them, instead of being copied whole into the socket's buffer. */
   answerCopyBytesMax: 64 << 10,
 
+  /** Entries of one answer to Spacedrive's clients, whose lists have no cursor: some 8 MB of JSON. */
+  compatListMax: 10_000,
+
   /** Libraries with unfinished jobs that one shard opens at a time after a start; the others wait for these. */
   takeUpAtOnceMax: 8,
   /** Requests one shard may have in flight; more get SHARD_BUSY at once. */

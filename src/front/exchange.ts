@@ -13,6 +13,8 @@ export type RpcStatus = 200 | 204 | 504
 export abstract class Exchange extends Turn {
   protected readonly desk: Desk
   readonly #seat: Seat
+  /** Not JSON-RPC: whoever asks so takes 200 whatever came of it. */
+  #spoken = false
 
   constructor(desk: Desk, seat: Seat) {
     super(desk)
@@ -27,7 +29,11 @@ export abstract class Exchange extends Turn {
   /** Takes the whole body, and does not keep the bytes. */
   take(body: Buffer): void {
     if (!isUtf8(body)) return this.refuse(NOT_UTF8)
-    this.begin(body.toString('utf8'))
+    const text = body.toString('utf8')
+    const tongue = this.desk.setup.tongue?.(text) ?? null
+    this.#spoken = tongue !== null
+    if (tongue) this.beginWith(tongue)
+    else this.begin(text)
   }
 
   protected override run(request: Request, answer: (reply: Reply) => void): GiveUp | void {
@@ -38,7 +44,7 @@ export abstract class Exchange extends Turn {
 
   protected override settled(text: string | null, late: boolean): void {
     if (text === null) this.write(204, '')
-    else this.write(late ? 504 : 200, text)
+    else this.write(late && !this.#spoken ? 504 : 200, text)
   }
 }
 

@@ -5,6 +5,7 @@ import type { AcceptState } from './accept.js'
 import type { Files } from './files.js'
 import type { ParamsOf } from '../protocol/operations.js'
 import type { Subscribed } from '../shard/events.js'
+import type { Tongue } from './turn.js'
 
 /** The part of the descriptor ledger that the gate needs: counters, no objects, nothing that waits. */
 export interface Slots {
@@ -45,6 +46,8 @@ export interface FrontSetup {
   readonly stalls?: () => readonly Stall[]
   /** A client idle for so long may be closed for a newcomer; `LIMITS.newcomerIdleMs` unless a test wants it otherwise. */
   readonly newcomerIdleMs?: number
+  /** Who answers a body of POST /rpc that is not JSON-RPC; null for what is. */
+  readonly tongue?: (text: string) => Tongue | null
   /** The response deadline; `LIMITS.responseMs` unless a test wants to see it pass. */
   readonly responseMs?: number
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void

@@ -7,6 +7,12 @@ import type { Resume } from './resume.js'
 
 type Answer = (reply: Reply) => void
 
+/**
+ * A message that is not JSON-RPC: asks for as many operations as it needs, then tells the text that answers it, once. Must not
+ * throw. Past the deadline whatever it asks is refused with TIMEOUT, so that it tells soon.
+ */
+export type Tongue = (ask: (request: Request, answer: Answer) => void, tell: (text: string) => void) => void
+
 /** One call whose answer has not come, as far as its turn knows. */
 interface Running {
   readonly id: Id | undefined
@@ -41,8 +47,29 @@ export abstract class Turn extends Timed {
   protected abstract settled(text: string | null, late: boolean): void
 
   begin(text: string): void {
-    if (this.#resume.holds) this.#resume.hold(() => this.#begin(text))
-    else this.#begin(text)
+    this.#hold(() => this.#begin(text))
+  }
+
+  beginWith(tongue: Tongue): void {
+    this.#hold(() => this.#speak(tongue))
+  }
+
+  #hold(begin: () => void): void {
+    if (this.#resume.holds) this.#resume.hold(begin)
+    else begin()
+  }
+
+  #speak(tongue: Tongue): void {
+    if (this.#settled) return
+    const ask = (request: Request, answer: Answer) => {
+      if (this.#settled) return
+      if (this.#late) answer(TIMEOUT)
+      else this.#attempt(request, firstOnly(answer), { id: undefined })
+    }
+    tongue(ask, (text) => {
+      if (!this.#settled) this.#settle(text)
+    })
+    if (!this.#settled) this.#deadlines.add(this)
   }
 
   #begin(text: string): void {
