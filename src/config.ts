@@ -17,6 +17,10 @@ export interface Config {
   readonly dataDir: string
   readonly instance: string | null
   readonly http: Address | null
+  /** Where Spacedrive's own clients are served; there is no token. */
+  readonly lineProtocol: Address | null
+  /** Whether others than this machine may reach it. */
+  readonly lineProtocolRemote: boolean
   readonly connectionsMax: number | 'auto'
   readonly shards: number | 'auto'
   readonly front: 'auto' | 'uws' | 'node'
@@ -40,6 +44,8 @@ const TIMER_MS_MAX = 2 ** 31 - 1
 
 const DEFAULTS = {
   http: { host: '127.0.0.1', port: 8080 },
+  lineProtocol: null,
+  lineProtocolRemote: false,
   connectionsMax: 'auto',
   shards: 'auto',
   front: 'auto',
@@ -52,6 +58,8 @@ const DEFAULTS = {
 
 const ENVIRONMENT = {
   http: 'SPACEDRIVE_HTTP',
+  lineProtocol: 'SPACEDRIVE_LINE_PROTOCOL',
+  lineProtocolRemote: 'SPACEDRIVE_LINE_PROTOCOL_REMOTE',
   connectionsMax: 'SPACEDRIVE_MAX_CONNECTIONS',
   shards: 'SPACEDRIVE_SHARDS',
   front: 'SPACEDRIVE_FRONT',
@@ -106,6 +114,8 @@ const STATISTICS_WORDS = `expected milliseconds, from ${LIMITS.statisticsMsMin} 
 const settings = z
   .strictObject({
     http,
+    lineProtocol: http,
+    lineProtocolRemote: onOrOff,
     connectionsMax: wholeOrAuto(LIMITS.softMax),
     shards: wholeOrAuto(LIMITS.shardsMax),
     front: z.enum(['auto', 'uws', 'node'], 'expected auto, uws or node'),
@@ -123,14 +133,26 @@ export function configure(given: Place & { flags?: Settings; env?: Environment }
   const dataDir = dataDirOf(given, env)
   const file = readConfigFile(paths(dataDir, env).config)
   const merged = Object.assign({}, DEFAULTS, defined(file), defined(fromEnvironment(env)), defined(flags))
+  checkLines(merged)
   return Object.freeze({
     dataDir,
     instance: instanceOf(given, env),
     ...merged,
     http: merged.http && Object.freeze({ ...merged.http }),
+    lineProtocol: merged.lineProtocol && Object.freeze({ ...merged.lineProtocol }),
     hostsAllowed: Object.freeze([...merged.hostsAllowed]),
   })
 }
+
+/** Who reaches that port may do everything. */
+function checkLines({ lineProtocol, lineProtocolRemote }: Pick<Config, 'lineProtocol' | 'lineProtocolRemote'>): void {
+  if (!lineProtocol || lineProtocolRemote || LOOPBACK.test(lineProtocol.host)) return
+  throw new SpacedriveError('BAD_CONFIG', `lineProtocol: ${lineProtocol.host} can be reached from other machines`, {
+    hint: 'The line protocol has no token. Use 127.0.0.1, or allow it with --line-protocol-remote behind a firewall.',
+  })
+}
+
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[?::1\]?)$/i
 
 /**
  * Checks what one source says.

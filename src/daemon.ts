@@ -8,7 +8,7 @@ import { fromSystem, fromWire, SpacedriveError, toWire } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
 import { again, fromLoading } from './base/shortage.js'
 import { openLog, type LogFile } from './base/log.js'
-import { paths, type Config, type Paths } from './config.js'
+import { paths, type Address, type Config, type Paths } from './config.js'
 import { prepareDirectory, readOrMakeToken, readState, unusable, writeState } from './directory.js'
 import { discovery } from './discovery.js'
 import { Audit } from './descriptors/audit.js'
@@ -31,10 +31,12 @@ import {
   type LimitChange,
   type RaisedLimit,
 } from './descriptors/rlimit.js'
+import { Beside } from './compat/beside.js'
 import { thisDevice } from './compat/device.js'
+import { openLines } from './compat/line-front.js'
 import { tongueOf, type Here } from './compat/tongue.js'
 import { Files } from './front/files.js'
-import type { Connections, Front } from './front/front.js'
+import type { Connections, Front, FrontSetup } from './front/front.js'
 import { openFront } from './front/open.js'
 import { Lookout } from './front/lookout.js'
 import { bootLines } from './front/status.js'
@@ -54,6 +56,8 @@ export interface Ready {
   readonly pid: number
   readonly http: string | null
   readonly socket: string | null
+  /** `HOST:PORT` for Spacedrive's own clients. */
+  readonly lineProtocol: string | null
   readonly limit: LimitUse
   readonly connectionsMax: number
 }
@@ -196,6 +200,7 @@ export class Daemon {
       pid: process.pid,
       http: this.#front?.http ?? null,
       socket: this.#front?.socket ?? null,
+      lineProtocol: this.#front?.lines?.address ?? null,
       limit: { softAtStart, soft, hard },
       connectionsMax: this.#ledger?.use('clients').ceiling ?? 0,
     }
@@ -343,11 +348,12 @@ export class Daemon {
     )
   }
 
-  #openFront(ledger: Ledger): Promise<Front> | Promise<undefined> {
+  async #openFront(ledger: Ledger): Promise<Front | undefined> {
     const socketPath = this.#options.socket === false ? null : this.#paths.socket
-    if (!this.#config.http && !socketPath) return Promise.resolve(undefined)
+    const { lineProtocol } = this.#config
+    if (!this.#config.http && !socketPath && !lineProtocol) return undefined
     this.#token = readOrMakeToken(this.#paths.token)
-    return openFront({
+    const setup: FrontSetup = {
       implementation: this.#config.front,
       http: this.#config.http,
       socketPath,
@@ -366,7 +372,18 @@ export class Daemon {
       lateMs: () => this.#lookout.lateMs(),
       stalls: () => this.#stalls(),
       log: (level, message, fields) => this.#log(level, message, fields),
-    })
+    }
+    const front = await openFront(setup)
+    return lineProtocol ? await this.#withLines(front, setup, lineProtocol) : front
+  }
+
+  async #withLines(front: Front, setup: FrontSetup, where: Address): Promise<Front> {
+    try {
+      return new Beside(front, await openLines(setup, where, this.#here))
+    } catch (error) {
+      await front.drain(0)
+      throw error
+    }
   }
 
   #stalls(): Stall[] {
@@ -418,7 +435,8 @@ export class Daemon {
   }
 
   #listeners(): number {
-    return (this.#config.http ? 1 : 0) + (this.#options.socket === false ? 0 : 1)
+    const { http, lineProtocol } = this.#config
+    return (http ? 1 : 0) + (lineProtocol ? 1 : 0) + (this.#options.socket === false ? 0 : 1)
   }
 
   /** Before threads and listeners are there: what is open now, and what they will cost. */
@@ -692,6 +710,7 @@ export class Daemon {
         address: url,
         port: url === null ? null : Number(new URL(url).port || 80),
         socket: this.#front?.socket ?? null,
+        ...(this.#front?.lines ? { lines: this.#front.lines } : {}),
         clients: used('clients') + used('control'),
         peers: this.#front?.peers() ?? [],
       },

@@ -24,6 +24,8 @@ test('without anything given the defaults hold, and the result is frozen', (t) =
     dataDir,
     instance: null,
     http: { host: '127.0.0.1', port: 8080 },
+    lineProtocol: null,
+    lineProtocolRemote: false,
     connectionsMax: 'auto',
     shards: 'auto',
     front: 'auto',

@@ -104,6 +104,8 @@ export const LIMITS = {
   /** Fewer turns than this say nothing while it is busy. */
   spinAgainTurnsMin: 10,
   spinWorkShare: 0.1,
+  /** So much work a millisecond is never called spinning. */
+  spinNeverPerMs: 1_000,
   /** Without the addon a loop that spins sleeps for this long in each turn. */
   spinBrakeMs: 5,
 
@@ -128,6 +130,19 @@ export const LIMITS = {
 
   /** Entries of one answer to Spacedrive's clients, whose lists have no cursor: some 8 MB of JSON. */
   compatListMax: 10_000,
+  /** A whole line has to come within this on a connection of the line protocol: as long as a kept one of HTTP may say nothing. */
+  lineMs: 10_000,
+  /** A client of it that has its answer has this long to close. */
+  lineCloseMs: 1_000,
+  /** Events that who subscribes there is told of the moment before, as Spacedrive does it. */
+  compatReplayEvents: 100,
+  compatReplayMs: 5_000,
+  /** Events that wait to be translated; beyond, clients are told that all they know may be old. */
+  compatEventsWaitingMax: 256,
+  /** Jobs of which the last state is remembered, to tell what is new. */
+  compatJobsKnownMax: 1_000,
+  /** Changed files that are told one by one: the others are asked for by who is shown them. */
+  compatChangesMax: 100,
 
   /** Libraries with unfinished jobs that one shard opens at a time after a start; the others wait for these. */
   takeUpAtOnceMax: 8,

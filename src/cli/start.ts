@@ -17,6 +17,8 @@ import { safe } from './text.js'
 interface StartOptions {
   readonly location: readonly string[]
   readonly http?: string
+  readonly lineProtocol?: string
+  readonly lineProtocolRemote?: boolean
   readonly maxConnections?: string
   readonly shards?: string
   readonly front?: string
@@ -31,6 +33,8 @@ interface StartOptions {
 /** Options by the setting they set. */
 const FLAGS = {
   http: '--http',
+  lineProtocol: '--line-protocol',
+  lineProtocolRemote: '--line-protocol-remote',
   connectionsMax: '--max-connections',
   shards: '--shards',
   front: '--front',
@@ -50,6 +54,8 @@ export function addStart(program: Command, desk: Desk): void {
       '--http <HOST:PORT>',
       'where to listen; port 0 picks one, off listens on the unix socket only (default: 127.0.0.1:8080)',
     )
+    .option('--line-protocol <HOST:PORT>', "serve Spacedrive's own clients there; without a token (default: off)")
+    .option('--line-protocol-remote', 'let that address be one that other machines reach')
     .option('--max-connections <N|auto>', 'most client connections at a time (default: auto)')
     .option('--shards <N|auto>', 'threads that serve libraries (default: auto)')
     .option('--front <uws|node|auto>', 'which server faces the clients (default: auto)')
@@ -88,6 +94,8 @@ async function configOf(desk: Desk, options: StartOptions): Promise<() => Config
   const { checkSettings, configure } = await import('../config.js').catch(rethrowLoading)
   const given = {
     http: options.http,
+    lineProtocol: options.lineProtocol,
+    lineProtocolRemote: options.lineProtocolRemote,
     connectionsMax: options.maxConnections,
     shards: options.shards,
     front: options.front,

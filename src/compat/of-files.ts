@@ -74,7 +74,7 @@ const byTag = ofLibrary(z.object({ tag_id: text }), async ({ ask, library, devic
 
 const sought = z.object({
   query: z.string().nullish(),
-  scope: z.unknown(),
+  scope: z.unknown().optional(),
   filters: z.record(z.string(), z.unknown()).nullish(),
   sort: z.object({ field: maybe, direction }).nullish(),
   pagination: z.object({ limit: count, offset: count }).nullish(),

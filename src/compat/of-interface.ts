@@ -140,7 +140,7 @@ function off(what: string): Method {
   return () => Promise.reject(wrong(`${what} is not enabled: this daemon speaks to no other device`))
 }
 
-const unsafe = method(z.object({ confirm: z.unknown(), reason: maybe }), () =>
+const unsafe = method(z.object({ confirm: z.unknown().optional(), reason: maybe }), () =>
   Promise.reject(wrong('a daemon is not reset over the wire; delete libraries one by one')),
 )
 

@@ -98,7 +98,7 @@ export function likeliestOf(fresh: readonly Seen[], named: Named): Leak['likelie
 function candidateOf(one: Seen, named: Named): Candidate | null {
   if (one.kind === 'file' || one.kind === 'directory') return byPath(one.target, named)
   if (one.kind !== 'socket' || one.family === null) return null
-  if (one.family !== 'unix' && one.localPort === named.doors.port)
+  if (one.family !== 'unix' && [named.doors.port, named.doors.lines?.port].includes(one.localPort))
     return { holder: 'the front', why: `came to its port, beyond the ${named.doors.clients} connections it counts` }
   if (one.family === 'unix' || one.peer === '') return null
   return { holder: `whoever connects to ${one.peer}`, why: 'are connections to there' }

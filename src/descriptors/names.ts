@@ -16,6 +16,8 @@ export interface Doors {
   readonly address: string | null
   readonly port: number | null
   readonly socket: string | null
+  /** Of the line protocol. */
+  readonly lines?: { readonly address: string; readonly port: number }
   readonly clients: number
   readonly peers: readonly { remotePort: number | null; since: number | null; kind: string }[]
 }
@@ -120,10 +122,11 @@ class Naming {
 
   client(one: Seen): Name | null {
     if (one.kind !== 'socket' || one.listening || this.#clientsLeft <= 0) return null
-    const { port, socket } = this.#named.doors
+    const { port, socket, lines } = this.#named.doors
     const local = one.family === 'unix' && socket !== null && one.target === socket
     // Without the addon a socket is no more than its inode.
-    if (!local && one.family !== null && (one.family === 'unix' || one.localPort !== port)) return null
+    if (!local && one.family !== null && (one.family === 'unix' || ![port, lines?.port].includes(one.localPort)))
+      return null
     this.#clientsLeft -= 1
     if (local) return clientName(one.peer === '' ? 'unix socket' : `unix socket, ${one.peer}`)
     const detail = one.peer || one.target
@@ -152,8 +155,9 @@ class Naming {
   }
 
   #listener({ family, localPort, target }: Seen): Name | null {
-    const { address, port, socket } = this.#named.doors
+    const { address, port, socket, lines } = this.#named.doors
     if (family === 'unix') return target === socket ? { class: 'base', holder: 'listener', detail: target } : null
+    if (lines && localPort === lines.port) return { class: 'base', holder: 'listener', detail: lines.address }
     return localPort === port ? { class: 'base', holder: 'listener', detail: address ?? '' } : null
   }
 

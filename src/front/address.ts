@@ -1,8 +1,9 @@
 // Where a front listens: names of addresses, and why one could not be had.
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
-import { createServer, type ListenOptions } from 'node:net'
+import { createServer, type ListenOptions, type Server } from 'node:net'
 import { errnoOf, SpacedriveError } from '../base/errors.js'
-import { isShortage } from '../base/shortage.js'
+import { LIMITS } from '../base/limits.js'
+import { againLater, isShortage } from '../base/shortage.js'
 import { listenerOf } from '../descriptors/listener.js'
 
 /** `sun_path` holds 104 bytes on macOS, 108 on Linux; uSockets copies it without looking at its length (L20). */
@@ -74,4 +75,19 @@ export async function listenAgain<Listener>(
   }
   // Nobody is in the way and nothing is forbidden, so that only descriptors can have been missing.
   throw new SpacedriveError('BUDGET_EXHAUSTED', `cannot listen on ${address}: no descriptor was left a moment ago`)
+}
+
+/** A server of Node's own, once it listens. */
+export function listening(server: Server, where: ListenOptions, address: string): Promise<void> {
+  return againLater(() => listenOnce(server, where, address))
+}
+
+function listenOnce(server: Server, where: ListenOptions, address: string): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(listenError(error, address)))
+    server.listen({ ...where, backlog: LIMITS.backlogMax }, () => {
+      server.removeAllListeners('error')
+      resolve()
+    })
+  })
 }

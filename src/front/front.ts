@@ -76,6 +76,8 @@ export interface Front {
   /** `http://127.0.0.1:8080` with the true port, or null. */
   readonly http: string | null
   readonly socket: string | null
+  /** Where the line protocol is spoken, if it is. */
+  readonly lines?: { readonly address: string; readonly port: number }
   state: FrontState
   /** `idle`, where it is known: clients without a request in flight. */
   connections(): Connections
@@ -95,5 +97,5 @@ export interface Peer {
   readonly remotePort: number | null
   /** When it connected, by `performance.now()`. */
   readonly since: number | null
-  readonly kind: 'http' | 'ws'
+  readonly kind: 'http' | 'ws' | 'line'
 }

@@ -1,11 +1,10 @@
 // The front on node:http and ws: the same protocol where no binary of uWebSockets.js loads. Slower, and it knows each connection.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo, ListenOptions, Socket } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
 import { LIMITS } from '../base/limits.js'
 import type { Level } from '../protocol/messages.js'
-import { againLater } from '../base/shortage.js'
-import { bareHost, clearSocketPath, httpUrl, listenError, protectSocket } from './address.js'
+import { bareHost, clearSocketPath, httpUrl, listening, protectSocket } from './address.js'
 import { SUBPROTOCOL } from './auth.js'
 import { BROKEN, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
 import { loadNative } from '../descriptors/native.js'
@@ -333,20 +332,6 @@ class NodeFront implements Front {
 
 /** WebSockets that sent something, a pong included, since the last ping. */
 const heard = new WeakSet<WebSocket>()
-
-function listening(server: Server, where: ListenOptions, address: string): Promise<void> {
-  return againLater(() => listenOnce(server, where, address))
-}
-
-function listenOnce(server: Server, where: ListenOptions, address: string): Promise<void> {
-  return new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(listenError(error, address)))
-    server.listen({ ...where, backlog: LIMITS.backlogMax }, () => {
-      server.removeAllListeners('error')
-      resolve()
-    })
-  })
-}
 
 const STATUS_BY_ERROR: Readonly<Record<string, number>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 408,

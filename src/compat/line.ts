@@ -1,0 +1,262 @@
+// One connection of the line protocol: a request a line, or what comes before the client closes its side; a line an answer.
+// When every line that came is answered it ends, as in Spacedrive; only who follows events stays.
+import { isUtf8 } from 'node:buffer'
+import type { Socket } from 'node:net'
+import { toWire } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import type { GiveUp, Reply, Request } from '../protocol/messages.js'
+import type { Desk } from '../front/desk.js'
+import { barred } from '../front/exchange.js'
+import type { Seat } from '../front/gate.js'
+import { Turn } from '../front/turn.js'
+import type { Reader } from '../front/unread.js'
+import { failed, readEnvelope, refused, type Envelope } from './envelope.js'
+import { REFRESH, SHUTDOWN, wantedBy, type Interpreter, type Told } from './events.js'
+import { answerBy, malformed, type Here } from './tongue.js'
+
+export interface LineSetup {
+  readonly desk: Desk
+  readonly seat: Seat
+  readonly interpreter: Interpreter
+  readonly here: Here
+}
+
+const NEWLINE = 0x0a
+const HTTP = /^[A-Z]{3,20} \S+ HTTP\/\d/
+
+export class Line implements Reader {
+  readonly since = performance.now()
+  readonly #setup: LineSetup
+  readonly #socket: Socket
+  /** Whole lines that wait, and the parts of one that is not whole. */
+  readonly #lines: Buffer[] = []
+  #parts: Buffer[] = []
+  /** Of both. */
+  #bytes = 0
+  #turn: LineTurn | null = null
+  #following: (() => void) | null = null
+  /** Events that were not sent, for its client did not read. */
+  #hasGap = false
+  #answered = false
+  /** The client has closed its side. */
+  #isHalf = false
+  #isEnding = false
+  #at = performance.now()
+
+  constructor(setup: LineSetup, socket: Socket) {
+    this.#setup = setup
+    this.#socket = socket
+    socket.setNoDelay(true)
+    // Whoever follows says nothing: one that vanished is found by the kernel's own questions.
+    socket.setKeepAlive(true, LIMITS.feedIdleMs)
+    socket.on('data', (part: Buffer) => this.#read(part))
+    socket.on('end', () => this.#half())
+    socket.on('drain', () => this.#drained())
+    socket.on('close', () => this.#closed())
+  }
+
+  get isFollowing(): boolean {
+    return this.#following !== null
+  }
+
+  /** How long it was not asked or answered; null while something is at work, or it follows. */
+  get idleMs(): number | null {
+    return this.#turn || this.#following || this.#lines.length > 0 ? null : performance.now() - this.#at
+  }
+
+  unread(): number {
+    return this.#socket.writableLength
+  }
+
+  cutOff(): void {
+    this.#socket.destroy()
+  }
+
+  /** Called once in a while: who takes longer than there is time for is told, and closed. */
+  look(now: number): void {
+    const passedMs = now - this.#at
+    if (this.#isEnding) {
+      const isRead = this.#socket.writableFinished
+      if (passedMs > (isRead ? LIMITS.lineCloseMs : LIMITS.responseMs)) this.#socket.destroy()
+    } else if (!this.#turn && !this.#following && passedMs > LIMITS.lineMs) {
+      this.#refuse(failed('ReadError', `no whole line came within ${LIMITS.lineMs} ms`))
+    }
+  }
+
+  /** The daemon stops. */
+  stop(): void {
+    if (this.#following) this.#write(SHUTDOWN.line)
+    this.#socket.destroySoon()
+  }
+
+  #read(part: Buffer): void {
+    if (this.#isEnding) return
+    this.#setup.desk.begun += 1
+    this.#bytes += part.length
+    let from = 0
+    for (let at = part.indexOf(NEWLINE); at >= 0; at = part.indexOf(NEWLINE, from)) {
+      this.#parts.push(part.subarray(from, at))
+      this.#whole()
+      from = at + 1
+    }
+    if (from < part.length) this.#parts.push(part.subarray(from))
+    if (this.#bytes > LIMITS.bodyBytesMax) this.#tooMuch()
+    this.#next()
+  }
+
+  #whole(): void {
+    const [only, ...more] = this.#parts
+    this.#lines.push(more.length === 0 ? (only ?? Buffer.alloc(0)) : Buffer.concat(this.#parts))
+    this.#parts = []
+  }
+
+  /** Of many lines the rest is left to the kernel until these are answered; of one line there is no end to wait for. */
+  #tooMuch(): void {
+    if (this.#lines.length > 0 || this.#turn) return void this.#socket.pause()
+    this.#refuse(failed('RequestTooLarge', `a line may hold ${LIMITS.bodyBytesMax} bytes`))
+  }
+
+  /** What came before it is the last request, whole or not. */
+  #half(): void {
+    this.#isHalf = true
+    if (this.#parts.length > 0) this.#whole()
+    else if (this.#following) return this.#end()
+    this.#next()
+  }
+
+  #next(): void {
+    while (!this.#turn && !this.#isEnding) {
+      const line = this.#lines.shift()
+      if (!line) break
+      this.#bytes = Math.max(0, this.#bytes - line.length - 1)
+      this.#take(line)
+    }
+    if (this.#turn || this.#isEnding) return
+    if (this.#socket.isPaused()) this.#socket.resume()
+    if (!this.#following && (this.#isHalf || (this.#answered && this.#parts.length === 0))) this.#end()
+  }
+
+  #take(line: Buffer): void {
+    if (!isUtf8(line)) return this.#refuse(failed('SerializationError', 'the line is not UTF-8'))
+    const text = line.toString('utf8').trim()
+    if (text === '') return
+    // A page of some site can have a browser send this; nothing of what follows is looked at.
+    if (HTTP.test(text)) return this.#refuse(failed('SecurityError', 'this port speaks lines of JSON, not HTTP'))
+    try {
+      this.#answer(readEnvelope(text))
+    } catch (error) {
+      this.#refuse(malformed(error))
+    }
+  }
+
+  #answer(envelope: Envelope): void {
+    switch (envelope.tag) {
+      case 'Subscribe':
+        return this.#follow(envelope)
+      case 'Unsubscribe':
+        this.#unfollow()
+        return this.#refuse('"Unsubscribed"')
+      case 'UnsubscribeLogs':
+        return this.#refuse('"LogsUnsubscribed"')
+      default:
+        this.#turn = new LineTurn(this, this.#setup)
+        return this.#turn.beginWith(answerBy(envelope, this.#setup.here))
+    }
+  }
+
+  /** A second one on a connection takes the place of the first. */
+  #follow({ types, filter }: Extract<Envelope, { tag: 'Subscribe' }>): void {
+    const { desk, interpreter, here } = this.#setup
+    const unready = desk.unready()
+    if (unready) return this.#refuse(refused(toWire(unready)))
+    const wanted = wantedBy(types, filter, here)
+    this.#unfollow()
+    const { recent, end } = interpreter.follow((told) => {
+      if (wanted(told)) this.#send(told)
+    })
+    this.#following = end
+    this.#write('"Subscribed"')
+    for (const told of recent) if (wanted(told)) this.#send(told)
+  }
+
+  #unfollow(): void {
+    this.#following?.()
+    this.#following = null
+  }
+
+  /** Who does not read misses some, and is told so as soon as there is room: then all that it knows may be old. */
+  #send({ line }: Told): void {
+    if (this.#socket.writableLength > LIMITS.feedBufferedBytesMax) this.#hasGap = true
+    else this.#write(line)
+  }
+
+  #drained(): void {
+    this.#setup.desk.unread.forget(this)
+    if (!this.#hasGap || !this.#following) return
+    this.#hasGap = false
+    this.#write(REFRESH.line)
+  }
+
+  answered(text: string): void {
+    this.#turn = null
+    this.#answered = true
+    this.#at = performance.now()
+    this.#write(text)
+    this.#next()
+  }
+
+  #write(line: string): void {
+    if (!this.#socket.writable) return
+    this.#socket.write(`${line}\n`)
+    const { writableLength: unread } = this.#socket
+    if (unread > LIMITS.feedUnreadBytesMax) this.#socket.destroy()
+    else this.#setup.desk.unread.note(this, unread)
+  }
+
+  #refuse(line: string): void {
+    this.#write(line)
+    this.#end()
+  }
+
+  /** What comes now is read and forgotten: a socket closed with something unread would take the answer along. */
+  #end(): void {
+    if (this.#isEnding) return
+    this.#isEnding = true
+    this.#at = performance.now()
+    this.#unfollow()
+    this.#lines.length = 0
+    this.#parts = []
+    this.#socket.resume()
+    this.#socket.end()
+  }
+
+  #closed(): void {
+    this.#turn?.abandon()
+    this.#turn = null
+    this.#unfollow()
+    this.#isEnding = true
+    this.#setup.desk.unread.forget(this)
+  }
+}
+
+class LineTurn extends Turn {
+  readonly #line: Line
+  readonly #setup: LineSetup
+
+  constructor(line: Line, setup: LineSetup) {
+    super(setup.desk)
+    this.#line = line
+    this.#setup = setup
+  }
+
+  protected override run(request: Request, answer: (reply: Reply) => void): GiveUp | void {
+    const { desk, seat } = this.#setup
+    const error = barred(request, seat, desk)
+    if (error) answer({ ok: false, error: toWire(error) })
+    else return desk.setup.dispatch(request, answer)
+  }
+
+  protected override settled(text: string | null): void {
+    this.#line.answered(text ?? '')
+  }
+}
