@@ -691,8 +691,8 @@ The daemon listens on a TCP address (\`127.0.0.1:8080\` unless told otherwise) a
 | --- | --- |
 | \`GET /metrics\`, \`HEAD\` | The figures of the daemon in Prometheus' text format 0.0.4; see [operations.md](operations.md#metrics). |
 | \`GET /health\` | 200 \`{"status":"ok"}\`; 503 with \`Retry-After\` and the status \`starting\`, \`draining\` or \`stalled\`. The last has \`stalls\`, each \`{thread, stoodMs}\`: \`main\` for 5 s after it stood still for 2 s or more (while it does it cannot answer), a shard while it has not turned for 5 s or more. Needs no token. |
-| \`GET /\` | A text that names the routes. Needs no token. |
-| \`POST /rpc\` | JSON-RPC 2.0, a request or a batch; \`Content-Type: application/json\`, UTF-8. |
+| \`GET /\` | The console, a page of its own with what it needs below \`/console/\`. These files need no token, and have an \`ETag\`. |
+| \`POST /rpc\` | JSON-RPC 2.0, a request or a batch; \`Content-Type: application/json\`, UTF-8. What begins as the envelope of Spacedrive's own clients is answered as they have it; see [compat.md](compat.md). |
 | \`GET /ws\` | The same over WebSocket, and events. |
 | \`GET /libraries/LIBRARY/files/ID\`, \`HEAD\` | The bytes of a file, \`ID\` as in [File](#file). \`Range\` (up to 16 of them), \`If-Range\`, \`If-None-Match\` and \`If-Modified-Since\` as in RFC 9110; \`?download\` has it saved instead of shown. Its \`ETag\` changes with inode, size and time. A file that changes while it is sent is not sent on: the connection ends. |
 

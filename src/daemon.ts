@@ -10,6 +10,7 @@ import { again, fromLoading } from './base/shortage.js'
 import { openLog, type LogFile } from './base/log.js'
 import { paths, type Address, type Config, type Paths } from './config.js'
 import { prepareDirectory, readOrMakeToken, readState, unusable, writeState } from './directory.js'
+import { readConsole } from './console.js'
 import { discovery } from './discovery.js'
 import { Audit } from './descriptors/audit.js'
 import { Books } from './descriptors/books.js'
@@ -364,6 +365,7 @@ export class Daemon {
       publisher: this.#events,
       files: new Files(ledger),
       tongue: (text) => tongueOf(text, this.#here),
+      console: readConsole(),
       metrics: () => this.#lookout.metrics(),
       borrow: borrowForAccept,
       // What the reserve lacks it takes first.

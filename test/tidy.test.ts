@@ -23,6 +23,7 @@ const LAYERS = [
   'workers',
   'front',
   'compat',
+  'console',
   'discovery',
   'daemon',
   'client',
@@ -67,6 +68,7 @@ const daemonSources = sources.filter(
 const PAID_BY: Readonly<Record<string, string>> = {
   'src/base/log.ts': 'the boot, then the reserve',
   'src/config.ts': 'the boot',
+  'src/console.ts': 'the boot',
   'src/descriptors/listener.ts': 'the boot',
   'src/descriptors/look.ts': 'the reserve, where there is no addon',
   'src/descriptors/pressure.ts': 'the boot',

@@ -18,7 +18,7 @@ import { Unread } from './unread.js'
 /** A whole answer outside JSON-RPC. */
 export interface Page {
   readonly status: number
-  readonly type: 'application/json' | 'text/plain; charset=utf-8' | typeof METRICS_TYPE
+  readonly type: 'application/json' | 'text/plain; charset=utf-8' | typeof METRICS_TYPE | ConsoleFile['type']
   readonly body: string
   /** Further headers, by name. */
   readonly headers: Readonly<Record<string, string>>
@@ -26,12 +26,39 @@ export interface Page {
   readonly close: boolean
 }
 
+/** A file of the console: what anybody may read, and a browser may keep as long as it asks whether it is still the same. */
+export interface ConsoleFile {
+  readonly type: (typeof CONSOLE_TYPES)[number]
+  readonly body: string
+  readonly etag: string
+}
+
+export const CONSOLE_TYPES = [
+  'text/html; charset=utf-8',
+  'text/css; charset=utf-8',
+  'text/javascript; charset=utf-8',
+] as const
+
 /** Sent with every answer; none of them may be cached, sniffed, or read by another site. */
 export const SECURITY_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
   'Cache-Control': 'no-store',
   'Cross-Origin-Resource-Policy': 'same-origin',
 } as const
+
+/** Nothing of another site, nothing that stands in the page itself, and in nobody's frame. */
+const CONSOLE_HEADERS = {
+  ...SECURITY_HEADERS,
+  'Cache-Control': 'no-cache',
+  'Referrer-Policy': 'no-referrer',
+  'Content-Security-Policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+} as const
+
+/** What goes with an answer of this type, whatever it says. */
+export function headersOf(type: Page['type']): Readonly<Record<string, string>> {
+  return (CONSOLE_TYPES as readonly string[]).includes(type) ? CONSOLE_HEADERS : SECURITY_HEADERS
+}
 
 export class Desk {
   state: FrontState = 'starting'
@@ -118,6 +145,8 @@ export class Desk {
     if (path === '/health') return method === 'GET' ? this.#health() : notAllowed('GET')
     const unready = this.#checkState()
     if (unready) return unready
+    const file = this.setup.console?.get(path)
+    if (file) return method === 'GET' ? consolePage(file, head) : notAllowed('GET')
     if (path === '/') return method === 'GET' ? ABOUT : notAllowed('GET')
     const tokenless = this.#checkToken(head, seat)
     if (tokenless) return tokenless
@@ -166,6 +195,11 @@ export class Desk {
       close: false,
     }
   }
+}
+
+function consolePage({ type, body, etag }: ConsoleFile, { ifNoneMatch }: Head): Page {
+  const isKept = ifNoneMatch?.split(',').some((each) => each.trim().replace(/^W\//, '') === etag) ?? false
+  return { status: isKept ? 304 : 200, type, body: isKept ? '' : body, headers: { ETag: etag }, close: false }
 }
 
 function checkBody(head: Head): Page | null {

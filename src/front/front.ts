@@ -2,6 +2,7 @@
 // uWebSockets objects never leave this folder.
 import type { Dispatch, Level, Published, Stall } from '../protocol/messages.js'
 import type { AcceptState } from './accept.js'
+import type { ConsoleFile } from './desk.js'
 import type { Files } from './files.js'
 import type { ParamsOf } from '../protocol/operations.js'
 import type { Subscribed } from '../shard/events.js'
@@ -32,6 +33,8 @@ export interface FrontSetup {
   readonly publisher: Publisher
   /** Files of the locations, for those who ask for their bytes; without it there is no such route. */
   readonly files?: Files
+  /** The files of the console by path; without them `GET /` is a text. */
+  readonly console?: ReadonlyMap<string, ConsoleFile>
   /** The text of GET /metrics; without it there is no such page. */
   readonly metrics?: () => string
   /** Frees descriptors of the reserve until disposed of, for those who are only let in to be refused; null when it has none. */

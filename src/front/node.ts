@@ -6,7 +6,7 @@ import { LIMITS } from '../base/limits.js'
 import type { Level } from '../protocol/messages.js'
 import { bareHost, clearSocketPath, httpUrl, listening, protectSocket } from './address.js'
 import { SUBPROTOCOL } from './auth.js'
-import { BROKEN, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
+import { BROKEN, headersOf, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
 import { loadNative } from '../descriptors/native.js'
 import { doorOf } from './door.js'
 import { Download, fileRequest, type FileRequest, type Sink } from './download.js'
@@ -385,7 +385,7 @@ function refuseConnection(socket: Socket, reason: Reason, desk: Desk): void {
 }
 
 function answerRaw(socket: Socket, page: Page): void {
-  const headers = { ...page.headers, 'Content-Type': page.type, ...SECURITY_HEADERS }
+  const headers = { ...page.headers, 'Content-Type': page.type, ...headersOf(page.type) }
   socket.end(rawAnswer(page.status, headers, page.body), () => socket.destroy())
 }
 
@@ -480,7 +480,7 @@ class NodeExchange extends Exchange implements Reader {
 
   override refuse(page: Page): void {
     const further = page.close ? { ...page.headers, Connection: 'close' } : page.headers
-    this.#end(page.status, { ...further, 'Content-Type': page.type, ...SECURITY_HEADERS }, page.body)
+    this.#end(page.status, { ...further, 'Content-Type': page.type, ...headersOf(page.type) }, page.body)
     if (!page.close) this.#req.resume()
   }
 

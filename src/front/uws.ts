@@ -12,7 +12,7 @@ import { LIMITS } from '../base/limits.js'
 import type { Level } from '../protocol/messages.js'
 import { bareHost, clearSocketPath, httpUrl, listenAgain, protectSocket } from './address.js'
 import { chosenProtocol } from './auth.js'
-import { BROKEN, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
+import { BROKEN, headersOf, OVERSIZE, type Desk, type Page } from './desk.js'
 import { loadNative } from '../descriptors/native.js'
 import { Clients } from './clients.js'
 import { doorOf, listenerSince, listeningNow } from './door.js'
@@ -42,6 +42,9 @@ const HEADERS: Readonly<Record<Page['type'], string>> = {
   'application/json': JSON_HEADERS,
   'text/plain; charset=utf-8': headerBlock('text/plain; charset=utf-8'),
   [METRICS_TYPE]: headerBlock(METRICS_TYPE),
+  'text/html; charset=utf-8': headerBlock('text/html; charset=utf-8'),
+  'text/css; charset=utf-8': headerBlock('text/css; charset=utf-8'),
+  'text/javascript; charset=utf-8': headerBlock('text/javascript; charset=utf-8'),
 }
 
 export async function openUwsFront(uws: Uws, desk: Desk): Promise<Front> {
@@ -383,7 +386,7 @@ function readHead(req: HttpRequest): Head {
 }
 
 function headerBlock(type: Page['type']): string {
-  const further = Object.entries(SECURITY_HEADERS).map(([name, value]) => `\r\n${name}: ${value}`)
+  const further = Object.entries(headersOf(type)).map(([name, value]) => `\r\n${name}: ${value}`)
   return type + further.join('')
 }
 
