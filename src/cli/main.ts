@@ -8,6 +8,8 @@ const TRY_AGAIN = 75
 process.on('uncaughtException', uncaught)
 
 try {
+  // Node opens the files of a graph all at once, and there is a command in each: some of them come before.
+  for (const some of ['./doctor.js', './library.js', './tag.js', './start.js']) await import(some)
   const [{ run }, { Terminal }] = await Promise.all([import('./run.js'), import('./terminal.js')])
   const terminal = new Terminal(process.stdout, process.stderr, process.env)
   // A reader that left, as in `spacedrive ls | head`, ends a command quietly.
