@@ -32,11 +32,17 @@ export interface Followed {
   readonly relist?: readonly (number | string)[]
 }
 
+/** Where directories are replaced all the time, what is missing goes all the same. */
+const DEFERRED_MAX = 3
+
 export class Follower {
   readonly #setup: FollowerSetup
   readonly #appliers = new WeakMap<Library, Map<number, Applier>>()
   /** By location, inodes of the directories whose contents its index lacks: also after a library was closed and opened again. */
   readonly #unlisted = new Map<string, Set<number | string>>()
+
+  /** By location, how often in a row the end was put off. */
+  readonly #deferred = new Map<string, number>()
 
   constructor(setup: FollowerSetup) {
     this.#setup = setup
@@ -51,15 +57,19 @@ export class Follower {
     const applier = this.#applierOf(library, location)
     try {
       if (first) {
-        library.forgetMissing(location)
+        if (!this.#deferred.has(uid)) library.forgetMissing(location)
         applier.restart()
       }
       changes.add(
         library.commit(() => applier.apply(batch, () => {})),
         location,
       )
-      if (last && !(await this.#finish(library, location, applier, changes))) return { outcome: 'busy' }
-      return { outcome: 'done', relist: last ? this.#takeUnlisted(uid) : [] }
+      if (!last) return { outcome: 'done' }
+      const relist = this.#takeUnlisted(uid)
+      if (this.#isDeferred(uid, relist)) return { outcome: 'done', relist }
+      return (await this.#finish(library, location, applier, changes))
+        ? { outcome: 'done', relist }
+        : { outcome: 'busy' }
     } finally {
       changes.flush()
       if (location.mode !== 'shallow') this.#setup.readSoon(library, uid)
@@ -75,6 +85,15 @@ export class Follower {
     library.write(() => library.jobs.enqueue('index', uid, library.locations.entriesOf(location)))
     this.#setup.takeUp(library)
     return { outcome: 'done' }
+  }
+
+  /** What is missing may lie in a directory that is yet to be listed; and whatever is asked for, something is told after it. */
+  #isDeferred(uid: string, relist: readonly unknown[]): boolean {
+    const times = this.#deferred.get(uid) ?? 0
+    const isDeferred = relist.length > 0 && times < DEFERRED_MAX
+    if (isDeferred) this.#deferred.set(uid, times + 1)
+    else this.#deferred.delete(uid)
+    return isDeferred
   }
 
   /** False when a job began meanwhile: what is missing is then its affair. */

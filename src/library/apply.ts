@@ -2,12 +2,12 @@
 //
 // What a directory no longer holds is only marked missing; at the end of the scan it is deleted, unless it turned up
 // elsewhere under the same inode. A directory that could not be read changes nothing: its children stay as they are.
-import { lstatSync } from 'node:fs'
+import { lstatSync, type BigIntStats } from 'node:fs'
 import { errnoOf } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { diff, inodeKey, plainInode, type Difference, type Found, type Known } from '../scan/diff.js'
-import { decodeNames, encodeName } from '../scan/names.js'
-import { FOREIGN, KIND, KIND_MASK, kindOf, UNREAD } from '../scan/read.js'
+import { decodeNames, encodeName, joined } from '../scan/names.js'
+import { FOREIGN, KIND, KIND_MASK, kindOf, microseconds, UNREAD } from '../scan/read.js'
 import type { Batch, Place, Run } from '../scan/walk.js'
 import type { Connection } from './connection.js'
 import { ENTRY_COLUMNS, toEntry, type Entries, type Entry, type EntryRow } from './entries.js'
@@ -15,7 +15,7 @@ import { tally, type Folders, type Total } from './folders.js'
 import type { Identities } from './identities.js'
 import type { Ids } from './ids.js'
 import type { Counts, Location, Locations } from './locations.js'
-import type { Names } from './names.js'
+import { DISPLACED, displacedName, type Names } from './names.js'
 import type { Tagged } from './tagged.js'
 import type { Unverified } from './unverified.js'
 
@@ -115,9 +115,9 @@ export class Applier {
     if (slice.length === 0) return null
     this.#transaction(() => {
       this.#hasUnverified = this.#stores.unverified.any
-      for (const [id, leftOut] of slice) {
+      for (const [id, why] of slice) {
         const entry = this.#stores.entries.byId(id)
-        const stays = !entry || (leftOut === 0 && this.#isThere(entry))
+        const stays = !entry || (why === WHY.missing && this.#isThere(entry))
         const gone = stays || this.#removeTree(id, LIMITS.batchEntriesMax, applied)
         if (!gone) return
         this.#statements.found.run(id)
@@ -167,7 +167,7 @@ export class Applier {
     this.#directories.delete(path)
     const entry = id === undefined ? undefined : this.#stores.entries.byId(id)
     if (entry && path !== '' && GONE.has(error.code) && !this.#isThere(entry))
-      return void this.#statements.miss.run(entry.id, this.#location.id, 0)
+      return void this.#statements.miss.run(entry.id, this.#location.id, WHY.missing)
     applied.failures.push({ path, ...error })
     if (entry) this.#stores.unverified.note(entry.id, this.#location.id, error.code, error.message)
   }
@@ -270,14 +270,14 @@ export class Applier {
     const out = leftOut && difference.missing.length > 0 ? new Set(leftOut.names) : null
     for (const [name, id] of difference.directories) this.#directories.set(join(directory, name), id)
     for (const { id, name } of difference.missing)
-      this.#statements.miss.run(id, this.#location.id, out?.has(name) ? 1 : 0)
+      this.#statements.miss.run(id, this.#location.id, out?.has(name) ? WHY.leftOut : WHY.missing)
     for (const { id, found, before } of difference.changed) {
       this.#change(id, parent, found, before)
       const other = found.kind === KIND.directory && !found.foreign && before.inode !== inodeKey(found.inode)
       if (other) this.#noteUnlisted(found.inode)
       if (this.#unlisted) this.#writeLinks(id, found)
     }
-    for (const { id } of difference.replaced) this.#removeTree(id, Infinity, applied)
+    for (const { id } of difference.replaced) this.#displace(id, parent, applied)
     const added = [...difference.added, ...difference.replaced.map(({ found }) => found)]
     for (const found of added) {
       if (this.#moveHere(parent, directory, found)) applied.moved += 1
@@ -289,6 +289,16 @@ export class Applier {
     applied.changed += difference.changed.length
     const quiet = added.length === 0 && difference.changed.length === 0 && difference.missing.length === 0
     if (!quiet) touch(applied, directory)
+  }
+
+  /** Something of another kind has its place; where it is itself, if anywhere, is still to be seen. */
+  #displace(id: number, parent: number, applied: Applied): void {
+    const name = displacedName(this.#stores.entries.byId(id)!.name)
+    const before = this.#statements.child.get(parent, name)
+    if (before !== undefined) this.#removeTree(before, Infinity, applied)
+    this.#statements.move.run(parent, name, id)
+    this.#statements.miss.run(id, this.#location.id, WHY.displaced)
+    this.#stores.entries.forgetPaths()
   }
 
   #change(id: number, parent: number, found: Found, before: Known): void {
@@ -313,7 +323,7 @@ export class Applier {
     const entry = this.#statements.byInode
       .all(bindInode(found.inode), this.#location.id, found.kind)
       .map(toEntry)
-      .find((each) => this.#isMoved(each, found) && !this.#isAbove(each, parent))
+      .find((each) => this.#isMoved(each, directory, found) && !this.#isAbove(each, parent))
     if (!entry) return false
     this.#noteLeft(entry)
     this.#carry(entry, parent)
@@ -344,10 +354,44 @@ export class Applier {
   }
 
   /** File systems use an inode again at once, so a file must also have kept its size and time, as a rename does. */
-  #isMoved(entry: Entry, found: Found): boolean {
+  #isMoved(entry: Entry, directory: string, found: Found): boolean {
     if (entry.parent < 0) return false
-    const same = found.kind === KIND.directory || (entry.size === found.size && entry.mtime === found.mtime)
-    return same && (this.#statements.isMissing.get(entry.id) !== undefined || !this.#isThere(entry))
+    const isLike = found.kind === KIND.directory || (entry.size === found.size && entry.mtime === found.mtime)
+    if (!isLike || (this.#statements.isMissing.get(entry.id) === undefined && this.#isThere(entry))) return false
+    return found.kind !== KIND.directory || this.#isSameDirectory(entry, directory, found)
+  }
+
+  /**
+   * What lies in a directory may have changed since, and its time with it. It was there when it last had its old time, or it
+   * holds what it held; else it is a new one that was given the inode of one that is gone.
+   */
+  #isSameDirectory(entry: Entry, directory: string, found: Found): boolean {
+    if (entry.mtime === found.mtime) return true
+    const path = joined(this.#location.path, join(directory, found.name))
+    const stat = this.#look(path)
+    // It is elsewhere by now, or its file system does not tell when it was made.
+    if (!stat || stat.ino !== BigInt(found.inode) || stat.birthtimeNs <= 0n) return true
+    // Copies and what was unpacked were given times from before they were made.
+    return microseconds(stat.birthtimeNs) <= entry.mtime || this.#holdsSome(entry, path)
+  }
+
+  /** Of what the index knows in a directory, something lies at `path` as it was: those made anew have got old inodes as well. */
+  #holdsSome({ id }: Entry, path: string): boolean {
+    return this.#statements.someIn
+      .all(id, CHILDREN_LOOKED_AT)
+      .map(toEntry)
+      .some((child) => {
+        const stat = this.#look(joined(path, this.#stores.names.text(child.name)))
+        return stat !== undefined && isOf(stat, child) && microseconds(stat.mtimeNs) === child.mtime
+      })
+  }
+
+  #look(path: string): BigIntStats | undefined {
+    try {
+      return lstatSync(encodeName(path), { bigint: true })
+    } catch {
+      return undefined
+    }
   }
 
   /**
@@ -363,9 +407,9 @@ export class Applier {
   /** False only when the disk says that it is gone; an error of any other kind proves nothing. */
   #isThere(entry: Entry): boolean {
     const path = this.#stores.entries.pathOf(entry, this.#stores.names.text(entry.name))
+    if (path.includes(DISPLACED)) return false
     try {
-      const stat = lstatSync(encodeName(path), { bigint: true })
-      return inodeKey(plainInode(stat.ino)) === entry.inode && kindOf(stat) === entry.kind
+      return isOf(lstatSync(encodeName(path), { bigint: true }), entry)
     } catch (error) {
       const errno = errnoOf(error)
       return errno !== 'ENOENT' && errno !== 'ENOTDIR'
@@ -415,6 +459,16 @@ export class Applier {
   }
 }
 
+/** Why an entry is among those that are deleted unless they turn up elsewhere. */
+export const WHY = { missing: 0, leftOut: 1, displaced: 2 } as const
+
+/** Of those that a directory was known to have, when it is asked whether another is the same one. */
+const CHILDREN_LOOKED_AT = 64
+
+function isOf(stat: BigIntStats, { inode, kind }: Entry): boolean {
+  return inodeKey(plainInode(stat.ino)) === inode && kindOf(stat) === kind
+}
+
 function prepare(connection: Connection) {
   return {
     insert: connection.prepare(
@@ -427,6 +481,10 @@ function prepare(connection: Connection) {
       .prepare<[number | bigint, number, number], EntryRow>(
         `SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.inode = ? AND entry.location = ? AND entry.kind = ?`,
       )
+      .raw(),
+    child: connection.prepare<[number, number], number>('SELECT id FROM entry WHERE parent = ? AND name = ?').pluck(),
+    someIn: connection
+      .prepare<[number, number], EntryRow>(`SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.parent = ? LIMIT ?`)
       .raw(),
     below: connection.prepare<[number], number>('SELECT id FROM entry WHERE parent = ? LIMIT 256').pluck(),
     miss: connection.prepare(

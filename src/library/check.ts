@@ -6,7 +6,7 @@ import { KIND } from '../scan/read.js'
 import { fromSqlite } from './cause.js'
 import type { Connection } from './connection.js'
 import { sumUpwards, tally, type Total } from './folders.js'
-import { BLOCK_NAMES } from './names.js'
+import { BLOCK_NAMES, displacedName } from './names.js'
 
 export interface CheckStep {
   readonly done: number
@@ -91,7 +91,7 @@ function* checkEntries(connection: Connection, total: number): Generator<CheckSt
   let done = 0
   for (const [id, parent, name, location, kind, size] of rows.iterate()) {
     if (kind === KIND.directory) parents.set(id, parent)
-    if (name < 0 || name >= names) tell(found, `entry ${id} has a name that is not there`)
+    if ((name < 0 ? displacedName(name) : name) >= names) tell(found, `entry ${id} has a name that is not there`)
     counted.set(location, (counted.get(location) ?? 0) + 1)
     if (parent > 0) {
       if (!totals.has(parent)) totals.set(parent, { bytes: 0, files: 0, directories: 0 })

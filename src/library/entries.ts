@@ -79,8 +79,9 @@ export class Entries {
     this.#child = connection
       .prepare<[number, number], number>('SELECT id FROM entry WHERE parent = ? AND name = ?')
       .pluck()
+    // Without those whose place another has by now.
     this.#children = connection
-      .prepare<[number], EntryRow>(`SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.parent = ?`)
+      .prepare<[number], EntryRow>(`SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.parent = ? AND entry.name >= 0`)
       .raw()
   }
 

@@ -9,7 +9,7 @@ import type { LocationRules } from '../protocol/operations.js'
 import { markLive, type LiveFiles } from '../scan/guard.js'
 import { encodeName } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
-import { Applier, type Stores } from './apply.js'
+import { Applier, WHY, type Stores } from './apply.js'
 import { keepBefore } from './before.js'
 import { fromSqlite } from './cause.js'
 import { databaseBytes, writeBackup, type BackupOptions } from './backup.js'
@@ -283,9 +283,9 @@ export class Library {
     this.#connection.exec('CREATE INDEX IF NOT EXISTS entry_inode ON entry (inode)')
   }
 
-  /** What a scan that did not end had found missing proves nothing any more. */
+  /** What a scan that did not end had found missing proves nothing any more; what was displaced is in its place no more. */
   forgetMissing(location: Location): void {
-    this.#connection.prepare('DELETE FROM missing WHERE location = ?').run(location.id)
+    this.#connection.prepare('DELETE FROM missing WHERE location = ? AND left_out <> ?').run(location.id, WHY.displaced)
   }
 
   /** At the end of a scan: the last names get their trigrams, and the disk gets back what the log of it took. */
@@ -316,7 +316,7 @@ export class Library {
           .prepare(`DELETE FROM ${table} WHERE ${key} IN (SELECT value FROM json_each(?))`)
           .run(JSON.stringify(ids))
       if (ids.length > 0) return false
-      this.forgetMissing(location)
+      this.#connection.prepare('DELETE FROM missing WHERE location = ?').run(location.id)
       this.unverified.forget(location.id)
       this.locations.delete(location)
       this.tagged.endKeeping(location)

@@ -53,6 +53,7 @@ export class Names {
   }
 
   text(id: number): string {
+    if (id < 0) return `${this.text(displacedName(id))}${DISPLACED}`
     const block = Math.floor(id / BLOCK_NAMES)
     return (this.#blocks.get(block) ?? this.#load(block))[id % BLOCK_NAMES] ?? ''
   }
@@ -208,6 +209,14 @@ export class Names {
   #sealed(): number {
     return (this.#connection.prepare<[], number | null>('SELECT max(last) FROM segment').pluck().get() ?? -1) + 1
   }
+}
+
+/** Ends the name of an entry whose place something of another kind has taken, and of which it is not known yet where it is. */
+export const DISPLACED = '\0'
+
+/** The name under which such an entry is kept, and the way back. */
+export function displacedName(name: number): number {
+  return -1 - name
 }
 
 /** More than ever wait at a time, and few enough for a hash and a place to be one exact number. */

@@ -9,7 +9,7 @@ import type { Bind, Condition } from './conditions.js'
 import type { Connection } from './connection.js'
 import type { Entries, Entry } from './entries.js'
 import type { Location, Locations } from './locations.js'
-import type { Names } from './names.js'
+import { DISPLACED, type Names } from './names.js'
 
 /** Looked at in one step of a search: some milliseconds. */
 const TAGGED_A_STEP = 2_000
@@ -202,7 +202,7 @@ export class Tagged {
   }
 
   #spotOf(entry: Entry): Spot {
-    return spotOf(this.#entries.pathOf(entry, this.#names.text(entry.name)))
+    return spotOf(this.#entries.pathOf(entry, this.#names.text(entry.name)).replaceAll(DISPLACED, ''))
   }
 }
 

@@ -198,9 +198,10 @@ export class WatchedTree {
 
   /**
    * The index lacks what lies in these directories, or them: wherever they are by now. One that is not known yet will be told
-   * whole when it is.
+   * whole when it is. Something is told in any case: the end of what was told before waits for it.
    */
   relist(inodes: readonly (number | string)[]): void {
+    if (inodes.length > 0) this.#touch(this.#root)
     for (const inode of inodes) {
       const directory = this.#byInode.get(inode)
       if (!directory) continue
