@@ -12,6 +12,7 @@ import { answerWalk } from './walker.js'
 const { native, told } = Piscina.workerData as TaskSetup
 tellLoop(told)
 const addon = native ? loadNative() : null
+const Gatherer = addon?.Gatherer
 const read = addon?.readDirectory ?? readDirectoryPlain
 /** Some 5 ms of the start, also of a thread that only walks: later there may be no descriptor for it. */
 const blake3 = await loadBlake3()
@@ -29,7 +30,8 @@ export async function workFor({
   reads: number
 }): Promise<void> {
   if ('walk' in work) {
-    const gatherer = addon && new addon.Gatherer()
+    // An addon that was built before has none.
+    const gatherer = Gatherer ? new Gatherer() : null
     if (reads > 1) gatherer?.beginAhead()
     return await answerWalk(port, work.walk, lent, read, gatherer)
   }
