@@ -12,6 +12,7 @@ const OPAQUE = 'application/octet-stream'
 const PLAIN = 'text/plain'
 const SCRIPT = 'text/x-script'
 const ZIP = 'application/zip'
+const GZIP = 'application/gzip'
 
 /** A signature: bytes, at an offset where one stands before the `:`; `?` is any byte. */
 const SIGNATURES: readonly (readonly [bytes: string, mime: string, kind: ContentKind])[] = [
@@ -198,14 +199,17 @@ function isText(content: Uint8Array): boolean {
   return true
 }
 
-/** What extensions stand for; after the `=` as what the bytes of such a file show themselves: text, a zip, or nothing known. */
-const BY_NAME: readonly (readonly [kind: ContentKind, shown: 'text' | 'zip' | 'opaque' | 'itself', types: string])[] = [
+type Shown = 'text' | 'zip' | 'gzip' | 'opaque' | 'itself'
+
+/** What extensions stand for; each with what the bytes of such a file show themselves: text, a zip, or nothing known. */
+const BY_NAME: readonly (readonly [kind: ContentKind, shown: Shown, types: string])[] = [
   [
     'image',
     'itself',
-    'png:image/png jpg,jpeg:image/jpeg gif:image/gif webp:image/webp bmp:image/bmp tif,tiff:image/tiff ico:image/x-icon psd:image/vnd.adobe.photoshop jxl:image/jxl avif:image/avif heic,heif:image/heic svg:image/svg+xml',
+    'png:image/png apng:image/apng jpg,jpeg,jpe,jfif:image/jpeg gif:image/gif webp:image/webp bmp:image/bmp tif,tiff:image/tiff ico:image/x-icon psd:image/vnd.adobe.photoshop jxl:image/jxl avif:image/avif heic,heif:image/heic svg:image/svg+xml',
   ],
-  ['image', 'opaque', 'raw,nef,cr2,cr3,arw,dng,orf,rw2:image/x-raw tga:image/x-tga'],
+  ['image', 'opaque', 'raw,nef,nrw,cr2,cr3,arw,dng,orf,rw2,raf,pef,srw:image/x-raw tga:image/x-tga jp2:image/jp2'],
+  ['image', 'gzip', 'svgz:image/svg+xml'],
   [
     'video',
     'itself',
@@ -289,7 +293,7 @@ const BY_NAME: readonly (readonly [kind: ContentKind, shown: 'text' | 'zip' | 'o
 ]
 
 interface Guess extends ContentType {
-  readonly shown: 'text' | 'zip' | 'opaque' | 'itself'
+  readonly shown: Shown
   /** The place of its line in `BY_NAME`, from 1 on. */
   readonly line: number
 }
@@ -310,6 +314,7 @@ const SHOWN: Readonly<Record<string, Guess['shown']>> = {
   [SCRIPT]: 'text',
   'text/xml': 'text',
   [ZIP]: 'zip',
+  [GZIP]: 'gzip',
 }
 
 function guess(name: string): Guess | undefined {

@@ -3,6 +3,7 @@
 // Rejected beats ignored, ignored beats accepted. What is left out takes everything below it along.
 import { basename } from 'node:path'
 import type { LocationRules } from '../protocol/operations.js'
+import { guessType } from './content-type.js'
 import { Grounds, NO_REPOSITORY, ruleFilesIn, type Ground, type ReadText, type Source } from './ground.js'
 import { encodeName, joined, printable, relativeTo } from './names.js'
 import { lastMatch, patternsOf, type Pattern, type Patterns } from './patterns.js'
@@ -234,14 +235,8 @@ function isOfSystem(here: string, name: string): boolean {
   return name.endsWith('~') || SYSTEM_NAMES.has(name) || SYSTEM_STARTS.some((start) => name.startsWith(start))
 }
 
-const IMAGES = new Set(
-  `jpg jpeg jpe jfif png apng gif webp avif heic heif bmp tif tiff svg svgz ico jxl jp2 psd
-   dng cr2 cr3 nef nrw arw orf rw2 raf pef srw raw`.split(/\s+/),
-)
-
 function isImage(name: string): boolean {
-  const dot = name.lastIndexOf('.')
-  return dot >= 0 && IMAGES.has(name.slice(dot + 1).toLowerCase())
+  return guessType(name)?.kind === 'image'
 }
 
 /** In the words in which a rule is told to people. */

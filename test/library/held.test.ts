@@ -25,6 +25,9 @@ const FILES: readonly [name: string, bytes: string][] = [
   ['raw', `${OPAQUE}a`],
   ['code.ts', 'let a = 1'],
   ['code.nef', 'let a = 2'],
+  ['drawing.svgz', '\x1f\x8b0'],
+  ['drawing.gz', '\x1f\x8b1'],
+  ['scan.jp2', `${OPAQUE}2`],
   ['script', '#!/bin/sh\n'],
   ['script.py', '#!/usr/bin/python\n'],
   ['offer.docx', `${ZIP}0`],
@@ -146,10 +149,12 @@ test.serial('what is read decides of what type a file is, and the name of what i
   t.deepEqual(await names('type:image'), [
     'again.png',
     'copy of photo.png',
+    'drawing.svgz',
     'empty.png',
     'photo',
     'photo.png',
     'raw.nef',
+    'scan.jp2',
     'UPPER.JPG',
   ])
   t.deepEqual(await names('is:duplicate'), ['again.png', 'copy of photo.png', 'no photo.png', 'photo.png', 'same text'])
