@@ -74,6 +74,7 @@ export class Line implements Reader {
 
   /** Called once in a while: who takes longer than there is time for is told, and closed. */
   look(now: number): void {
+    if (this.#following && this.#isHalf) this.#feel()
     const passedMs = now - this.#at
     if (this.#isEnding) {
       const isRead = this.#socket.writableFinished
@@ -81,6 +82,12 @@ export class Line implements Reader {
     } else if (!this.#turn && !this.#following && passedMs > LIMITS.lineMs) {
       this.#refuse(failed('ReadError', `no whole line came within ${LIMITS.lineMs} ms`))
     }
+  }
+
+  /** Of a connection whose other side is closed the loop is told nothing more, not even that it broke: it is read from again. */
+  #feel(): void {
+    const { _handle: handle } = this.#socket as unknown as { _handle: { readStart(): number } | null }
+    handle?.readStart()
   }
 
   /** The daemon stops. */

@@ -119,7 +119,7 @@ const search = ofLibrary(sought, async ({ ask, library, device, payload }) => {
     },
     execution_time_ms: Math.round(performance.now() - begun),
     index_type: 'Persistent',
-    available_filters: ['FileTypes', 'DateRange', 'SizeRange', 'Tags', 'Locations', 'Hidden'],
+    available_filters: ['FileTypes', 'DateRange', 'SizeRange', 'ContentTypes', 'Tags', 'Locations', 'Hidden'],
   }
 })
 
@@ -182,6 +182,7 @@ const FILTERS: Readonly<Record<string, (value: unknown) => Shape>> = {
       ...(exclude?.length ? { not: exclude.map((tag) => ({ tags: [tag] })) } : {}),
     }
   },
+  content_types: (value) => ({ contentKinds: read(z.array(text), value, 'content_types') }),
   include_hidden: (value) => (value === false ? { hidden: false } : {}),
   include_archived: () => ({}),
 }
@@ -192,10 +193,38 @@ function read<Value>(schema: { safeParse(value: unknown): { data?: Value } }, va
   return data
 }
 
+const gallery = z.object({
+  path: z.unknown().optional(),
+  include_descendants: truth,
+  media_types: z.array(text).nullish(),
+  limit: count,
+  sort_by: maybe,
+})
+
+/** When pictures were taken is not read. */
+const MEDIA_SORTS: Readonly<Record<string, string>> = { name: 'name', size: 'size' }
+
+const media = ofLibrary(gallery, async ({ ask, library, device, payload }) => {
+  const path = pathIn(payload.path, device)
+  const types = payload.media_types
+  const filters = { path, contentKinds: types?.length ? types : ['image', 'video'] }
+  const sort = MEDIA_SORTS[payload.sort_by ?? ''] ?? 'modified'
+  const most = Math.min(payload.limit || DIRECTORY_DEFAULT, LIMITS.compatListMax)
+  const isHere = (file: FileItem) => file.path.slice(0, -file.name.length - 1) === (path === '/' ? '' : path)
+  const { found, isAll } = await collected(
+    (paging) => ask('search.files', { library, query: '', filters, sort, ...paging }),
+    most,
+    payload.include_descendants === true ? undefined : isHere,
+  )
+  const files = found.map((file) => fileShape(file, device))
+  return { files, total_count: found.length + (isAll ? 0 : 1), has_more: !isAll }
+})
+
 export const OF_FILES: Readonly<Record<string, Method>> = {
   'files.directory_listing': list,
   'files.by_id': byId,
   'files.by_path': byPath,
   'files.by_tag': byTag,
+  'files.media_listing': media,
   'search.files': search,
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
 import { configure } from '../../src/config.js'
-import { eventually, startDaemon, within, type Loose, type TestDaemon } from '../harness/daemon.js'
+import { eventually, sleep, startDaemon, within, type Loose, type TestDaemon } from '../harness/daemon.js'
 
 const WAIT_MS = 30_000
 const folder = mkdtempSync(join(tmpdir(), 'sd-lines-'))
@@ -229,6 +229,26 @@ test('who follows may ask as well, and who comes back follows again', async (t) 
   await back.line((line) => line.Event?.LibraryCreated?.id === second)
   t.false(back.closed)
   back.socket.destroy()
+})
+
+test('who closed its side to end its line may follow, and is missed when it is gone', async (t) => {
+  const caller = new Caller(daemon, { allowHalfOpen: true })
+  caller.socket.end(JSON.stringify(subscribe(['LibraryCreated'])))
+  await caller.line((line) => line === 'Subscribed')
+  const id = await make('Half')
+  await caller.line((line) => line.Event?.LibraryCreated?.id === id)
+  const { localPort } = caller.socket
+  const isThere = async () => {
+    const { holders } = await daemon.watch('core.descriptors')
+    return holders.some(({ detail }: Loose) => detail.endsWith(`:${localPort} line`))
+  }
+  t.true(await isThere())
+  // Looked after meanwhile, and more than once.
+  await sleep(2_500)
+  const other = await make('Half again')
+  await caller.line((line) => line.Event?.LibraryCreated?.id === other)
+  caller.socket.resetAndDestroy()
+  await eventually('its slot is given back', WAIT_MS, async () => !(await isThere()))
 })
 
 test('its connections are counted, named, and given back', async (t) => {

@@ -19,8 +19,8 @@ test.before(async () => {
     ['report.pdf', 'a report'],
     ['notes.txt', 'Hello World'],
     ['.hidden', ''],
-    ['photos/one.jpg', 'one'],
-    ['photos/two.jpg', 'two, which is longer'],
+    ['photos/one.jpg', Buffer.from([0xff, 0xd8, 0xff, 0xe0, 1])],
+    ['photos/two.jpg', Buffer.concat([Buffer.from([0xff, 0xd8, 0xff, 0xe0]), Buffer.alloc(20)])],
   ] as const) {
     writeFileSync(join(tree, name), text)
   }
@@ -205,7 +205,22 @@ test('a search keeps to its scope, its filters and its page', async (t) => {
     second.results.map(({ file }: Loose) => file.name),
     ['two.jpg'],
   )
+  t.deepEqual(await names({ filters: { content_types: ['image'] }, ...sorted }), ['one.jpg', 'two.jpg'])
+  await t.throwsAsync(search({ filters: { content_types: ['dream'] } }), { message: /contentKinds/ })
   await t.throwsAsync(search({ filters: { at_risk: true } }), { message: /the filter at_risk/ })
+})
+
+test('pictures are listed of a directory, or of all that lies below it', async (t) => {
+  const names = async (more: object) => {
+    const { files, has_more: isMore } = await ok('query:files.media_listing', { sort_by: 'name', ...more })
+    return [...files.map(({ name }: Loose) => name), ...(isMore ? ['…'] : [])]
+  }
+  t.deepEqual(await names({ path: physical('photos') }), ['one.jpg', 'two.jpg'])
+  t.deepEqual(await names({ path: physical() }), [])
+  t.deepEqual(await names({ path: physical(), include_descendants: true }), ['one.jpg', 'two.jpg'])
+  t.deepEqual(await names({ path: physical('photos'), sort_by: 'size' }), ['two.jpg', 'one.jpg'])
+  t.deepEqual(await names({ path: physical('photos'), limit: 1 }), ['one.jpg', '…'])
+  t.deepEqual(await names({ path: physical('photos'), media_types: ['audio'] }), [])
 })
 
 test('tags are made, put on files, found and taken off', async (t) => {
