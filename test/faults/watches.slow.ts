@@ -1,8 +1,9 @@
 // Nothing more can be watched, or the kernel forgot what happened: what is on disk is found all the same, and who asks is told how.
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import { coverageWords } from '../../src/cli/text.js'
 import { loadNative } from '../../src/descriptors/native.js'
 import { eventually, type Starting, type TestDaemon } from '../harness/daemon.js'
 import { keepsPromise } from '../harness/promise.js'
@@ -46,6 +47,27 @@ limited('scenario 26: past the limit of watches directories are polled, and watc
     await eventually('all are watched', 60_000, async () => (await daemon.status()).watching.live === 30)
   })
 })
+
+limited(
+  'a limit of 500 watches for 543 directories: the index is as the disk, and how much is polled is told',
+  async (t) => {
+    await play(async (scene) => {
+      const daemon = await scene.daemon(OWN_USER_SPACE)
+      allow(daemon, 'watches', 500)
+      const tree = await watched(daemon, scene.tree('tree', 542, 1))
+      const at = (directory: number, name: string) => join(tree.root, `d${directory}`, name)
+      const scans = (await jobsOf(daemon, tree.library)).length
+      for (let each = 0; each < 542; each++) writeFileSync(at(each, 'new'), `${each}`)
+      for (let each = 0; each < 540; each += 2) renameSync(at(each, 'new'), at(539 - each, 'moved'))
+      for (let each = 0; each < 542; each += 5) rmSync(at(each, `file ${each}.txt`))
+      await settled(daemon, tree)
+      await toldAs(t, daemon, tree, [500, 43], /inotify watches .* max_user_watches/)
+      t.is(coverageWords((await daemon.status()).watching), '92 % live, 8 % polled')
+      t.is((await jobsOf(daemon, tree.library)).length, scans, 'without a scan')
+      t.is((await daemon.stop()).code, 0)
+    })
+  },
+)
 
 limited(
   'scenario 27: without an inotify instance all of it is polled, and that is no want of descriptors',
