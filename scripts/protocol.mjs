@@ -429,7 +429,7 @@ const SHAPES = {
     rows: [
       ['used', 'number', 'Descriptors in use.'],
       ['floor, ceiling', 'number', 'Guaranteed, and at most.'],
-      ['peak', 'number', 'Most that were in use at a time.'],
+      ['peak', 'number', 'Most that were taken at a time, the few that a thread keeps at hand included.'],
       ['refused, waited', 'number', 'How often a wish was refused, and how often one had to wait.'],
     ],
   },

@@ -150,6 +150,11 @@ export const LIMITS = {
   shardInFlightMax: 10_000,
   /** Who waited this long for no more than a class guarantees is not overtaken any more, by no thread. */
   leaseOvertakenMs: 100,
+  /**
+   * Descriptors of one class that a thread keeps at hand when it gives them back: two first connections of a library. Whoever finds no
+   * room takes them, so that no more than the time of that depends on it.
+   */
+  leaseStockMax: 8,
   /** How long a library open may wait for descriptors before BUDGET_EXHAUSTED. */
   libraryLeaseWaitMs: 5_000,
   /** Meanwhile idle libraries are asked to give way once in this time: one that was busy before may be idle now. */

@@ -8,6 +8,10 @@
 // What a class holds above its floor comes out of the pot. A thread's column says how much of each class it holds, so
 // that what a dead thread held can be given back. A thread may die between two of these steps; `heal` re-derives the sums.
 //
+// What a thread gives back it keeps at hand, up to a few of each class, and takes again from there: then no cache line goes
+// to and fro between threads for it. That stock is in `used` and out of the pot, but nobody counts it as held, and whoever
+// finds no room takes everybody's first, so that nobody is refused for it. It is not filled while anybody waits.
+//
 // Nobody waits for ever for somebody who waits:
 //   1. A lease is all or nothing.
 //   2. Classes are waited for in one order, libraries before jobs: who holds descriptors of a job does not wait for a
@@ -71,6 +75,8 @@ const TICKET = CLASSES.length
 const CHANGING = 2 * CLASSES.length
 /** Since when the least recently used of what it could give is idle. */
 const IDLE_SINCE = CHANGING + 1
+/** Then what it keeps at hand of each class but the first, which is nobody's to keep. */
+const STOCK = IDLE_SINCE
 
 /** For the bench of what the ledger costs (bench/ledger.mjs): nothing is counted, nothing refused. */
 const OFF = process.env['SPACEDRIVE_BENCH_LEDGER'] === 'off'
@@ -156,6 +162,7 @@ export class Ledger {
   configure(plan: Plan): void {
     const floors = CLASSES.reduce((sum, name) => sum + plan.classes[name].floor, 0)
     assert(floors <= plan.budget, 'the floors fit the budget')
+    this.#gather()
     let returned = 0
     CLASSES.forEach((name, index) => {
       const at = classAt(index)
@@ -231,7 +238,7 @@ export class Ledger {
     const at = classAt(INDEX[descriptorClass])
     const word = (offset: number) => Atomics.load(this.#words, at + offset)
     return {
-      used: word(USED),
+      used: this.#heldAndStocked(INDEX[descriptorClass]).held,
       floor: word(FLOOR),
       ceiling: word(CEILING),
       peak: word(PEAK),
@@ -243,7 +250,7 @@ export class Ledger {
   /** How many more of a class could be had at once. */
   room(descriptorClass: DescriptorClass): number {
     const { used, floor, ceiling } = this.use(descriptorClass)
-    return Math.max(0, Math.min(ceiling - used, above(floor, used) + Math.max(0, Atomics.load(this.#words, POT))))
+    return Math.max(0, Math.min(ceiling - used, above(floor, used) + Math.max(0, this.totals().pot)))
   }
 
   uses(): Record<DescriptorClass, ClassUse> {
@@ -251,9 +258,16 @@ export class Ledger {
   }
 
   totals(): { budget: number; reserve: number; base: number; used: number; pot: number } {
-    const used = CLASSES.reduce((sum, _, index) => sum + Atomics.load(this.#words, classAt(index) + USED), 0)
     const word = (at: number) => Atomics.load(this.#words, at)
-    return { budget: word(BUDGET), reserve: word(RESERVE), base: word(BASE), used, pot: word(POT) }
+    let used = 0
+    let pot = word(POT)
+    CLASSES.forEach((_, index) => {
+      const { held, stocked } = this.#heldAndStocked(index)
+      const floor = word(classAt(index) + FLOOR)
+      used += held
+      pot += above(held + stocked, floor) - above(held, floor)
+    })
+    return { budget: word(BUDGET), reserve: word(RESERVE), base: word(BASE), used, pot }
   }
 
   get level(): Level {
@@ -346,6 +360,7 @@ export class Ledger {
       const held = Atomics.exchange(this.#words, column + index, 0)
       if (held > 0) this.#lower(index, held)
       returned += Math.max(0, held)
+      this.#unstock(column, index)
       if (Atomics.exchange(this.#words, column + TICKET + index, 0) !== 0)
         Atomics.sub(this.#words, classAt(index) + STARVING, 1)
     })
@@ -363,7 +378,7 @@ export class Ledger {
   heal(): boolean {
     const before = this.#changes()
     if (before === null) return false
-    const uses = CLASSES.map((_, index) => this.#heldOf(index))
+    const uses = CLASSES.map((_, index) => this.#sumOf(index) + this.#stockedOf(index))
     const lent = uses.reduce(
       (sum, used, index) => sum + above(used, Atomics.load(this.#words, classAt(index) + FLOOR)),
       0,
@@ -391,10 +406,26 @@ export class Ledger {
     return sum
   }
 
-  #heldOf(index: number): number {
-    let held = 0
-    for (let at = COLUMNS_AT + index; at < this.#words.length; at += COLUMN_WORDS) held += Atomics.load(this.#words, at)
-    return held
+  /** Of one word of all columns. */
+  #sumOf(offset: number): number {
+    let sum = 0
+    for (let at = COLUMNS_AT + offset; at < this.#words.length; at += COLUMN_WORDS) sum += Atomics.load(this.#words, at)
+    return sum
+  }
+
+  #stockedOf(index: number): number {
+    return index === INDEX.control ? 0 : this.#sumOf(STOCK + index)
+  }
+
+  /** What threads hold of a class and what they keep at hand of it. */
+  #heldAndStocked(index: number): { held: number; stocked: number } {
+    const at = classAt(index) + USED
+    for (let tries = 1; ; tries++) {
+      const used = Atomics.load(this.#words, at)
+      const stocked = this.#stockedOf(index)
+      // Both of one moment; where threads change the sum all the time, nearly of one.
+      if (tries === 3 || Atomics.load(this.#words, at) === used) return { held: Math.max(0, used - stocked), stocked }
+    }
   }
 
   #ticketsOf(index: number): number {
@@ -447,10 +478,49 @@ export class Ledger {
     const words = this.#words
     // Only this thread writes to its column, and others read it when this one is at rest or dead: plain writes are enough.
     words[this.#column + CHANGING]! += 1
-    const taken = this.#takeCounted(words, classAt(index), count)
+    const at = classAt(index)
+    const taken =
+      this.#takeStocked(words, index, count) ||
+      this.#takeCounted(words, at, count) ||
+      (this.#gather() && this.#takeCounted(words, at, count))
     if (taken) words[this.#column + index]! += count
     words[this.#column + CHANGING]! += 1
     return taken
+  }
+
+  #takeStocked(words: Int32Array, index: number, count: number): boolean {
+    if (index === INDEX.control) return false
+    const at = this.#column + STOCK + index
+    const stocked = Atomics.load(words, at)
+    return stocked >= count && Atomics.compareExchange(words, at, stocked, stocked - count) === stocked
+  }
+
+  /** Keeps at hand what was given back, unless somebody else may want it. */
+  #keep(words: Int32Array, index: number, count: number): boolean {
+    if (index === INDEX.control || words[LEVEL] !== 0 || Atomics.load(words, WAITERS) > 0) return false
+    const at = this.#column + STOCK + index
+    if (Atomics.load(words, at) + count > LIMITS.leaseStockMax) return false
+    Atomics.add(words, at, count)
+    return true
+  }
+
+  /** Puts back what all threads keep at hand, of every class, for the pot is one. Tells whether there was any. */
+  #gather(): boolean {
+    let found = false
+    for (let column = COLUMNS_AT; column < this.#words.length; column += COLUMN_WORDS) {
+      for (let index = INDEX.control + 1; index < CLASSES.length; index++) {
+        if (this.#unstock(column, index)) found = true
+      }
+    }
+    return found
+  }
+
+  #unstock(column: number, index: number): boolean {
+    const at = column + STOCK + index
+    if (index === INDEX.control || Atomics.load(this.#words, at) === 0) return false
+    const stocked = Atomics.exchange(this.#words, at, 0)
+    if (stocked > 0) this.#lower(index, stocked)
+    return stocked > 0
   }
 
   #takeCounted(words: Int32Array, at: number, count: number): boolean {
@@ -490,7 +560,7 @@ export class Ledger {
     if (words[RESERVE_MISSING]! > 0) this.reserveMissing = refill() ?? this.reserveMissing
     words[this.#column + CHANGING]! += 1
     words[this.#column + index]! -= count
-    this.#lower(index, count)
+    if (!this.#keep(words, index, count)) this.#lower(index, count)
     words[this.#column + CHANGING]! += 1
     // Whoever begins to wait is counted first and looks then: it sees what was returned, or is seen here.
     if (Atomics.load(words, WAITERS) > 0) this.#wake()

@@ -63,6 +63,61 @@ test('after any takes and gives the sums are right, and a refusal is only for la
   )
 })
 
+test("what threads keep at hand is nobody's: no sum has it, and no thread is refused for it", (t) => {
+  const step = fc.record({
+    thread: fc.nat(2),
+    name: fc.constantFrom(...CLASSES),
+    count: fc.integer({ min: 1, max: 2 * LIMITS.leaseStockMax }),
+    give: fc.boolean(),
+  })
+  fc.assert(
+    fc.property(fc.integer({ min: 40, max: 120 }), fc.array(step, { maxLength: 100 }), (soft, steps) => {
+      const first = Ledger.create(planOf(soft))
+      const threads = [first, new Ledger(first.shared, 7), new Ledger(first.shared, 8)]
+      const held: Lease[][] = threads.map(() => [])
+      for (const { thread, name, count, give } of steps) {
+        const mine = held[thread]!
+        if (give) mine.splice(count % Math.max(1, mine.length), 1)[0]?.release()
+        else {
+          const room = first.room(name)
+          const lease = threads[thread]!.tryAcquire(name, count, BY)
+          t.is(lease !== null, count <= room)
+          if (lease) mine.push(lease)
+        }
+        const counts = held.map((leases) => leases.reduce((sum, lease) => sum + lease.count, 0))
+        t.is(first.totals().used, counts[0]! + counts[1]! + counts[2]!)
+        t.deepEqual(wrong(first), [])
+        t.false(first.heal())
+      }
+      first.configure(planOf(soft + 40))
+      t.deepEqual(wrong(first), [])
+      const lost = held[1]!.reduce((sum, lease) => sum + lease.count, 0)
+      t.is(first.reclaim(7), lost, 'what a dead thread kept at hand is not what it held')
+      t.deepEqual(wrong(first), [])
+      t.false(first.heal())
+    }),
+    { numRuns: 150 },
+  )
+})
+
+test('who waits is served by what another thread would otherwise have kept at hand', async (t) => {
+  const ledger = Ledger.create(planOf(100))
+  const other = new Ledger(ledger.shared, 2)
+  const { ceiling } = ledger.use('libraries')
+  const all = Array.from({ length: ceiling }, () => other.tryAcquire('libraries', 1, BY)!)
+  const waiting = ledger.acquire('libraries', 2, BY, 60_000)
+  const alive = setInterval(() => {}, 1_000)
+  t.teardown(() => clearInterval(alive))
+  await sleep(20)
+  all.pop()!.release()
+  all.pop()!.release()
+  ;(await waiting).release()
+  for (const lease of all) lease.release()
+  t.is(ledger.totals().used, 0)
+  t.truthy(ledger.tryAcquire('libraries', ceiling, BY))
+  t.deepEqual(wrong(ledger), [])
+})
+
 test('a lease returned twice is returned once, and shrinks to what is needed', (t) => {
   const ledger = Ledger.create(planOf(200))
   const lease = ledger.tryAcquire('libraries', 6, BY)!
