@@ -84,10 +84,12 @@ export class Line implements Reader {
     }
   }
 
-  /** Of a connection whose other side is closed the loop is told nothing more, not even that it broke: it is read from again. */
+  /**
+   * Of a connection whose other side is closed the loop is told nothing more, not even that it broke, and reading goes on saying
+   * that it ended. Nothing at all is written: where it broke that fails.
+   */
   #feel(): void {
-    const { _handle: handle } = this.#socket as unknown as { _handle: { readStart(): number } | null }
-    handle?.readStart()
+    if (this.#socket.writableLength === 0) this.#socket.write('')
   }
 
   /** The daemon stops. */

@@ -237,8 +237,7 @@ test('who closed its side to end its line may follow, and is missed when it is g
   await caller.line((line) => line === 'Subscribed')
   const id = await make('Half')
   await caller.line((line) => line.Event?.LibraryCreated?.id === id)
-  const { localPort } = caller.socket
-  const isThere = async () => {
+  const isThere = async (localPort = caller.socket.localPort) => {
     const { holders } = await daemon.watch('core.descriptors')
     return holders.some(({ detail }: Loose) => detail.endsWith(`:${localPort} line`))
   }
@@ -247,8 +246,15 @@ test('who closed its side to end its line may follow, and is missed when it is g
   await sleep(2_500)
   const other = await make('Half again')
   await caller.line((line) => line.Event?.LibraryCreated?.id === other)
-  caller.socket.resetAndDestroy()
-  await eventually('its slot is given back', WAIT_MS, async () => !(await isThere()))
+  caller.socket.destroy()
+  // One to whom nothing is ever written.
+  const quiet = new Caller(daemon, { allowHalfOpen: true })
+  quiet.socket.end(JSON.stringify(subscribe(['Nothing'])))
+  await quiet.line((line) => line === 'Subscribed')
+  const port = quiet.socket.localPort
+  t.true(await isThere(port))
+  quiet.socket.resetAndDestroy()
+  await eventually('its slot is given back', WAIT_MS, async () => !(await isThere(port)))
 })
 
 test('its connections are counted, named, and given back', async (t) => {
