@@ -372,7 +372,7 @@ export class Applier {
     // It is elsewhere by now, or its file system does not tell when it was made.
     if (!stat || stat.ino !== BigInt(found.inode) || stat.birthtimeNs <= 0n) return true
     // Copies and what was unpacked were given times from before they were made.
-    return microseconds(stat.birthtimeNs) <= entry.mtime || this.#holdsSome(entry, path)
+    return isOld(stat, entry) || this.#holdsSome(entry, path)
   }
 
   /** Of what the index knows in a directory, something lies at `path` as it was: those made anew have got old inodes as well. */
@@ -382,7 +382,9 @@ export class Applier {
       .map(toEntry)
       .some((child) => {
         const stat = this.#look(joined(path, this.#stores.names.text(child.name)))
-        return stat !== undefined && isOf(stat, child) && microseconds(stat.mtimeNs) === child.mtime
+        return (
+          stat !== undefined && isOf(stat, child) && (microseconds(stat.mtimeNs) === child.mtime || isOld(stat, child))
+        )
       })
   }
 
@@ -464,6 +466,11 @@ export const WHY = { missing: 0, leftOut: 1, displaced: 2 } as const
 
 /** Of those that a directory was known to have, when it is asked whether another is the same one. */
 const CHILDREN_LOOKED_AT = 64
+
+/** It was made before the entry's time; where the file system does not tell when, nobody knows. */
+function isOld({ birthtimeNs }: BigIntStats, { mtime }: Entry): boolean {
+  return birthtimeNs > 0n && microseconds(birthtimeNs) <= mtime
+}
 
 function isOf(stat: BigIntStats, { inode, kind }: Entry): boolean {
   return inodeKey(plainInode(stat.ino)) === inode && kindOf(stat) === kind

@@ -57,6 +57,8 @@ interface Thing {
   readonly below: Map<string, Thing> | null
   /** Size or time are not what they were. */
   isTouched: boolean
+  /** A directory with a time from before it was made: nothing proves that it is the same one once all that lay in it is gone. */
+  isDated?: boolean
 }
 
 interface Spot {
@@ -127,6 +129,7 @@ export class Model {
       if (one.thing.below === null && !isFile) return
       utimesSync(this.#at(one.path), 1, (this.#stamp += 1))
       one.thing.isTouched = true
+      one.thing.isDated = true
     } else if (what === 'rename') this.#move(one, to)
     else if (what === 'over') this.#move(one, other)
     else if (what === 'recase')
@@ -296,7 +299,7 @@ export class Model {
       const isLost = !places.has(ids.get(path)!)
       if (!isLost) continue
       if (here && (here.below === null) === (thing.below === null)) told.push(`${path}: is there, and its id is not`)
-      if (here || (thing.isTouched && !thing.below)) continue
+      if (here || (thing.isTouched && !thing.below) || (thing.isDated && thing.below)) continue
       const left = [...things].flatMap(([at, each]) => (each === thing && !there.has(at) ? [ids.get(at)!] : []))
       // Onto a name that is known, whose entry it is then.
       const arrived = [...there].filter(

@@ -1,7 +1,7 @@
 // Show 1 by a model: after any changes of a real tree the index is as the disk, and what moved has kept its id and its tags; by
 // rescans alone, and by what a watcher tells alone.
 import assert from 'node:assert'
-import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import fc from 'fast-check'
@@ -169,6 +169,25 @@ watching('a directory that is moved aside and made anew takes what lay in it alo
   await byWatcher([[{ ...change('rotate', 0, 0, 'aside of a'), steps: 0 }]])
   t.pass()
 })
+
+test.serial(
+  'a directory that was unpacked with an old time is the same one after a move, though all in it was written',
+  async (t) => {
+    using stage = new Stage()
+    const at = (path: string) => join(stage.tree, path)
+    mkdirSync(at('old/deep'), { recursive: true })
+    utimesSync(at('old'), 1, 1_000_000)
+    const library = stage.open(stage.create())
+    const uid = await index(library, stage.tree)
+    const before = indexed(library, uid)
+    renameSync(at('old'), at('new'))
+    writeFileSync(at('new/deep/file'), 'text')
+    writeFileSync(at('new/file'), 'text')
+    await rescan(library, uid)
+    t.deepEqual(differences(library, uid, stage.tree), [])
+    for (const path of ['', '/deep']) t.is(indexed(library, uid).get(`new${path}`)?.id, before.get(`old${path}`)!.id)
+  },
+)
 
 function change(what: Step['what'], a: number, b: number, name = 'a'): Step {
   return { what, a, b, name }
