@@ -490,7 +490,7 @@ const BOUNDS = {
   feedSubscriptionsMax: ['', 'Subscriptions of one WebSocket.', '`BAD_REQUEST`'],
   feedBufferedBytesMax: ['bytes', 'Unsent on one WebSocket.', 'events are dropped, requests get `SHARD_BUSY`'],
   eventsKeptMax: ['', 'Events kept for those who come back with a cursor.', '`missed` tells'],
-  eventsKeptBytesMax: ['bytes', 'The same, as JSON.', '`missed` tells'],
+  eventsKeptBytesMax: ['bytes', 'The same, as they are sent.', '`missed` tells'],
   feedUnreadBytesMax: ['bytes', 'Unsent on one WebSocket, answers included.', 'it is cut'],
   unreadBytesMax: ['bytes', 'Unread of long answers, of all clients together.', 'who reads the longest is cut'],
   filePartBytes: ['bytes', 'Of a file that is sent, what is read at a time.', ''],

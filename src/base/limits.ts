@@ -36,7 +36,7 @@ export const LIMITS = {
   feedBufferedBytesMax: 1 << 20,
   /** Events kept for those who come back: at 100 a second 40 s of them, at a restart of a proxy all. */
   eventsKeptMax: 4_096,
-  /** The same in bytes: no more than one WebSocket may have unsent, so that who reads gets all of them. */
+  /** The same in bytes, as they are sent: no more than one WebSocket may have unsent, so that who reads gets all of them. */
   eventsKeptBytesMax: 1 << 20,
   /** Directories that one event names, of those in which entries changed. */
   directoriesToldMax: 20,

@@ -8,6 +8,9 @@ import type { ParamsOf } from '../protocol/operations.js'
 type Filter = ParamsOf<'events.subscribe'>
 type Deliver = (published: Published) => void
 
+/** What is sent around the JSON of one event, or a little more: of 4,096 small ones it is half a megabyte. */
+const ENVELOPE_BYTES = 144
+
 interface Subscriber {
   readonly filter: Filter
   readonly deliver: Deliver
@@ -54,11 +57,11 @@ export class Events {
 
   #keep(published: Published): void {
     this.#kept.push(published)
-    this.#keptBytes += published.json.length
+    this.#keptBytes += published.json.length + ENVELOPE_BYTES
     if (this.#kept.length <= LIMITS.eventsKeptMax && this.#keptBytes <= LIMITS.eventsKeptBytesMax) return
     // A good part at a time, so that it costs nothing for each.
     const dropped = this.#kept.splice(0, Math.ceil(this.#kept.length / 8))
-    for (const { json } of dropped) this.#keptBytes -= json.length
+    for (const { json } of dropped) this.#keptBytes -= json.length + ENVELOPE_BYTES
   }
 
   #cursor(): string {

@@ -2,6 +2,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { LIMITS } from '../../src/base/limits.js'
+import { encodeEvent } from '../../src/protocol/codec.js'
 import type { Event } from '../../src/protocol/messages.js'
 import { Events } from '../../src/shard/events.js'
 
@@ -81,5 +82,16 @@ test('the cursor of another run cannot tell what was missed, and brings all that
     const { kept, missed } = after.subscribe({ cursor: each }, () => undefined)
     t.is(missed, null)
     t.is(kept.length, 1)
+  }
+})
+
+test('all that is kept may wait on one WebSocket, whatever is sent around it', (t) => {
+  for (const bytes of [0, 100, 200, 2_000]) {
+    const events = new Events()
+    const { cursor } = events.subscribe({}, () => undefined)
+    for (let at = 0; at < LIMITS.eventsKeptMax; at++) events.publish(made(at, { text: 'x'.repeat(bytes) }))
+    const { kept } = events.subscribe({ cursor }, () => undefined)
+    const sent = kept.map((each, index) => encodeEvent('1234567890', Number.MAX_SAFE_INTEGER - index, each).length)
+    t.true(sent.reduce((sum, length) => sum + length, 0) <= LIMITS.feedBufferedBytesMax)
   }
 })
