@@ -55,6 +55,8 @@ export class Applier {
   readonly #statements
   /** Ids of directories that the walk will come to. */
   readonly #directories = new Map<string, number>()
+  /** The directories that lead to the one compared last, and that one. */
+  #above: { readonly path: string; readonly id: number }[] = []
   /** A directory that arrives in several runs is compared when the last is here. */
   #gathered: Found[] = []
   readonly #unlisted: Set<number | string> | null
@@ -85,7 +87,8 @@ export class Applier {
     const applied = nothingApplied()
     this.#reads = this.#stores.locations.byId(this.#location.id)?.mode !== 'shallow'
     this.#transaction(() => {
-      const all = decodeNames(batch.names)
+      let decoded: string[] | null = null
+      const names = () => (decoded ??= decodeNames(batch.names))
       let at = 0
       this.#hasUnverified = this.#stores.unverified.any
       for (const run of batch.runs) {
@@ -93,12 +96,12 @@ export class Applier {
           applied.leftOut[rule] = (applied.leftOut[rule] ?? 0) + count
         if (run.note) applied.failures.push({ path: run.directory, ...run.note })
         if (run.error) this.#noteUnread(run.directory, run.error, applied)
-        else if (this.#fresh) this.#insertRun(batch, run, all, at, applied)
-        else this.#compareRun(batch, run, all, at, applied)
+        else if (this.#fresh) this.#insertRun(batch, run, names(), at, applied)
+        else if (!this.#isUnchanged(run)) this.#compareRun(batch, run, names(), at, applied)
         at += run.count
       }
       applied.entries = at
-      checkpoint(applied, this.#placeAfter(batch, all))
+      checkpoint(applied, this.#placeAfter(batch, names))
     })
     if (applied.moved > 0 || applied.removed > 0) this.#stores.entries.forgetPaths()
     if (this.#stores.names.wantsSeal) this.#stores.names.seal()
@@ -130,6 +133,7 @@ export class Applier {
   /** Forgets what a walk that is over had come to, before another one. */
   restart(): void {
     this.#directories.clear()
+    this.#above = []
     this.#gathered = []
   }
 
@@ -176,14 +180,17 @@ export class Applier {
     const parent = this.#directoryId(run.directory)
     if (parent === undefined) return
     const among = this.#stores.folders.changesIn(parent)
+    let isWhole = true
     for (let at = from; at < from + run.count; at++)
-      this.#insert(parent, run.directory, foundAt(batch, names, at), among)
+      isWhole = this.#insert(parent, run.directory, foundAt(batch, names, at), among) && isWhole
+    if (run.print !== undefined && isWhole) this.#stores.folders.keepPrint(parent, run.print)
     applied.added += run.count
     if (run.last) this.#directories.delete(run.directory)
     if (run.count > 0) touch(applied, run.directory)
   }
 
-  #insert(parent: number, directory: string, found: Found, among: Total): void {
+  /** False where it is there already. */
+  #insert(parent: number, directory: string, found: Found, among: Total): boolean {
     const id = this.#stores.ids.take()
     const { kind, size, mtime, inode } = found
     const name = this.#stores.names.idOf(found.name)
@@ -198,7 +205,7 @@ export class Applier {
       bindInode(inode),
     )
     // A directory that changes while it is read may name a child twice.
-    if (changes === 0) return
+    if (changes === 0) return false
     this.#count(among, kind, size, 1)
     if (kind === KIND.directory) this.#stores.folders.enter(id, parent)
     this.#giveTagsBack(id, directory, found)
@@ -208,6 +215,7 @@ export class Applier {
       this.#directories.set(join(directory, found.name), id)
       this.#noteUnlisted(found.inode)
     }
+    return true
   }
 
   #giveTagsBack(id: number, directory: string, { kind, name }: Found): void {
@@ -232,6 +240,34 @@ export class Applier {
     }
   }
 
+  /** A directory of which a walk found what the index has of it, by its print. */
+  #isUnchanged(run: Run): boolean {
+    if (run.print === undefined || this.#gathered.length > 0) return false
+    const { folders, unverified } = this.#stores
+    const id = this.#place(run)
+    if (id === undefined) return false
+    this.#above.push({ path: run.directory, id })
+    this.#directories.set(run.directory, id)
+    if (folders.printOf(id) !== run.print) return false
+    if (this.#hasUnverified) unverified.verify(id)
+    this.#directories.delete(run.directory)
+    return true
+  }
+
+  /** The directory of a run: sooner found by its inode than by name, and then held against its place. */
+  #place({ directory, inode }: Run): number | undefined {
+    const known = this.#directories.get(directory)
+    while (this.#above.length > 0 && !isBelow(directory, this.#above.at(-1)!.path)) this.#above.pop()
+    if (known !== undefined || directory === '') return known ?? this.#directoryId('')
+    const name = directory.slice(directory.lastIndexOf('/') + 1)
+    const above = this.#above.at(-1)
+    if (above && inode !== undefined && join(above.path, name) === directory) {
+      for (const [id, stored] of this.#statements.directoryIn.all(inode, above.id))
+        if (this.#stores.names.text(stored) === name) return id
+    }
+    return this.#directoryId(directory)
+  }
+
   #compareRun(batch: Batch, run: Run, names: readonly string[], from: number, applied: Applied): void {
     for (let at = from; at < from + run.count; at++) this.#gathered.push(foundAt(batch, names, at))
     if (!run.last) return
@@ -244,6 +280,7 @@ export class Applier {
     }
     const difference = diff(this.#knownOf(parent, run), found)
     this.#applyDifference(parent, run, difference, applied)
+    if (run.print !== undefined && difference.missing.length === 0) this.#stores.folders.keepPrint(parent, run.print)
     if (this.#hasUnverified && !run.only) this.#stores.unverified.verify(parent)
     this.#directories.delete(run.directory)
     if (run.whole && run.self) this.#unlisted?.delete(inodeKey(plainInode(run.self.inode)))
@@ -264,6 +301,7 @@ export class Applier {
     const entry = this.#stores.entries.byId(id)!
     if (entry.size === size && entry.mtime === mtime && entry.inode === inodeKey(plainInode(inode))) return
     this.#statements.update.run(KIND.directory, size, mtime, bindInode(plainInode(inode)), id)
+    if (entry.parent > 0) this.#stores.folders.changesIn(entry.parent)
   }
 
   #applyDifference(parent: number, { directory, leftOut }: Run, difference: Difference, applied: Applied): void {
@@ -445,12 +483,12 @@ export class Applier {
     return this.#directories.get(path) ?? this.#stores.entries.idAt(this.#location, path)
   }
 
-  #placeAfter(batch: Batch, names: readonly string[]): Place | null {
+  #placeAfter(batch: Batch, names: () => readonly string[]): Place | null {
     const run = batch.runs.at(-1)
     if (!run) return null
     if (run.last) return { directory: run.directory }
     // A slice of a large directory: a first scan stored it, a comparison waits for the rest.
-    return this.#fresh ? { directory: run.directory, name: names.at(-1)! } : null
+    return this.#fresh ? { directory: run.directory, name: names().at(-1)! } : null
   }
 
   /** Both for the location and for the directory it lies in. */
@@ -493,6 +531,12 @@ function prepare(connection: Connection) {
     someIn: connection
       .prepare<[number, number], EntryRow>(`SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.parent = ? LIMIT ?`)
       .raw(),
+    // The inode narrows it down to one, whatever the planner thinks of the directory.
+    directoryIn: connection
+      .prepare<[number, number], [id: number, name: number]>(
+        `SELECT id, name FROM entry WHERE inode = ? AND +parent = ? AND +kind = ${KIND.directory}`,
+      )
+      .raw(),
     below: connection.prepare<[number], number>('SELECT id FROM entry WHERE parent = ? LIMIT 256').pluck(),
     miss: connection.prepare(
       `INSERT INTO missing (entry, location, left_out) VALUES (?, ?, ?)
@@ -533,6 +577,10 @@ function bindInode(inode: number | bigint): number | bigint {
 
 function join(directory: string, name: string): string {
   return directory === '' ? name : `${directory}/${name}`
+}
+
+function isBelow(path: string, directory: string): boolean {
+  return path !== directory && (directory === '' || path.startsWith(`${directory}/`))
 }
 
 function touch(applied: Applied, directory: string): void {

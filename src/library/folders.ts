@@ -2,6 +2,9 @@
 //
 // A change is noted with the directory it happened in. Before it is written, or before a directory moves, all that was noted is
 // summed up towards the root, each directory once. A directory without a row has nothing in it.
+//
+// A row also keeps the print that a walk made of the directory's children, for as long as the entries are what the walk found:
+// a directory of the same print need not be compared.
 import { KIND } from '../scan/read.js'
 import type { Connection } from './connection.js'
 
@@ -15,9 +18,14 @@ export interface Total {
 /** Directories whose parents are remembered: some 10 MB. At more they are forgotten, and asked for again. */
 const PARENTS_KEPT = 100_000
 
+/** Stands for the print that is there; where there is none it is one that no directory has. */
+const KEPT = -1
+
 export class Folders {
   readonly #total
   readonly #add
+  readonly #print
+  readonly #setPrint
   readonly #delete
   readonly #parent
   readonly #parents = new Map<number, number>()
@@ -25,6 +33,8 @@ export class Folders {
   #noted = new Map<number, Total>()
   /** What has to be added to the rows. */
   #sums = new Map<number, Total>()
+  /** Prints that have to be written, 0 for one that does not hold any more. */
+  #prints = new Map<number, number>()
 
   constructor(connection: Connection) {
     this.#total = connection
@@ -32,10 +42,13 @@ export class Folders {
         'SELECT bytes, files, directories FROM folder WHERE entry = ?',
       )
       .raw()
-    this.#add = connection.prepare<[number, number, number, number]>(
-      `INSERT INTO folder (entry, bytes, files, directories) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-       bytes = bytes + excluded.bytes, files = files + excluded.files, directories = directories + excluded.directories`,
+    this.#add = connection.prepare<[number, number, number, number, number]>(
+      `INSERT INTO folder (entry, bytes, files, directories, print) VALUES (?, ?, ?, ?, nullif(?, 0)) ON CONFLICT DO UPDATE SET
+       bytes = bytes + excluded.bytes, files = files + excluded.files, directories = directories + excluded.directories,
+       print = CASE excluded.print WHEN ${KEPT} THEN folder.print ELSE excluded.print END`,
     )
+    this.#print = connection.prepare<[number], number | null>('SELECT print FROM folder WHERE entry = ?').pluck()
+    this.#setPrint = connection.prepare<[number, number]>('UPDATE folder SET print = nullif(?, 0) WHERE entry = ?')
     this.#delete = connection.prepare<[number]>('DELETE FROM folder WHERE entry = ?')
     this.#parent = connection.prepare<[number], number>('SELECT parent FROM entry WHERE id = ?').pluck()
   }
@@ -46,8 +59,27 @@ export class Folders {
     return row ? { bytes: row[0], files: row[1], directories: row[2] } : nothing()
   }
 
-  /** To be added to: what changed among the children of a directory. Good until the next `move`, `leave` or `flush`. */
+  /**
+   * To be added to: what changed among the children of a directory. Good until the next `move`, `leave` or `flush`. The print that
+   * was kept of it holds no longer.
+   */
   changesIn(directory: number): Total {
+    this.#prints.set(directory, 0)
+    return this.#notedIn(directory)
+  }
+
+  /** What its children are is said by this print, see `Gathered`; until something changes among them. */
+  keepPrint(directory: number, print: number): void {
+    this.#prints.set(directory, print)
+  }
+
+  /** Undefined where none is kept that holds. */
+  printOf(directory: number): number | undefined {
+    const print = this.#prints.get(directory) ?? this.#print.get(directory) ?? 0
+    return print > 0 ? print : undefined
+  }
+
+  #notedIn(directory: number): Total {
     let changes = this.#noted.get(directory)
     if (!changes) this.#noted.set(directory, (changes = nothing()))
     return changes
@@ -65,6 +97,7 @@ export class Folders {
     if (left) add(this.changesIn(parent), left)
     this.#noted.delete(directory)
     this.#sums.delete(directory)
+    this.#prints.delete(directory)
     this.#parents.delete(directory)
     this.#delete.run(directory)
   }
@@ -83,18 +116,22 @@ export class Folders {
 
   /** In the transaction of the entries. */
   flush(): void {
-    if (this.#noted.size === 0 && this.#sums.size === 0) return
     this.#sumUp()
     for (const [directory, { bytes, files, directories }] of this.#sums) {
-      if (bytes !== 0 || files !== 0 || directories !== 0) this.#add.run(directory, bytes, files, directories)
+      if (bytes === 0 && files === 0 && directories === 0) continue
+      this.#add.run(directory, bytes, files, directories, this.#prints.get(directory) ?? KEPT)
+      this.#prints.delete(directory)
     }
+    for (const [directory, print] of this.#prints) this.#setPrint.run(print, directory)
     this.#sums = new Map()
+    this.#prints = new Map()
   }
 
   /** After a transaction that did not commit. */
   forget(): void {
     this.#noted = new Map()
     this.#sums = new Map()
+    this.#prints = new Map()
     this.#parents.clear()
   }
 
@@ -107,7 +144,7 @@ export class Folders {
       if (!changes) continue
       const sum = this.#sums.get(directory)
       const parent = this.#parentOf(directory)
-      if (parent > 0) add(this.changesIn(parent), changes)
+      if (parent > 0) add(this.#notedIn(parent), changes)
       if (sum) add(sum, changes)
       else this.#sums.set(directory, changes)
       this.#noted.delete(directory)

@@ -138,6 +138,10 @@ const MIGRATIONS: readonly (string | ((connection: Connection) => void))[] = [
   -- BLAKE3 of all that entries hold; mtime is that of the entry when it was read.
   CREATE TABLE hashed (entry INTEGER PRIMARY KEY, mtime INTEGER NOT NULL, digest BLOB NOT NULL);
   `,
+  `
+  -- Of what its children were when they were read, see Gathered in src/scan; none, or less than 1, where that is not known.
+  ALTER TABLE folder ADD COLUMN print INTEGER;
+  `,
 ]
 
 export const SCHEMA_VERSION = MIGRATIONS.length

@@ -18,7 +18,10 @@ export function wrongTotals(database: Database): string[] {
     }
   }
   const told: string[] = []
-  for (const [entry, ...stored] of database.prepare<[], FolderRow>('SELECT * FROM folder').raw().all()) {
+  for (const [entry, ...stored] of database
+    .prepare<[], FolderRow>('SELECT entry, bytes, files, directories FROM folder')
+    .raw()
+    .all()) {
     const total = totals.get(entry)
     if (String(total) !== String(stored)) told.push(`directory ${entry}: stored ${stored}, true ${total}`)
     totals.delete(entry)

@@ -21,7 +21,11 @@ import { readFiles } from '../../src/shard/identifier.js'
 import { decodeName, encodeName } from '../../src/scan/names.js'
 import { kindOf, microseconds, readDirectoryPlain, type ReadDirectory } from '../../src/scan/read.js'
 import { walk } from '../../src/scan/walk.js'
+import { loadNative } from '../../src/descriptors/native.js'
+import { gathererOf } from '../../src/shard/walker.js'
 import { wrongTotals } from '../harness/totals.js'
+
+const native = loadNative()
 
 export class Stage {
   readonly path = mkdtempSync(join(tmpdir(), 'sd-stage-'))
@@ -89,7 +93,9 @@ export interface Indexing {
 /** A walk in this thread. */
 export function walkHere(read: ReadDirectory = readDirectoryPlain): Walker {
   return async function* (options, signal) {
-    for (const batch of walk({ ...options, read })) {
+    // As a task thread does, which reads by the addon where it is built.
+    const gatherer = native && read === readDirectoryPlain ? gathererOf(new native.Gatherer()) : undefined
+    for (const batch of walk({ ...options, read, gatherer })) {
       if (signal.aborted) return
       yield batch
     }
