@@ -1,6 +1,7 @@
 // The embedding API: a daemon inside this process, or a client of one that runs elsewhere.
 import { checkSettings, configure } from './config.js'
-import { startDaemon, type Daemon as RunningDaemon } from './daemon.js'
+import { fromLoading } from './base/shortage.js'
+import type { Daemon as RunningDaemon } from './daemon.js'
 import type { Event } from './protocol/messages.js'
 import type { OperationName, ParamsOf } from './protocol/operations.js'
 import type { Results } from './protocol/results.js'
@@ -36,11 +37,12 @@ export interface Daemon extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** @throws SpacedriveError: LIMIT_TOO_LOW, ALREADY_RUNNING, ADDRESS_IN_USE, BAD_CONFIG, READ_ONLY, DISK_FULL */
+/** @throws SpacedriveError: LIMIT_TOO_LOW, BUDGET_EXHAUSTED, ALREADY_RUNNING, ADDRESS_IN_USE, BAD_CONFIG, READ_ONLY, DISK_FULL */
 export async function open(options: OpenOptions): Promise<Daemon> {
   const { dataDir, http = false, socket = false, raiseLimit = false, maxDescriptors, shards, front } = options
   const flags = checkSettings({ http, shards, front }, (key) => key)
   const reread = () => configure({ dataDir, flags, env: {} })
+  const { startDaemon } = await loadDaemon()
   const daemon = await startDaemon(reread(), {
     reread,
     socket,
@@ -49,6 +51,15 @@ export async function open(options: OpenOptions): Promise<Daemon> {
     ...(maxDescriptors === undefined ? {} : { descriptorsMax: maxDescriptors }),
   })
   return embedded(daemon)
+}
+
+/** Whoever only connects needs none of it, and Node opens the files of a graph all at once: with 64 descriptors there is no room for all. */
+async function loadDaemon(): Promise<typeof import('./daemon.js')> {
+  try {
+    return await import('./daemon.js')
+  } catch (error) {
+    throw fromLoading(error)
+  }
 }
 
 function embedded(daemon: RunningDaemon): Daemon {

@@ -89,6 +89,7 @@ const LOADED_AT_BOOT: Readonly<Record<string, string>> = {
   'src/base/zod.ts': 'with the file itself',
   'src/descriptors/native.ts': 'in the first call of a thread',
   'src/front/open.ts': 'when the front opens',
+  'src/index.ts': 'when a daemon is opened in this process, before it serves',
   'src/scan/blake3.ts': 'in the first task of a thread, as a part of its start',
   'src/version.ts': 'with the file itself',
   'workers/shard.ts': 'in the first task of a thread, as a part of its start',
