@@ -29,12 +29,13 @@ import { MEASURED, PRICES, type Prices } from './prices.js'
 import { refill } from './reserve.js'
 import type { Told } from './threads.js'
 
-/** 64 bytes: what different threads write to lies this far apart, or they would take the line from each other. */
+/** 64 bytes: what different threads write to lies as far apart, or they would take the line from each other. */
 const LINE = 16
 const POT = LINE
 const HEAD_WORDS = 3 * LINE
 const CLASS_WORDS = LINE
-const COLUMN_WORDS = LINE
+/** A line more than it needs: the buffer begins anywhere in one. */
+const COLUMN_WORDS = 2 * LINE
 const THREADS_MAX = 256
 const COLUMNS_AT = HEAD_WORDS + CLASSES.length * CLASS_WORDS
 

@@ -301,7 +301,7 @@ test('sums that a thread left wrong are mended, but not while another thread is 
   // A thread that was ended after it had taken, and before its column said so.
   const used = words.findIndex((value, at) => at > 16 && value === 30)
   words[used]! += 4
-  const halfway = words.length - 256 * 16 + 3 * 16 + 10
+  const halfway = words.length - 256 * 32 + 3 * 32 + 10
   words[halfway]! += 1
   t.false(ledger.heal())
   t.is(ledger.use('libraries').used, 34)
