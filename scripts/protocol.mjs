@@ -414,7 +414,7 @@ const SHAPES = {
       [
         'shards',
         'array',
-        'Of `{id, libraries, inFlight, queued, restarts, stalledMs, givenUp, overloaded}`. `stalledMs`: how long it has not turned its loop, from five seconds on, else 0. `givenUp`: requests that were not begun, because nobody waited for them any more. `overloaded`: requests that were refused with `OVERLOADED`, and not begun either.',
+        'Of `{id, libraries, inFlight, queued, restarts, stalledMs, givenUp}`. `stalledMs`: how long it has not turned its loop, from five seconds on, else 0. `givenUp`: requests that were not begun, because nobody waited for them any more.',
       ],
       ['jobs', 'object', '`{running, queued}`.'],
       [
@@ -484,10 +484,7 @@ const BOUNDS = {
   bodyBytesMax: ['bytes', 'Body of `POST /rpc`, and one WebSocket message.', '413; the WebSocket closes'],
   batchRequestsMax: ['', 'Requests in one JSON-RPC batch.', '`REQUEST_TOO_LARGE` for the whole batch'],
   responseMs: ['ms', 'An answer that has not come by then.', '`TIMEOUT`; what was begun may still complete'],
-  shardInFlightMax: ['', 'Requests of one shard, in flight or waiting.', '`SHARD_BUSY`'],
-  interactiveWaitingMax: ['', 'Reads that wait for one shard.', '`OVERLOADED` for one of who has the most in line'],
-  mutationsWaitingMax: ['', 'Writes that wait for one shard.', '`OVERLOADED`'],
-  queueAgeMs: ['ms', 'How long one waits for a shard.', '`OVERLOADED`; it was not begun'],
+  shardInFlightMax: ['', 'Requests in flight to one shard.', '`SHARD_BUSY`'],
   libraryLeaseWaitMs: ['ms', 'Wait of a library that opens for descriptors.', '`BUDGET_EXHAUSTED`'],
   feedInFlightMax: ['', 'Requests of one WebSocket in flight.', '`SHARD_BUSY`'],
   feedSubscriptionsMax: ['', 'Subscriptions of one WebSocket.', '`BAD_REQUEST`'],
@@ -757,7 +754,7 @@ Messages are text, each a request, a batch or a notification as above; answers c
 
 A result with \`cursor\` has more: ask again with the same parameters and that cursor. Entries that stay as they are come exactly once, whatever is added between two pages.`
 
-const OPERATIONS_INTRODUCTION = `Errors that an operation shares with others are told here once. Any: \`STARTING\`, \`DRAINING\`, \`TIMEOUT\`, \`CANCELLED\`, \`INTERNAL\`. All but \`core.*\`, on a connection that sits on a control slot: \`CONNECTION_LIMIT\`. Those that take \`library\`: \`LIBRARY_NOT_FOUND\`, \`LIBRARY_LOCKED\`, \`LIBRARY_DAMAGED\`, \`LIBRARY_NEWER\`, \`DISK_FAILED\`. Those and \`libraries.create\`: \`BUDGET_EXHAUSTED\`, \`OVERLOADED\`, \`SHARD_BUSY\`, \`SHARD_LOST\`, \`READ_ONLY\`, \`DISK_FULL\`.
+const OPERATIONS_INTRODUCTION = `Errors that an operation shares with others are told here once. Any: \`STARTING\`, \`DRAINING\`, \`TIMEOUT\`, \`CANCELLED\`, \`INTERNAL\`. All but \`core.*\`, on a connection that sits on a control slot: \`CONNECTION_LIMIT\`. Those that take \`library\`: \`LIBRARY_NOT_FOUND\`, \`LIBRARY_LOCKED\`, \`LIBRARY_DAMAGED\`, \`LIBRARY_NEWER\`, \`DISK_FAILED\`. Those and \`libraries.create\`: \`BUDGET_EXHAUSTED\`, \`SHARD_BUSY\`, \`SHARD_LOST\`, \`READ_ONLY\`, \`DISK_FULL\`.
 
 A request to a library that is closed opens it.`
 

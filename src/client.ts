@@ -62,7 +62,6 @@ const NOT_BEGUN = new Set<string>([
   'DRAINING',
   'CONNECTION_LIMIT',
   'SHARD_BUSY',
-  'OVERLOADED',
   'BUDGET_EXHAUSTED',
   'LIBRARY_LOCKED',
 ])

@@ -43,7 +43,7 @@ import { Lookout } from './front/lookout.js'
 import { bootLines } from './front/status.js'
 import { holdLock, type Lock } from './library/lock.js'
 import { measureLibrary } from './library/measure.js'
-import type { Asker, Descriptors, Event, GiveUp, LimitUse, Reply, Request, Stall, Status } from './protocol/messages.js'
+import type { Descriptors, Event, GiveUp, LimitUse, Reply, Request, Stall, Status } from './protocol/messages.js'
 import type { Reloaded } from './protocol/results.js'
 import { PARAMS, runsOn, type OperationName, type ParamsOf } from './protocol/operations.js'
 import { Events } from './shard/events.js'
@@ -361,7 +361,7 @@ export class Daemon {
       token: this.#token,
       hostsAllowed: this.#config.hostsAllowed,
       slots: ledger,
-      dispatch: (request, answer, asker) => this.#dispatch(request, answer, asker),
+      dispatch: (request, answer) => this.#dispatch(request, answer),
       publisher: this.#events,
       files: new Files(ledger),
       tongue: (text) => tongueOf(text, this.#here),
@@ -609,14 +609,14 @@ export class Daemon {
     return this.#front.kind === 'uws' ? 'uWebSockets.js' : 'node:http'
   }
 
-  #dispatch(request: Request, answer: (reply: Reply) => void, asker?: Asker): GiveUp | void {
+  #dispatch(request: Request, answer: (reply: Reply) => void): GiveUp | void {
     const where = runsOn(request.operation)
     if (this.#state !== 'serving') {
       const code = this.#state === 'starting' ? 'STARTING' : 'DRAINING'
       const error = new SpacedriveError(code, `the daemon is ${this.#state}`, { retryAfterMs: 1000 })
       return answer({ ok: false, error: toWire(error) })
     }
-    if (where === 'library' || where === 'place') return this.#router!.request(request, answer, asker)
+    if (where === 'library' || where === 'place') return this.#router!.request(request, answer)
     if (where === 'feed') {
       const error = new SpacedriveError('BAD_REQUEST', `${request.operation} needs a WebSocket`, {
         hint: 'Ask over GET /ws.',

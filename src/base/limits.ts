@@ -146,29 +146,8 @@ export const LIMITS = {
 
   /** Libraries with unfinished jobs that one shard opens at a time after a start; the others wait for these. */
   takeUpAtOnceMax: 8,
-  /** Requests one shard may have in flight or waiting; more get SHARD_BUSY at once. */
+  /** Requests one shard may have in flight; more get SHARD_BUSY at once. */
   shardInFlightMax: 10_000,
-  /** Of these, a shard is given as many ahead as it begins in about so long: what it has cannot be put in another order any more. */
-  shardAheadMs: 5,
-  shardAheadMin: 4,
-  shardAheadMax: 512,
-  /** Requests under way on one shard that go on for many turns of its loop, as long searches do: four have connections of their own. */
-  longAtOnceMax: 8,
-  /** Interactive requests that wait for one shard; then one of who has the most in line gets OVERLOADED. */
-  interactiveWaitingMax: 5_000,
-  /** Mutations that wait for one shard; more get OVERLOADED at once. */
-  mutationsWaitingMax: 3_000,
-  /** Files to be sent that wait for one shard; then the oldest gets OVERLOADED. */
-  streamsWaitingMax: 256,
-  /** Who waited this long for a shard gets OVERLOADED: a person has given up, and a program should ask less. */
-  queueAgeMs: 2_000,
-  /** With more than so many interactive ones waiting, and one for this long, the newest are served first: no one could serve all. */
-  newestFirstCount: 256,
-  newestFirstMs: 250,
-  /** How often it is looked who has waited for too long. */
-  queueLookMs: 25,
-  /** OVERLOADED says to come back within 1 to so many seconds, at random. */
-  overloadedRetryMs: 3_000,
   /** Who waited this long for no more than a class guarantees is not overtaken any more, by no thread. */
   leaseOvertakenMs: 100,
   /**
@@ -408,9 +387,4 @@ assert(LIMITS.drainMs < LIMITS.responseMs)
 assert(LIMITS.drainMs < LIMITS.cliStopMs)
 assert(LIMITS.feedBufferedBytesMax < LIMITS.feedUnreadBytesMax)
 assert(LIMITS.feedUnreadBytesMax < LIMITS.unreadBytesMax)
-assert(
-  LIMITS.shardAheadMax + LIMITS.interactiveWaitingMax + LIMITS.mutationsWaitingMax + LIMITS.streamsWaitingMax <
-    LIMITS.shardInFlightMax,
-)
-assert(LIMITS.newestFirstMs < LIMITS.queueAgeMs && LIMITS.queueAgeMs < LIMITS.responseMs)
 assert(LIMITS.softWarn < LIMITS.softRecommended && LIMITS.softRecommended < LIMITS.softMax)

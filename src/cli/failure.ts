@@ -10,7 +10,6 @@ const TRY_AGAIN: ReadonlySet<ErrorCode> = new Set([
   'BUDGET_EXHAUSTED',
   'CONNECTION_LIMIT',
   'SHARD_BUSY',
-  'OVERLOADED',
   'SHARD_LOST',
   'STARTING',
   'DRAINING',

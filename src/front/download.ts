@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { fromWire, SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import type { FileItem, GiveUp, Reply } from '../protocol/messages.js'
+import type { FileItem, GiveUp } from '../protocol/messages.js'
 import { Timed } from './deadlines.js'
 import { refusal, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
 import { barred } from './exchange.js'
@@ -81,12 +81,11 @@ export class Download extends Timed implements Reader {
     const error = barred(request, seat, this.#desk)
     if (error) return this.#fail(error)
     this.#desk.deadlines.add(this)
-    const answer = (reply: Reply) => {
+    this.#giveUp = this.#desk.setup.dispatch(request, (reply) => {
       if (this.#over) return
       if (!reply.ok) this.#fail(fromWire(reply.error))
       else void this.#send(JSON.parse(reply.json) as FileItem).catch((thrown: unknown) => this.#fail(thrown))
-    }
-    this.#giveUp = this.#desk.setup.dispatch(request, answer, { caller: null, stream: true })
+    })
   }
 
   /** The client is gone. */

@@ -1,7 +1,7 @@
 // One HTTP request of POST /rpc: from its whole body to its answer, whichever implementation carries the bytes.
 import { isUtf8 } from 'node:buffer'
 import { SpacedriveError, toWire } from '../base/errors.js'
-import type { Asker, GiveUp, Reply, Request } from '../protocol/messages.js'
+import type { GiveUp, Reply, Request } from '../protocol/messages.js'
 import { runsOn } from '../protocol/operations.js'
 import { NOT_UTF8, type Desk, type Page } from './desk.js'
 import type { Seat } from './gate.js'
@@ -15,8 +15,6 @@ export abstract class Exchange extends Turn {
   readonly #seat: Seat
   /** Not JSON-RPC: whoever asks so takes 200 whatever came of it. */
   #spoken = false
-  /** Which connection it is cannot be told everywhere; one has one request under way. */
-  readonly #asker: Asker = { caller: this }
 
   constructor(desk: Desk, seat: Seat) {
     super(desk)
@@ -41,7 +39,7 @@ export abstract class Exchange extends Turn {
   protected override run(request: Request, answer: (reply: Reply) => void): GiveUp | void {
     const error = refusedOverHttp(request) ?? barred(request, this.#seat, this.desk)
     if (error) answer({ ok: false, error: toWire(error) })
-    else return this.desk.setup.dispatch(request, answer, this.#asker)
+    else return this.desk.setup.dispatch(request, answer)
   }
 
   protected override settled(text: string | null, late: boolean): void {

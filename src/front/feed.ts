@@ -2,7 +2,7 @@
 import { SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { encodeEvent } from '../protocol/codec.js'
-import type { Asker, GiveUp, Published, Reply, Request } from '../protocol/messages.js'
+import type { GiveUp, Published, Reply, Request } from '../protocol/messages.js'
 import { runsOn, type ParamsOf } from '../protocol/operations.js'
 import type { Desk } from './desk.js'
 import { barred } from './exchange.js'
@@ -32,7 +32,6 @@ export class Feed implements Reader {
   readonly #wire: Wire
   readonly #turns = new Set<FeedTurn>()
   readonly #subscriptions = new Map<string, () => void>()
-  readonly #asker: Asker = { caller: this }
   #subscribed = 0
   #inFlight = 0
   #outbox: string[] = []
@@ -115,7 +114,7 @@ export class Feed implements Reader {
       answer(reply)
     }
     try {
-      return this.#desk.setup.dispatch(request, counted, this.#asker)
+      return this.#desk.setup.dispatch(request, counted)
     } catch (error) {
       counted({ ok: false, error: toWire(error) })
     }

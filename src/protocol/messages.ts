@@ -22,16 +22,8 @@ export type Reply = { readonly ok: true; readonly json: string } | { readonly ok
 /** Told that nobody waits for the answer any more: what has not been begun by then is not begun. */
 export type GiveUp = () => void
 
-/** Who asks, as far as shares and order go by it. */
-export interface Asker {
-  /** Everything that one client has under way; null where shares are not kept. */
-  readonly caller: object | null
-  /** For bytes that are sent on, which may be dropped before other things. */
-  readonly stream?: boolean
-}
-
 /** Calls `answer` exactly once, perhaps before it returns. */
-export type Dispatch = (request: Request, answer: (reply: Reply) => void, asker?: Asker) => GiveUp | void
+export type Dispatch = (request: Request, answer: (reply: Reply) => void) => GiveUp | void
 
 export type EventType = (typeof EVENT_TYPES)[number]
 export type JobKind = (typeof JOB_KINDS)[number]
@@ -374,7 +366,7 @@ export interface Status {
     evicted: number
     reopened: number
   }
-  /** `stalledMs`: how long one has not turned its loop, from five seconds on; `givenUp`: requests not begun, for nobody waited; `overloaded`: those refused with OVERLOADED. */
+  /** `stalledMs`: how long one has not turned its loop, from five seconds on; `givenUp`: requests not begun, for nobody waited. */
   shards: {
     id: number
     libraries: number
@@ -383,7 +375,6 @@ export interface Status {
     restarts: number
     stalledMs: number
     givenUp: number
-    overloaded: number
   }[]
   jobs: { running: number; queued: number }
   /** Over all watched locations; `reasons` say why directories are polled, each once. */

@@ -11,8 +11,8 @@ import { jobMayBegin } from '../descriptors/pressure.js'
 import type { BaseThread } from '../descriptors/names.js'
 import { newTold, type Told } from '../descriptors/threads.js'
 import type { Cataloged } from '../library/catalog.js'
-import type { Asker, Covered, Event, GiveUp, LibraryItem, Reply, Request, Stall, Status } from '../protocol/messages.js'
-import { runsOn, WORK, type OperationName } from '../protocol/operations.js'
+import type { Covered, Event, GiveUp, LibraryItem, Reply, Request, Stall, Status } from '../protocol/messages.js'
+import { runsOn, type OperationName } from '../protocol/operations.js'
 import type { Events } from './events.js'
 import {
   COUNTS,
@@ -25,10 +25,8 @@ import {
   type Watched,
   type WatchedLocation,
 } from './lines.js'
-import { Ahead } from './ahead.js'
 import { GivenUp } from './given-up.js'
 import { placeOf } from './place.js'
-import { Queue, type Asked, type Refused, type Waiting } from './queue.js'
 import { startThread, type Tasks } from './tasks.js'
 
 const ENTRY = fileURLToPath(new URL('../../workers/shard.js', import.meta.url))
@@ -55,15 +53,7 @@ export interface RouterSetup {
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
 }
 
-/** Operations that go on for many turns of a shard's loop. */
-const LONG: ReadonlySet<OperationName> = new Set(['search.files', 'files.explain', 'files.leftOut'])
-
-/** What the daemon asks of a shard that may wait for others. */
-const OWN_JOBS: ReadonlySet<ShardOperation> = new Set(['shard.takeUp', 'shard.changes', 'shard.doubt'])
-
 const NOTHING_HELD: Held = { leases: [], jobs: [] }
-/** Whoever asks in this process. */
-const ITSELF: Asker = { caller: null }
 
 type Answer = (reply: Reply) => void
 
@@ -71,14 +61,6 @@ interface Place {
   readonly number: number
   readonly counts: SharedArrayBuffer
   givenUp: GivenUp
-  ahead: Ahead
-  readonly queue: Queue
-  /** Requests under way that go on for many turns. */
-  long: number
-  /** Refused because they waited for too long, or too many did. */
-  overloaded: number
-  /** Not sent, for nobody waited for them any more. */
-  gone: number
   readonly told: Told
   /** What its thread held when it last answered. */
   held: Held
@@ -114,8 +96,6 @@ export class Router {
   #threads = 0
   #sending = false
   #closing = false
-  /** Set while anybody waits. */
-  #looking: NodeJS.Timeout | undefined
 
   constructor(setup: RouterSetup) {
     this.#setup = setup
@@ -124,11 +104,6 @@ export class Router {
       number,
       counts: new SharedArrayBuffer(COUNTS.words * Int32Array.BYTES_PER_ELEMENT),
       givenUp: new GivenUp(),
-      ahead: new Ahead(),
-      queue: new Queue(),
-      long: 0,
-      overloaded: 0,
-      gone: 0,
       told: newTold(),
       held: NOTHING_HELD,
       startedAt: 0,
@@ -188,9 +163,9 @@ export class Router {
     })
   }
 
-  request(request: Request, answer: Answer, asker: Asker = ITSELF): GiveUp | void {
+  request(request: Request, answer: Answer): GiveUp | void {
     try {
-      return this.#route(request, answer, asker)
+      return this.#route(request, answer)
     } catch (error) {
       answer({ ok: false, error: toWire(error) })
     }
@@ -231,15 +206,14 @@ export class Router {
         reopened: sum(COUNTS.reopened),
         opened: sum(COUNTS.opened),
       },
-      shards: this.#places.map(({ number, inFlight, outgoing, queue, restarts, gone, overloaded }, at) => ({
+      shards: this.#places.map(({ number, inFlight, outgoing, restarts }, at) => ({
         id: number,
         libraries: words[at]![COUNTS.libraries]!,
-        inFlight: inFlight.size + queue.length,
-        queued: outgoing.length / 3 + queue.length,
+        inFlight: inFlight.size,
+        queued: outgoing.length / 3,
         restarts,
         stalledMs: this.#stalledMs(number, sinceMs),
-        givenUp: gone + words[at]![COUNTS.givenUp]!,
-        overloaded,
+        givenUp: words[at]![COUNTS.givenUp]!,
       })),
       jobs: { running: sum(COUNTS.running), queued: sum(COUNTS.queued) },
     }
@@ -285,11 +259,7 @@ export class Router {
   /** Jobs stop at their checkpoints, libraries close, threads end; threads that do not are ended after the deadline. */
   async close(deadlineMs: number): Promise<void> {
     this.#closing = true
-    clearInterval(this.#looking)
-    for (const place of this.#places) {
-      place.started()
-      for (const waiting of place.queue.clear()) this.#hand(place, waiting)
-    }
+    for (const place of this.#places) place.started()
     const late = new Promise<void>((resolve) => setTimeout(resolve, deadlineMs).unref())
     await Promise.all(
       this.#places.map(async (place) => {
@@ -306,97 +276,38 @@ export class Router {
     await Promise.all(this.#places[number]!.pool?.threads.map((thread) => thread.terminate()) ?? [])
   }
 
-  #route(request: Request, answer: Answer, asker: Asker): GiveUp {
-    const { operation, params } = request
-    const of = asker.stream === true ? 'stream' : WORK[operation]
-    const { caller } = asker
-    if (runsOn(operation) === 'place') {
+  #route(request: Request, answer: Answer): GiveUp {
+    if (runsOn(request.operation) === 'place') {
       const id = uuidv7()
-      return this.#enqueue(this.#placeOf(id), { of, long: false, operation, params: { ...params, id }, answer, caller })
+      return this.#enqueue(this.#placeOf(id), request.operation, { ...request.params, id }, answer)
     }
-    const id = params['library'] as string
+    const id = request.params['library'] as string
     const known = this.#catalog.get(id)
     if (!known) throw new SpacedriveError('LIBRARY_NOT_FOUND', `no library ${id}`)
-    if (known.problem && !WITH_A_PROBLEM.has(operation)) throw fromWire(known.problem)
-    // One whose library is yet to be opened waits for descriptors, and nobody should wait for it.
-    const long = known.open && LONG.has(operation)
-    return this.#enqueue(this.#placeOf(id), { of, long, operation, params, answer, caller })
+    if (known.problem && !WITH_A_PROBLEM.has(request.operation)) throw fromWire(known.problem)
+    return this.#enqueue(this.#placeOf(id), request.operation, request.params, answer)
   }
 
   #placeOf(library: string): Place {
     return this.#places[placeOf(library, this.#places.length)]!
   }
 
-  #enqueue(place: Place, asked: Asked): GiveUp {
+  #enqueue(place: Place, operation: ShardOperation, params: unknown, answer: Answer): GiveUp {
     if (!place.port) throw lost(place)
-    const { queue } = place
-    const count = place.inFlight.size + queue.length
-    if (count >= LIMITS.shardInFlightMax) {
+    if (place.inFlight.size >= LIMITS.shardInFlightMax) {
       const retry = { retryAfterMs: 1000 }
-      throw new SpacedriveError('SHARD_BUSY', `shard ${place.number} has ${count} requests in flight`, retry)
+      throw new SpacedriveError(
+        'SHARD_BUSY',
+        `shard ${place.number} has ${place.inFlight.size} requests in flight`,
+        retry,
+      )
     }
-    const waiting: Waiting = { ...asked, since: 0, gone: false, number: 0 }
-    const { givenUp } = place
-    if (asked.of === 'control' || (queue.length === 0 && this.#mayBeSent(place, asked.long))) this.#hand(place, waiting)
-    else this.#wait(place, waiting)
-    return () => {
-      if (waiting.number > 0) givenUp.add(waiting.number)
-      else waiting.gone = true
-    }
-  }
-
-  #mayBeSent(place: Place, long: boolean): boolean {
-    return place.ahead.room > 0 && (!long || place.long < LIMITS.longAtOnceMax)
-  }
-
-  #hand(place: Place, waiting: Waiting): void {
     const number = this.#next++
-    waiting.number = number
-    place.inFlight.set(number, waiting.long ? counted(place, waiting.answer) : waiting.answer)
-    place.ahead.sent()
-    place.outgoing.push(number, waiting.operation, waiting.params)
+    place.inFlight.set(number, answer)
+    place.outgoing.push(number, operation, params)
     this.#sendSoon()
-  }
-
-  #wait(place: Place, waiting: Waiting): void {
-    waiting.since = performance.now()
-    this.#looking ??= setInterval(() => this.#lookAtQueues(), LIMITS.queueLookMs)
-    const refused = place.queue.add(waiting)
-    if (refused) this.#overload(place, refused)
-    this.#refill(place)
-  }
-
-  /** Sends as many of those that wait as there is room for. */
-  #refill(place: Place): void {
-    const { queue, ahead } = place
-    while (queue.length > 0 && ahead.room > 0) {
-      const waiting = queue.next(place.long < LIMITS.longAtOnceMax)
-      if (!waiting) return
-      if (waiting.gone) leaveOut(place, waiting)
-      else this.#hand(place, waiting)
-    }
-  }
-
-  #lookAtQueues(): void {
-    const now = performance.now()
-    let waiting = 0
-    for (const place of this.#places) {
-      for (const refused of place.queue.expire(now)) this.#overload(place, refused)
-      this.#refill(place)
-      waiting += place.queue.length
-    }
-    if (waiting > 0) return
-    clearInterval(this.#looking)
-    this.#looking = undefined
-  }
-
-  #overload(place: Place, { waiting, why, place: at }: Refused): void {
-    if (waiting.gone) return leaveOut(place, waiting)
-    place.overloaded += 1
-    const words = why === 'age' ? `it waited for ${LIMITS.queueAgeMs} ms` : 'too many others wait'
-    const retryAfterMs = Math.round(1_000 + Math.random() * (LIMITS.overloadedRetryMs - 1_000))
-    const message = `shard ${place.number} did not begin it: ${words}, as number ${at} of its class`
-    waiting.answer({ ok: false, error: toWire(new SpacedriveError('OVERLOADED', message, { retryAfterMs })) })
+    const { givenUp } = place
+    return () => givenUp.add(number)
   }
 
   /** Everything that came in this turn goes out in one message a shard. */
@@ -438,8 +349,7 @@ export class Router {
   #ask<T>(place: Place, operation: ShardOperation, params: unknown): Promise<T> {
     return new Promise((resolve, reject) => {
       const answer = (reply: Reply) => (reply.ok ? resolve(JSON.parse(reply.json) as T) : reject(fromWire(reply.error)))
-      const of = OWN_JOBS.has(operation) ? 'job' : 'control'
-      this.#enqueue(place, { of, long: false, operation, params, answer, caller: null })
+      this.#enqueue(place, operation, params, answer)
     })
   }
 
@@ -452,7 +362,6 @@ export class Router {
       const json = replies[at + 1] as string | null
       answer?.(json === null ? { ok: false, error: replies[at + 2] as WireError } : { ok: true, json })
     }
-    this.#refill(place)
     for (const event of events ?? []) this.#noticeAndPublish(event)
     for (let at = 0; logs && at < logs.length; at += 3) {
       this.#setup.log(logs[at] as 'info', logs[at + 1] as string, logs[at + 2] as Record<string, unknown>)
@@ -483,7 +392,6 @@ export class Router {
     place.told.fill(0)
     // The numbers of a lost thread's requests say nothing to the next one, and would stay for long.
     place.givenUp = new GivenUp()
-    place.ahead = new Ahead()
     this.#beats.leave(place.number + 1)
     place.startedAt = performance.now()
     const { port1, port2 } = new MessageChannel()
@@ -494,7 +402,6 @@ export class Router {
       beats: this.#beats.shared,
       beat: place.number + 1,
       givenUp: place.givenUp.shared,
-      ahead: place.ahead.shared,
       told: place.told,
       libraries: this.#setup.libraries,
       deleted: this.#setup.deleted,
@@ -535,7 +442,7 @@ export class Router {
     this.#beats.leave(place.number + 1)
     place.pool = null
     place.outgoing = []
-    const callers = [...place.inFlight.values(), ...place.queue.clear().map(({ answer }) => answer)]
+    const callers = [...place.inFlight.values()]
     place.inFlight.clear()
     for (const answer of callers) answer({ ok: false, error: toWire(lost(place)) })
     this.#forgetOpen(place)
@@ -627,24 +534,6 @@ export class Router {
         },
       )
   }
-}
-
-/** One of those that go on for many turns, until it is answered. */
-function counted(place: Place, answer: Answer): Answer {
-  place.long += 1
-  return (reply) => {
-    place.long -= 1
-    answer(reply)
-  }
-}
-
-/** Answered only to be counted. */
-function leaveOut(place: Place, { answer }: Waiting): void {
-  place.gone += 1
-  answer({
-    ok: false,
-    error: toWire(new SpacedriveError('TIMEOUT', 'it was not begun: nobody waited for it any more')),
-  })
 }
 
 function lost(place: Place): SpacedriveError {

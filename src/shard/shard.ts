@@ -42,7 +42,6 @@ import { runsOn, type OperationName, type ParamsOf } from '../protocol/operation
 import { decodeName, encodeName, printable } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
 import { describeRules } from '../scan/rules.js'
-import { Ahead } from './ahead.js'
 import { Explainer } from './explain.js'
 import { GivenUp } from './given-up.js'
 import { identifyElsewhere } from './identifier.js'
@@ -82,7 +81,6 @@ export class Shard {
   readonly #counts: Int32Array
   readonly #beats: Beats
   readonly #givenUp: GivenUp
-  readonly #ahead: Ahead
   #mainStands = false
   readonly #ended = new AbortController()
   readonly #timers: readonly NodeJS.Timeout[]
@@ -105,7 +103,6 @@ export class Shard {
     this.#counts = new Int32Array(setup.counts)
     this.#beats = new Beats(setup.beats)
     this.#givenUp = new GivenUp(setup.givenUp)
-    this.#ahead = new Ahead(setup.ahead)
     this.#pool = new Pool(this.#ledger, {
       opened: (library) => this.#opened(library),
       closed: (library) => this.#publish({ type: 'library.closed', library: library.id }),
@@ -155,16 +152,11 @@ export class Shard {
     for (let at = 0; know && at < know.length; at += 2) this.#pool.know(know[at]!, know[at + 1]!)
     if (!requests) return
     this.#several = requests.length > 3
-    const begunAt = performance.now()
     for (let at = 0; at < requests.length; at += 3) {
-      this.#ahead.begun()
       this.#answer(requests[at] as number, requests[at + 1] as ShardOperation, requests[at + 2])
     }
     for (const library of this.#reading) library.endRead()
     this.#reading.clear()
-    this.#ahead.took(performance.now() - begunAt, requests.length / 3)
-    // Whoever waits to be sent is to hear that there is room, be it that no answer says so.
-    if (this.#replies.length === 0) this.#flushSoon()
   }
 
   #answer(number: number, operation: ShardOperation, params: unknown): void {

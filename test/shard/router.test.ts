@@ -189,26 +189,20 @@ test.serial('a job whose shard dies is taken up by the next one and ends with th
   t.is(yard.ledger.totals().used, 0)
 })
 
-test.serial(
-  'a shard that has too much to do says OVERLOADED at once, answers what it has, and then takes more',
-  async (t) => {
-    await using yard = await Yard.open(1)
-    const library = await yard.create('Busy')
-    const ask = () =>
-      yard.call('libraries.open', { library }).then(
-        () => 'answered',
-        (error: WireError) => `${error.code} ${error.retryable} ${error.retryAfterMs! >= 1_000}`,
-      )
-    const most = LIMITS.mutationsWaitingMax + LIMITS.shardAheadMax
-    const told = await Promise.all(Array.from({ length: most + 50 }, ask))
-    const refused = told.filter((each) => each === 'OVERLOADED true true').length
-    t.true(refused >= 50)
-    t.is(told.filter((each) => each === 'answered').length, told.length - refused)
-    t.is(yard.router.counts().shards[0]!.overloaded, refused)
-    t.is(yard.router.counts().shards[0]!.queued, 0)
-    t.like(await yard.call('libraries.open', { library }), { id: library })
-  },
-)
+test.serial('a shard that is full says SHARD_BUSY at once, answers what it has, and then takes more', async (t) => {
+  await using yard = await Yard.open(1)
+  const library = await yard.create('Busy')
+  const ends = Array.from({ length: LIMITS.shardInFlightMax + 50 }, () =>
+    yard.call('libraries.open', { library }).then(
+      () => 'answered',
+      (error: WireError) => `${error.code} ${error.retryable}`,
+    ),
+  )
+  const told = await Promise.all(ends)
+  t.is(told.filter((each) => each === 'answered').length, LIMITS.shardInFlightMax)
+  t.is(told.filter((each) => each === 'SHARD_BUSY true').length, 50)
+  t.like(await yard.call('libraries.open', { library }), { id: library })
+})
 
 test.serial(
   'a drain answers what is in flight, stops jobs at their checkpoint, and the next start goes on with them',
