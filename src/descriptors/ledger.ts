@@ -29,7 +29,7 @@ import { MEASURED, PRICES, type Prices } from './prices.js'
 import { refill } from './reserve.js'
 import type { Told } from './threads.js'
 
-/** 64 bytes: what different threads write to lies as far apart, or they would take the line from each other. */
+/** 64 bytes: what different threads write to lies this far apart, or they would take the line from each other. */
 const LINE = 16
 const POT = LINE
 const HEAD_WORDS = 3 * LINE
@@ -76,8 +76,8 @@ const TICKET = CLASSES.length
 const CHANGING = 2 * CLASSES.length
 /** Since when the least recently used of what it could give is idle. */
 const IDLE_SINCE = CHANGING + 1
-/** Then what it keeps at hand of each class but the first, which is nobody's to keep. */
-const STOCK = IDLE_SINCE
+/** Then what it keeps at hand of each class; of control nothing, which is nobody's to keep. */
+const STOCK = IDLE_SINCE + 1
 
 /** For the bench of what the ledger costs (bench/ledger.mjs): nothing is counted, nothing refused. */
 const OFF = process.env['SPACEDRIVE_BENCH_LEDGER'] === 'off'
@@ -379,7 +379,7 @@ export class Ledger {
   heal(): boolean {
     const before = this.#changes()
     if (before === null) return false
-    const uses = CLASSES.map((_, index) => this.#sumOf(index) + this.#stockedOf(index))
+    const uses = CLASSES.map((_, index) => this.#sumOf(index) + this.#sumOf(STOCK + index))
     const lent = uses.reduce(
       (sum, used, index) => sum + above(used, Atomics.load(this.#words, classAt(index) + FLOOR)),
       0,
@@ -414,16 +414,12 @@ export class Ledger {
     return sum
   }
 
-  #stockedOf(index: number): number {
-    return index === INDEX.control ? 0 : this.#sumOf(STOCK + index)
-  }
-
   /** What threads hold of a class and what they keep at hand of it. */
   #heldAndStocked(index: number): { held: number; stocked: number } {
     const at = classAt(index) + USED
     for (let tries = 1; ; tries++) {
       const used = Atomics.load(this.#words, at)
-      const stocked = this.#stockedOf(index)
+      const stocked = this.#sumOf(STOCK + index)
       // Both of one moment; where threads change the sum all the time, nearly of one.
       if (tries === 3 || Atomics.load(this.#words, at) === used) return { held: Math.max(0, used - stocked), stocked }
     }
@@ -490,7 +486,6 @@ export class Ledger {
   }
 
   #takeStocked(words: Int32Array, index: number, count: number): boolean {
-    if (index === INDEX.control) return false
     const at = this.#column + STOCK + index
     const stocked = Atomics.load(words, at)
     return stocked >= count && Atomics.compareExchange(words, at, stocked, stocked - count) === stocked
@@ -509,7 +504,7 @@ export class Ledger {
   #gather(): boolean {
     let found = false
     for (let column = COLUMNS_AT; column < this.#words.length; column += COLUMN_WORDS) {
-      for (let index = INDEX.control + 1; index < CLASSES.length; index++) {
+      for (let index = 0; index < CLASSES.length; index++) {
         if (this.#unstock(column, index)) found = true
       }
     }
@@ -518,7 +513,7 @@ export class Ledger {
 
   #unstock(column: number, index: number): boolean {
     const at = column + STOCK + index
-    if (index === INDEX.control || Atomics.load(this.#words, at) === 0) return false
+    if (Atomics.load(this.#words, at) === 0) return false
     const stocked = Atomics.exchange(this.#words, at, 0)
     if (stocked > 0) this.#lower(index, stocked)
     return stocked > 0
