@@ -12,6 +12,7 @@ import type { Gate, Seat } from './gate.js'
 import { Shares, Working } from './idle.js'
 import type { Head } from './head.js'
 import { METRICS_TYPE } from './metrics.js'
+import { names } from './ranges.js'
 import { Resume } from './resume.js'
 import { Unread } from './unread.js'
 
@@ -198,7 +199,7 @@ export class Desk {
 }
 
 function consolePage({ type, body, etag }: ConsoleFile, { ifNoneMatch }: Head): Page {
-  const isKept = ifNoneMatch?.split(',').some((each) => each.trim().replace(/^W\//, '') === etag) ?? false
+  const isKept = ifNoneMatch !== undefined && names(ifNoneMatch, [etag])
   return { status: isKept ? 304 : 200, type, body: isKept ? '' : body, headers: { ETag: etag }, close: false }
 }
 

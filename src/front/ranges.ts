@@ -79,11 +79,14 @@ function rangeOf({ start, end }: Span, size: number): string {
 
 /** `If-None-Match` decides where both are there. */
 function isUnchanged(stat: BigIntStats, etag: string, { ifNoneMatch, ifModifiedSince }: Conditions): boolean {
-  if (ifNoneMatch !== undefined) {
-    return ifNoneMatch.split(',').some((each) => ['*', etag].includes(each.trim().replace(/^W\//, '')))
-  }
+  if (ifNoneMatch !== undefined) return names(ifNoneMatch, ['*', etag])
   const since = ifModifiedSince === undefined ? NaN : Date.parse(ifModifiedSince)
   return wholeSeconds(stat) <= since
+}
+
+/** Whether an `If-None-Match` has one of these, weak or not. */
+export function names(ifNoneMatch: string, etags: readonly string[]): boolean {
+  return ifNoneMatch.split(',').some((each) => etags.includes(each.trim().replace(/^W\//, '')))
 }
 
 /** Whether the ranges still mean what the client has the rest of. */
