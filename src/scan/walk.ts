@@ -328,27 +328,13 @@ export class Collector {
 }
 
 function joinedColumns(listings: readonly Listing[]): Listing {
+  const all = <Key extends keyof Listing>(key: Key) => listings.map((each) => each[key])
   return {
-    names: join(
-      Uint8Array,
-      listings.map((each) => each.names),
-    ),
-    kinds: join(
-      Uint8Array,
-      listings.map((each) => each.kinds),
-    ),
-    sizes: join(
-      Float64Array,
-      listings.map((each) => each.sizes),
-    ),
-    mtimes: join(
-      Float64Array,
-      listings.map((each) => each.mtimes),
-    ),
-    inodes: join(
-      BigUint64Array,
-      listings.map((each) => each.inodes),
-    ),
+    names: join(Uint8Array, all('names')),
+    kinds: join(Uint8Array, all('kinds')),
+    sizes: join(Float64Array, all('sizes')),
+    mtimes: join(Float64Array, all('mtimes')),
+    inodes: join(BigUint64Array, all('inodes')),
   }
 }
 
