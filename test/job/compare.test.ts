@@ -3,13 +3,12 @@ import { appendFileSync, linkSync, renameSync, rmSync, utimesSync, writeFileSync
 import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
-import { Balance } from '../../src/job/balance.js'
 import type { Compare } from '../../src/job/compare.js'
-import { KINDS } from '../../src/job/kinds.js'
+import type { IdentifyFiles } from '../../src/job/identify.js'
 import type { Library } from '../../src/library/library.js'
 import type { DuplicateGroup } from '../../src/protocol/messages.js'
 import { loadBlake3 } from '../../src/scan/blake3.js'
-import { identifyHere, integrity, newLedger, rescan, run, Stage } from '../library/stage.js'
+import { identifyHere, integrity, rescan, run, Stage, work } from '../library/stage.js'
 
 const limits = LIMITS as { identifyFilesMax: number; identifyFreshMs: number; wholeBatchBytes: number }
 const usual = { ...limits }
@@ -32,40 +31,19 @@ function put(stage: Stage, name: string, bytes: Buffer | string): void {
 }
 
 /** Runs a job, or goes on with it. True when it came to its end. */
-async function work(library: Library, id: string, commits = Infinity, meanwhile = () => {}): Promise<boolean> {
-  const job = library.jobs.get(id)
-  const abort = new AbortController()
-  let left = commits
-  await KINDS[job.kind]({
-    library,
-    job,
-    walk: () => {
-      throw new Error('it walks nothing')
-    },
-    identify: (...of) => {
-      meanwhile()
-      return identifyHere(...of)
-    },
-    leftOut: [],
-    signal: abort.signal,
-    balance: new Balance(newLedger(), job.id),
-    committed: () => {},
-    progressed: () => {
-      left -= 1
-      if (left <= 0) abort.abort()
-    },
-    breathe: () => Promise.resolve(),
-  })
-  if (abort.signal.aborted) return false
-  library.write(() => library.jobs.setState(job.id, 'done'))
-  return true
+function workOn(library: Library, id: string, commits = Infinity, meanwhile = () => {}): Promise<boolean> {
+  const files: IdentifyFiles = (...of) => {
+    meanwhile()
+    return identifyHere(...of)
+  }
+  return work(library, library.jobs.get(id), files, commits)
 }
 
 async function read(stage: Stage): Promise<{ library: Library; uid: string }> {
   const library = stage.open(stage.create())
   const { location, job } = library.addLocation(stage.tree, { mode: 'content' })
   await run(library, library.jobs.get(job))
-  await work(library, library.jobs.active('identify', location.uid)!.id)
+  await workOn(library, library.jobs.active('identify', location.uid)!.id)
   return { library, uid: location.uid }
 }
 
@@ -83,7 +61,7 @@ async function verifyAll(library: Library, meanwhile?: () => void): Promise<stri
     library,
     (await groups(library)).map(({ contentId }) => contentId),
   )
-  await work(library, job, Infinity, meanwhile)
+  await workOn(library, job, Infinity, meanwhile)
   return job
 }
 
@@ -147,7 +125,7 @@ test.serial(
     put(stage, 'moved', large('2'))
     utimesSync(join(stage.tree, 'moved'), 2_000_000, 2_000_000)
     await rescan(library, uid)
-    await work(library, library.jobs.active('identify', uid)!.id)
+    await workOn(library, library.jobs.active('identify', uid)!.id)
     t.deepEqual(setsOf((await groups(library))[0]!), { 1: 'a', none: 'moved' })
   },
 )
@@ -179,7 +157,7 @@ test.serial('a comparison stopped after each of its commits goes on in a library
   const ids = (await groups(library)).map(({ contentId }) => contentId)
   const id = verify(library, ids)
   let runs = 0
-  while (!(await work(library, id, 1))) {
+  while (!(await workOn(library, id, 1))) {
     library = stage.reopen(library)
     if (++runs > 50) return t.fail('it does not end')
   }
@@ -213,7 +191,7 @@ test.serial('a hash is kept until its file changes, and is made of what was neve
   const { id } = library.write(() => library.jobs.enqueue('hash', null, 5, JSON.stringify({ entries })))
   rmSync(join(stage.tree, 'gone'))
   let runs = 0
-  while (!(await work(library, id, 1))) {
+  while (!(await workOn(library, id, 1))) {
     library = stage.reopen(library)
     if (++runs > 20) return t.fail('it does not end')
   }

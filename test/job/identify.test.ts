@@ -5,12 +5,11 @@ import test from 'ava'
 import Database from 'better-sqlite3'
 import { SpacedriveError } from '../../src/base/errors.js'
 import { LIMITS } from '../../src/base/limits.js'
-import { Balance } from '../../src/job/balance.js'
-import { GATHER_ALL, identify, type IdentifyFiles } from '../../src/job/identify.js'
+import { GATHER_ALL, type IdentifyFiles } from '../../src/job/identify.js'
 import { filesOf as filesOfFolder } from '../../src/library/folder.js'
 import type { Library } from '../../src/library/library.js'
 import type { FileItem } from '../../src/protocol/messages.js'
-import { identifyHere, integrity, newLedger, rescan, run, Stage } from '../library/stage.js'
+import { identifyHere, integrity, rescan, run, Stage, work } from '../library/stage.js'
 
 const limits = LIMITS as { identifyFilesMax: number; identifyFreshMs: number }
 const usual = { ...limits }
@@ -42,28 +41,7 @@ async function read(
 ): Promise<boolean> {
   const job = library.jobs.active('identify', uid)
   if (!job) return true
-  const abort = new AbortController()
-  let left = commits
-  await identify({
-    library,
-    job,
-    walk: () => {
-      throw new Error('it walks nothing')
-    },
-    identify: files,
-    leftOut: [],
-    signal: abort.signal,
-    balance: new Balance(newLedger(), job.id),
-    committed: () => {},
-    progressed: () => {
-      left -= 1
-      if (left <= 0) abort.abort()
-    },
-    breathe: () => Promise.resolve(),
-  })
-  if (abort.signal.aborted) return false
-  library.write(() => library.jobs.setState(job.id, 'done'))
-  return true
+  return await work(library, job, files, commits)
 }
 
 function itemOf(stage: Stage, library: Library, name: string): FileItem {

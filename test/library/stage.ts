@@ -12,6 +12,7 @@ import { Balance } from '../../src/job/balance.js'
 import { indexLocation } from '../../src/job/index-location.js'
 import type { IdentifyFiles } from '../../src/job/identify.js'
 import type { Walker } from '../../src/job/job.js'
+import { KINDS } from '../../src/job/kinds.js'
 import { createFolder, filesOf } from '../../src/library/folder.js'
 import { Library } from '../../src/library/library.js'
 import type { JobRow } from '../../src/library/jobs.js'
@@ -131,6 +132,37 @@ export async function run(library: Library, job: JobRow, indexing: Indexing = {}
   })
   if (!abort.signal.aborted) library.jobs.setState(job.id, 'done')
   return !abort.signal.aborted
+}
+
+/** Runs a job that walks nothing, or goes on with it. True when it came to its end. */
+export async function work(
+  library: Library,
+  job: JobRow,
+  files: IdentifyFiles = identifyHere,
+  commits = Infinity,
+): Promise<boolean> {
+  const abort = new AbortController()
+  let left = commits
+  await KINDS[job.kind]({
+    library,
+    job,
+    walk: () => {
+      throw new Error('it walks nothing')
+    },
+    identify: files,
+    leftOut: [],
+    signal: abort.signal,
+    balance: new Balance(newLedger(), job.id),
+    committed: () => {},
+    progressed: () => {
+      left -= 1
+      if (left <= 0) abort.abort()
+    },
+    breathe: () => Promise.resolve(),
+  })
+  if (abort.signal.aborted) return false
+  library.write(() => library.jobs.setState(job.id, 'done'))
+  return true
 }
 
 /** Adds the location and indexes it; returns its uid. */
