@@ -1,19 +1,10 @@
 // The data directory as the daemon makes it, and the two files in it by which others find the daemon and prove who they are:
 // where it serves, and the token.
 import { randomBytes } from 'node:crypto'
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { errnoOf, fromSystem, SpacedriveError } from './base/errors.js'
+import { writeWhole } from './base/whole.js'
 import { makeSocketDirectory, type Paths } from './config.js'
 
 /** Why a data directory cannot be made or used: what the person who named it can mend. */
@@ -67,24 +58,12 @@ export function readOrMakeToken(path: string): string {
 /** Whole or not at all, also on a full disk; the lock on the data directory keeps others from doing the same. */
 function makeToken(path: string): string {
   const token = randomBytes(32).toString('base64url')
-  writeWhole(path, `${token}\n`)
-  return token
-}
-
-function writeWhole(path: string, text: string): void {
-  const aside = `${path}.new`
   try {
-    const file = openSync(aside, 'w', 0o600)
-    try {
-      writeSync(file, text)
-    } finally {
-      closeSync(file)
-    }
-    renameSync(aside, path)
+    writeWhole(path, `${token}\n`)
   } catch (error) {
-    rmSync(aside, { force: true })
     throw fromSystem(error)
   }
+  return token
 }
 
 /** Step by step: Node's own recursion never ends below /proc. */
@@ -95,7 +74,11 @@ function makeDirectory(path: string): void {
 }
 
 export function writeState(path: string, state: DaemonState): void {
-  writeWhole(path, `${JSON.stringify(state)}\n`)
+  try {
+    writeWhole(path, `${JSON.stringify(state)}\n`)
+  } catch (error) {
+    throw fromSystem(error)
+  }
 }
 
 /** Nothing of it is known where there is none, or none that can be read. */

@@ -67,6 +67,7 @@ const daemonSources = sources.filter(
 /** Files that may call what takes a descriptor. A new one needs a lease, or a reason why the boot or the reserve pays. */
 const PAID_BY: Readonly<Record<string, string>> = {
   'src/base/log.ts': 'the boot, then the reserve',
+  'src/base/whole.ts': 'the boot, or the lease of the library',
   'src/config.ts': 'the boot',
   'src/console.ts': 'the boot',
   'src/descriptors/listener.ts': 'the boot',

@@ -1,20 +1,9 @@
 // The folder of a library on disk: its name, its files, and `library.json`, which says what it is.
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { z, type Infer } from '../base/zod.js'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
+import { writeSynced, writeWhole } from '../base/whole.js'
 import { blankDatabase } from './blank.js'
 import { filesOfDatabase, fromSqlite, noFile } from './cause.js'
 
@@ -100,19 +89,7 @@ export function diskFailed(folder: string): SpacedriveError {
 /** Whole or not at all: written aside, then renamed. */
 export function writeLibraryJson(folder: string, { id, name, createdAt }: Omit<LibraryJson, 'format'>): void {
   const path = filesOf(folder).json
-  const aside = `${path}.new`
-  writeSynced(aside, Buffer.from(`${JSON.stringify({ format: FORMAT, id, name, createdAt }, null, 2)}\n`), 0o600)
-  renameSync(aside, path)
-}
-
-function writeSynced(path: string, bytes: Buffer, mode: number): void {
-  const file = openSync(path, 'w', mode)
-  try {
-    for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at)
-    fsyncSync(file)
-  } finally {
-    closeSync(file)
-  }
+  writeWhole(path, `${JSON.stringify({ format: FORMAT, id, name, createdAt }, null, 2)}\n`)
 }
 
 /**

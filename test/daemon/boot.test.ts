@@ -1,5 +1,5 @@
 // The daemon's beginning and end: limits it boots with, a second one, what a killed one left, and how it goes down.
-import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
@@ -80,6 +80,19 @@ test.serial('what a killed daemon left is no obstacle, also where its state is n
     const second = await scene.daemon()
     t.is((await second.call('libraries.info', { library: id })).name, 'kept')
     t.is((await second.stop()).code, 0)
+  })
+})
+
+test.serial('what lies where the token is written aside is not followed', async (t) => {
+  await play(async (scene) => {
+    const kept = scene.path('kept')
+    writeFileSync(kept, 'kept')
+    mkdirSync(scene.dataDir, { recursive: true, mode: 0o700 })
+    symlinkSync(kept, join(scene.dataDir, 'token.new'))
+    const daemon = await scene.daemon()
+    t.is((await daemon.call('core.ping')) as unknown, 'pong')
+    t.is(readFileSync(kept, 'utf8'), 'kept')
+    t.true(lstatSync(join(scene.dataDir, 'token')).isFile())
   })
 })
 
