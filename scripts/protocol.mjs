@@ -71,8 +71,7 @@ const OPERATIONS = {
     '`{library, path}`; `path` is where the folder lies now, null when it was deleted',
   ],
   'locations.add': [
-    'Adds a directory and begins to index it. `path` is absolute; symbolic links in it are resolved. `mode` is `shallow`, names and metadata, unless told otherwise; with `content` another job then reads the files for the ids, types and kinds of what they hold, and so of what changes later. With `watch` changes on disk are followed from then on, also after a restart.',
-    'Adds a directory and begins to index it. `path` is absolute; symbolic links in it are resolved. `rules` say what is left out: nothing without them, and rejected beats ignored beats accepted (see [rules.md](rules.md)). The only `mode` is `shallow`: names and metadata. With `watch` changes on disk are followed from then on, also after a restart.',
+    'Adds a directory and begins to index it. `path` is absolute; symbolic links in it are resolved. `mode` is `shallow`, names and metadata, unless told otherwise; with `content` another job then reads the files for the ids, types and kinds of what they hold, and so of what changes later. `rules` say what is left out: nothing without them, and rejected beats ignored beats accepted (see [rules.md](rules.md)). With `watch` changes on disk are followed from then on, also after a restart.',
     '[Indexing](#indexing)',
     'PATH_REFUSED, LOCATION_EXISTS',
   ],
@@ -88,9 +87,7 @@ const OPERATIONS = {
     'LOCATION_NOT_FOUND, JOB_STATE while a job of this location runs or is paused',
   ],
   'locations.update': [
-    'Gives a location another name, or begins or ends to follow what changes in it. With another `mode` its files are read from now on, or not any more; the answer then names the `job` that reads those that were never read.',
-    '[Location](#location)',
-    'Gives a location another name or other rules, or begins or ends to follow what changes in it. Other rules take the place of all that were before; a scan that runs is cancelled and another one begins, which takes out what is left out now and lets in what is not any more.',
+    'Gives a location another name or other rules, or begins or ends to follow what changes in it. Other rules take the place of all that were before; a scan that runs is cancelled and another one begins, which takes out what is left out now and lets in what is not any more. With another `mode` its files are read from now on, or not any more; the answer then names the `job` that reads those that were never read.',
     '[Location](#location); with `rules` also `job` and `leavesOut` as in [Indexing](#indexing)',
     'LOCATION_NOT_FOUND',
   ],
@@ -559,6 +556,7 @@ function plain(words) {
 function operations() {
   const names = Object.keys(PARAMS)
   assert.deepEqual(Object.keys(OPERATIONS).toSorted(), names.toSorted(), 'every operation has words')
+  for (const name of names) assert(OPERATIONS[name].length <= 3, `${name} has its words, its result and its errors`)
   return ['## Operations', OPERATIONS_INTRODUCTION, ...names.map(operation)].join('\n\n')
 }
 
@@ -597,7 +595,8 @@ function rangeOf(schema) {
   if (schema.format === 'date-time') return 'a time'
   if (schema.type === 'object') {
     return Object.entries(schema.properties)
-      .map(([key, inner]) => `\`${key}\`: ${inner.type === 'object' ? `{${rangeOf(inner)}}` : rangeOf(inner)}`)
+      .map(([key, inner]) => [key, inner.type === 'object' ? `{${rangeOf(inner)}}` : rangeOf(inner)])
+      .flatMap(([key, range]) => (range === '' ? [] : [`\`${key}\`: ${range}`]))
       .join('; ')
   }
   if (schema.type === 'array') return `up to ${maxItems}: ${rangeOf(schema.items)}`
