@@ -211,6 +211,8 @@ export const LIMITS = {
   identifyFreshMs: 50,
   /** Changes are let gather for this long before their files are read. */
   identifyDelayMs: 1_000,
+  /** What nobody watches is scanned so long after its library was first opened since a start: who opened it comes first. */
+  firstLookDelayMs: 1_000,
   /** A file that could not be read is tried again after this, then after four times as long, and so on. */
   identifyAgainMs: 250,
   identifyAgainMsMax: 600_000,

@@ -12,7 +12,7 @@ import { fold } from './fold.js'
 import type { Folders } from './folders.js'
 import type { Identities } from './identities.js'
 import type { Location, Locations } from './locations.js'
-import type { Names } from './names.js'
+import { DISPLACED, type Names } from './names.js'
 
 export interface Entry {
   readonly id: number
@@ -88,6 +88,10 @@ export class Entries {
   get(id: string): FileItem {
     const entry = this.byText(id)
     if (!entry) throw new SpacedriveError('FILE_NOT_FOUND', `no entry ${id} in this library`)
+    if (this.#isDisplaced(entry))
+      throw new SpacedriveError('FILE_NOT_FOUND', `something else has the place of entry ${id}`, {
+        hint: 'The scan that runs tells at its end whether it is elsewhere: ask again then.',
+      })
     return this.item(entry)
   }
 
@@ -104,8 +108,13 @@ export class Entries {
   items(ids: readonly number[]): FileItem[] {
     return ids.flatMap((id) => {
       const entry = this.byId(id)
-      return entry ? [this.item(entry)] : []
+      return entry && !this.#isDisplaced(entry) ? [this.item(entry)] : []
     })
+  }
+
+  /** It, or a directory above it, has lost its place to something of another kind, and nobody knows yet where it is. */
+  #isDisplaced(entry: Entry): boolean {
+    return this.pathOfEntry(entry).includes(DISPLACED)
   }
 
   item(entry: Entry): FileItem {

@@ -10,7 +10,7 @@ import { ENTRY_COLUMNS, toEntry, type Entry, type EntryRow } from './entries.js'
 import { Matcher, NAME_IDS } from './matcher.js'
 import { BLOCK_NAMES } from './names.js'
 import { Pace } from './pace.js'
-import { Places } from './places.js'
+import { Inherited, Places } from './places.js'
 import { Prepared, type PlaceRow, type RowKey, type WideRow } from './statements.js'
 import { narrows, Texts } from './texts.js'
 import { Window, type Placed } from './window.js'
@@ -87,6 +87,7 @@ export class Search {
   readonly #entry
   readonly #lastBlock
   readonly #lastEntry
+  readonly #someDisplaced
   readonly #results = new Map<string, Found>()
 
   constructor(connection: Connection) {
@@ -97,6 +98,7 @@ export class Search {
     this.#entry = connection.prepare<[number], EntryRow>(`SELECT ${ENTRY_COLUMNS} FROM entry WHERE id = ?`).raw()
     this.#lastBlock = connection.prepare<[], number | null>('SELECT max(block) FROM names').pluck()
     this.#lastEntry = connection.prepare<[], number | null>('SELECT max(id) FROM entry').pluck()
+    this.#someDisplaced = connection.prepare<[], number>('SELECT 1 FROM entry WHERE name < 0 LIMIT 1').pluck()
   }
 
   /** True when it looks at every name, or at every entry of those that match. */
@@ -139,13 +141,24 @@ export class Search {
       matcher,
       rows: rowsOf(conditions),
       few,
-      test: allOf(placed.map(({ place }) => place(this.#places))),
+      test: allOf([...this.#inPlace(), ...placed.map(({ place }) => place(this.#places))]),
       anchors: isNarrow ? null : bestOf(placed.flatMap(({ anchors }) => anchors ?? [])),
       scans: !isNarrow && placed.length > 0,
       order: null,
       total: -1,
       windows: new Map(),
     }
+  }
+
+  /** While a scan has yet to see where something displaced is, neither it nor what lies below it has a path. */
+  #inPlace(): PlaceTest[] {
+    if (this.#someDisplaced.get() === undefined) return []
+    const displaced = new Inherited(
+      this.#places,
+      () => false,
+      (above, _, [, name]) => above || name < 0,
+    )
+    return [(parent, name) => name >= 0 && !displaced.of(parent)]
   }
 
   #keep(key: string, found: Found): void {

@@ -23,6 +23,7 @@ import { lend } from '../descriptors/reserve.js'
 import type { BackUp } from '../job/back-up.js'
 import type { Compare } from '../job/compare.js'
 import type { Hash } from '../job/hash.js'
+import { FirstLook } from '../job/first-look.js'
 import { Follower, type Found as ChangesOf } from '../job/follow.js'
 import { enqueueIdentify } from '../job/due.js'
 import { GATHER_ALL } from '../job/identify.js'
@@ -78,6 +79,7 @@ export class Shard {
   readonly #follower: Follower
   readonly #explainer: Explainer
   readonly #verifier: Verifier
+  readonly #firstLook: FirstLook
   readonly #counts: Int32Array
   readonly #beats: Beats
   readonly #givenUp: GivenUp
@@ -136,6 +138,11 @@ export class Shard {
       takeUp: (library) => this.#runner.takeUp(library),
       readSoon: (library, location) => this.#runner.readSoon(library, location),
       breathe: () => nextTurn(),
+    })
+    this.#firstLook = new FirstLook({
+      peek: (id) => this.#pool.peek(id),
+      takeUp: (library) => this.#runner.takeUp(library),
+      log: (...line) => this.#log(...line),
     })
     void this.#ledger.onWanted((urgent) => this.#pool.makeRoomElsewhere(urgent), this.#ended.signal)
     this.#timers = [
@@ -209,6 +216,7 @@ export class Shard {
     'shard.drain': async () => {
       this.#ended.abort()
       for (const timer of this.#timers) clearInterval(timer)
+      this.#firstLook.stop()
       using _spare = lend('checkpoint')
       await Promise.all([this.#runner.stopAll(), this.#verifier.close()])
       this.#pool.closeAll()
@@ -245,6 +253,7 @@ export class Shard {
     },
     'locations.rescan': (library: Library, { location: uid }: ParamsOf<'locations.rescan'>) => {
       const location = library.locations.get(uid)
+      this.#firstLook.looked(uid)
       const active = library.jobs.active('index', uid)
       if (active?.state === 'queued' && active.checkpoint === null) return { location: uid, job: active.id }
       if (active) {
@@ -404,6 +413,7 @@ export class Shard {
   #addLocation(library: Library, { path, name, watch, mode, rules }: ParamsOf<'locations.add'>): unknown {
     const real = this.#locatable(path)
     const { location, job } = library.addLocation(real, { name, watch, mode, rules })
+    this.#firstLook.looked(location.uid)
     if (watch) this.#follow(library, location)
     this.#publish({ type: 'location.added', library: library.id, location: location.uid, path: printable(real) })
     this.#runner.takeUp(library)
@@ -467,6 +477,7 @@ export class Shard {
       if (location.mode !== 'shallow') this.#readAgain(library, location)
     }
     this.#verifier.consider(library)
+    this.#firstLook.opened(library)
     for (const location of library.locations.all().filter((each) => each.removing))
       this.#goOn(library, 'removing a location', () => this.#removeSlices(library, location))
     for (const tag of library.tags.deleting()) this.#goOn(library, 'deleting a tag', () => deleteTag(library, tag))

@@ -3,7 +3,7 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { Chance, disturb } from '../harness/churn.js'
-import { eventually } from '../harness/daemon.js'
+import { eventually, type TestDaemon } from '../harness/daemon.js'
 import { play, sameAsDisk } from '../harness/scene.js'
 import { isWatched, jobsOf, settled, watched } from '../harness/watched.js'
 
@@ -58,11 +58,18 @@ test.serial('what changed while the daemon was down is found at its start, and w
   await play(async (scene) => {
     const first = await scene.daemon()
     const tree = await watched(first, scene.tree('tree', 60, 20))
+    const plain = { ...(await first.index('unwatched', scene.tree('plain', 60, 20))), root: scene.path('plain') }
+    const idOf = async (daemon: TestDaemon, path: string) =>
+      (await daemon.call('files.get', { library: plain.library, path })).id
+    const moved = await idOf(first, join(plain.root, 'd0', 'file 1.txt'))
     await first.stop()
     renameSync(join(tree.root, 'd0'), join(tree.root, 'd1', 'moved'))
     writeFileSync(join(tree.root, 'meanwhile'), 'text')
+    renameSync(join(plain.root, 'd0', 'file 1.txt'), join(plain.root, 'd1', 'moved'))
+    rmSync(join(plain.root, 'd2'), { recursive: true })
 
     const second = await scene.daemon()
+    await second.call('libraries.open', { library: plain.library })
     await isWatched(second, tree)
     await settled(second, tree)
     writeFileSync(join(tree.root, 'd1', 'moved', 'later'), 'text')
@@ -71,6 +78,9 @@ test.serial('what changed while the daemon was down is found at its start, and w
     const live = async () => (await second.call('locations.list', { library: tree.library }))[0].watched
     await eventually('all of it is told to be watched', 10_000, async () => (await live()).live === 4)
     t.deepEqual(await live(), { state: 'watched', live: 4, polled: 0 })
+
+    await settled(second, plain)
+    t.is(await idOf(second, join(plain.root, 'd1', 'moved')), moved, 'also where it is not watched, under the same id')
   })
 })
 

@@ -149,7 +149,20 @@ test.serial(
     library.write(() => library.tagged.add(library.entries.at(at('a/deep'))!.id, tag.id))
     rmSync(at('a'), { recursive: true })
     writeFileSync(at('a'), 'text')
+    const gone = ['a', 'a/deep'].map((path) => library.entries.at(at(path))!.id)
     const given = await rescan(library, uid, { commits: 1 })
+    const found = async (params: object) => {
+      const { total, items: page } = await library.search({ query: '', ...params } as never)
+      return [total, ...page.map(({ path }) => path.slice(stage.tree.length)).sort()]
+    }
+    t.deepEqual(
+      await found({ filters: { kind: 'directory' } }),
+      [2, '', '/b'],
+      'neither it nor what lies in it has a path',
+    )
+    t.deepEqual(await found({ filters: { kind: 'directory' }, sort: 'size' }), [2, '', '/b'])
+    t.deepEqual(await found({ query: 'deep' }), [0])
+    for (const id of gone) t.throws(() => library.entries.get(String(id)), { code: 'FILE_NOT_FOUND' })
     library.jobs.setState(given.id, 'cancelled')
     const { items } = library.entries.list({ path: stage.tree }, 'name', 10, undefined, library.version)
     t.deepEqual(
