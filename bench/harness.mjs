@@ -98,7 +98,9 @@ function post(url, options, body) {
       response.setEncoding('utf8').on('data', (chunk) => (text += chunk))
       response.on('end', () => resolve(text)).on('error', reject)
     })
-    sent.on('error', reject).end(body)
+    // A daemon closes what was silent for ten seconds, as it is while a bench waits for another program.
+    const again = (error) => sent.reusedSocket && error.code === 'ECONNRESET'
+    sent.on('error', (error) => (again(error) ? resolve(post(url, options, body)) : reject(error))).end(body)
   })
 }
 

@@ -33,6 +33,8 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("reserveReturn", Napi::Function::New(env, reserveReturn, "reserveReturn"));
   exports.Set("reserveList", Napi::Function::New(env, reserveList, "reserveList"));
   exports.Set("readDirectory", Napi::Function::New(env, readDirectory, "readDirectory"));
+  exports.Set("lookAtFile", Napi::Function::New(env, lookAtFile, "lookAtFile"));
+  exports.Set("readParts", Napi::Function::New(env, readParts, "readParts"));
   exports.Set("Gatherer", gatherer(env));
   exports.Set("listening", Napi::Function::New(env, listening, "listening"));
   exports.Set("setBacklog", Napi::Function::New(env, setBacklog, "setBacklog"));

@@ -27,6 +27,10 @@ Napi::Value reserveList(const Napi::CallbackInfo& call);
 // scan.cc
 Napi::Value readDirectory(const Napi::CallbackInfo& call);
 
+// files.cc
+void lookAtFile(const Napi::CallbackInfo& call);
+Napi::Value readParts(const Napi::CallbackInfo& call);
+
 // gather.cc
 Napi::Function gatherer(Napi::Env env);
 

@@ -96,6 +96,15 @@ export interface Native {
   /** Holds one descriptor, none afterwards. A symlink is not followed: ENOTDIR. Children that vanish meanwhile are left out. */
   readDirectory(path: Buffer): NativeListing
   Gatherer: new () => NativeGatherer
+  /** Of what lies at a path, and is not followed: device, inode, size, both times in nanoseconds, 1 for a regular file. */
+  lookAtFile(path: Buffer, seen: BigInt64Array): void
+  /**
+   * Bytes of a file that is as `seen` before and after: pairs of offset and length, one after the other. Holds one descriptor, and
+   * none afterwards, but where it opened another file than was seen: then that one stays open, and `seen` is of it.
+   *
+   * @returns how many bytes; −1 where it is not as it was seen; −2 − its descriptor where another one was opened
+   */
+  readParts(path: Buffer, seen: BigInt64Array, parts: Float64Array, into: Uint8Array): number
 
   /** Those of `fds` that are sockets which listen. This and the following need no free descriptor. */
   listening(fds: Int32Array): Int32Array

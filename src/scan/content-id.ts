@@ -22,6 +22,11 @@ export function partsOf(size: number): number[] {
   return parts
 }
 
+/** How many bytes of a file of this size are hashed, without its size. */
+export function bytesHashed(size: number): number {
+  return size <= WHOLE_BYTES_MAX ? size : 2 * EDGE_BYTES + SAMPLES * SAMPLE_BYTES
+}
+
 /**
  * Reads what the id is made of, the size first.
  *

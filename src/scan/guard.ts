@@ -111,6 +111,54 @@ export function openGuarded(path: string | Buffer): GuardedFile {
   }
 }
 
+/** The addon's two calls for a file, see `Native` in src/descriptors/native.ts. */
+export interface FileReader {
+  lookAtFile(path: Buffer, seen: BigInt64Array): void
+  readParts(path: Buffer, seen: BigInt64Array, parts: Float64Array, into: Uint8Array): number
+}
+
+/** The places of what a reader has seen of a file; times in nanoseconds since 1970. */
+export const SEEN = { device: 0, inode: 1, size: 2, modified: 3, changed: 4, regular: 5 } as const
+export const SEEN_LENGTH = 6
+
+/**
+ * As `openGuarded`, for a file whose parts are read in one go, and that is closed then.
+ *
+ * @param seen what was found by a look at it is written here
+ * @param partsOf the parts that are wanted of what was seen; it may throw
+ * @returns bytes read, −1 where the file is not as it was seen
+ */
+export function readGuarded(
+  reader: FileReader,
+  path: Buffer,
+  seen: BigInt64Array,
+  partsOf: () => Float64Array,
+  into: Uint8Array,
+): number {
+  closeParked()
+  told(path, () => reader.lookAtFile(path, seen))
+  if (seen[SEEN.regular] !== 1n) throw irregular(path)
+  const key = keySeen(seen)
+  const parts = partsOf()
+  if (!read.add(key)) throw tooMany()
+  try {
+    if (live.has(key)) throw isOurs(path)
+    const bytes = told(path, () => reader.readParts(path, seen, parts, into))
+    if (bytes >= -1) return bytes
+    const fd = -2 - bytes
+    const wrong = mismatch(path, fd, keySeen(seen), key)
+    if (!wrong?.isParked) closeSync(fd)
+    if (wrong) throw wrong.error
+    return -1
+  } finally {
+    read.remove(key)
+  }
+}
+
+function keySeen(seen: BigInt64Array): bigint {
+  return keyOf({ dev: BigInt.asUintN(64, seen[SEEN.device]!), ino: BigInt.asUintN(64, seen[SEEN.inode]!) })
+}
+
 /** The same for the main thread, which must not wait for a disk: each call is made by another thread. */
 export interface OpenFile {
   readonly fd: number
@@ -204,7 +252,11 @@ function look(path: string | Buffer): BigIntStats {
 
 function regular(path: string | Buffer, stat: BigIntStats): BigIntStats {
   if (stat.isFile()) return stat
-  throw new SpacedriveError('PATH_REFUSED', `${printed(path)} is no regular file`, { hint: 'Name a file.' })
+  throw irregular(path)
+}
+
+function irregular(path: string | Buffer): SpacedriveError {
+  return new SpacedriveError('PATH_REFUSED', `${printed(path)} is no regular file`, { hint: 'Name a file.' })
 }
 
 /** What is not there any more is no failure of the daemon's. */

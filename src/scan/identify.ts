@@ -3,9 +3,9 @@ import { fstatSync, type BigIntStats } from 'node:fs'
 import { errnoOf, fromSystem } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Blake3 } from './blake3.js'
-import { CONTENT_AT, HASHED_BYTES_MAX, idOf, readHashed } from './content-id.js'
+import { bytesHashed, CONTENT_AT, HASHED_BYTES_MAX, idOf, partsOf, readHashed } from './content-id.js'
 import { typeOf } from './content-type.js'
-import { openGuarded, type GuardedFile } from './guard.js'
+import { openGuarded, readGuarded, SEEN, SEEN_LENGTH, type FileReader, type GuardedFile } from './guard.js'
 import { encodeName } from './names.js'
 import { microseconds } from './read.js'
 
@@ -43,9 +43,15 @@ export interface FileFailure {
 
 /**
  * @param stop is asked before each file
+ * @param reader the addon's, which needs two calls for a file; without it each is opened, looked at, read and closed
  * @throws BUDGET_EXHAUSTED when no descriptor can be had: that is no failure of a file
  */
-export function identifyFiles(files: FilesWanted, blake3: Blake3, stop: () => boolean): FilesRead {
+export function identifyFiles(
+  files: FilesWanted,
+  blake3: Blake3,
+  stop: () => boolean,
+  reader: FileReader | null = null,
+): FilesRead {
   const { length } = files.paths
   const ids = new BigUint64Array(length)
   const types = new Uint8Array(length)
@@ -54,7 +60,7 @@ export function identifyFiles(files: FilesWanted, blake3: Blake3, stop: () => bo
   let at = 0
   for (; at < length && !stop(); at++) {
     try {
-      const hashed = readOne(files, at, buffer)
+      const hashed = reader ? readAtOnce(reader, files, at, buffer) : readOne(files, at, buffer)
       ids[at] = idOf(blake3.digest(hashed))
       types[at] = typeOf(hashed.subarray(CONTENT_AT))
     } catch (error) {
@@ -77,18 +83,42 @@ function readOne(files: FilesWanted, at: number, buffer: Buffer): Buffer {
   }
 }
 
+/** The same as `readOne`, in two calls. */
+function readAtOnce(reader: FileReader, files: FilesWanted, at: number, buffer: Buffer): Buffer {
+  const { paths, sizes, mtimes, inodes } = files
+  const size = sizes[at]!
+  const parts = () => {
+    mustBeIndexed(SEEN_NOW[SEEN.size] === BigInt(size))
+    mustBeIndexed(BigInt.asUintN(64, SEEN_NOW[SEEN.inode]!) === inodes[at])
+    mustBeIndexed(microseconds(SEEN_NOW[SEEN.modified]!) === mtimes[at])
+    if (isFresh(SEEN_NOW[SEEN.modified]!, SEEN_NOW[SEEN.changed]!)) throw new Changed(FRESH)
+    return Float64Array.from(partsOf(size))
+  }
+  const path = encodeName(paths[at]!)
+  const bytes = patiently(() => readGuarded(reader, path, SEEN_NOW, parts, buffer.subarray(CONTENT_AT)))
+  if (bytes !== bytesHashed(size)) throw new Changed('it changed while it was read')
+  buffer.writeBigUInt64LE(BigInt(size), 0)
+  return buffer.subarray(0, CONTENT_AT + bytes)
+}
+
+const SEEN_NOW = new BigInt64Array(SEEN_LENGTH)
+
+function mustBeIndexed(isSo: boolean): void {
+  if (!isSo) throw new Changed('it is not as it was indexed any more')
+}
+
 /**
  * Opens one that is as the index knows it.
  *
  * @throws Changed
  */
 export function openIndexed({ paths, sizes, mtimes, inodes }: FilesWanted, at: number): GuardedFile {
-  const file = openPatiently(encodeName(paths[at]!))
+  const path = encodeName(paths[at]!)
+  const file = patiently(() => openGuarded(path))
   try {
-    const { ino, size, mtimeNs } = file.stat
-    if (ino !== inodes[at] || Number(size) !== sizes[at] || microseconds(mtimeNs) !== mtimes[at])
-      throw new Changed('it is not as it was indexed any more')
-    if (isFresh(file.stat)) throw new Changed('it was written a moment ago')
+    const { ino, size, mtimeNs, ctimeNs } = file.stat
+    mustBeIndexed(ino === inodes[at] && Number(size) === sizes[at] && microseconds(mtimeNs) === mtimes[at])
+    if (isFresh(mtimeNs, ctimeNs)) throw new Changed(FRESH)
     return file
   } catch (error) {
     file.close()
@@ -102,20 +132,23 @@ export const CHANGED = 'CHANGED'
 export class Changed extends Error {}
 
 /** Within one tick of the file system's clock a second write would leave the same times. */
-function isFresh({ mtimeMs, ctimeMs }: BigIntStats): boolean {
+function isFresh(mtimeNs: bigint, ctimeNs: bigint): boolean {
   const now = Date.now()
-  return [mtimeMs, ctimeMs].some((time) => Math.abs(now - Number(time)) < LIMITS.identifyFreshMs)
+  const isNow = (time: bigint) => Math.abs(now - Number(time) / 1e6) < LIMITS.identifyFreshMs
+  return isNow(mtimeNs) || isNow(ctimeNs)
 }
+
+const FRESH = 'it was written a moment ago'
 
 export function isSame(after: BigIntStats, before: BigIntStats): boolean {
   return after.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs
 }
 
 /** Somebody outside the ledger may have taken the descriptor this thread is lent: it waits for that, and then gives up as a whole. */
-function openPatiently(path: Buffer): GuardedFile {
+function patiently<T>(work: () => T): T {
   for (let waitedMs = 0; ; waitedMs += PAUSE_MS) {
     try {
-      return openGuarded(path)
+      return work()
     } catch (error) {
       if (fromSystem(error).code !== 'BUDGET_EXHAUSTED' || waitedMs >= LIMITS.identifyPatienceMs) throw error
       Atomics.wait(PAUSE, 0, 0, PAUSE_MS)

@@ -6,8 +6,13 @@ const BUCKET_WORDS = 16
 const COUNT_BITS = 16n
 const COUNT_MAX = (1n << COUNT_BITS) - 1n
 
+/** Where of the two halves of a word the upper one lies. */
+const UPPER = new Uint8Array(Uint32Array.of(1).buffer)[0]! === 1 ? 1 : 0
+
 export class Marks {
   readonly #words: BigUint64Array
+  /** The same words: a half is a plain number, and each look at a whole one would make a BigInt. */
+  readonly #halves: Int32Array
   readonly #mask: bigint
 
   /** @param buckets a power of two */
@@ -17,6 +22,7 @@ export class Marks {
 
   constructor(memory: SharedArrayBuffer) {
     this.#words = new BigUint64Array(memory)
+    this.#halves = new Int32Array(memory)
     this.#mask = BigInt(this.#words.length / BUCKET_WORDS - 1)
   }
 
@@ -52,9 +58,11 @@ export class Marks {
 
   /** The first word in the buckets of `key` that holds `wanted`; 0 finds a free one. */
   #find(key: bigint, wanted: bigint): number | null {
+    const upper = Number(wanted >> COUNT_BITS) | 0
     for (const bucket of [key & this.#mask, (key >> 24n) & this.#mask]) {
       const from = Number(bucket) * BUCKET_WORDS
       for (let at = from; at < from + BUCKET_WORDS; at++) {
+        if (Atomics.load(this.#halves, 2 * at + UPPER) !== upper) continue
         const word = Atomics.load(this.#words, at)
         if (wanted === 0n ? word === 0n : isOf(word, wanted)) return at
       }

@@ -4,6 +4,7 @@ import { fromWire, SpacedriveError, toWire, type WireError } from '../base/error
 import type { IdentifyFiles } from '../job/identify.js'
 import type { Blake3 } from '../scan/blake3.js'
 import { identifyFiles, type FilesRead, type FilesWanted } from '../scan/identify.js'
+import type { FileReader } from '../scan/guard.js'
 import { compareFiles, hashFiles } from '../scan/whole.js'
 import type { IdentifyRequest } from './lines.js'
 
@@ -48,11 +49,12 @@ export function answerIdentify(
   { files, stop }: IdentifyRequest,
   lent: number,
   blake3: Blake3,
+  reader: FileReader | null,
 ): void {
   const stopped = new Int32Array(stop)
   try {
     port.postMessage({ lent } satisfies FromTask)
-    const read = readFiles(files, blake3, () => Atomics.load(stopped, 0) !== 0)
+    const read = readFiles(files, blake3, () => Atomics.load(stopped, 0) !== 0, reader)
     port.postMessage({ read } satisfies FromTask)
   } catch (error) {
     port.postMessage({ error: toWire(error) } satisfies FromTask)
@@ -62,7 +64,12 @@ export function answerIdentify(
 }
 
 /** As they are wanted. */
-export function readFiles(files: FilesWanted, blake3: Blake3, stop: () => boolean): FilesRead {
+export function readFiles(
+  files: FilesWanted,
+  blake3: Blake3,
+  stop: () => boolean,
+  reader: FileReader | null = null,
+): FilesRead {
   if (files.whole === 'compare') return compareFiles(files, stop)
-  return files.whole === 'hash' ? hashFiles(files, blake3, stop) : identifyFiles(files, blake3, stop)
+  return files.whole === 'hash' ? hashFiles(files, blake3, stop) : identifyFiles(files, blake3, stop, reader)
 }

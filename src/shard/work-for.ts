@@ -14,6 +14,8 @@ tellLoop(told)
 const addon = native ? loadNative() : null
 const Gatherer = addon?.Gatherer
 const read = addon?.readDirectory ?? readDirectoryPlain
+/** An addon that was built before has none. */
+const reader = addon?.readParts ? addon : null
 /** Some 5 ms of the start, also of a thread that only walks: later there may be no descriptor for it. */
 const blake3 = await loadBlake3()
 
@@ -35,5 +37,5 @@ export async function workFor({
     if (reads > 1) gatherer?.beginAhead()
     return await answerWalk(port, work.walk, lent, read, gatherer)
   }
-  answerIdentify(port, work.identify, lent, blake3)
+  answerIdentify(port, work.identify, lent, blake3, reader)
 }

@@ -1,15 +1,26 @@
 // The guard: what SQLite has locked in this process is not opened by anybody else in it, by no name and in no thread.
 import { spawnSync } from 'node:child_process'
-import { closeSync, linkSync, mkdirSync, openSync, readSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { once } from 'node:events'
 import test from 'ava'
 import type { SpacedriveError } from '../../src/base/errors.js'
+import { loadNative } from '../../src/descriptors/native.js'
 import { PRICES } from '../../src/descriptors/prices.js'
 import { filesOf } from '../../src/library/folder.js'
 import type { Library } from '../../src/library/library.js'
-import { isLive, markLive, openGuarded } from '../../src/scan/guard.js'
+import { isLive, markLive, openGuarded, readGuarded, SEEN_LENGTH, type FileReader } from '../../src/scan/guard.js'
 import { Stage } from '../library/stage.js'
 import { ROOT } from '../harness/daemon.js'
 
@@ -76,6 +87,48 @@ test.serial('with it: refused by every name, and the locks hold', (t) => {
   using file = openGuarded(join(stage.tree, 'hard 0'))
   t.true(file.fd > 2, 'closed, it is a file like any other')
 })
+
+test.serial(
+  'what takes the place of a file between a look and its read is not read, and closed only where that does no harm',
+  (t) => {
+    const native = loadNative()!
+    using stage = new Stage()
+    const made = stage.create()
+    const library = stage.open(made)
+    const { database } = filesOf(made.path)
+    const path = join(stage.tree, 'file')
+    const swapped = (by: () => void) => {
+      writeFileSync(path, 'as it was')
+      const lookAtFile: FileReader['lookAtFile'] = (file, seen) => {
+        native.lookAtFile(file, seen)
+        rmSync(path)
+        by()
+      }
+      const reader = { lookAtFile, readParts: native.readParts }
+      const seen = new BigInt64Array(SEEN_LENGTH)
+      const read = () => readGuarded(reader, Buffer.from(path), seen, () => Float64Array.of(0, 9), Buffer.alloc(9))
+      const before = native.count()
+      return [codeOf(read), native.count() - before]
+    }
+    writeFileSync(join(stage.tree, 'other'), 'as it is.')
+    t.deepEqual(
+      swapped(() => renameSync(join(stage.tree, 'other'), path)),
+      ['PATH_REFUSED', 0],
+    )
+    const seen = whileWriting(library, database, () =>
+      t.deepEqual(
+        swapped(() => linkSync(database, path)),
+        ['PATH_REFUSED', 1],
+        'the descriptor waits until the library is closed',
+      ),
+    )
+    t.deepEqual(seen, ['SQLITE_BUSY', 'SQLITE_BUSY'])
+    stage.close(library)
+    const before = native.count()
+    openGuarded(path).close()
+    t.is(native.count(), before - 1)
+  },
+)
 
 test.serial('a library does not open over a file that is being read, and opens when that is over', (t) => {
   using stage = new Stage()
