@@ -20,6 +20,9 @@ type ContentRow = [cid: bigint, kind: bigint, mime: string]
 export class Identities {
   readonly #statements
   #used: boolean | null = null
+  /** Whether anything may stand in `unreadable` or `hashed`: mostly nothing does, and then nothing is to be deleted there. */
+  #failed: boolean | null = null
+  #hashed: boolean | null = null
 
   constructor(connection: Connection) {
     this.#statements = prepare(connection)
@@ -48,8 +51,8 @@ export class Identities {
     if (!this.used) return
     const { content, forget, loseOne, deleteUnused, unwant, unfail, unhash, uncompare } = this.#statements
     unwant.run(location, id)
-    unfail.run(id)
-    unhash.run(id)
+    if ((this.#failed ??= this.#statements.someFailed.get() === 1)) unfail.run(id)
+    if ((this.#hashed ??= this.#statements.someHashed.get() === 1)) unhash.run(id)
     const known = content.get(id)
     if (known === undefined) return
     forget.run(id)
@@ -102,6 +105,7 @@ export class Identities {
   recordHash(seen: Seen, digest: Uint8Array): boolean {
     if (!this.isStill(seen)) return false
     this.#used = true
+    this.#hashed = true
     this.#statements.hash.run(seen.id, seen.mtime, digest)
     return true
   }
@@ -118,6 +122,7 @@ export class Identities {
     const pause = passes
       ? Math.min(LIMITS.identifyAgainMs * 4 ** tries, LIMITS.identifyAgainMsMax)
       : LIMITS.identifyAgainMsMax
+    this.#failed = true
     this.#statements.fail.run(id, location, Math.ceil(now + pause), tries + 1, reason)
     this.#statements.unwant.run(location, id)
   }
@@ -150,6 +155,8 @@ export class Identities {
   /** After a transaction that did not commit. */
   forget(): void {
     this.#used = null
+    this.#failed = null
+    this.#hashed = null
   }
 
   #contentOf(cid: bigint, { id, size, inode }: Seen, kind: ContentType['kind'], mime: string): number {
@@ -181,6 +188,8 @@ function prepare(connection: Connection) {
          OR EXISTS (SELECT 1 FROM hashed)`,
       )
       .pluck(),
+    someFailed: connection.prepare<[], number>('SELECT EXISTS (SELECT 1 FROM unreadable)').pluck(),
+    someHashed: connection.prepare<[], number>('SELECT EXISTS (SELECT 1 FROM hashed)').pluck(),
     of: connection
       .prepare<[number, number], ContentRow>(
         `SELECT cid, kind, mime FROM identity JOIN content ON content.id = content WHERE entry = ? AND mtime = ?`,
