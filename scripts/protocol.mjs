@@ -157,6 +157,20 @@ const OPERATIONS = {
     '[Tagging](#tagging)',
     'TAG_NOT_FOUND, FILE_NOT_FOUND as of `tags.apply`',
   ],
+  'tokens.create': [
+    'Makes a token for somebody else than the owner. `scope` is `read`, which changes nothing; `write`, which also changes what libraries say of files (their names, tags) and begins and ends work; or `admin`, which also makes, deletes and backs up libraries, adds, changes and removes locations, and is asked for by `core.reload`, `core.shutdown` and `tokens.*`. With `libraries` it is for these only: then `core.*` (but `core.ping`), `tokens.*` and `GET /metrics` are not for it, `libraries.list` names those alone, and events are told of those alone. From `expiresAt` on it does not hold. Names are given once.',
+    'a [Token](#token) with its `secret`, which is sent as `Bearer`, is told this once and kept nowhere',
+    'LIBRARY_NOT_FOUND; BAD_REQUEST for a name that is taken, a time that has passed, or where there are too many; DISK_FULL or READ_ONLY, and then there is none',
+  ],
+  'tokens.list': [
+    'The tokens that were given out and not revoked. The one in `DATA_DIR/token` is not among them.',
+    'array of [Token](#token)',
+  ],
+  'tokens.revoke': [
+    'Takes a token back, by its id or name, at once: its WebSockets are closed with 4001, files on their way end.',
+    '`{token}`, its id',
+    'TOKEN_NOT_FOUND; DISK_FULL or READ_ONLY where it could not be stored: it is revoked all the same, and storing is tried again',
+  ],
   'jobs.list': [
     'The jobs of a library, newest first.',
     '`{items, cursor?}`; `items` are [Jobs](#job)',
@@ -273,6 +287,17 @@ const SHAPES = {
       ['entries', 'number', 'How many entries have it now, or have it no more.'],
       ['changed', 'number', 'For how many of them, or of the contents, that is new.'],
       ['missing', 'array of strings', 'Ids or paths that are not in the index, or whose content is not known.'],
+    ],
+  },
+  Token: {
+    interface: 'TokenItem',
+    rows: [
+      ['id, name', 'string', ''],
+      ['scope', 'string', '`read`, `write` or `admin`.'],
+      ['libraries?', 'array of strings', 'Ids; absent where it is for all of them.'],
+      ['createdAt, expiresAt?', 'string', 'ISO 8601, UTC.'],
+      ['expired', 'boolean', ''],
+      ['usedAt?', 'string', 'When it was last asked with; a crash of the daemon may forget the last minute.'],
     ],
   },
   Library: {
@@ -512,6 +537,8 @@ const BOUNDS = {
     'Tags of entries that went, which wait for something to come to the same path.',
     'those that wait the longest are forgotten',
   ],
+  tokensMax: ['', 'Tokens.', '`BAD_REQUEST`'],
+  tokenLibrariesMax: ['', 'Libraries that one token is for.', '−32602'],
   jobFailuresKeptMax: ['', 'Failures that a job tells in words.', 'they are only counted'],
   jobsKeptMax: ['', 'Finished jobs a library remembers.', 'the oldest are forgotten'],
   jobProgressMs: ['ms', 'Between two `job.changed` of one job that runs.', ''],
@@ -700,7 +727,7 @@ Every request passes these checks in this order:
 1. **Host.** Exactly one, and one of the listening address, \`127.0.0.1\`, \`localhost\` or \`[::1]\` with the port, or a host allowed by \`--allow-host\`.
 2. **Origin.** Absent, or one of those hosts. \`Sec-Fetch-Site: cross-site\` is refused. On the unix socket any Origin is refused, and Host is not looked at.
 3. **State.** While starting and draining, everything but \`/health\` is refused.
-4. **Token**, the one in \`DATA_DIR/token\`: \`Authorization: Bearer TOKEN\`, or Basic with the token as password; on a WebSocket also the sub-protocol \`bearer.TOKEN\` beside \`spacedrive.v1\`. The unix socket needs none.
+4. **Token**, the one in \`DATA_DIR/token\`, or one that \`tokens.create\` gave: \`Authorization: Bearer TOKEN\`, or Basic with the token as password; on a WebSocket also the sub-protocol \`bearer.TOKEN\` beside \`spacedrive.v1\`. The unix socket needs none.
 5. **Route, method, type, length.**
 
 | status | when |
@@ -710,7 +737,7 @@ Every request passes these checks in this order:
 | 400 | Two Hosts or none (which may also just be closed), or a body that is not UTF-8. |
 | 206, 304, 416 | Parts of a file; a file that the client has; ranges outside of it. |
 | 401 | Token missing or wrong. |
-| 403 | Foreign Host or Origin: \`FORBIDDEN_ORIGIN\`. |
+| 403 | Foreign Host or Origin: \`FORBIDDEN_ORIGIN\`. \`GET /metrics\` with a token for some libraries: \`FORBIDDEN\`. |
 | 404, 405 | No such route; another method, with \`Allow\`. |
 | 413, 415 | Body too large; not \`application/json\`. |
 | 426 | \`GET /ws\` without an upgrade. |
@@ -747,13 +774,13 @@ All others have the code −32000 and \`data: {code, hint, retryable, retryAfter
 
 ## WebSocket
 
-Messages are text, each a request, a batch or a notification as above; answers come in any order, told apart by \`id\`. A binary message closes the feed with 1003. The daemon pings. At its end it closes with 1001.
+Messages are text, each a request, a batch or a notification as above; answers come in any order, told apart by \`id\`. A binary message closes the feed with 1003. The daemon pings. At its end it closes with 1001; with 4001 when the token was revoked or has expired.
 
 ## Pages
 
 A result with \`cursor\` has more: ask again with the same parameters and that cursor. Entries that stay as they are come exactly once, whatever is added between two pages.`
 
-const OPERATIONS_INTRODUCTION = `Errors that an operation shares with others are told here once. Any: \`STARTING\`, \`DRAINING\`, \`TIMEOUT\`, \`CANCELLED\`, \`INTERNAL\`. All but \`core.*\`, on a connection that sits on a control slot: \`CONNECTION_LIMIT\`. Those that take \`library\`: \`LIBRARY_NOT_FOUND\`, \`LIBRARY_LOCKED\`, \`LIBRARY_DAMAGED\`, \`LIBRARY_NEWER\`, \`DISK_FAILED\`. Those and \`libraries.create\`: \`BUDGET_EXHAUSTED\`, \`SHARD_BUSY\`, \`SHARD_LOST\`, \`READ_ONLY\`, \`DISK_FULL\`.
+const OPERATIONS_INTRODUCTION = `Errors that an operation shares with others are told here once. Any, where the token does not go so far: \`FORBIDDEN\`. Any: \`STARTING\`, \`DRAINING\`, \`TIMEOUT\`, \`CANCELLED\`, \`INTERNAL\`. All but \`core.*\`, on a connection that sits on a control slot: \`CONNECTION_LIMIT\`. Those that take \`library\`: \`LIBRARY_NOT_FOUND\`, \`LIBRARY_LOCKED\`, \`LIBRARY_DAMAGED\`, \`LIBRARY_NEWER\`, \`DISK_FAILED\`. Those and \`libraries.create\`: \`BUDGET_EXHAUSTED\`, \`SHARD_BUSY\`, \`SHARD_LOST\`, \`READ_ONLY\`, \`DISK_FULL\`.
 
 A request to a library that is closed opens it.`
 

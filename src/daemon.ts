@@ -9,7 +9,15 @@ import { LIMITS } from './base/limits.js'
 import { again, fromLoading } from './base/shortage.js'
 import { openLog, type LogFile } from './base/log.js'
 import { paths, type Address, type Config, type Paths } from './config.js'
-import { prepareDirectory, readOrMakeToken, readState, unusable, writeState } from './directory.js'
+import {
+  prepareDirectory,
+  readOrMakeToken,
+  readState,
+  readTokens,
+  unusable,
+  writeState,
+  writeTokens,
+} from './directory.js'
 import { readConsole } from './console.js'
 import { discovery } from './discovery.js'
 import { Audit } from './descriptors/audit.js'
@@ -40,6 +48,7 @@ import { Files } from './front/files.js'
 import type { Connections, Front, FrontSetup } from './front/front.js'
 import { openFront } from './front/open.js'
 import { Lookout } from './front/lookout.js'
+import { Tokens } from './front/tokens.js'
 import { bootLines } from './front/status.js'
 import { holdLock, type Lock } from './library/lock.js'
 import { measureLibrary } from './library/measure.js'
@@ -142,6 +151,10 @@ export class Daemon {
   #timers: NodeJS.Timeout[] = []
   #state: Status['state'] = 'starting'
   #token = ''
+  readonly #tokens = new Tokens((tokens) => {
+    using _file = lend('doctor')
+    writeTokens(this.#paths.tokens, tokens)
+  })
   #closing: Promise<void> | undefined
   #hurry: () => void = () => {}
   #resolveStopped: () => void = () => {}
@@ -165,6 +178,7 @@ export class Daemon {
     prepareDirectory(this.#paths)
     this.#lock = this.#takeLock()
     this.#logFile = this.#openLog()
+    this.#tokens.load(readTokens(this.#paths.tokens) ?? [])
     this.#machine = new MachineFiles()
     this.#lookout.record(this.#paths.flight)
     this.#books.book('log, lock and records')
@@ -266,6 +280,7 @@ export class Daemon {
     await this.#tasks?.close()
     this.#machine?.close()
     if (this.#lock) {
+      this.#storeTokenUses(() => this.#tokens.storeUses())
       // Another daemon may have it by now, if the directory was moved away under this one.
       if (readState(this.#paths.state).pid === process.pid) rmSync(this.#paths.state, { force: true })
       this.#lock.release()
@@ -359,6 +374,7 @@ export class Daemon {
       http: this.#config.http,
       socketPath,
       token: this.#token,
+      tokens: this.#tokens,
       hostsAllowed: this.#config.hostsAllowed,
       slots: ledger,
       dispatch: (request, answer) => this.#dispatch(request, answer),
@@ -477,6 +493,7 @@ export class Daemon {
     const check = () => {
       this.#audit?.check()
       void this.#watchHolders()
+      this.#storeTokenUses(() => this.#tokens.look())
     }
     const look = () => {
       ledger.reserveMissing = this.#reserve.fill()
@@ -604,6 +621,30 @@ export class Daemon {
     this.#events.publish({ type: 'descriptors.limit', at: new Date().toISOString(), before, after })
   }
 
+  #createToken(asked: ParamsOf<'tokens.create'>): unknown {
+    const known = new Set(this.#router!.list().map(({ id }) => id))
+    const unknown = asked.libraries?.find((id) => !known.has(id))
+    if (unknown !== undefined) throw new SpacedriveError('LIBRARY_NOT_FOUND', `no library ${unknown}`)
+    const made = this.#tokens.create(asked)
+    this.#log('info', `a token "${made.name}" was made`, { id: made.id, scope: made.scope })
+    return made
+  }
+
+  #revokeToken(given: string): unknown {
+    const revoked = this.#tokens.revoke(given)
+    this.#log('info', 'a token was revoked', { id: revoked.token })
+    return revoked
+  }
+
+  /** When each was last used is worth no failure. */
+  #storeTokenUses(store: () => void): void {
+    try {
+      store()
+    } catch (error) {
+      this.#log('debug', `the tokens could not be stored: ${toWire(error).message}`)
+    }
+  }
+
   #frontLine(): string {
     if (!this.#front) return 'none'
     return this.#front.kind === 'uws' ? 'uWebSockets.js' : 'node:http'
@@ -624,14 +665,14 @@ export class Daemon {
       return answer({ ok: false, error: toWire(error) })
     }
     Promise.resolve()
-      .then(() => this.#core[request.operation]?.())
+      .then(() => this.#core[request.operation]?.(request.params as never))
       .then(
         (value) => answer({ ok: true, json: JSON.stringify(value) }),
         (error: unknown) => answer({ ok: false, error: toWire(error) }),
       )
   }
 
-  readonly #core: Partial<Record<OperationName, () => unknown>> = {
+  readonly #core: { readonly [Name in OperationName]?: (params: ParamsOf<Name>) => unknown } = {
     'core.ping': () => 'pong',
     'core.status': () => this.#status(),
     'core.descriptors': () => this.#descriptors(),
@@ -640,6 +681,9 @@ export class Daemon {
       setImmediate(() => void this.close())
       return { draining: true }
     },
+    'tokens.create': (asked) => this.#createToken(asked),
+    'tokens.list': () => this.#tokens.list(),
+    'tokens.revoke': ({ token }) => this.#revokeToken(token),
     'rpc.discover': discovery,
     'libraries.list': () => this.#router!.list(),
   }

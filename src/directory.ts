@@ -66,6 +66,29 @@ function makeToken(path: string): string {
   return token
 }
 
+/** Null where none was ever given out; what cannot be parsed comes as text. */
+export function readTokens(path: string): unknown {
+  try {
+    const text = readFileSync(path, 'utf8')
+    return text.length === 0 ? null : parsedOr(text)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null
+    throw fromSystem(error)
+  }
+}
+
+function parsedOr(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+export function writeTokens(path: string, tokens: readonly unknown[]): void {
+  writeWhole(path, `${JSON.stringify(tokens, null, 1)}\n`)
+}
+
 /** Step by step: Node's own recursion never ends below /proc. */
 function makeDirectory(path: string): void {
   if (existsSync(path)) return

@@ -49,6 +49,8 @@ const DATED = new Set([
   'src/front/feed.ts',
   'src/front/front.ts',
   'src/front/node.ts',
+  'src/front/tokens.ts',
+  'src/cli/token.ts',
 ])
 
 interface Source {

@@ -65,6 +65,12 @@ const ERRORS = {
     retryable: false,
     hint: 'Send `Authorization: Bearer TOKEN` with the token in DATA_DIR/token.',
   },
+  FORBIDDEN: {
+    status: 403,
+    retryable: false,
+    hint: 'Ask with a token of a wider scope or of that library: `spacedrive token create` makes one.',
+  },
+  TOKEN_NOT_FOUND: { status: 404, retryable: false, hint: 'List the tokens with `spacedrive token list`.' },
   FORBIDDEN_ORIGIN: {
     status: 403,
     retryable: false,

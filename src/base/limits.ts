@@ -315,6 +315,13 @@ export const LIMITS = {
   tagsKeptMax: 100_000,
   tagsForgottenAtOnce: 1_000,
 
+  /** Tokens beside the owner's, those that have expired included: 300 bytes each, looked through by name. */
+  tokensMax: 1_000,
+  /** Libraries that one of them is for. */
+  tokenLibrariesMax: 100,
+  /** When a token was last used is stored so often: a crash forgets as much. */
+  tokenUseStoredMs: 60_000,
+
   /** Draining: in-flight answers, then jobs, then libraries; after this the rest is cut off. */
   drainMs: 10_000,
   /** A crashed shard is replaced after this, doubled at each crash within a minute. */

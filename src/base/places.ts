@@ -21,6 +21,8 @@ export interface Paths {
   readonly dataDir: string
   readonly config: string
   readonly token: string
+  /** Of the tokens that were given out, with their scopes: no secrets, only digests. */
+  readonly tokens: string
   /** Shorter than 104 bytes; not in the data directory when that path is too long (see `makeSocketDirectory`). */
   readonly socket: string
   /** `{pid, http, socket, argv, startedAt}` of the daemon that serves this data directory. */
@@ -64,6 +66,7 @@ export function paths(dataDir: string, env: Environment = process.env): Paths {
     dataDir,
     config: join(dataDir, 'config.json'),
     token: join(dataDir, 'token'),
+    tokens: join(dataDir, 'tokens.json'),
     socket: socketPath(dataDir, env),
     state: join(dataDir, 'daemon.json'),
     lock: join(dataDir, 'daemon.lock'),

@@ -24,6 +24,7 @@ import { addStatus } from './status.js'
 import { addStop } from './stop.js'
 import { addTag } from './tag.js'
 import type { Terminal } from './terminal.js'
+import { addToken } from './token.js'
 import { addWhy } from './why.js'
 
 /** In the order `--help` shows them. */
@@ -42,6 +43,7 @@ const COMMANDS = [
   addDuplicates,
   addHash,
   addTag,
+  addToken,
   addWhy,
   addJob,
   addFds,

@@ -8,6 +8,7 @@ import type { GiveUp, Reply, Request } from '../protocol/messages.js'
 import type { Desk } from '../front/desk.js'
 import { barred } from '../front/exchange.js'
 import type { Seat } from '../front/gate.js'
+import { OWNER } from '../front/tokens.js'
 import { Turn } from '../front/turn.js'
 import type { Reader } from '../front/unread.js'
 import { failed, readEnvelope, refused, type Envelope } from './envelope.js'
@@ -260,7 +261,7 @@ class LineTurn extends Turn {
 
   protected override run(request: Request, answer: (reply: Reply) => void): GiveUp | void {
     const { desk, seat } = this.#setup
-    const error = barred(request, seat, desk)
+    const error = barred(request, seat, desk, OWNER)
     if (error) answer({ ok: false, error: toWire(error) })
     else return desk.setup.dispatch(request, answer)
   }

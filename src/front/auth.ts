@@ -1,6 +1,7 @@
 // Who may ask: by which address (Host), from which page (Origin), with which token.
 // A browser page of another site can reach a loopback port; these checks, before any routing, are what stops it.
 import type { Head } from './head.js'
+import { OWNER, type Caller, type Tokens } from './tokens.js'
 
 export const SUBPROTOCOL = 'spacedrive.v1'
 const SUBPROTOCOL_TOKEN = 'bearer.'
@@ -11,8 +12,10 @@ export class Access {
   readonly #listeners: [host: string, port: number][] = []
   #token = ''
   #bearer = ''
+  readonly #tokens: Tokens
 
-  constructor(token: string, hostsAllowed: readonly string[]) {
+  constructor(token: string, hostsAllowed: readonly string[], tokens: Tokens) {
+    this.#tokens = tokens
     this.renew(token, hostsAllowed)
   }
 
@@ -59,26 +62,34 @@ export class Access {
     return head.origin === undefined || this.#origins.has(head.origin.toLowerCase())
   }
 
-  /** Bearer, or Basic with the token as password. */
-  tokenValid(authorization: string | undefined): boolean {
-    if (authorization === undefined) return false
-    return sameText(authorization, this.#bearer) || this.#otherSpelling(authorization)
-  }
-
-  #otherSpelling(authorization: string): boolean {
-    const space = authorization.indexOf(' ')
-    const scheme = authorization.slice(0, space).toLowerCase()
-    const credentials = authorization.slice(space + 1).trim()
-    if (scheme === 'bearer') return sameText(credentials, this.#token)
-    if (scheme !== 'basic') return false
-    const decoded = Buffer.from(credentials, 'base64').toString()
-    return decoded.includes(':') && sameText(decoded.slice(decoded.indexOf(':') + 1), this.#token)
+  /** Bearer, or Basic with the token as password. Null for who is not known. */
+  callerBy(authorization: string | undefined): Caller | null {
+    if (authorization === undefined) return null
+    if (sameText(authorization, this.#bearer)) return OWNER
+    const secret = secretIn(authorization)
+    return secret === null ? null : this.#callerOf(secret)
   }
 
   /** The token among the sub-protocols of a WebSocket: the only header a browser's script can set there. */
-  subprotocolValid(protocols: string | undefined): boolean {
-    return splitProtocols(protocols).some((each) => sameText(each, SUBPROTOCOL_TOKEN + this.#token))
+  callerBySubprotocol(protocols: string | undefined): Caller | null {
+    const given = splitProtocols(protocols).find((each) => each.startsWith(SUBPROTOCOL_TOKEN))
+    return given === undefined ? null : this.#callerOf(given.slice(SUBPROTOCOL_TOKEN.length))
   }
+
+  #callerOf(secret: string): Caller | null {
+    return sameText(secret, this.#token) ? OWNER : this.#tokens.callerOf(secret)
+  }
+}
+
+/** What an Authorization header gives as the token, or null. */
+function secretIn(authorization: string): string | null {
+  const space = authorization.indexOf(' ')
+  const scheme = authorization.slice(0, space).toLowerCase()
+  const credentials = authorization.slice(space + 1).trim()
+  if (scheme === 'bearer') return credentials
+  if (scheme !== 'basic') return null
+  const decoded = Buffer.from(credentials, 'base64').toString()
+  return decoded.includes(':') ? decoded.slice(decoded.indexOf(':') + 1) : null
 }
 
 /** The sub-protocol to answer with: ours when it was offered, never the token. */

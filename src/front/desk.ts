@@ -14,6 +14,7 @@ import type { Head } from './head.js'
 import { METRICS_TYPE } from './metrics.js'
 import { names } from './ranges.js'
 import { Resume } from './resume.js'
+import { OWNER, Tokens, type Caller } from './tokens.js'
 import { Unread } from './unread.js'
 
 /** A whole answer outside JSON-RPC. */
@@ -80,7 +81,7 @@ export class Desk {
 
   constructor(setup: FrontSetup) {
     this.setup = setup
-    this.access = new Access(setup.token, setup.hostsAllowed)
+    this.access = new Access(setup.token, setup.hostsAllowed, setup.tokens ?? new Tokens())
     this.resume = new Resume(() => this.lateMs)
     this.deadlines = new Deadlines(setup.responseMs ?? LIMITS.responseMs)
     const { log, borrow = () => null, room = isRoom, work = () => 0 } = setup
@@ -118,24 +119,23 @@ export class Desk {
     return this.idleUnknown && (this.level === 'high' || this.level === 'critical')
   }
 
-  /** Checks a POST /rpc; null when its body may be read. */
-  admitRpc(head: Head, seat: Seat): Page | null {
+  /** Checks a POST /rpc: who asks, when its body may be read. */
+  admitRpc(head: Head, seat: Seat): Caller | Page {
     this.begun += 1
-    return this.#checkSource(head, seat) ?? this.#checkState() ?? this.#checkToken(head, seat) ?? checkBody(head)
+    const caller = this.#admit(head, seat)
+    return isPage(caller) ? caller : (checkBody(head) ?? caller)
   }
 
-  /** Checks a WebSocket upgrade of GET /ws; null when it may go ahead. */
-  admitFeed(head: Head, seat: Seat): Page | null {
-    const page = this.#checkSource(head, seat) ?? this.#checkState()
-    if (page) return page
-    return !seat.local && this.access.subprotocolValid(head.protocols) ? null : this.#checkToken(head, seat)
+  /** Checks a WebSocket upgrade of GET /ws: who asks, when it may go ahead. */
+  admitFeed(head: Head, seat: Seat): Caller | Page {
+    return this.#admit(head, seat, true)
   }
 
-  /** Checks a request for a file; null when it may be looked for. */
-  admitFile(method: string, head: Head, seat: Seat): Page | null {
+  /** Checks a request for a file: who asks, when it may be looked for. */
+  admitFile(method: string, head: Head, seat: Seat): Caller | Page {
     this.begun += 1
-    const page = this.#checkSource(head, seat) ?? this.#checkState() ?? this.#checkToken(head, seat)
-    return page ?? (method === 'GET' || method === 'HEAD' ? null : notAllowed('GET, HEAD'))
+    const caller = this.#admit(head, seat)
+    return isPage(caller) || method === 'GET' || method === 'HEAD' ? caller : notAllowed('GET, HEAD')
   }
 
   /** Answers any request but those three. */
@@ -149,9 +149,10 @@ export class Desk {
     const file = this.setup.console?.get(path)
     if (file) return method === 'GET' ? consolePage(file, head) : notAllowed('GET')
     if (path === '/') return method === 'GET' ? ABOUT : notAllowed('GET')
-    const tokenless = this.#checkToken(head, seat)
-    if (tokenless) return tokenless
-    return path === '/metrics' && this.setup.metrics ? this.#metrics(method, this.setup.metrics) : route(method, path)
+    const caller = this.#identify(head, seat)
+    if (isPage(caller)) return caller
+    if (path !== '/metrics' || !this.setup.metrics) return route(method, path)
+    return caller.seesAll ? this.#metrics(method, this.setup.metrics) : PARTIAL
   }
 
   /** Why nothing new may begin now, or null. */
@@ -174,8 +175,14 @@ export class Desk {
     return refusal(error, { headers: { 'Retry-After': '1' }, close: this.state === 'draining' })
   }
 
-  #checkToken(head: Head, seat: Seat): Page | null {
-    return seat.local || this.access.tokenValid(head.authorization) ? null : TOKENLESS
+  #admit(head: Head, seat: Seat, upgrades = false): Caller | Page {
+    return this.#checkSource(head, seat) ?? this.#checkState() ?? this.#identify(head, seat, upgrades)
+  }
+
+  #identify(head: Head, seat: Seat, upgrades = false): Caller | Page {
+    if (seat.local) return OWNER
+    const caller = this.access.callerBy(head.authorization)
+    return caller ?? (upgrades ? this.access.callerBySubprotocol(head.protocols) : null) ?? TOKENLESS
   }
 
   #metrics(method: string, text: () => string): Page {
@@ -201,6 +208,10 @@ export class Desk {
 function consolePage({ type, body, etag }: ConsoleFile, { ifNoneMatch }: Head): Page {
   const isKept = ifNoneMatch !== undefined && names(ifNoneMatch, [etag])
   return { status: isKept ? 304 : 200, type, body: isKept ? '' : body, headers: { ETag: etag }, close: false }
+}
+
+export function isPage(answer: Caller | Page): answer is Page {
+  return 'status' in answer
 }
 
 function checkBody(head: Head): Page | null {
@@ -253,6 +264,7 @@ const FOREIGN = refuse('FORBIDDEN_ORIGIN', 'pages of other sites may not ask')
 const TOKENLESS = refuse('UNAUTHORIZED', 'the token is missing or wrong', {
   headers: { 'WWW-Authenticate': 'Bearer realm="spacedrive", Basic realm="spacedrive"' },
 })
+const PARTIAL = refuse('FORBIDDEN', 'the figures are of all libraries, and the token is for some only')
 const UNTYPED = refuse('BAD_REQUEST', 'the body must be sent as application/json', { status: 415 })
 const NOT_UPGRADED = refuse('BAD_REQUEST', 'this path speaks WebSocket only', {
   status: 426,

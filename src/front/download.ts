@@ -6,6 +6,7 @@ import type { FileItem, GiveUp } from '../protocol/messages.js'
 import { Timed } from './deadlines.js'
 import { refusal, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
 import { barred } from './exchange.js'
+import type { Bound, Caller } from './tokens.js'
 import type { Files, SentFile } from './files.js'
 import type { Seat } from './gate.js'
 import { answerFor, etagOf, type Conditions, type Span } from './ranges.js'
@@ -54,12 +55,13 @@ const FILE_HEADERS = {
   'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; sandbox",
 }
 
-export class Download extends Timed implements Reader {
+export class Download extends Timed implements Reader, Bound {
   readonly #desk: Desk
   readonly #files: Files
   readonly #request: FileRequest
   readonly #sink: Sink
   #giveUp: GiveUp | void = undefined
+  #caller: Caller | null = null
   #path: Buffer = Buffer.alloc(0)
   #file: SentFile | null = null
   #etag = ''
@@ -75,11 +77,13 @@ export class Download extends Timed implements Reader {
     this.#sink = sink
   }
 
-  begin(seat: Seat): void {
+  begin(seat: Seat, caller: Caller): void {
     const { library, id } = this.#request
     const request = { operation: 'files.get', params: { library, id } } as const
-    const error = barred(request, seat, this.#desk)
+    const error = barred(request, seat, this.#desk, caller)
     if (error) return this.#fail(error)
+    this.#caller = caller
+    caller.bind(this)
     this.#desk.deadlines.add(this)
     this.#giveUp = this.#desk.setup.dispatch(request, (reply) => {
       if (this.#over) return
@@ -103,6 +107,10 @@ export class Download extends Timed implements Reader {
   override expire(): void {
     if (this.#begun) this.#end(() => this.#sink.cut())
     else this.#fail(new SpacedriveError('TIMEOUT', 'the file could not be read before the response deadline'))
+  }
+
+  tokenEnded(): void {
+    this.cutOff()
   }
 
   unread(): number {
@@ -210,6 +218,7 @@ export class Download extends Timed implements Reader {
     this.#desk.deadlines.remove(this)
     this.#desk.unread.forget(this)
     this.#giveUp?.()
+    this.#caller?.free(this)
     last()
     this.#sink.done()
     this.#drained?.()

@@ -1,10 +1,11 @@
 // One HTTP request of POST /rpc: from its whole body to its answer, whichever implementation carries the bytes.
 import { isUtf8 } from 'node:buffer'
 import { SpacedriveError, toWire } from '../base/errors.js'
-import type { GiveUp, Reply, Request } from '../protocol/messages.js'
+import type { GiveUp, LibraryItem, Reply, Request } from '../protocol/messages.js'
 import { runsOn } from '../protocol/operations.js'
 import { NOT_UTF8, type Desk, type Page } from './desk.js'
 import type { Seat } from './gate.js'
+import type { Caller } from './tokens.js'
 import { Turn } from './turn.js'
 
 /** 204 when there was nothing to answer, 504 when a call ran out of time. */
@@ -13,6 +14,8 @@ export type RpcStatus = 200 | 204 | 504
 export abstract class Exchange extends Turn {
   protected readonly desk: Desk
   readonly #seat: Seat
+  /** Set before its body is taken. */
+  protected caller!: Caller
   /** Not JSON-RPC: whoever asks so takes 200 whatever came of it. */
   #spoken = false
 
@@ -37,9 +40,9 @@ export abstract class Exchange extends Turn {
   }
 
   protected override run(request: Request, answer: (reply: Reply) => void): GiveUp | void {
-    const error = refusedOverHttp(request) ?? barred(request, this.#seat, this.desk)
+    const error = refusedOverHttp(request) ?? barred(request, this.#seat, this.desk, this.caller)
     if (error) answer({ ok: false, error: toWire(error) })
-    else return this.desk.setup.dispatch(request, answer)
+    else return this.desk.setup.dispatch(request, seenBy(this.caller, request, answer))
   }
 
   protected override settled(text: string | null, late: boolean): void {
@@ -55,10 +58,26 @@ function refusedOverHttp(request: Request): SpacedriveError | null {
 }
 
 /** Why this connection may not run this request now, or null. */
-export function barred(request: Request, seat: Seat, desk: Desk): SpacedriveError | null {
+export function barred(request: Request, seat: Seat, desk: Desk, caller: Caller): SpacedriveError | null {
   if (desk.state !== 'serving') return desk.unready()
+  const refusal = caller.refuses(request)
+  if (refusal) return refusal
   if (seat.mayRun(request.operation)) return null
   return new SpacedriveError('CONNECTION_LIMIT', 'every client connection is taken: only core.* is answered here now', {
     retryAfterMs: 1_000,
   })
+}
+
+/** The answer that names libraries names only those that the caller may see. */
+export function seenBy(
+  { libraries }: Caller,
+  { operation }: Request,
+  answer: (reply: Reply) => void,
+): (reply: Reply) => void {
+  if (libraries === null || operation !== 'libraries.list') return answer
+  return (reply) => {
+    if (!reply.ok) return answer(reply)
+    const seen = (JSON.parse(reply.json) as LibraryItem[]).filter(({ id }) => libraries.has(id))
+    answer({ ok: true, json: JSON.stringify(seen) })
+  }
 }

@@ -5,8 +5,9 @@ import { encodeEvent } from '../protocol/codec.js'
 import type { GiveUp, Published, Reply, Request } from '../protocol/messages.js'
 import { runsOn, type ParamsOf } from '../protocol/operations.js'
 import type { Desk } from './desk.js'
-import { barred } from './exchange.js'
+import { barred, seenBy } from './exchange.js'
 import type { Seat } from './gate.js'
+import type { Bound, Caller } from './tokens.js'
 import { Turn } from './turn.js'
 import type { Reader } from './unread.js'
 
@@ -24,12 +25,16 @@ export interface Wire {
 
 type Answer = (reply: Reply) => void
 
-export class Feed implements Reader {
+/** The code that a WebSocket is closed with whose token does not hold any more. */
+const ENDED = 4001
+
+export class Feed implements Reader, Bound {
   readonly since = performance.now()
   readonly peer: string
   readonly #desk: Desk
   readonly #seat: Seat
   readonly #wire: Wire
+  readonly #caller: Caller
   readonly #turns = new Set<FeedTurn>()
   readonly #subscriptions = new Map<string, () => void>()
   #subscribed = 0
@@ -39,11 +44,17 @@ export class Feed implements Reader {
   #open = true
   #usedAt = performance.now()
 
-  constructor(desk: Desk, seat: Seat, wire: Wire, peer: string) {
+  constructor(desk: Desk, seat: Seat, wire: Wire, peer: string, caller: Caller) {
     this.peer = peer
     this.#desk = desk
     this.#seat = seat
     this.#wire = wire
+    this.#caller = caller
+    caller.bind(this)
+  }
+
+  tokenEnded(): void {
+    this.close(ENDED, 'the token was revoked or has expired')
   }
 
   message(text: string): void {
@@ -84,6 +95,7 @@ export class Feed implements Reader {
   /** The socket is gone, or about to be: subscriptions end, answers still to come are dropped. */
   closed(): void {
     this.#open = false
+    this.#caller.free(this)
     this.#desk.unread.forget(this)
     for (const end of this.#subscriptions.values()) end()
     this.#subscriptions.clear()
@@ -98,10 +110,10 @@ export class Feed implements Reader {
   }
 
   run(request: Request, answer: Answer): GiveUp | void {
-    const error = barred(request, this.#seat, this.#desk)
+    const error = barred(request, this.#seat, this.#desk, this.#caller)
     if (error) answer({ ok: false, error: toWire(error) })
     else if (runsOn(request.operation) === 'feed') this.#runHere(request, answer)
-    else return this.#dispatch(request, answer)
+    else return this.#dispatch(request, seenBy(this.#caller, request, answer))
   }
 
   #dispatch(request: Request, answer: Answer): GiveUp | void {
@@ -143,7 +155,7 @@ export class Feed implements Reader {
       seq += 1
       if (this.#subscriptions.has(subscription)) this.#deliver(subscription, seq, published)
     }
-    const { cursor, kept, missed, end } = this.#desk.setup.publisher.subscribe(filter, deliver)
+    const { cursor, kept, missed, end } = this.#desk.setup.publisher.subscribe(filter, deliver, this.#caller.libraries)
     this.#subscriptions.set(subscription, end)
     const told = filter.cursor === undefined ? {} : { missed }
     answer({ ok: true, json: JSON.stringify({ subscription, cursor, ...told }) })

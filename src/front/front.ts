@@ -6,6 +6,7 @@ import type { ConsoleFile } from './desk.js'
 import type { Files } from './files.js'
 import type { ParamsOf } from '../protocol/operations.js'
 import type { Subscribed } from '../shard/events.js'
+import type { Tokens } from './tokens.js'
 import type { Tongue } from './turn.js'
 
 /** The part of the descriptor ledger that the gate needs: counters, no objects, nothing that waits. */
@@ -17,7 +18,12 @@ export interface Slots {
 
 /** Where events come from. */
 export interface Publisher {
-  subscribe(filter: ParamsOf<'events.subscribe'>, deliver: (published: Published) => void): Subscribed
+  /** @param libraries null for who may see the events of all, and those of none */
+  subscribe(
+    filter: ParamsOf<'events.subscribe'>,
+    deliver: (published: Published) => void,
+    libraries?: ReadonlySet<string> | null,
+  ): Subscribed
 }
 
 export interface FrontSetup {
@@ -26,6 +32,8 @@ export interface FrontSetup {
   /** Path of the unix socket, shorter than 104 bytes, in a directory of mode 0700; a stale file there may be removed. */
   readonly socketPath: string | null
   readonly token: string
+  /** Those that were given out beside it. */
+  readonly tokens?: Tokens
   /** Host header values allowed beside those of the listening address, e.g. `files.example:443`. */
   readonly hostsAllowed: readonly string[]
   readonly slots: Slots

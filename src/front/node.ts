@@ -6,7 +6,7 @@ import { LIMITS } from '../base/limits.js'
 import type { Level } from '../protocol/messages.js'
 import { bareHost, clearSocketPath, httpUrl, listening, protectSocket } from './address.js'
 import { SUBPROTOCOL } from './auth.js'
-import { BROKEN, headersOf, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
+import { BROKEN, headersOf, isPage, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
 import { loadNative } from '../descriptors/native.js'
 import { doorOf } from './door.js'
 import { Download, fileRequest, type FileRequest, type Sink } from './download.js'
@@ -18,6 +18,7 @@ import { idleFeed, LOCAL_PEER, type Idle } from './idle.js'
 import { Room } from './room.js'
 import { Head } from './head.js'
 import { statusLine } from './status-line.js'
+import type { Caller } from './tokens.js'
 import type { Reader } from './unread.js'
 
 export async function openNodeFront(desk: Desk): Promise<Front> {
@@ -272,19 +273,19 @@ class NodeFront implements Front {
     try {
       const head = readHead(req)
       const wanted = this.#desk.setup.files && fileRequest(req.method ?? '', pathOf(req), queryOf(req), head)
-      const page = wanted
+      const admitted = wanted
         ? this.#desk.admitFile(req.method ?? '', head, visitor.seat)
-        : this.#firstPage(req, head, visitor.seat)
-      if (page) exchange.refuse(page)
-      else if (wanted) exchange.send(wanted)
-      else exchange.collect()
+        : this.#admit(req, head, visitor.seat)
+      if (isPage(admitted)) exchange.refuse(admitted)
+      else if (wanted) exchange.send(wanted, admitted)
+      else exchange.collect(admitted)
     } catch (error) {
       this.#desk.setup.log('error', 'a request could not be answered', { error: String(error) })
       exchange.refuse(BROKEN)
     }
   }
 
-  #firstPage(req: IncomingMessage, head: Head, seat: Seat): Page | null {
+  #admit(req: IncomingMessage, head: Head, seat: Seat): Caller | Page {
     const method = req.method ?? ''
     const path = pathOf(req)
     return method === 'POST' && path === '/rpc'
@@ -298,15 +299,15 @@ class NodeFront implements Front {
     socket.on('error', () => socket.destroy())
     const head = readHead(req)
     const upgrades = req.method === 'GET' && pathOf(req) === '/ws' && head.upgrade?.toLowerCase() === 'websocket'
-    const page = upgrades
+    const admitted = upgrades
       ? this.#desk.admitFeed(head, visitor.seat)
       : this.#desk.answer(req.method ?? '', pathOf(req), head, visitor.seat)
-    if (page) return answerRaw(socket, page)
-    this.#feeds.handleUpgrade(req, socket, rest, (ws) => this.#opened(ws, socket, visitor))
+    if (isPage(admitted)) return answerRaw(socket, admitted)
+    this.#feeds.handleUpgrade(req, socket, rest, (ws) => this.#opened(ws, socket, visitor, admitted))
   }
 
-  #opened(ws: WebSocket, socket: Socket, visitor: Visitor): void {
-    const feed = new Feed(this.#desk, visitor.seat, new NodeWire(ws, socket), visitor.peer)
+  #opened(ws: WebSocket, socket: Socket, visitor: Visitor, caller: Caller): void {
+    const feed = new Feed(this.#desk, visitor.seat, new NodeWire(ws, socket), visitor.peer, caller)
     visitor.feed = feed
     ws.on('message', (message, isBinary) => {
       if (isBinary) feed.close(1003, 'messages are text')
@@ -450,7 +451,7 @@ class NodeExchange extends Exchange implements Reader {
     this.abandon()
   }
 
-  send(request: FileRequest): void {
+  send(request: FileRequest, caller: Caller): void {
     const sink = new NodeSink(this.#res, {
       refuse: (page) => this.refuse(page),
       begin: () => {
@@ -460,11 +461,12 @@ class NodeExchange extends Exchange implements Reader {
       drained: () => this.#download?.drained(),
     })
     this.#download = new Download(this.desk, this.desk.setup.files!, request, sink)
-    this.#download.begin(this.#seat)
+    this.#download.begin(this.#seat, caller)
     this.#req.resume()
   }
 
-  collect(): void {
+  collect(caller: Caller): void {
+    this.caller = caller
     this.#req.on('data', (part: Buffer) => {
       this.desk.begun += 1
       if (this.#done) return

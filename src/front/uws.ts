@@ -12,7 +12,7 @@ import { LIMITS } from '../base/limits.js'
 import type { Level } from '../protocol/messages.js'
 import { bareHost, clearSocketPath, httpUrl, listenAgain, protectSocket } from './address.js'
 import { chosenProtocol } from './auth.js'
-import { BROKEN, headersOf, OVERSIZE, type Desk, type Page } from './desk.js'
+import { BROKEN, headersOf, isPage, OVERSIZE, type Desk, type Page } from './desk.js'
 import { loadNative } from '../descriptors/native.js'
 import { Clients } from './clients.js'
 import { doorOf, listenerSince, listeningNow } from './door.js'
@@ -26,6 +26,7 @@ import { Room } from './room.js'
 import { Head } from './head.js'
 import { METRICS_TYPE } from './metrics.js'
 import { statusLine } from './status-line.js'
+import type { Caller } from './tokens.js'
 import type { Reader } from './unread.js'
 
 export type Uws = typeof import('uWebSockets.js')
@@ -58,6 +59,7 @@ interface Socket {
   peer: string
   /** Where its slot is counted: uWebSockets does not tell `filter` when an upgraded socket closes (L26). */
   readonly seat: Seat
+  readonly caller: Caller
 }
 
 class UwsFront implements Front {
@@ -254,9 +256,9 @@ class UwsFront implements Front {
   #rpc(res: HttpResponse, req: HttpRequest, seat: Seat): void {
     const exchange = new UwsExchange(this.#desk, seat, res)
     try {
-      const page = this.#desk.admitRpc(readHead(req), seat)
-      if (page) exchange.refuse(page)
-      else exchange.collect()
+      const admitted = this.#desk.admitRpc(readHead(req), seat)
+      if (isPage(admitted)) exchange.refuse(admitted)
+      else exchange.collect(admitted)
     } catch (error) {
       exchange.fail(error)
     }
@@ -269,10 +271,10 @@ class UwsFront implements Front {
       const path = req.getUrl()
       const head = readHead(req)
       const wanted = this.#desk.setup.files && fileRequest(method, path, req.getQuery() ?? '', head)
-      const page = wanted ? this.#desk.admitFile(method, head, seat) : this.#desk.answer(method, path, head, seat)
-      if (wanted && !page) return exchange.send(wanted)
+      const admitted = wanted ? this.#desk.admitFile(method, head, seat) : this.#desk.answer(method, path, head, seat)
+      if (wanted && !isPage(admitted)) return exchange.send(wanted, admitted)
       if (method === 'HEAD') exchange.headOnly()
-      exchange.refuse(page!)
+      exchange.refuse(admitted as Page)
     } catch (error) {
       exchange.fail(error)
     }
@@ -282,10 +284,10 @@ class UwsFront implements Front {
     const exchange = new UwsExchange(this.#desk, seat, res)
     try {
       const { protocols, key, extensions } = readHead(req)
-      const page = this.#desk.admitFeed(head, seat)
+      const caller = this.#desk.admitFeed(head, seat)
       // A client that is refused its WebSocket has no other use for the connection.
-      if (page) return exchange.refuse({ ...page, close: true })
-      const socket: Socket = { feed: null, seat, peer: seat.local ? LOCAL_PEER : peerOf(res) }
+      if (isPage(caller)) return exchange.refuse({ ...caller, close: true })
+      const socket: Socket = { feed: null, seat, peer: seat.local ? LOCAL_PEER : peerOf(res), caller }
       if (this.#clients) {
         res.pause()
         res.resume()
@@ -300,7 +302,7 @@ class UwsFront implements Front {
 
   #upgraded(ws: WebSocket<Socket>): void {
     const socket = ws.getUserData()
-    socket.feed = new Feed(this.#desk, socket.seat, new UwsWire(ws), socket.peer)
+    socket.feed = new Feed(this.#desk, socket.seat, new UwsWire(ws), socket.peer, socket.caller)
     this.#feeds.set(socket.feed, socket.seat)
   }
 
@@ -426,7 +428,7 @@ class UwsExchange extends Exchange implements Reader {
     this.#headOnly = true
   }
 
-  send(request: FileRequest): void {
+  send(request: FileRequest, caller: Caller): void {
     this.#slot = this.desk.working.begin()
     this.#headOnly = request.headOnly
     const sink = new UwsSink(this.#res, {
@@ -436,10 +438,11 @@ class UwsExchange extends Exchange implements Reader {
       done: () => this.#ended(),
     })
     this.#download = new Download(this.desk, this.desk.setup.files!, request, sink)
-    this.#download.begin(this.#seat)
+    this.#download.begin(this.#seat, caller)
   }
 
-  collect(): void {
+  collect(caller: Caller): void {
+    this.caller = caller
     this.#slot = this.desk.working.begin()
     this.#res.onData((chunk, isLast) => {
       try {

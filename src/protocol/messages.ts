@@ -8,6 +8,7 @@ import type {
   LocationRules,
   MODES,
   OperationName,
+  Scope,
 } from './operations.js'
 
 /** One operation asked for, its parameters already checked. */
@@ -118,6 +119,21 @@ export interface TagItem {
   entries: number
   /** How many contents have it, and by them all files that hold one. */
   contents: number
+}
+
+/** A token beside the one in DATA_DIR/token, without the secret itself. */
+export interface TokenItem {
+  id: string
+  name: string
+  scope: Scope
+  /** Ids; absent where it is for all libraries. */
+  libraries?: string[]
+  createdAt: string
+  expiresAt?: string
+  /** True from then on. */
+  expired: boolean
+  /** When it was last asked with. */
+  usedAt?: string
 }
 
 /** What came of giving entries a tag, or of taking it off them. */

@@ -14,6 +14,8 @@ const library = z.strictObject({ library: id })
 const location = z.strictObject({ library: id, location: id })
 const job = z.strictObject({ library: id, job: id })
 
+/** What a token lets its bearer do; each includes those before it. */
+export const SCOPES = ['read', 'write', 'admin'] as const
 export const SEARCH_SORTS = ['relevance', 'name', 'size', 'modified'] as const
 export const ENTRY_KINDS = ['file', 'directory', 'symlink', 'other'] as const
 /** Spacedrive's names, in its order: what is stored is the place in this list. */
@@ -287,6 +289,16 @@ export const PARAMS = {
       .min(1)
       .max(LIMITS.compareGroupsMax),
   }),
+  'tokens.create': z.strictObject({
+    name,
+    scope: z.enum(SCOPES),
+    /** Ids; without them all libraries, those that are yet to be made too. */
+    libraries: z.array(id).min(1).max(LIMITS.tokenLibrariesMax).optional(),
+    expiresAt: time.optional(),
+  }),
+  'tokens.list': none,
+  /** By its id or its name. */
+  'tokens.revoke': z.strictObject({ token: z.string().min(1).max(LIMITS.nameCharsMax) }),
   'jobs.list': z.strictObject({ library: id, limit: limit.optional(), cursor: cursor.optional() }),
   'jobs.info': job,
   'jobs.pause': job,
@@ -309,6 +321,7 @@ export const PARAMS = {
 } as const satisfies Record<string, ZodType>
 
 export type OperationName = keyof typeof PARAMS
+export type Scope = (typeof SCOPES)[number]
 /** One that may be negated. */
 export type SearchFilter = Infer<typeof filter>
 export type LocationRules = Infer<typeof rules>
@@ -322,9 +335,86 @@ export type ParamsOf<Name extends OperationName> = Infer<(typeof PARAMS)[Name]>
 export type RunsOn = 'main' | 'feed' | 'place' | 'library'
 
 export function runsOn(operation: OperationName): RunsOn {
-  if (operation.startsWith('core.') || operation === 'rpc.discover' || operation === 'libraries.list') return 'main'
+  if (/^(?:core|tokens)\./.test(operation) || operation === 'rpc.discover' || operation === 'libraries.list')
+    return 'main'
   if (operation.startsWith('events.') || operation === 'rpc.cancel') return 'feed'
   return operation === 'libraries.create' ? 'place' : 'library'
+}
+
+/**
+ * The least scope that an operation asks for. `read` changes nothing; `write` changes what libraries say of files, and begins
+ * or ends work; `admin` decides which files of the machine the daemon reads and where it writes, and what becomes of itself.
+ */
+const SCOPE_OF = {
+  'core.ping': 'read',
+  'core.status': 'read',
+  'core.descriptors': 'read',
+  'core.reload': 'admin',
+  'core.shutdown': 'admin',
+  'libraries.create': 'admin',
+  'libraries.list': 'read',
+  'libraries.info': 'read',
+  'libraries.rename': 'write',
+  'libraries.backup': 'admin',
+  'libraries.check': 'write',
+  'libraries.compact': 'write',
+  'libraries.open': 'write',
+  'libraries.close': 'write',
+  'libraries.delete': 'admin',
+  'locations.add': 'admin',
+  'locations.list': 'read',
+  'locations.remove': 'admin',
+  'locations.rescan': 'write',
+  'locations.update': 'admin',
+  'files.list': 'read',
+  'files.get': 'read',
+  'files.hash': 'write',
+  'files.explain': 'read',
+  'files.leftOut': 'read',
+  'search.files': 'read',
+  'tags.create': 'write',
+  'tags.list': 'read',
+  'tags.update': 'write',
+  'tags.delete': 'write',
+  'tags.apply': 'write',
+  'tags.remove': 'write',
+  'duplicates.list': 'read',
+  'duplicates.verify': 'write',
+  'tokens.create': 'admin',
+  'tokens.list': 'admin',
+  'tokens.revoke': 'admin',
+  'jobs.list': 'read',
+  'jobs.info': 'read',
+  'jobs.pause': 'write',
+  'jobs.resume': 'write',
+  'jobs.cancel': 'write',
+  'rpc.discover': 'read',
+  'rpc.cancel': 'read',
+  'events.subscribe': 'read',
+  'events.unsubscribe': 'read',
+} as const satisfies Record<OperationName, Scope>
+
+/** Of those that name no library, what one may ask who may see some only: it tells nothing of the others. */
+const OF_ANY_LIBRARY: ReadonlySet<OperationName> = new Set([
+  'core.ping',
+  'libraries.list',
+  'rpc.discover',
+  'rpc.cancel',
+  'events.subscribe',
+  'events.unsubscribe',
+])
+
+export function scopeOf(operation: OperationName): Scope {
+  return SCOPE_OF[operation]
+}
+
+export function includes(scope: Scope, other: Scope): boolean {
+  return SCOPES.indexOf(scope) >= SCOPES.indexOf(other)
+}
+
+/** Whether it may be asked by those who may see only some libraries, where it names none. */
+export function isOfAnyLibrary(operation: OperationName): boolean {
+  return OF_ANY_LIBRARY.has(operation)
 }
 
 /** Operations that a connection on a control slot may still ask for when every client slot is taken. */

@@ -12,6 +12,7 @@ import type {
   Status,
   Tagging,
   TagItem,
+  TokenItem,
 } from './messages.js'
 import type { OperationName } from './operations.js'
 
@@ -97,6 +98,10 @@ export interface Results extends Record<OperationName, unknown> {
   'tags.remove': Tagging
   'duplicates.list': Page<DuplicateGroup> & { total?: number; waste?: number }
   'duplicates.verify': { library: string; job: string }
+  /** `secret` is what is sent as `Bearer`; it is told this once, and kept nowhere. */
+  'tokens.create': TokenItem & { secret: string }
+  'tokens.list': TokenItem[]
+  'tokens.revoke': { token: string }
   'jobs.list': Page<JobItem>
   'jobs.info': JobItem
   'jobs.pause': JobItem

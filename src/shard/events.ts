@@ -6,6 +6,8 @@ import type { Event, Published } from '../protocol/messages.js'
 import type { ParamsOf } from '../protocol/operations.js'
 
 type Filter = ParamsOf<'events.subscribe'>
+/** Of which libraries events may be told; null for all, and then those of none are too. */
+type Libraries = ReadonlySet<string> | null
 type Deliver = (published: Published) => void
 
 /** What is sent around the JSON of one event, or a little more: of 4,096 small ones it is half a megabyte. */
@@ -14,6 +16,7 @@ const ENVELOPE_BYTES = 144
 interface Subscriber {
   readonly filter: Filter
   readonly deliver: Deliver
+  readonly libraries: Libraries
 }
 
 export interface Subscribed {
@@ -34,15 +37,15 @@ export class Events {
   #kept: Published[] = []
   #keptBytes = 0
 
-  subscribe(filter: Filter, deliver: Deliver): Subscribed {
-    const subscriber = { filter, deliver }
+  subscribe(filter: Filter, deliver: Deliver, libraries: Libraries = null): Subscribed {
+    const subscriber = { filter, deliver, libraries }
     const after = filter.cursor === undefined ? this.#number : this.#numberOf(filter.cursor)
     const known = after ?? 0
     const kept = this.#kept.slice(Math.max(0, this.#kept.length - (this.#number - known)))
     this.#subscribers.add(subscriber)
     return {
       cursor: this.#cursor(),
-      kept: kept.filter(({ event }) => matches(filter, event)),
+      kept: kept.filter(({ event }) => matches(subscriber, event)),
       missed: after === null ? null : this.#number - known - kept.length,
       end: () => this.#subscribers.delete(subscriber),
     }
@@ -52,7 +55,7 @@ export class Events {
     this.#number += 1
     const published = { event, json: JSON.stringify(event), cursor: this.#cursor() }
     this.#keep(published)
-    for (const { filter, deliver } of this.#subscribers) if (matches(filter, event)) deliver(published)
+    for (const each of this.#subscribers) if (matches(each, event)) each.deliver(published)
   }
 
   #keep(published: Published): void {
@@ -76,7 +79,9 @@ export class Events {
   }
 }
 
-function matches({ types, library, location, job, path }: Filter, event: Event): boolean {
+function matches({ filter, libraries }: Pick<Subscriber, 'filter' | 'libraries'>, event: Event): boolean {
+  const { types, library, location, job, path } = filter
+  if (libraries && (event.library === undefined || !libraries.has(event.library))) return false
   if (types && !types.includes(event.type)) return false
   if (library !== undefined && library !== event.library) return false
   const about = event['job'] as { readonly id: string; readonly location?: string } | undefined
