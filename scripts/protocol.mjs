@@ -37,14 +37,15 @@ const OPERATIONS = {
     '`{draining: true}`',
   ],
   'libraries.create': [
-    'Makes a library. Several may have one name; their folders get different ones.',
+    'Makes a library. Several may have one name; their folders get different ones. With `from`, the absolute path of a folder that `libraries.backup` made, it begins with all that was in that library; it and its locations and jobs get ids of their own, so that both may be here. What the locations lack since is found by a scan. Where a copy takes longer than an answer may, `library.created` tells of its end.',
     '`{id, name, path}`; `path` is its folder',
+    'With `from`: PATH_REFUSED for what is no backup, LIBRARY_DAMAGED, LIBRARY_NEWER',
   ],
   'libraries.list': ['All libraries, open or not; opens none.', 'array of [Library](#library)'],
   'libraries.info': ['What a library holds.', '[Library](#library) with its counts'],
   'libraries.rename': ['Gives a library another name. Its folder keeps the old one.', '`{id, name, path}`'],
   'libraries.backup': [
-    'Copies a library while it is used, by a job. `to` is an absolute path where nothing is yet, outside of the data directory and of any library; without it the copy goes to `DATA_DIR/backups`. The copy is a whole library folder: put into `DATA_DIR/libraries` of a stopped daemon it is that library again. Nothing is ever written over, and of a copy that does not end nothing stays.',
+    'Copies a library while it is used, by a job. `to` is an absolute path where nothing is yet, outside of the data directory and of any library; without it the copy goes to `DATA_DIR/backups`. The copy is a whole library folder: put into `DATA_DIR/libraries` of a stopped daemon it is that library again, and `libraries.create` makes another one of it. Nothing is ever written over, and of a copy that does not end nothing stays.',
     '`{library, job, path}`; `path` is where the copy will lie',
     'PATH_REFUSED; the job also ends with it when there is no room',
   ],

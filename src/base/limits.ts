@@ -247,6 +247,9 @@ export const LIMITS = {
 
   /** What happened is taken in this often: half of how late a change may be seen, and enough for both halves of a rename. */
   watchTickMs: 25,
+  /** Where fs.watch watches: so many events at once that the kernel may have lost some of 16,384, and how often that is supposed in any case. */
+  watchEventsMax: 8_192,
+  watchReconcileMs: 600_000,
   /** Work on watches in one tick, between which the kernel's queue of 16,384 events is emptied. */
   watchSliceMs: 15,
   /** Changed names in one directory; beyond, all of it is read. */

@@ -25,7 +25,8 @@ export function addLibrary(program: Command, desk: Desk): void {
     .command('create')
     .description('create a library')
     .argument('<NAME>')
-    .action((name: string) => create(desk, name))
+    .option('--from <BACKUP>', 'with all that this folder, made by `library backup`, holds')
+    .action((name: string, { from }: { from?: string }) => create(desk, name, from))
   library
     .command('list')
     .description('list the libraries')
@@ -81,8 +82,9 @@ export function addLibrary(program: Command, desk: Desk): void {
     )
 }
 
-async function create(desk: Desk, name: string): Promise<void> {
-  const made = await desk.client.call<LibraryItem>('libraries.create', { name })
+async function create(desk: Desk, name: string, from?: string): Promise<void> {
+  const of = from === undefined ? {} : { from: resolve(from) }
+  const made = await desk.client.call<LibraryItem>('libraries.create', { name, ...of })
   await desk.answer(made, () => [`created ${quoted(made.name)}, id ${made.id}`, safe(made.path)])
 }
 

@@ -9,8 +9,7 @@ export interface Inotify extends Kernel {
 }
 
 /** @throws EMFILE where this user has too many instances, or this process too many descriptors; ENOSYS where there is none */
-export function openInotify(addon: Native | null): Inotify {
-  if (!addon) throw Object.assign(new Error('ENOSYS: there is no addon, inotify_init1'), { code: 'ENOSYS' })
+export function openInotify(addon: Native): Inotify {
   const fd = addon.watchOpen()
   return {
     fd,

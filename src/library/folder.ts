@@ -102,7 +102,7 @@ export function createFolder(libraries: string, id: string, name: string): strin
     mkdirSync(aside, { mode: 0o700 })
     writeSynced(filesOf(aside).database, blankDatabase(id, name), 0o644)
     writeLibraryJson(aside, { id, name, createdAt: new Date().toISOString() })
-    return moveTo(aside, () => freeFolder(libraries, name))
+    return moveToFree(aside, libraries, name)
   } catch (error) {
     if (!lstatSync(libraries, { throwIfNoEntry: false })) {
       throw new SpacedriveError('READ_ONLY', `${libraries} is not there any more`, {
@@ -126,9 +126,9 @@ function sweep(aside: string): void {
 }
 
 /** Another thread may take the free name first; then the next one is tried. */
-function moveTo(aside: string, free: () => string): string {
+export function moveToFree(aside: string, libraries: string, name: string): string {
   for (;;) {
-    const folder = free()
+    const folder = freeFolder(libraries, name)
     try {
       renameSync(aside, folder)
       return folder

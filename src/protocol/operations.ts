@@ -168,7 +168,8 @@ export const PARAMS = {
   'core.descriptors': none,
   'core.reload': none,
   'core.shutdown': none,
-  'libraries.create': z.strictObject({ name }),
+  /** `from` is a backup. */
+  'libraries.create': z.strictObject({ name, from: path.optional() }),
   'libraries.list': none,
   'libraries.info': library,
   'libraries.rename': z.strictObject({ library: id, name }),

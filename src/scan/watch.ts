@@ -3,7 +3,7 @@
 import { errnoOf } from '../base/errors.js'
 import type { Directory, WatchedTree } from './watched-tree.js'
 
-/** One inotify instance. */
+/** One inotify instance, or what stands for it. */
 export interface Kernel {
   /** The number of the watch: the same for the same directory. @throws the system's error, with `code` */
   add(path: Buffer): number
@@ -160,7 +160,10 @@ export class Watch {
     const directories = this.#byNumber.get(number) ?? []
     if (mask & IN.ignored) {
       this.#byNumber.delete(number)
-      for (const directory of directories) point(directory, POLLED)
+      for (const directory of directories) {
+        point(directory, POLLED)
+        directory.tree.suspect(directory)
+      }
     } else for (const directory of directories) directory.tree.happened(directory, mask, cookie, name)
   }
 }

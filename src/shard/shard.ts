@@ -37,6 +37,7 @@ import { createFolder } from '../library/folder.js'
 import type { Library } from '../library/library.js'
 import { locationItem, type Location } from '../library/locations.js'
 import { Pool } from '../library/pool.js'
+import { restoreFolder } from '../library/restore.js'
 import type { Covered, Event, LocationItem, Mode } from '../protocol/messages.js'
 import type { Indexing } from '../protocol/results.js'
 import { runsOn, type OperationName, type ParamsOf } from '../protocol/operations.js'
@@ -59,6 +60,8 @@ import {
 import { lookElsewhere, walkElsewhere } from './walker.js'
 
 type LibraryOperation = Extract<OperationName, `${string}.${string}`>
+/** With the id that the router gave it. */
+type Created = ParamsOf<'libraries.create'> & { readonly id: string }
 type InLibrary = (library: Library, params: never) => unknown
 
 const IDLE_CHECK_MS = 1_000
@@ -188,7 +191,7 @@ export class Shard {
 
   #run(operation: ShardOperation, params: unknown): unknown {
     if (isInternal(operation)) return this.#internal[operation](params as never)
-    if (runsOn(operation) === 'place') return this.#create(params as { id: string; name: string })
+    if (runsOn(operation) === 'place') return this.#create(params as Created)
     if (operation === 'libraries.close') return this.#close(params as ParamsOf<'libraries.close'>)
     if (operation === 'libraries.delete') return this.#delete(params as ParamsOf<'libraries.delete'>)
     const read = IN_LIBRARY[operation]
@@ -328,19 +331,21 @@ export class Shard {
     })
   }
 
-  async #create({ id, name }: { id: string; name: string }): Promise<unknown> {
-    const lease = await this.#pool.lease(1, {
-      holder: `creating library ${name}`,
-      path: this.#setup.libraries,
-    })
+  async #create({ id, name, from }: Created): Promise<unknown> {
+    const { libraries } = this.#setup
+    const count = from === undefined ? 1 : this.#ledger.prices.library
+    const lease = await this.#pool.lease(count, { holder: `creating library ${name}`, path: libraries })
+    let path: string
     try {
-      const path = createFolder(this.#setup.libraries, id, name)
+      path = from === undefined ? createFolder(libraries, id, name) : await restoreFolder(libraries, id, name, from)
       this.#pool.know(id, path)
       this.#publish({ type: 'library.created', library: id, name, path })
-      return { id, name, path }
     } finally {
       lease.release()
     }
+    // What it had to do goes on, and what it watched is watched again.
+    if (from !== undefined) await this.#pool.get(id)
+    return { id, name, path }
   }
 
   #backUp(library: Library, to?: string): unknown {

@@ -1,4 +1,4 @@
-// The watching thread's side: one inotify instance, the trees watched through it, and what is told of each, a batch at a time.
+// The watching thread's side: one inotify instance, or Node's own where there is no addon, the trees watched through it, and what is told of each, a batch at a time.
 //
 // Of each location one batch is under way at a time. What changes meanwhile is remembered by its tree, which has a bound.
 import { Piscina } from 'piscina'
@@ -6,6 +6,7 @@ import type { MessagePort } from 'node:worker_threads'
 import { errnoOf } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { openInotify, type Inotify } from '../descriptors/inotify.js'
+import { openNodeWatch, type NodeWatch } from '../descriptors/node-watch.js'
 import { loadNative } from '../descriptors/native.js'
 import { isRoom } from '../descriptors/reserve.js'
 import { tellLoop, tellWatches } from '../descriptors/threads.js'
@@ -39,7 +40,7 @@ class Watching {
   readonly #send: (message: FromWatcher) => void
   readonly #watch = new Watch(null)
   readonly #followed = new Map<string, Followed>()
-  #instance: Inotify | null = null
+  #instance: Inotify | NodeWatch | null = null
   /** Why there is no instance. */
   #problem: string | null = null
   #openAt = 0
@@ -82,8 +83,8 @@ class Watching {
     if (performance.now() < this.#openAt) return
     this.#openAt = performance.now() + LIMITS.watchPollMs
     try {
-      const instance = (this.#instance = openInotify(addon))
-      tellWatches(told, instance.fd)
+      const instance = (this.#instance = addon ? openInotify(addon) : openNodeWatch())
+      if (instance.fd >= 0) tellWatches(told, instance.fd)
       this.#watch.goLive(instance)
       this.#problem = null
     } catch (error) {
@@ -118,7 +119,7 @@ function covered(key: string, { state, live, polled }: Coverage, reason: string 
 /** Attributed by the call that failed: neither is a matter of descriptors, nor of space on a disk. */
 function whyNone(errno: string | null): string {
   if (errno === 'EMFILE') return 'this user has as many inotify instances as max_user_instances allows'
-  if (errno === 'ENOSYS') return 'there is no inotify here, or no native addon'
+  if (errno === 'ENOSYS') return 'there is no inotify here'
   return `no inotify instance can be had: ${errno}`
 }
 

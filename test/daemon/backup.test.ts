@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync 
 import { basename, dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 import test from 'ava'
-import { cli, type TestDaemon } from '../harness/daemon.js'
+import { cli, eventually, type TestDaemon } from '../harness/daemon.js'
 import { play, sameAsDisk, type Scene } from '../harness/scene.js'
 import { wrongTotals } from '../harness/totals.js'
 
@@ -30,6 +30,21 @@ test('a copy made while the library changes is whole, and put back it is that li
     const rescan = await daemon.call('locations.rescan', { library, location })
     t.is(await backUp(daemon, library, to), to)
     await daemon.jobDone(library, rescan.job)
+    const made = await daemon.call('libraries.create', { name: 'Made of it', from: join(to, 'library.db') })
+    const [of] = await daemon.call('locations.list', { library: made.id })
+    t.not(of.id, location, 'both are here, with ids of their own')
+    const isSame = () =>
+      sameAsDisk(daemon, made.id, root).then(
+        () => true,
+        () => false,
+      )
+    await eventually('what it lacked since was found', 60_000, isSame)
+    const sizes = async (id: string) => (await daemon.call('libraries.info', { library: id })).files
+    t.is(await sizes(made.id), await sizes(library))
+    for (const from of [path, join(path, 'library.db'), root, scene.path('nowhere'), 'copy.sdlibrary'])
+      t.regex(await daemon.codeOf('libraries.create', { name: 'x', from }), /PATH_REFUSED|LIBRARY_DAMAGED/, from)
+    t.is((await daemon.call('libraries.list')).length, 2)
+    await daemon.call('libraries.delete', { library: made.id, data: true })
     t.deepEqual(readdirSync(to).sort(), ['library.db', 'library.json'])
     const database = new Database(join(to, 'library.db'))
     t.is(database.pragma('integrity_check', { simple: true }), 'ok')

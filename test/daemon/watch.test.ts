@@ -104,14 +104,30 @@ test.serial('watching costs a thread and one descriptor, and what ends it gives 
   })
 })
 
-test.serial('without the addon a watched location is polled, and says so', async (t) => {
-  await play(async (scene) => {
-    const daemon = await scene.daemon({ env: { SPACEDRIVE_NATIVE: 'off' } })
-    const tree = await watched(daemon, scene.tree('tree', 40, 20))
-    renameSync(join(tree.root, 'd0', 'file 3.txt'), join(tree.root, 'd1', 'moved'))
-    await settled(daemon, tree)
-    const { live, polled, reasons } = (await daemon.status()).watching
-    t.deepEqual([live, polled], [0, 3])
-    t.regex(reasons.join(), /no native addon/)
-  })
-})
+test.serial(
+  'without the addon fs.watch watches, for one descriptor as well, which ends with the last location',
+  async (t) => {
+    await play(async (scene) => {
+      const daemon = await scene.daemon({ env: { SPACEDRIVE_NATIVE: 'off' } })
+      const tree = await watched(daemon, scene.tree('tree', 40, 20))
+      const at = (...names: string[]) => join(tree.root, ...names)
+      const { id } = await daemon.call('files.get', { library: tree.library, path: at('d0', 'file 3.txt') })
+      renameSync(at('d0', 'file 3.txt'), at('d1', 'moved'))
+      mkdirSync(at('new', 'deep'), { recursive: true })
+      renameSync(at('d1'), at('new', 'deep', 'd1'))
+      await settled(daemon, tree)
+      writeFileSync(at('new', 'deep', 'd1', 'later'), 'text')
+      await settled(daemon, tree)
+      t.is((await daemon.call('files.get', { library: tree.library, path: at('new', 'deep', 'd1', 'moved') })).id, id)
+      await eventually('all of it is told to be watched', 10_000, async () => {
+        const { live, polled } = (await daemon.status()).watching
+        return live === 5 && polled === 0
+      })
+      t.deepEqual((await daemon.call('core.descriptors')).unaccounted, [])
+      await daemon.call('locations.remove', { library: tree.library, location: tree.location })
+      const used = async () => (await daemon.status()).descriptors.classes.watches.used
+      await eventually('the thread has ended', 30_000, async () => (await used()) === 0)
+      t.false(daemon.descriptors().includes('anon_inode:inotify'))
+    })
+  },
+)

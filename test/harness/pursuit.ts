@@ -3,8 +3,10 @@
 import assert from 'node:assert'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { LIMITS } from '../../src/base/limits.js'
 import { openInotify } from '../../src/descriptors/inotify.js'
+import { NodeWatch, openNodeWatch } from '../../src/descriptors/node-watch.js'
 import { loadNative } from '../../src/descriptors/native.js'
 import { Follower } from '../../src/job/follow.js'
 import type { Library } from '../../src/library/library.js'
@@ -35,6 +37,8 @@ export class Pursuit {
   failures = 0
   /** Nothing is heard of the kernel. */
   deaf = false
+  /** Events come between two turns of the loop. */
+  turns = false
   readonly #kernel: Kernel
   readonly #leftOut: readonly string[]
   #overflow = false
@@ -53,6 +57,7 @@ export class Pursuit {
     library.write(() => library.locations.setWatch(library.locations.get(location), true))
     const pursuit = new Pursuit(stage, library, location, kernel, leftOut)
     pursuit.watchesMax = watchesMax
+    pursuit.turns = kernel instanceof NodeWatch
     await pursuit.catchUp()
     pursuit.scans = 0
     return pursuit
@@ -116,6 +121,7 @@ export class Pursuit {
 
   /** One tick, and what it tells is stored; more may come of it. True when nothing came. */
   async step(): Promise<boolean> {
+    for (let turn = 0; this.turns && turn < 3; turn++) await nextTurn()
     this.watch.listen()
     this.followed.step(performance.now() + 5)
     const told = this.#told.splice(0)
@@ -160,11 +166,13 @@ export interface Ground {
   readonly rules?: LocationRules
   /** Nothing is there to begin with. */
   readonly isEmpty?: boolean
+  /** By fs.watch, as without the addon. */
+  readonly byNode?: boolean
 }
 
 export async function pursue(
   act: (pursuit: Pursuit, at: (path: string) => string) => Promise<void>,
-  { watchesMax = Infinity, leftOut, rules, isEmpty = false }: Ground = {},
+  { watchesMax = Infinity, leftOut, rules, isEmpty = false, byNode = false }: Ground = {},
 ): Promise<void> {
   using stage = new Stage()
   const at = (path: string) => join(stage.tree, path)
@@ -172,7 +180,7 @@ export async function pursue(
   for (let each = 0; each < directories; each++) mkdirSync(at(`d${each}/deep/deeper`), { recursive: true })
   for (let each = 0; each < directories; each++) writeFileSync(at(`d${each}/deep/file ${each}`), 'x'.repeat(each))
   if (leftOut !== undefined) mkdirSync(at(leftOut))
-  const inotify = openInotify(addon)
+  const inotify = byNode ? openNodeWatch() : openInotify(addon!)
   try {
     await act(await Pursuit.begin(stage, inotify, watchesMax, leftOut === undefined ? [] : [at(leftOut)], rules), at)
   } finally {

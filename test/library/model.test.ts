@@ -68,7 +68,7 @@ const told: fc.Arbitrary<Told> = fc
   .tuple(step, fc.constantFrom(0, 0, 0, 0, 1, 2))
   .map(([each, steps]) => ({ ...each, steps }))
 
-async function byWatcher(given: readonly (readonly Told[])[]): Promise<void> {
+async function byWatcher(given: readonly (readonly Told[])[], byNode = false): Promise<void> {
   await pursue(
     async (pursuit) => {
       const { library, location, stage } = pursuit
@@ -92,12 +92,25 @@ async function byWatcher(given: readonly (readonly Told[])[]): Promise<void> {
       assert.equal(pursuit.scans, 0, 'nothing was scanned')
       assert.deepEqual(totalsOf(library), [])
     },
-    { isEmpty: true },
+    { isEmpty: true, byNode },
   )
 }
 
 watching('by a watcher alone', async (t) => {
-  await fc.assert(fc.asyncProperty(roundsOf(told), byWatcher), HOW)
+  await fc.assert(
+    fc.asyncProperty(roundsOf(told), (given) => byWatcher(given)),
+    HOW,
+  )
+  t.pass()
+})
+
+const watchingByNode = process.platform === 'linux' ? test.serial : test.serial.skip
+
+watchingByNode('by fs.watch alone, where there is no addon', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(roundsOf(told), (given) => byWatcher(given, true)),
+    { ...HOW, numRuns: Number(process.env.MODEL_RUNS ?? 5) },
+  )
   t.pass()
 })
 
