@@ -6,7 +6,7 @@
 import { decodeNames, encodeName } from '../scan/names.js'
 import type { Connection } from './connection.js'
 import { foldBlock } from './fold.js'
-import { buildPostings } from './trigrams.js'
+import { BUCKETS, buildPostings, postingPlace } from './trigrams.js'
 
 export const BLOCK_NAMES = 64
 /** Names remembered with their ids: some 25 MB. At more the memory is emptied and the index asked. */
@@ -117,7 +117,9 @@ export class Names {
         .all()
       for (const segment of segments) {
         if (segment.last - segment.first >= 2 * (last - first) || last - segment.first >= SEGMENT_BLOCKS_MAX) break
-        this.#connection.prepare('DELETE FROM posting WHERE segment = ?').run(segment.id)
+        this.#connection
+          .prepare('DELETE FROM posting WHERE place BETWEEN ? AND ?')
+          .run(postingPlace(segment.id, 0), postingPlace(segment.id, BUCKETS - 1))
         this.#connection.prepare('DELETE FROM segment WHERE id = ?').run(segment.id)
         first = segment.first
       }
@@ -153,8 +155,9 @@ export class Names {
       .pluck()
       .all(first, last)
       .map((bytes) => Buffer.from(foldBlock(bytes), 'utf8'))
-    const insert = this.#connection.prepare('INSERT INTO posting (segment, bucket, lists) VALUES (?, ?, ?)')
-    for (const { bucket, lists } of buildPostings({ first, blocks })) insert.run(lastInsertRowid, bucket, lists)
+    const insert = this.#connection.prepare('INSERT INTO posting (place, lists) VALUES (?, ?)')
+    const segment = Number(lastInsertRowid)
+    for (const { bucket, lists } of buildPostings({ first, blocks })) insert.run(postingPlace(segment, bucket), lists)
   }
 
   #begin(): void {

@@ -3,6 +3,7 @@ import { SpacedriveError } from '../base/errors.js'
 import type { Connection } from './connection.js'
 import { Names } from './names.js'
 import { fillFolders } from './folders.js'
+import { BUCKETS } from './trigrams.js'
 
 const MIGRATIONS: readonly (string | ((connection: Connection) => void))[] = [
   `
@@ -142,6 +143,7 @@ const MIGRATIONS: readonly (string | ((connection: Connection) => void))[] = [
   -- Of what its children were when they were read, see Gathered in src/scan; none, or less than 1, where that is not known.
   ALTER TABLE folder ADD COLUMN print INTEGER;
   `,
+  placePostings,
 ]
 
 export const SCHEMA_VERSION = MIGRATIONS.length
@@ -174,8 +176,19 @@ export function versionOf(connection: Connection): number {
   return Number(connection.pragma('user_version', { simple: true }))
 }
 
-/** Letters like "ß" and "ø" are found by "ss" and "o" since then: the trigrams of names are made of what is compared. */
+/** Letters like "ß" and "ø" are found by "ss" and "o" since then: the trigrams of names are made of what is compared, at the last step. */
 function foldAnew(connection: Connection): void {
   connection.exec('DELETE FROM posting; DELETE FROM segment')
+}
+
+/** Lists lie in the leaves of a table since then: of an index all that is longer than a quarter of a page had pages of its own. */
+function placePostings(connection: Connection): void {
+  connection.exec(`
+    ALTER TABLE posting RENAME TO posting_before;
+    -- place: segment × 4,096 + bucket.
+    CREATE TABLE posting (place INTEGER PRIMARY KEY, lists BLOB NOT NULL);
+    INSERT INTO posting SELECT segment * ${BUCKETS} + bucket, lists FROM posting_before ORDER BY segment, bucket;
+    DROP TABLE posting_before;
+  `)
   new Names(connection).seal()
 }

@@ -107,14 +107,17 @@ export function trigramsOf(query: Buffer): number[] {
   return [...codes]
 }
 
+/** Where the lists of a bucket stand in the table. */
+export function postingPlace(segment: number, bucket: number): number {
+  return segment * BUCKETS + bucket
+}
+
 /** Reads segments back: which blocks may contain all of these trigrams. */
 export class Postings {
   readonly #bucket
 
   constructor(connection: Connection) {
-    this.#bucket = connection
-      .prepare<[number, number], Buffer>('SELECT lists FROM posting WHERE segment = ? AND bucket = ?')
-      .pluck()
+    this.#bucket = connection.prepare<[number], Buffer>('SELECT lists FROM posting WHERE place = ?').pluck()
   }
 
   /** @returns blocks counted from the segment's first, ascending */
@@ -123,7 +126,7 @@ export class Postings {
     let kept: number[] | null = null
     for (const code of codes) {
       const bucket = code >> 6
-      if (!buckets.has(bucket)) buckets.set(bucket, this.#bucket.get(segment, bucket))
+      if (!buckets.has(bucket)) buckets.set(bucket, this.#bucket.get(postingPlace(segment, bucket)))
       const list = readList(buckets.get(bucket), code & 63)
       if (list.length === 0) return []
       kept = kept === null ? list : intersect(kept, list)

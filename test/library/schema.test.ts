@@ -23,7 +23,8 @@ function toVersion(folder: string, version: number): void {
   for (const table of tables) {
     const columns = old.pragma(`main.table_info(${table})`) as { name: string }[]
     const names = columns.map(({ name }) => name).join(', ')
-    old.exec(`DELETE FROM main.${table}; INSERT INTO main.${table} (${names}) SELECT ${names} FROM now.${table}`)
+    const kept = names === 'segment, bucket, lists' ? 'place / 4096, place % 4096, lists' : names
+    old.exec(`DELETE FROM main.${table}; INSERT INTO main.${table} (${names}) SELECT ${kept} FROM now.${table}`)
   }
   // What is known since is not in a database of then.
   if (tables.includes('meta')) hashesAll(old)

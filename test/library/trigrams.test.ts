@@ -4,7 +4,7 @@ import test from 'ava'
 import fc from 'fast-check'
 import { fold } from '../../src/library/fold.js'
 import { migrate } from '../../src/library/schema.js'
-import { buildPostings, Postings, trigramsOf } from '../../src/library/trigrams.js'
+import { buildPostings, postingPlace, Postings, trigramsOf } from '../../src/library/trigrams.js'
 
 const text = fc.oneof(
   fc.string({ maxLength: 20 }),
@@ -24,9 +24,9 @@ test('every block that contains the query is among the candidates, ascending and
       (blocks, queries, at) => {
         const connection = new Database(':memory:')
         migrate(connection, 'test')
-        const insert = connection.prepare('INSERT INTO posting (segment, bucket, lists) VALUES (7, ?, ?)')
+        const insert = connection.prepare('INSERT INTO posting (place, lists) VALUES (?, ?)')
         const text = { first: 0, blocks: blocks.map((each) => Buffer.from(each, 'utf8')) }
-        for (const { bucket, lists } of buildPostings(text)) insert.run(bucket, lists)
+        for (const { bucket, lists } of buildPostings(text)) insert.run(postingPlace(7, bucket), lists)
         const postings = new Postings(connection)
         const inside = blocks.flatMap((each) => each.split('\0')).filter((each) => each.length > 2)
         const picked = inside.length > 0 ? [inside[at % inside.length]!] : []
@@ -57,8 +57,8 @@ test('queries shorter than three bytes have no trigrams, and lists of many block
   const connection = new Database(':memory:')
   migrate(connection, 'test')
   const blocks = Array.from({ length: 2_048 }, (_, at) => Buffer.from(at % 300 === 0 ? 'needle\0' : 'hay\0'))
-  const insert = connection.prepare('INSERT INTO posting (segment, bucket, lists) VALUES (1, ?, ?)')
-  for (const { bucket, lists } of buildPostings({ first: 0, blocks })) insert.run(bucket, lists)
+  const insert = connection.prepare('INSERT INTO posting (place, lists) VALUES (?, ?)')
+  for (const { bucket, lists } of buildPostings({ first: 0, blocks })) insert.run(postingPlace(1, bucket), lists)
   const found = new Postings(connection).candidates(1, trigramsOf(Buffer.from('needle')))
   t.deepEqual(found, [0, 300, 600, 900, 1200, 1500, 1800])
   connection.close()
