@@ -24,6 +24,8 @@ export default async function serve(task: { port: MessagePort }): Promise<void> 
     () => import('../src/job/follow.js'),
     () => import('../src/shard/walker.js'),
     () => import('../src/shard/explain.js'),
+    () => import('../src/library/copy.js'),
+    () => import('../src/shard/copies.js'),
   ])
   const shard = await whole(() => import('../src/shard/serve.js'))
   return shard.serve(task)

@@ -161,6 +161,13 @@ export const LIMITS = {
   libraryRoomAgainMs: 50,
   /** Connections of one library: one writer and up to four readers. */
   poolConnectionsMax: 5,
+  /** Libraries that are too much for one shard are looked for this often. */
+  sharingLookMs: 250,
+  /** One is that has so many requests in flight at so many looks in a row: others then read it as well, */
+  sharingInFlightMin: 16,
+  sharingLooks: 4,
+  /** until fewer were in flight of all of them for so long. */
+  sharingQuietMs: 10_000,
   /** A further connection of a pool that was not used for this long is closed. */
   poolReaderIdleMs: 10_000,
   /** A library that was not used for this long is closed. */

@@ -26,6 +26,15 @@ export function openConnection(path: string): Connection {
   })
 }
 
+/** One that only reads, for a database that another connection of this process has open to write. */
+export function openReadOnly(path: string): Connection {
+  return openProven(path, { fileMustExist: true, readonly: true, timeout: LIMITS.busyMs }, (connection) => {
+    connection.pragma('temp_store = MEMORY')
+    connection.pragma('cache_size = -8000')
+    connection.pragma('user_version')
+  })
+}
+
 /**
  * The only way to a connection. SQLite answers a failed read-write open with a read-only one and says nothing; only a write
  * tells. `prove` makes one that leaves nothing behind, and what fails it is closed and opened again.
@@ -45,6 +54,15 @@ export function openProven(
       connection?.close()
       if (!mayHavePassed(error) || tries >= OPEN_TRIES) throw fromSqlite(error, path)
     }
+  }
+}
+
+/** Reads leave nothing to commit: what they met, damage or a disk that fails, was told to whoever asked, and ends no thread. */
+export function endSnapshot(connection: Connection, commit: () => unknown): void {
+  try {
+    commit()
+  } catch {
+    if (connection.inTransaction) connection.exec('ROLLBACK')
   }
 }
 

@@ -15,9 +15,10 @@ import { fromSqlite } from './cause.js'
 import { databaseBytes, writeBackup, type BackupOptions } from './backup.js'
 import { checkLibrary } from './check.js'
 import { Comparisons } from './comparisons.js'
-import { openConnection, type Connection } from './connection.js'
+import { endSnapshot, openConnection, type Connection } from './connection.js'
 import { Duplicates } from './duplicates.js'
 import { Entries, rootName, type Entry } from './entries.js'
+import { fileOf, type Named as NamedFile } from './file.js'
 import { askedBy, type SearchParams } from './filters.js'
 import { Folders } from './folders.js'
 import { diskFailed, filesOf, readLibraryJson, requireDatabase, writeLibraryJson } from './folder.js'
@@ -164,6 +165,16 @@ export class Library {
     if (!this.#reading) return
     this.#reading = false
     endSnapshot(this.#connection, () => this.#end.run())
+  }
+
+  /** Other threads that read it: it stays open for them. */
+  get sharedBy(): number {
+    return this.#readers.elsewhere
+  }
+
+  /** @returns by how many other threads it may be read from now on, which is no more than `count` */
+  share(count: number): number {
+    return this.#readers.share(count)
   }
 
   /** Gives readers back that were idle for `ms`. Returns how many descriptors came free. */
@@ -325,14 +336,8 @@ export class Library {
   }
 
   /** One entry, with its tags and the hash of it. */
-  file({ id, path }: { readonly id?: string | undefined; readonly path?: string | undefined }): FileItem {
-    const named = id === undefined ? this.entries.getByPath(path!) : this.entries.get(id)
-    const entry = this.entries.byText(named.id)!
-    const hash = this.identities.hashOf(entry)
-    const item = hash === undefined ? named : { ...named, hash }
-    if (!this.tags.some) return item
-    const tags = this.tagged.of(entry).flatMap((tag) => this.tags.byId(tag)?.name ?? [])
-    return tags.length === 0 ? item : { ...item, tags: tags.sort() }
+  file(named: NamedFile): FileItem {
+    return fileOf(this, named)
   }
 
   /** Takes a tag that is being deleted off some of what it is on; true when it is gone. */
@@ -573,15 +578,6 @@ export class Library {
     if (unfinished === existsSync(mark)) return
     if (unfinished) mkdirSync(mark, { mode: 0o700 })
     else rmdirSync(mark)
-  }
-}
-
-/** Reads leave nothing to commit: what they met, damage or a disk that fails, was told to whoever asked, and ends no thread. */
-function endSnapshot(connection: Connection, commit: () => unknown): void {
-  try {
-    commit()
-  } catch {
-    if (connection.inTransaction) connection.exec('ROLLBACK')
   }
 }
 

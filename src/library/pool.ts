@@ -88,6 +88,17 @@ export class Pool {
     return opening
   }
 
+  /** Failed libraries that other threads read: they stay open until those were told to stop. */
+  failedElsewhere(): string[] {
+    const libraries = [...this.#open.values()].filter((each) => each.failure && each.sharedBy > 0)
+    return libraries.map(({ id }) => id)
+  }
+
+  /** The library if it is open, also one that failed; it does not count as used. */
+  find(id: string): Library | undefined {
+    return this.#open.get(id)
+  }
+
   /** Runs work that spans several turns; the library stays open meanwhile. */
   async hold<T>(id: string, work: (library: Library) => Promise<T>): Promise<T> {
     const library = await this.get(id)
@@ -103,7 +114,7 @@ export class Pool {
   /** Libraries whose disk failed are closed when nobody works on them any more. */
   closeFailed(): void {
     for (const library of [...this.#open.values()]) {
-      if (library.failure && library.pins === 0) this.#close(library)
+      if (library.failure && !inUse(library)) this.#close(library)
     }
   }
 
@@ -145,7 +156,7 @@ export class Pool {
   close(id: string): boolean {
     const library = this.#open.get(id)
     if (!library) return false
-    if (library.pins > 0) {
+    if (inUse(library)) {
       throw new SpacedriveError('JOB_STATE', `library "${library.name}" has work running`, {
         hint: 'Wait until its jobs are done, or pause them.',
       })
@@ -172,7 +183,7 @@ export class Pool {
     const share = idleShare(this.#ledger.pressure)
     for (const library of [...this.#open.values()]) {
       library.shrink(LIMITS.poolReaderIdleMs * share)
-      if (library.pins === 0 && now - library.usedAt > LIMITS.libraryIdleMs * share) this.#close(library)
+      if (!inUse(library) && now - library.usedAt > LIMITS.libraryIdleMs * share) this.#close(library)
     }
   }
 
@@ -308,7 +319,7 @@ export class Pool {
     let kept: Library | undefined
     for (const library of this.#open.values()) {
       if (now - library.usedAt < idleMs) break
-      if (library.pins > 0 || this.#handedOut.has(library)) continue
+      if (inUse(library) || this.#handedOut.has(library)) continue
       if (library.keptUntil <= now) return library
       kept ??= library
     }
@@ -342,4 +353,9 @@ export class Pool {
     this.#failed.set(library.id, library.failure)
     this.#observer.failed?.(library, library.failure)
   }
+}
+
+/** By work that spans several turns, or by other threads. */
+function inUse(library: Library): boolean {
+  return library.pins > 0 || library.sharedBy > 0
 }

@@ -29,6 +29,12 @@ export class Readers {
   /** SQLite keeps the descriptor of a closed connection while another one is open, and uses it again. */
   readonly #parked: Lease[] = []
 
+  /** Connections that other threads have, or may open. */
+  elsewhere = 0
+  #keptFree = 0
+  /** For each of these its descriptor of the database, which SQLite keeps until the library is closed. */
+  readonly #lent: Lease[] = []
+
   constructor(database: string, ledger: Ledger, holder: LeaseHolder) {
     this.#database = database
     this.#ledger = ledger
@@ -37,6 +43,20 @@ export class Readers {
 
   get count(): number {
     return this.#idle.length + this.#busy.size
+  }
+
+  /** Makes room for so many connections of other threads. Returns for how many there is. */
+  share(count: number): number {
+    // Those that are busy now are not replaced: the next time there is room.
+    this.#keptFree = count
+    if (count > 0) this.closeIdle(0)
+    const most = Math.min(count, READERS_MAX - this.count)
+    while (this.#lent.length < most) {
+      const lease = this.#ledger.tryAcquire('libraries', 1, this.#holder)
+      if (!lease) break
+      this.#lent.push(lease)
+    }
+    return (this.elsewhere = Math.min(most, this.#lent.length))
   }
 
   /** A reader of one's own until it is given back, or null when there are four already or descriptors are short. */
@@ -71,11 +91,11 @@ export class Readers {
   }
 
   release(): void {
-    for (const lease of this.#parked.splice(0)) lease.release()
+    for (const lease of [...this.#parked.splice(0), ...this.#lent.splice(0)]) lease.release()
   }
 
   #open(): Slot | null {
-    if (this.count >= READERS_MAX) return null
+    if (this.count + this.#keptFree >= READERS_MAX) return null
     const parked = this.#parked.pop()
     const { connection: price } = this.#ledger.prices
     const wanted = parked ? price - 1 : price

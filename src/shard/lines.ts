@@ -14,7 +14,23 @@ export type { Covered }
 
 /** What the main thread itself asks of a shard, beside what clients ask. */
 export type ShardOperation =
-  OperationName | 'shard.takeUp' | 'shard.held' | 'shard.drain' | 'shard.catalog' | 'shard.changes' | 'shard.doubt'
+  | OperationName
+  | 'shard.takeUp'
+  | 'shard.held'
+  | 'shard.drain'
+  | 'shard.catalog'
+  | 'shard.changes'
+  | 'shard.doubt'
+  | 'shard.share'
+  | 'shard.copy'
+  | 'shard.uncopy'
+  | 'shard.read'
+
+/** A read of a library that is another shard's; the answer is null where that has to be asked. */
+export interface SharedRead {
+  readonly operation: OperationName
+  readonly params: unknown
+}
 
 /** number, operation, parameters; number, operation, … : flat, because small arrays cost more than their elements. */
 export type Requests = unknown[]
@@ -36,6 +52,8 @@ export interface FromShard {
   /** To be done in a task thread. */
   readonly tasks?: readonly { readonly port: MessagePort; readonly work: TaskWork }[]
   readonly watch?: readonly Watched[]
+  /** Libraries that no other shard may have open any more. */
+  readonly unshare?: readonly string[]
 }
 
 /** A location that is to be watched; `root` as in scan/names. */

@@ -19,6 +19,7 @@ import {
   type FromShard,
   type Held,
   type Requests,
+  type SharedRead,
   type ShardOperation,
   type ShardSetup,
   type ToShard,
@@ -27,6 +28,7 @@ import {
 } from './lines.js'
 import { GivenUp } from './given-up.js'
 import { placeOf } from './place.js'
+import { Sharing } from './sharing.js'
 import { startThread, type Tasks } from './tasks.js'
 
 const ENTRY = fileURLToPath(new URL('../../workers/shard.js', import.meta.url))
@@ -56,6 +58,11 @@ export interface RouterSetup {
 const NOTHING_HELD: Held = { leases: [], jobs: [] }
 
 type Answer = (reply: Reply) => void
+
+const GIVEN_UP: Reply = {
+  ok: false,
+  error: toWire(new SpacedriveError('TIMEOUT', 'it was not begun: nobody waited for it any more')),
+}
 
 interface Place {
   readonly number: number
@@ -89,6 +96,7 @@ export class Router {
   readonly #setup: RouterSetup
   readonly #places: Place[]
   readonly #beats: Beats
+  readonly #sharing: Sharing
   readonly #catalog = new Map<string, Cataloged & { open: boolean }>()
   /** Messages that came from shards so far. */
   messages = 0
@@ -100,6 +108,15 @@ export class Router {
   constructor(setup: RouterSetup) {
     this.#setup = setup
     this.#beats = setup.beats
+    this.#sharing = new Sharing({
+      count: setup.shards,
+      get level() {
+        return setup.ledger.level
+      },
+      load: (shard) => (this.#places[shard]!.port ? this.#places[shard]!.inFlight.size : Infinity),
+      ask: (shard, operation, params) => this.#ask(this.#places[shard]!, operation, params),
+      log: setup.log,
+    })
     this.#places = Array.from({ length: setup.shards }, (_, number) => ({
       number,
       counts: new SharedArrayBuffer(COUNTS.words * Int32Array.BYTES_PER_ELEMENT),
@@ -261,6 +278,7 @@ export class Router {
     this.#closing = true
     for (const place of this.#places) place.started()
     const late = new Promise<void>((resolve) => setTimeout(resolve, deadlineMs).unref())
+    await Promise.race([this.#sharing.close(), late])
     await Promise.all(
       this.#places.map(async (place) => {
         await Promise.race([this.#ask(place, 'shard.drain', {}).catch(() => null), late])
@@ -285,7 +303,64 @@ export class Router {
     const known = this.#catalog.get(id)
     if (!known) throw new SpacedriveError('LIBRARY_NOT_FOUND', `no library ${id}`)
     if (known.problem && !WITH_A_PROBLEM.has(request.operation)) throw fromWire(known.problem)
-    return this.#enqueue(this.#placeOf(id), request.operation, request.params, answer)
+    const owner = this.#placeOf(id)
+    const at = this.#sharing.placeFor(request.operation, id, owner.number)
+    if (at !== owner.number) return this.#readElsewhere(this.#places[at]!, owner, request, answer)
+    return this.#askOwner(owner, id, request, answer)
+  }
+
+  #askOwner(owner: Place, library: string, { operation, params }: Request, answer: Answer): GiveUp {
+    const before = this.#sharing.before(operation, library)
+    if (before) return this.#afterwards(before, (late) => this.#enqueue(owner, operation, params, late), answer)
+    const told = this.#sharing.change(operation, library)
+    if (!told) return this.#enqueue(owner, operation, params, answer)
+    const both: Answer = (reply) => {
+      told(reply)
+      answer(reply)
+    }
+    try {
+      return this.#enqueue(owner, operation, params, both)
+    } catch (error) {
+      told({ ok: false, error: toWire(error) })
+      throw error
+    }
+  }
+
+  /** By a shard that reads the library as well; where that cannot, by its own after all. */
+  #readElsewhere(place: Place, owner: Place, { operation, params }: Request, answer: Answer): GiveUp {
+    let given = false
+    let giveUp: GiveUp = () => undefined
+    const other: Answer = (reply) => {
+      if (reply.ok && reply.json !== 'null') return answer(reply)
+      if (given) return answer(GIVEN_UP)
+      try {
+        giveUp = this.#enqueue(owner, operation, params, answer)
+      } catch (error) {
+        answer({ ok: false, error: toWire(error) })
+      }
+    }
+    giveUp = this.#enqueue(place, 'shard.read', { operation, params } satisfies SharedRead, other)
+    return () => {
+      given = true
+      giveUp()
+    }
+  }
+
+  #afterwards(before: Promise<void>, ask: (answer: Answer) => GiveUp, answer: Answer): GiveUp {
+    let given = false
+    let giveUp: GiveUp = () => undefined
+    void before.then(() => {
+      if (given) return answer(GIVEN_UP)
+      try {
+        giveUp = ask(answer)
+      } catch (error) {
+        answer({ ok: false, error: toWire(error) })
+      }
+    })
+    return () => {
+      given = true
+      giveUp()
+    }
   }
 
   #placeOf(library: string): Place {
@@ -353,7 +428,7 @@ export class Router {
     })
   }
 
-  #receive(place: Place, { replies, events, logs, tasks, watch }: FromShard): void {
+  #receive(place: Place, { replies, events, logs, tasks, watch, unshare }: FromShard): void {
     this.messages += 1
     for (let at = 0; replies && at < replies.length; at += 3) {
       const number = replies[at] as number
@@ -368,6 +443,7 @@ export class Router {
     }
     for (const { port, work } of tasks ?? []) this.#setup.tasks.run(port, work)
     for (const location of watch ?? []) this.#setup.watch(location)
+    for (const library of unshare ?? []) void this.#sharing.end(library)
   }
 
   #noticeAndPublish(event: Event): void {
@@ -446,6 +522,7 @@ export class Router {
     place.inFlight.clear()
     for (const answer of callers) answer({ ok: false, error: toWire(lost(place)) })
     this.#forgetOpen(place)
+    this.#sharing.lost(place.number)
     const now = performance.now()
     place.waitMs =
       now - place.crashedAt < CRASH_MEMORY_MS

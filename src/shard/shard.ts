@@ -45,6 +45,7 @@ import { decodeName, encodeName, printable } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
 import { describeRules } from '../scan/rules.js'
 import { Explainer } from './explain.js'
+import { Copies } from './copies.js'
 import { GivenUp } from './given-up.js'
 import { identifyElsewhere } from './identifier.js'
 import { deleteTag, tagOperations } from './tags.js'
@@ -54,6 +55,7 @@ import {
   type Held,
   type ShardOperation,
   type ShardSetup,
+  type SharedRead,
   type ToShard,
   type Watched,
 } from './lines.js'
@@ -93,6 +95,8 @@ export class Shard {
   #events: Event[] = []
   #logs: unknown[] = []
   #watch: Watched[] = []
+  #unshare: string[] = []
+  readonly #copies: Copies
   /** How watched locations are watched, as the watcher said last. */
   readonly #covered = new Map<string, Covered>()
   #flushing = false
@@ -113,6 +117,7 @@ export class Shard {
       closed: (library) => this.#publish({ type: 'library.closed', library: library.id }),
       failed: (library, why) => this.#failed(library, why),
     })
+    this.#copies = new Copies(this.#ledger)
     this.#runner = new Runner({
       ledger: this.#ledger,
       pool: this.#pool,
@@ -167,6 +172,7 @@ export class Shard {
     }
     for (const library of this.#reading) library.endRead()
     this.#reading.clear()
+    this.#copies.endTurn()
   }
 
   #answer(number: number, operation: ShardOperation, params: unknown): void {
@@ -216,12 +222,22 @@ export class Shard {
       this.#pool.hold(library, (held) => this.#follower.apply(held, found)),
     'shard.doubt': ({ library, location }: { library: string; location: string }) =>
       this.#pool.hold(library, async (held) => this.#follower.doubt(held, location)),
+    'shard.share': async ({ library: id, count }: { library: string; count: number }) => {
+      const library = count > 0 ? await this.#pool.get(id) : this.#pool.find(id)
+      const shared = library?.share(count) ?? 0
+      if (shared === 0) this.#pool.closeFailed()
+      return { path: library?.path, count: shared }
+    },
+    'shard.copy': ({ library, path }: { library: string; path: string }) => this.#copies.open(library, path),
+    'shard.uncopy': ({ library }: { library: string }) => this.#copies.close(library),
+    'shard.read': (asked: SharedRead) => this.#copies.read(asked),
     'shard.drain': async () => {
       this.#ended.abort()
       for (const timer of this.#timers) clearInterval(timer)
       this.#firstLook.stop()
       using _spare = lend('checkpoint')
       await Promise.all([this.#runner.stopAll(), this.#verifier.close()])
+      this.#copies.closeAll()
       this.#pool.closeAll()
       return null
     },
@@ -471,6 +487,8 @@ export class Shard {
   #lookAtPressure(): void {
     this.#pool.giveWay()
     this.#runner.goOn()
+    this.#unshare = this.#pool.failedElsewhere()
+    if (this.#unshare.length > 0) this.#flushSoon()
     this.#count(true)
   }
 
@@ -588,8 +606,10 @@ export class Shard {
         ...(this.#events.length > 0 ? { events: this.#events } : {}),
         ...(this.#logs.length > 0 ? { logs: this.#logs } : {}),
         ...(this.#watch.length > 0 ? { watch: this.#watch } : {}),
+        ...(this.#unshare.length > 0 ? { unshare: this.#unshare } : {}),
       }
       this.#watch = []
+      this.#unshare = []
       this.#replies = []
       this.#events = []
       this.#logs = []
@@ -602,7 +622,8 @@ export class Shard {
     const { open, opened, evicted, reopened } = this.#pool.counts
     const { running, queued } = this.#runner.counts
     this.#counts[COUNTS.libraries] = open
-    if (all || open <= COUNTED_AT_ONCE_MAX) this.#counts[COUNTS.connections] = this.#pool.connections
+    if (all || open <= COUNTED_AT_ONCE_MAX)
+      this.#counts[COUNTS.connections] = this.#pool.connections + this.#copies.count
     this.#counts[COUNTS.opened] = opened
     this.#counts[COUNTS.evicted] = evicted
     this.#counts[COUNTS.reopened] = reopened

@@ -1,5 +1,5 @@
 // Shards as the daemon has them: real threads, requests that cross, and what happens when one of them dies.
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -297,4 +297,103 @@ test.serial('what is refused is refused with its reason', async (t) => {
   await t.throwsAsync(yard.call('files.get', { library, id: '999' }), { code: 'FILE_NOT_FOUND' })
   await t.throwsAsync(yard.call('files.get', { library, path: '/elsewhere' }), { code: 'FILE_NOT_FOUND' })
   await t.throwsAsync(yard.call('locations.remove', { library, location: 'none' }), { code: 'LOCATION_NOT_FOUND' })
+})
+
+/** Keeps so many reads in flight until it is stopped; says how many failed, and with what. */
+function flood(
+  yard: Yard,
+  library: string,
+  path: string,
+  count = 48,
+): { stop(): Promise<string[]>; done: () => number } {
+  const failures: string[] = []
+  let runs = true
+  let answered = 0
+  const one = async () => {
+    while (runs) {
+      const asked = yard.call<{ items: unknown[] }>('files.list', { library, path, limit: 20 })
+      await asked.then(
+        () => (answered += 1),
+        (error: { code: string }) => failures.push(error.code),
+      )
+      if (failures.length > 0) await sleep(5)
+    }
+  }
+  const all = Promise.all(Array.from({ length: count }, one))
+  return { stop: () => ((runs = false), all.then(() => failures)), done: () => answered }
+}
+
+function openIn(path: string): number {
+  const numbers = readdirSync('/proc/self/fd')
+  return numbers.filter((each) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${each}`).startsWith(path)
+    } catch {
+      return false
+    }
+  }).length
+}
+
+test.serial('a library that is too much for its shard is read by the other as well, until it is closed', async (t) => {
+  await using yard = await Yard.open()
+  plant(yard, 2)
+  const library = await yard.create('Hot')
+  const { job } = await yard.call<{ job: string }>('locations.add', { library, path: yard.tree })
+  await until(t, async () => (await yard.call<JobItem>('jobs.info', { library, job })).state === 'done')
+  const path = join(yard.tree, 'd1')
+  const { items } = await yard.call<{ items: { id: string }[] }>('files.list', { library, path })
+  const shared = () => yard.router.counts().libraries.connections === 2
+
+  const reads = flood(yard, library, path)
+  await until(t, shared)
+  // What it costs is what the kernel counts: the library's four, and two for a connection.
+  t.is(yard.ledger.use('libraries').used, 6)
+  t.is(openIn(yard.libraries), 6)
+  for (const [at, { id }] of items.entries()) {
+    await yard.call('tags.create', { library, name: `tag ${at}` })
+    const applied = yard.call('tags.apply', { library, tag: `tag ${at}`, ids: [id] })
+    // Both asked before either is answered, and once more after.
+    const { tags } = await yard.call<{ tags: string[] }>('files.get', { library, id })
+    t.deepEqual(tags, [`tag ${at}`])
+    await applied
+    t.deepEqual((await yard.call<{ tags: string[] }>('files.get', { library, id })).tags, [`tag ${at}`])
+  }
+  t.deepEqual(await reads.stop(), [])
+  t.deepEqual(await yard.call('libraries.close', { library }), { library, closed: true })
+  t.is(openIn(yard.libraries), 0)
+  t.is(yard.ledger.use('libraries').used, 0)
+
+  const again = flood(yard, library, path)
+  await until(t, shared)
+  const { path: kept } = await yard.call<{ path: string }>('libraries.delete', { library })
+  t.true(existsSync(kept))
+  t.deepEqual([...new Set(await again.stop())], ['LIBRARY_NOT_FOUND'])
+  t.is(openIn(yard.libraries), 0)
+  t.is(yard.ledger.use('libraries').used, 0)
+})
+
+test.serial('the other shard dies while it reads a library as well: nobody is refused', async (t) => {
+  await using yard = await Yard.open()
+  plant(yard, 1)
+  const library = await yard.create('Hot')
+  await yard.call('locations.add', { library, path: yard.tree })
+  const path = yard.tree
+  const shared = () => yard.router.counts().libraries.connections === 2
+  const reads = flood(yard, library, path)
+  await until(t, shared)
+  const owner = placeOf(library, 2)
+  await yard.router.crash(1 - owner)
+  await until(t, () => yard.restarts === 1)
+  const before = reads.done()
+  await until(t, () => reads.done() > before + 100)
+  t.deepEqual(await reads.stop(), [])
+  await until(t, () => openIn(yard.libraries) <= yard.ledger.use('libraries').used)
+
+  const again = flood(yard, library, path)
+  await yard.router.crash(owner)
+  await until(t, () => yard.restarts === 2)
+  await until(t, async () => (await yard.call<{ items: unknown[] }>('files.list', { library, path })).items.length > 0)
+  for (const code of await again.stop()) t.is(code, 'SHARD_LOST')
+  await yard.call('libraries.close', { library })
+  await until(t, () => openIn(yard.libraries) === 0 && yard.ledger.use('libraries').used === 0)
 })

@@ -1,0 +1,162 @@
+// Which libraries are asked for more than their shard can answer, and which other shards read them as well.
+//
+// The library's own shard goes on writing it alone, and keeps it open meanwhile. A read goes to whichever of them has the fewest
+// requests in flight, but to its own while anything else is asked of the library: so that who asks for a change and then reads finds
+// it, also when he does not wait for the first answer. Reads are of snapshots that begin after they were asked for.
+import { toWire } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import type { Level, Reply } from '../protocol/messages.js'
+import type { OperationName } from '../protocol/operations.js'
+import type { ShardOperation } from './lines.js'
+
+const READS: ReadonlySet<OperationName> = new Set(['files.get', 'files.list', 'search.files'])
+/** What needs the library for itself. */
+const ALONE: ReadonlySet<OperationName> = new Set(['libraries.close', 'libraries.delete', 'libraries.compact'])
+
+export interface Shards {
+  readonly count: number
+  readonly level: Level
+  /** Requests in flight of one shard; Infinity while it has no thread. */
+  load(shard: number): number
+  ask<T>(shard: number, operation: ShardOperation, params: unknown): Promise<T>
+  log(level: 'info' | 'warn', message: string): void
+}
+
+interface Shared {
+  readonly owner: number
+  readonly elsewhere: Set<number>
+  /** Of what else was asked of it, so much is not answered yet. */
+  changing: number
+  /** Looks in a row at which one shard would have been enough. */
+  quiet: number
+  ending: Promise<void> | null
+}
+
+export class Sharing {
+  readonly #shards: Shards
+  readonly #shared = new Map<string, Shared>()
+  /** Reads since the last look, by library, and the shard that each has. */
+  #asked = new Map<string, { count: number; readonly owner: number }>()
+  /** Looks in a row at which a library was too much for its shard. */
+  #hot = new Map<string, number>()
+  readonly #timer: NodeJS.Timeout | null
+
+  constructor(shards: Shards) {
+    this.#shards = shards
+    this.#timer = shards.count > 1 ? setInterval(() => this.#look(), LIMITS.sharingLookMs).unref() : null
+  }
+
+  /** Which shard answers this read; its own for all that is no read. */
+  placeFor(operation: OperationName, library: string, owner: number): number {
+    if (!this.#timer || !READS.has(operation)) return owner
+    const asked = this.#asked.get(library)
+    if (asked) asked.count += 1
+    else this.#asked.set(library, { count: 1, owner })
+    const shared = this.#shared.get(library)
+    if (!shared || shared.changing > 0 || shared.ending) return owner
+    let best = owner
+    for (const each of shared.elsewhere) if (this.#shards.load(each) < this.#shards.load(best)) best = each
+    return best
+  }
+
+  /** While it is read elsewhere: what has to be told of the answer to anything that is no read. Null where nothing has. */
+  change(operation: OperationName, library: string): ((reply: Reply) => void) | null {
+    const shared = this.#shared.get(library)
+    if (!shared || READS.has(operation)) return null
+    shared.changing += 1
+    return (reply) => {
+      shared.changing -= 1
+      if (!reply.ok && reply.error.code === 'DISK_FAILED') void this.end(library)
+    }
+  }
+
+  /** What has to be waited for before this may be asked; null for nothing. */
+  before(operation: OperationName, library: string): Promise<void> | null {
+    return this.#shared.has(library) && ALONE.has(operation) ? this.end(library) : null
+  }
+
+  /** Nobody but its own shard has it open when this resolves. */
+  end(library: string): Promise<void> {
+    const shared = this.#shared.get(library)
+    if (!shared) return Promise.resolve()
+    return (shared.ending ??= this.#end(library, shared))
+  }
+
+  /** A shard lost its thread, and with it what that had open. */
+  lost(shard: number): void {
+    for (const [library, shared] of this.#shared) {
+      if (shared.owner === shard) void this.end(library)
+      else shared.elsewhere.delete(shard)
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#timer) clearInterval(this.#timer)
+    await Promise.all([...this.#shared.keys()].map((library) => this.end(library)))
+  }
+
+  #look(): void {
+    const asked = this.#asked
+    this.#asked = new Map()
+    const hottest = new Map<number, { library: string; count: number }>()
+    for (const [library, { count, owner }] of asked)
+      if (count > (hottest.get(owner)?.count ?? 0)) hottest.set(owner, { library, count })
+    const before = this.#hot
+    this.#hot = new Map()
+    for (const [owner, { library }] of hottest) {
+      if (this.#shared.has(library) || this.#shards.load(owner) < LIMITS.sharingInFlightMin) continue
+      const looks = (before.get(library) ?? 0) + 1
+      this.#hot.set(library, looks)
+      if (looks >= LIMITS.sharingLooks && this.#shards.level === 'normal') void this.#begin(library, owner)
+    }
+    for (const [library, shared] of this.#shared) this.#endWhereQuiet(library, shared)
+  }
+
+  /** Under pressure at once. */
+  #endWhereQuiet(library: string, shared: Shared): void {
+    const { level } = this.#shards
+    const places = [shared.owner, ...shared.elsewhere]
+    const load = places.reduce((sum, each) => sum + this.#shards.load(each), 0)
+    shared.quiet = load < LIMITS.sharingInFlightMin ? shared.quiet + 1 : 0
+    const pressed = level === 'high' || level === 'critical'
+    if (pressed || shared.quiet * LIMITS.sharingLookMs > LIMITS.sharingQuietMs) void this.end(library)
+  }
+
+  async #begin(library: string, owner: number): Promise<void> {
+    const shared: Shared = { owner, elsewhere: new Set(), changing: 0, quiet: 0, ending: null }
+    this.#shared.set(library, shared)
+    try {
+      const others = Array.from({ length: this.#shards.count }, (_, each) => each).filter((each) => each !== owner)
+      // One writes, and one is left for what takes long.
+      const wanted = Math.min(others.length, LIMITS.poolConnectionsMax - 2)
+      const told = await this.#shards.ask<{ path: string; count: number }>(owner, 'shard.share', {
+        library,
+        count: wanted,
+      })
+      // Its long searches have all its connections: it makes room, and is asked again while it is hot.
+      if (told.count === 0 && !shared.ending) return void this.#shared.delete(library)
+      others.sort((one, other) => this.#shards.load(one) - this.#shards.load(other))
+      for (const each of others.slice(0, told.count)) await this.#open(library, told.path, shared, each)
+      if (shared.elsewhere.size === 0) return await this.end(library)
+      this.#shards.log('info', `library ${library} is read by ${1 + shared.elsewhere.size} shards`)
+    } catch (error) {
+      this.#shards.log('warn', `library ${library} is read by one shard only: ${toWire(error).message}`)
+      await this.end(library)
+    }
+  }
+
+  async #open(library: string, path: string, shared: Shared, shard: number): Promise<void> {
+    if (shared.ending) return
+    // Before the answer, so that an end that comes meanwhile closes it as well.
+    const opening = this.#shards.ask<boolean>(shard, 'shard.copy', { library, path })
+    if ((await opening.catch(() => false)) && !shared.ending) shared.elsewhere.add(shard)
+  }
+
+  async #end(library: string, shared: Shared): Promise<void> {
+    // All that could have it: one may be opening it just now.
+    const others = Array.from({ length: this.#shards.count }, (_, each) => each).filter((each) => each !== shared.owner)
+    await Promise.all(others.map((each) => this.#shards.ask(each, 'shard.uncopy', { library }).catch(() => null)))
+    await this.#shards.ask(shared.owner, 'shard.share', { library, count: 0 }).catch(() => null)
+    this.#shared.delete(library)
+  }
+}
