@@ -146,6 +146,21 @@ function loadWrk(url, bodies, headers, seconds, connections) {
   return Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)[1])
 }
 
+/** Requests a second over WebSockets, so many in flight on each; from a process of its own that costs little itself. */
+export function loadFeeds(url, { bodies, token, seconds = 4, connections = 64, inFlight = 16 }) {
+  const asked = JSON.stringify({ url: url.replace(/^http/, 'ws'), token, bodies, seconds, connections, inFlight })
+  const script = fileURLToPath(new URL('loads/feeds.mjs', import.meta.url))
+  const { stdout, stderr, status } = spawnSync(process.execPath, [script, asked], { encoding: 'utf8' })
+  if (status !== 0) throw new Error(stderr)
+  return Number(stdout)
+}
+
+/** Seconds for which the threads of a process ran so far. */
+export function cpuOf(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}
+
 function loadAutocannon(url, bodies, headers, seconds, connections) {
   const script =
     `const autocannon = require('autocannon'); const [url, bodies, headers] = JSON.parse(process.argv[1]);` +

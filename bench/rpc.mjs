@@ -1,16 +1,19 @@
 // HTTP `files.get` through a shard against a bare uWebSockets echo of the same body, and against fastify with
-// better-sqlite3 in one thread. 64 keep-alive connections, load from a process of its own, runs in turn.
+// better-sqlite3 in one thread; `core.ping` and `files.get` over WebSocket against an echo of the same messages. 64 connections,
+// 16 in flight on each WebSocket, load from a process of its own, runs in turn.
 import Database from 'better-sqlite3'
 import { join } from 'node:path'
-import { index, load, ratio, scratch, startDaemon, startServer, tell } from './harness.mjs'
+import { cpuOf, index, load, loadFeeds, ratio, scratch, startDaemon, startServer, tell } from './harness.mjs'
 
 const ROUNDS = Number(process.env.ROUNDS ?? 5)
-const daemon = await startDaemon()
+const SECONDS = Number(process.env.SECONDS ?? 4)
+const daemon = await startDaemon({ args: process.env.FRONT ? ['--front', process.env.FRONT] : [] })
 const { library, location } = await index(daemon.call, process.env.TREE ?? '/usr/share')
 const { items } = await daemon.call('search.files', { library, query: '', limit: 1000 })
 const bodies = items
   .slice(0, 500)
   .map(({ id }, at) => JSON.stringify({ jsonrpc: '2.0', id: at, method: 'files.get', params: { library, id } }))
+const pings = bodies.map((_, id) => JSON.stringify({ jsonrpc: '2.0', id, method: 'core.ping' }))
 
 const plain = join(scratch, 'plain.db')
 const database = new Database(plain)
@@ -33,15 +36,44 @@ database.close()
 const echo = await startServer({ script: 'servers/uws-echo.mjs' })
 const fastify = await startServer({ script: 'servers/fastify-sqlite.mjs', args: [plain] })
 const headers = { 'content-type': 'application/json', authorization: `Bearer ${daemon.token}` }
-const runs = { ours: [], echo: [], fastify: [] }
-load(`${daemon.http}/rpc`, { bodies, headers, seconds: 2 })
-for (let round = 0; round < ROUNDS; round++) {
-  runs.echo.push(load(`${echo.http}/rpc`, { bodies, headers }))
-  runs.ours.push(load(`${daemon.http}/rpc`, { bodies, headers }))
-  runs.fastify.push(load(`${fastify.http}/rpc`, { bodies, headers }))
+const http = (server) => load(`${server.http}/rpc`, { bodies, headers, seconds: SECONDS })
+const feeds = (server, texts) =>
+  loadFeeds(`${server.http}/ws`, { bodies: texts, token: daemon.token, seconds: SECONDS })
+const sides = {
+  'HTTP ours': [daemon.pid, () => http(daemon)],
+  'HTTP echo': [echo.child.pid, () => http(echo)],
+  fastify: [fastify.child.pid, () => http(fastify)],
+  'ping ours': [daemon.pid, () => feeds(daemon, pings)],
+  'ping echo': [echo.child.pid, () => feeds(echo, pings)],
+  'get ours': [daemon.pid, () => feeds(daemon, bodies)],
+  'get echo': [echo.child.pid, () => feeds(echo, bodies)],
 }
-for (const [name, all] of Object.entries(runs))
-  console.log(`${name.padEnd(8)} ${all.map((each) => Math.round(each)).join(' ')} requests/s`)
-tell('files.get over HTTP, of a bare uWebSockets echo', ratio(runs.ours, runs.echo), 0.38)
-tell('files.get over HTTP, of fastify + better-sqlite3', ratio(runs.ours, runs.fastify), 2.5)
+
+const rates = Object.fromEntries(Object.keys(sides).map((name) => [name, []]))
+/** What a second of CPU of all its threads came to: what others take of the machine is not in it. */
+const perCpu = Object.fromEntries(Object.keys(sides).map((name) => [name, []]))
+load(`${daemon.http}/rpc`, { bodies, headers, seconds: 2 })
+feeds(daemon, pings)
+for (let round = 0; round < ROUNDS; round++) {
+  for (const [name, [pid, run]] of Object.entries(sides)) {
+    const before = cpuOf(pid)
+    const rate = run()
+    rates[name].push(rate)
+    perCpu[name].push((rate * SECONDS) / (cpuOf(pid) - before))
+  }
+}
+for (const name of Object.keys(sides)) {
+  const list = (all) => all.map((each) => Math.round(each)).join(' ')
+  console.log(`${name.padEnd(9)} ${list(rates[name])} requests/s; a second of its CPU: ${list(perCpu[name])}`)
+}
+for (const [what, ours, theirs, goal] of [
+  ['files.get over HTTP, of a bare uWebSockets echo', 'HTTP ours', 'HTTP echo', 0.5],
+  ['files.get over HTTP, of fastify + better-sqlite3', 'HTTP ours', 'fastify', 3.2],
+  ['core.ping over WebSocket, of a bare uWebSockets echo', 'ping ours', 'ping echo', 0.9],
+  ['files.get over WebSocket, of a bare uWebSockets echo', 'get ours', 'get echo', 0.65],
+]) {
+  tell(what, ratio(rates[ours], rates[theirs]), goal)
+  const { median, least, most } = ratio(perCpu[ours], perCpu[theirs])
+  console.log(`  by their CPU: ${median.toFixed(2)} (${least.toFixed(2)} to ${most.toFixed(2)})`)
+}
 await Promise.all([daemon.stop(), echo.stop(), fastify.stop()])
