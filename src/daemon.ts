@@ -664,12 +664,20 @@ export class Daemon {
       })
       return answer({ ok: false, error: toWire(error) })
     }
-    Promise.resolve()
-      .then(() => this.#core[request.operation]?.(request.params as never))
-      .then(
-        (value) => answer({ ok: true, json: JSON.stringify(value) }),
-        (error: unknown) => answer({ ok: false, error: toWire(error) }),
-      )
+    this.#askHere(request, answer)
+  }
+
+  /** Answered before this returns where nothing has to be waited for. */
+  #askHere({ operation, params }: Request, answer: (reply: Reply) => void): void {
+    const refuse = (error: unknown) => answer({ ok: false, error: toWire(error) })
+    let value: unknown
+    try {
+      value = this.#core[operation]?.(params as never)
+    } catch (error) {
+      return refuse(error)
+    }
+    if (value instanceof Promise) value.then((later) => answer({ ok: true, json: JSON.stringify(later) }), refuse)
+    else answer({ ok: true, json: JSON.stringify(value) })
   }
 
   readonly #core: { readonly [Name in OperationName]?: (params: ParamsOf<Name>) => unknown } = {

@@ -13,8 +13,11 @@ import type { Reader } from './unread.js'
 
 /** The socket, as far as a feed needs it. Not called any more once the feed is closed. */
 export interface Wire {
+  /** Whether what is sent while a message is taken leaves together with what else is: nothing has to be collected then. */
+  readonly gathers: boolean
+  send(text: string): void
   /** Writes messages in order, in as few system calls as it can. */
-  send(texts: readonly string[]): void
+  sendAll(texts: readonly string[]): void
   /** Bytes that were sent but not taken by the kernel yet. */
   buffered(): number
   /** Says why, and lets what was sent before arrive. */
@@ -27,6 +30,24 @@ type Answer = (reply: Reply) => void
 
 /** The code that a WebSocket is closed with whose token does not hold any more. */
 const ENDED = 4001
+
+const MESSAGE_HEAD_BYTES = 10
+/** Of a UTF-16 unit: what takes four is two of them. */
+const CHARACTER_BYTES_MAX = 3
+
+/** Feeds with something to send at the end of this tick: the answers of a shard come together, for many of them. */
+let due: Feed[] = []
+
+function flushSoon(feed: Feed): void {
+  if (due.length === 0) queueMicrotask(flushDue)
+  due.push(feed)
+}
+
+function flushDue(): void {
+  const feeds = due
+  due = []
+  for (const feed of feeds) feed.flush()
+}
 
 export class Feed implements Reader, Bound {
   readonly since = performance.now()
@@ -41,6 +62,10 @@ export class Feed implements Reader, Bound {
   #inFlight = 0
   #outbox: string[] = []
   #outboxBytes = 0
+  /** No fewer than the bytes that the kernel has yet to take: asked for only when that might be many. */
+  #unsentMost = 0
+  /** Whose message is being taken now. */
+  #beginning: FeedTurn | null = null
   #open = true
   #usedAt = performance.now()
 
@@ -62,8 +87,12 @@ export class Feed implements Reader, Bound {
     this.#desk.begun += 1
     this.#usedAt = performance.now()
     const turn = new FeedTurn(this, this.#desk)
-    this.#turns.add(turn)
+    this.#beginning = turn
     turn.begin(text)
+    this.#beginning = null
+    if (turn.over) return
+    if (this.#open) this.#turns.add(turn)
+    else turn.abandon()
   }
 
   /** How long nothing was asked or answered; null while something is, or may come by subscription. */
@@ -75,7 +104,7 @@ export class Feed implements Reader, Bound {
   /** Ends the feed from our side. */
   close(code: number, reason: string): void {
     if (!this.#open) return
-    this.#flush()
+    this.flush()
     this.closed()
     this.#wire.close(code, reason)
   }
@@ -104,8 +133,10 @@ export class Feed implements Reader, Bound {
   }
 
   settled(turn: FeedTurn, text: string | null): void {
-    this.#turns.delete(turn)
-    this.#usedAt = performance.now()
+    if (turn !== this.#beginning) {
+      this.#turns.delete(turn)
+      this.#usedAt = performance.now()
+    }
     if (text !== null) this.#push(text)
   }
 
@@ -118,7 +149,7 @@ export class Feed implements Reader, Bound {
 
   #dispatch(request: Request, answer: Answer): GiveUp | void {
     if (this.#inFlight >= LIMITS.feedInFlightMax) return answer(busy('too many requests are in flight here'))
-    if (this.#buffered() > LIMITS.feedBufferedBytesMax) return answer(busy('earlier answers were not read yet'))
+    if (this.#holds(LIMITS.feedBufferedBytesMax)) return answer(busy('earlier answers were not read yet'))
     this.#inFlight += 1
     // Counted until the answer comes, even when the client got TIMEOUT before: the work is still being done.
     const counted: Answer = (reply) => {
@@ -139,7 +170,7 @@ export class Feed implements Reader, Bound {
   }
 
   #cancel(id: string | number): Reply {
-    const cancelled = [...this.#turns].some((turn) => turn.cancel(id))
+    const cancelled = this.#beginning?.cancel(id) || [...this.#turns].some((turn) => turn.cancel(id))
     return { ok: true, json: JSON.stringify({ cancelled }) }
   }
 
@@ -175,29 +206,51 @@ export class Feed implements Reader, Bound {
 
   /** Drops the event when the client reads too slowly; its number is spent, so that the gap shows. */
   #deliver(subscription: string, seq: number, published: Published): void {
-    if (this.#buffered() <= LIMITS.feedBufferedBytesMax) this.#push(encodeEvent(subscription, seq, published))
+    if (!this.#holds(LIMITS.feedBufferedBytesMax)) this.#push(encodeEvent(subscription, seq, published))
   }
 
   #buffered(): number {
-    return this.#outboxBytes + this.#wire.buffered()
+    this.#unsentMost = this.#wire.buffered()
+    return this.#outboxBytes + this.#unsentMost
   }
 
-  /** Collects what one tick brings: the answers of a shard come together, and leave in one system call. */
+  /** Whether more bytes than this wait here. */
+  #holds(bytes: number): boolean {
+    return this.#outboxBytes + this.#unsentMost > bytes && this.#buffered() > bytes
+  }
+
+  /** What one tick brings leaves in one system call. */
   #push(text: string): void {
     if (!this.#open) return
-    if (this.#outbox.length === 0) queueMicrotask(() => this.#flush())
+    if (this.#beginning && this.#wire.gathers && this.#outbox.length === 0) return this.#send(text)
+    if (this.#outbox.length === 0) flushSoon(this)
     this.#outbox.push(text)
     this.#outboxBytes += text.length
-    if (this.#buffered() > LIMITS.feedUnreadBytesMax) this.cutOff()
+    if (this.#holds(LIMITS.feedUnreadBytesMax)) this.cutOff()
   }
 
-  #flush(): void {
+  #send(text: string): void {
+    this.#wire.send(text)
+    this.#sent(1, text.length)
+    if (this.#holds(LIMITS.feedUnreadBytesMax)) this.cutOff()
+  }
+
+  /** What was pushed and has not gone. */
+  flush(): void {
     if (!this.#open || this.#outbox.length === 0) return
     const texts = this.#outbox
+    const chars = this.#outboxBytes
     this.#outbox = []
     this.#outboxBytes = 0
-    this.#wire.send(texts)
-    this.#desk.unread.note(this, this.#wire.buffered())
+    if (texts.length === 1) this.#wire.send(texts[0]!)
+    else this.#wire.sendAll(texts)
+    this.#sent(texts.length, chars)
+  }
+
+  /** At worst the kernel has taken none of it, and every character has as many bytes as it can. */
+  #sent(messages: number, chars: number): void {
+    this.#unsentMost += MESSAGE_HEAD_BYTES * messages + CHARACTER_BYTES_MAX * chars
+    if (this.#unsentMost > LIMITS.answerCopyBytesMax) this.#desk.unread.note(this, this.#buffered())
   }
 }
 

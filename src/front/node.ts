@@ -565,6 +565,7 @@ class NodeSink implements Sink {
 }
 
 class NodeWire implements Wire {
+  readonly gathers = false
   readonly #ws: WebSocket
   readonly #socket: Socket
 
@@ -573,7 +574,11 @@ class NodeWire implements Wire {
     this.#socket = socket
   }
 
-  send(texts: readonly string[]): void {
+  send(text: string): void {
+    this.#ws.send(text)
+  }
+
+  sendAll(texts: readonly string[]): void {
     this.#socket.cork()
     for (const text of texts) this.#ws.send(text)
     this.#socket.uncork()

@@ -26,11 +26,14 @@ const TIMEOUT = refused('TIMEOUT', 'no answer came before the response deadline'
 const TIMEOUT_OF_ITS_OWN = refused('TIMEOUT', 'no answer came within its timeoutMs')
 const CANCELLED = refused('CANCELLED', 'its client cancelled the request')
 
+/** Shared, and never added to. */
+const NONE: Running[] = []
+
 export abstract class Turn extends Timed {
   readonly #deadlines: Deadlines
   readonly #resume: Resume
-  /** The calls of this message, answered or not. */
-  #running: Running[] = []
+  /** The calls of this message that were not answered at once. */
+  #running: Running[] = NONE
   #settled = false
   #late = false
 
@@ -46,17 +49,19 @@ export abstract class Turn extends Timed {
   /** The text that answers the message; null when it held only notifications. `late` when a call ran out of time. */
   protected abstract settled(text: string | null, late: boolean): void
 
+  /** True once nothing is to be answered any more. */
+  get over(): boolean {
+    return this.#settled
+  }
+
   begin(text: string): void {
-    this.#hold(() => this.#begin(text))
+    if (this.#resume.holds) this.#resume.hold(() => this.#begin(text))
+    else this.#begin(text)
   }
 
   beginWith(tongue: Tongue): void {
-    this.#hold(() => this.#speak(tongue))
-  }
-
-  #hold(begin: () => void): void {
-    if (this.#resume.holds) this.#resume.hold(begin)
-    else begin()
+    if (this.#resume.holds) this.#resume.hold(() => this.#speak(tongue))
+    else this.#speak(tongue)
   }
 
   #speak(tongue: Tongue): void {
@@ -105,7 +110,7 @@ export abstract class Turn extends Timed {
       clearTimeout(timer)
       giveUp?.()
     }
-    this.#running = []
+    this.#running = NONE
   }
 
   #single(call: Call): void {
@@ -125,12 +130,12 @@ export abstract class Turn extends Timed {
   }
 
   #attempt(request: Request, answer: Answer, { id, timeoutMs }: Call): void {
-    const running: Running = { id, answer, giveUp: undefined, timer: undefined }
-    this.#running.push(running)
     try {
       const giveUp = this.run(request, answer)
       if (this.#settled) return
-      running.giveUp = giveUp
+      const running: Running = { id, answer, giveUp, timer: undefined }
+      if (this.#running === NONE) this.#running = [running]
+      else this.#running.push(running)
       if (timeoutMs !== undefined) running.timer = setTimeout(() => this.#timeOut(running), timeoutMs)
     } catch (error) {
       answer({ ok: false, error: toWire(error) })
@@ -147,7 +152,7 @@ export abstract class Turn extends Timed {
     this.#settled = true
     for (const { timer } of this.#running) if (timer) clearTimeout(timer)
     // All have their answer: nothing is left to give up when the connection closes.
-    this.#running = []
+    this.#running = NONE
     this.#deadlines.remove(this)
     this.settled(text, this.#late)
   }

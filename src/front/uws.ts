@@ -310,7 +310,7 @@ class UwsFront implements Front {
     const { feed } = ws.getUserData()
     try {
       if (isBinary) feed?.close(1003, 'messages are text')
-      else feed?.message(Buffer.from(message).toString('utf8'))
+      else feed?.message(textOf(message))
     } catch (error) {
       this.#desk.setup.log('error', 'a message could not be answered', { error: String(error) })
       feed?.close(1011, 'the message could not be answered')
@@ -339,6 +339,13 @@ function peerOf(socket: { getRemoteAddressAsText(): ArrayBuffer }): string {
   const address = Buffer.from(socket.getRemoteAddressAsText()).toString('latin1')
   return address.includes('.') ? address.slice(address.lastIndexOf(':') + 1) : address
 }
+
+/** Of bytes that are known to be UTF-8. A Buffer over them first costs three times as much. */
+function textOf(message: ArrayBuffer): string {
+  return utf8Slice.call(new Uint8Array(message), 0, message.byteLength)
+}
+
+const { utf8Slice } = Buffer.prototype as unknown as { utf8Slice(this: Uint8Array, from: number, to: number): string }
 
 /** Both call back before they return. */
 function listenTcp(app: TemplatedApp, host: string, port: number): us_listen_socket | false {
@@ -664,15 +671,20 @@ class UwsSink implements Sink {
 }
 
 class UwsWire implements Wire {
+  /** uWebSockets corks a socket while it hands out what came from it. */
+  readonly gathers = true
   readonly #ws: WebSocket<Socket>
 
   constructor(ws: WebSocket<Socket>) {
     this.#ws = ws
   }
 
-  send(texts: readonly string[]): void {
-    if (texts.length === 1) this.#ws.send(texts[0] as string, false)
-    else this.#ws.cork(() => texts.forEach((text) => this.#ws.send(text, false)))
+  send(text: string): void {
+    this.#ws.send(text, false)
+  }
+
+  sendAll(texts: readonly string[]): void {
+    this.#ws.cork(() => texts.forEach((text) => this.#ws.send(text, false)))
   }
 
   buffered(): number {

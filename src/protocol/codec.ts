@@ -2,7 +2,7 @@
 import { statusOf, toWire, SpacedriveError, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Request, Reply, Published } from './messages.js'
-import { isOperation, PARAMS } from './operations.js'
+import { isOperation, PARAMS, type OperationName } from './operations.js'
 
 export type Id = string | number | null
 
@@ -28,6 +28,8 @@ export interface Decoded {
 
 /** Reads one message. Never throws: what is wrong becomes the error of the call it is wrong with. */
 export function decode(text: string): Decoded {
+  const usual = decodeUsual(text)
+  if (usual) return { calls: [usual], batch: false }
   let message: unknown
   try {
     message = JSON.parse(text)
@@ -41,6 +43,39 @@ export function decode(text: string): Decoded {
     return { calls: [{ id: null, error: rpcError(toWire(error)) }], batch: false }
   }
   return { calls: message.map(decodeOne), batch: true }
+}
+
+const BEGIN = '{"jsonrpc":"2.0","id":'
+const METHOD = ',"method":"'
+const PARAMETERS = ',"params":'
+
+/**
+ * A request written as nearly all clients write theirs: these members in this order, without spaces, its id a small number. To read
+ * it so costs a quarter of what JSON.parse does. Null for what is written in any other way, be it right or wrong.
+ */
+function decodeUsual(text: string): Call | null {
+  if (!text.startsWith(BEGIN)) return null
+  let at = BEGIN.length
+  let id = 0
+  for (let code = text.charCodeAt(at); code >= 48 && code <= 57; code = text.charCodeAt(at)) {
+    id = 10 * id + code - 48
+    at += 1
+  }
+  // What begins with a zero is one digit or no JSON; beyond nine digits others may read another number.
+  const digits = at - BEGIN.length
+  if (digits === 0 || digits > 9 || (digits > 1 && id < 10 ** (digits - 1))) return null
+  if (!text.startsWith(METHOD, at)) return null
+  const end = text.indexOf('"', at + METHOD.length)
+  const method = text.slice(at + METHOD.length, end)
+  if (end < 0 || !isOperation(method)) return null
+  if (end + 2 === text.length) return text.endsWith('}') ? checked(id, method, undefined) : null
+  if (!text.startsWith(PARAMETERS, end + 1) || !text.endsWith('}')) return null
+  try {
+    return checked(id, method, JSON.parse(text.slice(end + 1 + PARAMETERS.length, -1)))
+  } catch {
+    // More members after these, or no JSON: either way another one's to read.
+    return null
+  }
 }
 
 function decodeOne(message: unknown): Call {
@@ -57,12 +92,23 @@ function decodeOne(message: unknown): Call {
     return bad(id ?? null, -32600, `timeoutMs must be a whole number from 1 to ${LIMITS.responseMs}`)
   }
   if (!isOperation(method)) return bad(id, -32601, `unknown method ${JSON.stringify(method.slice(0, 100))}`)
-  const checked = PARAMS[method].safeParse(params ?? {})
-  if (checked.success) {
-    const request = { operation: method, params: checked.data }
-    return timeoutMs === undefined ? { id, request } : { id, request, timeoutMs }
+  const call = checked(id, method, params)
+  return timeoutMs === undefined || call.error ? call : { ...call, timeoutMs }
+}
+
+/** What was asked without parameters, by operation: the same each time, and checked the first time. */
+const bare = new Map<OperationName, Request>()
+
+function checked(id: Id | undefined, method: OperationName, params: unknown): Call {
+  const known = params === undefined ? bare.get(method) : undefined
+  if (known) return { id, request: known }
+  const result = PARAMS[method].safeParse(params ?? {})
+  if (result.success) {
+    const request: Request = { operation: method, params: result.data }
+    if (params === undefined) bare.set(method, Object.freeze(request))
+    return { id, request }
   }
-  const issue = checked.error.issues[0]
+  const issue = result.error.issues[0]
   const where = issue?.path.length ? `${issue.path.join('.')}: ` : ''
   return bad(id, -32602, `${where}${issue?.message ?? 'wrong parameters'}`)
 }

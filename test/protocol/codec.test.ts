@@ -42,6 +42,57 @@ test('a request is answered with its id, whatever kind of id that is', (t) => {
   )
 })
 
+/** What is no JSON is quoted with the space. */
+function placeless(decoded: unknown): string {
+  return JSON.stringify(decoded).replace(/"not JSON: (\\.|[^"\\])*"/, '')
+}
+
+test('a request as nearly all write it means what it means with a space more', (t) => {
+  const ids = [
+    '1',
+    '0',
+    '01',
+    '00',
+    '-1',
+    '1.5',
+    '1e3',
+    '123456789',
+    '1234567890',
+    '1234567890123456789',
+    '"a"',
+    '"1"',
+    ' 1',
+    '',
+  ]
+  const methods = ['core.ping', 'files.get', 'no.such', 'core\\u002eping', 'toString', '']
+  const ends = [
+    '',
+    ',"params":{}',
+    ',"params":null',
+    ',"params":[1]',
+    ',"params":{"library":"a","id":"b"}',
+    ',"params":',
+  ]
+  ends.push(
+    ',"params":{"library":"a","id":"b"},"timeoutMs":5',
+    ',"params":{},"id":5',
+    ',"params":{},"method":"core.status"',
+  )
+  ends.push(
+    ',"params": {"library":"a","path":"/\\u00e9"} ',
+    ',"timeoutMs":5',
+    ',"id":2',
+    ',"params":{"no":1}',
+    ' ',
+    'x',
+  )
+  const texts = ids.flatMap((id) =>
+    methods.flatMap((method) => ends.map((end) => `{"jsonrpc":"2.0","id":${id},"method":"${method}"${end}`)),
+  )
+  for (const text of texts.flatMap((each) => ['}', '', '}}', ']'].map((end) => each + end)))
+    t.is(placeless(decode(text)), placeless(decode(`${text} `)), text)
+})
+
 test('a notification is run and never answered, not even when it is wrong', (t) => {
   let ran = 0
   const run = () => ((ran += 1), ok(null))
