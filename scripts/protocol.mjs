@@ -422,7 +422,7 @@ const SHAPES = {
       [
         'connections',
         'object',
-        '`{current, max, peak, accepted, refused, refusedBy, accept, acceptFailures, unreadBytes, unreadCut}`; `idle` too where it is known. `refusedBy` has a count for each reason. `accept` is `open`, `failing` while no descriptor can be had for those who wait, or `spinning` while the loop turns in vain. `unreadBytes` is what clients have not read of long answers, `unreadCut` how many were cut because that was too much.',
+        '`{current, max, peak, accepted, refused, refusedBy, accept, acceptFailures, unreadBytes, unreadCut, wrongTokens}`; `idle` too where it is known. `refusedBy` has a count for each reason. `accept` is `open`, `failing` while no descriptor can be had for those who wait, or `spinning` while the loop turns in vain. `unreadBytes` is what clients have not read of long answers, `unreadCut` how many were cut because that was too much. `wrongTokens` counts requests with a token that is none.',
       ],
       [
         'loop',
@@ -538,6 +538,8 @@ const BOUNDS = {
     'Tags of entries that went, which wait for something to come to the same path.',
     'those that wait the longest are forgotten',
   ],
+  guessesMax: ['', 'Wrong tokens of one address, or one and the same; then one in `guessMs`.', '429'],
+  guessMs: ['ms', 'See there.', ''],
   tokensMax: ['', 'Tokens.', '`BAD_REQUEST`'],
   tokenLibrariesMax: ['', 'Libraries that one token is for.', '−32602'],
   jobFailuresKeptMax: ['', 'Failures that a job tells in words.', 'they are only counted'],
@@ -740,6 +742,7 @@ Every request passes these checks in this order:
 | 401 | Token missing or wrong. |
 | 403 | Foreign Host or Origin: \`FORBIDDEN_ORIGIN\`. \`GET /metrics\` with a token for some libraries: \`FORBIDDEN\`. |
 | 404, 405 | No such route; another method, with \`Allow\`. |
+| 429 | Too many wrong tokens from this address, or this one too often: \`TOO_MANY_ATTEMPTS\` with \`Retry-After\`, and the connection closes. A right token is never refused so. |
 | 413, 415 | Body too large; not \`application/json\`. |
 | 426 | \`GET /ws\` without an upgrade. |
 | 503 | \`CONNECTION_LIMIT\`, \`STARTING\` or \`DRAINING\`, with \`Retry-After\`. |

@@ -97,6 +97,7 @@ const NO_CONNECTIONS: Connections = {
   acceptFailures: 0,
   unreadBytes: 0,
   unreadCut: 0,
+  wrongTokens: 0,
 }
 const CHECK_MS = 1_000
 const HELD_WAIT_MS = 500

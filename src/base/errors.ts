@@ -65,6 +65,11 @@ const ERRORS = {
     retryable: false,
     hint: 'Send `Authorization: Bearer TOKEN` with the token in DATA_DIR/token.',
   },
+  TOO_MANY_ATTEMPTS: {
+    status: 429,
+    retryable: true,
+    hint: 'Too many wrong tokens came from this address, or this one too often: look at the token, and wait.',
+  },
   FORBIDDEN: {
     status: 403,
     retryable: false,

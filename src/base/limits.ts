@@ -337,6 +337,15 @@ export const LIMITS = {
   /** When a token was last used is stored so often: a crash forgets as much. */
   tokenUseStoredMs: 60_000,
 
+  /**
+   * Wrong tokens of one address, or the same one from wherever, that are answered as any other; after these one in `guessMs`. More
+   * than somebody needs who mistypes; for a guesser nothing, as 256 bits are not guessed, but his noise is bounded.
+   */
+  guessesMax: 20,
+  guessMs: 3_000,
+  /** Addresses and wrong tokens that are remembered, of 100 bytes each: beyond it those not heard of for the longest are forgotten. */
+  guessersMax: 4_096,
+
   /** Draining: in-flight answers, then jobs, then libraries; after this the rest is cut off. */
   drainMs: 10_000,
   /** A crashed shard is replaced after this, doubled at each crash within a minute. */

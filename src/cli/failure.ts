@@ -9,6 +9,7 @@ export const EXIT = { done: 0, failed: 1, usage: 2, noDaemon: 3, tryAgain: 75, c
 const TRY_AGAIN: ReadonlySet<ErrorCode> = new Set([
   'BUDGET_EXHAUSTED',
   'CONNECTION_LIMIT',
+  'TOO_MANY_ATTEMPTS',
   'SHARD_BUSY',
   'SHARD_LOST',
   'STARTING',

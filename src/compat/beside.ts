@@ -49,7 +49,16 @@ export class Beside implements Front {
     const [one, other] = [this.#front.connections(), this.#lines.connections()]
     const both = { ...one }
     // The most of each need not have been at the same time: together it is no less than the truth.
-    const sums = ['current', 'peak', 'accepted', 'refused', 'acceptFailures', 'unreadBytes', 'unreadCut'] as const
+    const sums = [
+      'current',
+      'peak',
+      'accepted',
+      'refused',
+      'acceptFailures',
+      'unreadBytes',
+      'unreadCut',
+      'wrongTokens',
+    ] as const
     for (const name of sums) both[name] += other[name]
     const refusedBy = Object.entries(other.refusedBy).map(([why, count]) => [why, count + (one.refusedBy[why] ?? 0)])
     both.refusedBy = { ...one.refusedBy, ...Object.fromEntries(refusedBy) }

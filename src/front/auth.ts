@@ -62,18 +62,14 @@ export class Access {
     return head.origin === undefined || this.#origins.has(head.origin.toLowerCase())
   }
 
-  /** Bearer, or Basic with the token as password. Null for who is not known. */
-  callerBy(authorization: string | undefined): Caller | null {
-    if (authorization === undefined) return null
-    if (sameText(authorization, this.#bearer)) return OWNER
-    const secret = secretIn(authorization)
-    return secret === null ? null : this.#callerOf(secret)
-  }
-
-  /** The token among the sub-protocols of a WebSocket: the only header a browser's script can set there. */
-  callerBySubprotocol(protocols: string | undefined): Caller | null {
-    const given = splitProtocols(protocols).find((each) => each.startsWith(SUBPROTOCOL_TOKEN))
-    return given === undefined ? null : this.#callerOf(given.slice(SUBPROTOCOL_TOKEN.length))
+  /** Who asks; the token that was given where it is none of ours; null where none was. */
+  identify({ authorization, protocols }: Head, upgrades: boolean): Caller | string | null {
+    if (authorization !== undefined && sameText(authorization, this.#bearer)) return OWNER
+    const given = authorization === undefined ? null : secretIn(authorization)
+    const caller = given === null ? null : this.#callerOf(given)
+    if (caller || !upgrades) return caller ?? given
+    const offered = secretAmong(protocols)
+    return offered === null ? given : (this.#callerOf(offered) ?? offered)
   }
 
   #callerOf(secret: string): Caller | null {
@@ -81,7 +77,13 @@ export class Access {
   }
 }
 
-/** What an Authorization header gives as the token, or null. */
+/** The token among the sub-protocols of a WebSocket: the only header a browser's script can set there. */
+function secretAmong(protocols: string | undefined): string | null {
+  const given = splitProtocols(protocols).find((each) => each.startsWith(SUBPROTOCOL_TOKEN))
+  return given === undefined ? null : given.slice(SUBPROTOCOL_TOKEN.length)
+}
+
+/** What an Authorization header gives as the token, Bearer or the password of Basic; or null. */
 function secretIn(authorization: string): string | null {
   const space = authorization.indexOf(' ')
   const scheme = authorization.slice(0, space).toLowerCase()

@@ -9,6 +9,7 @@ import { Access } from './auth.js'
 import { Deadlines } from './deadlines.js'
 import type { Connections, FrontSetup, FrontState } from './front.js'
 import type { Gate, Seat } from './gate.js'
+import { Guesses } from './guesses.js'
 import { Shares, Working } from './idle.js'
 import type { Head } from './head.js'
 import { METRICS_TYPE } from './metrics.js'
@@ -16,6 +17,11 @@ import { names } from './ranges.js'
 import { Resume } from './resume.js'
 import { OWNER, Tokens, type Caller } from './tokens.js'
 import { Unread } from './unread.js'
+
+/** Who sends a request; asked for its address only while that matters. */
+export interface From {
+  readonly peer: string
+}
 
 /** A whole answer outside JSON-RPC. */
 export interface Page {
@@ -75,6 +81,9 @@ export class Desk {
   /** Of the connections, between peers. */
   shares = new Shares()
   readonly unread = new Unread()
+  readonly guesses = new Guesses((peer) =>
+    this.setup.log('warn', 'many wrong tokens come from one address', { peer, wrongTokens: this.guesses.count }),
+  )
   readonly resume: Resume
   /** Requests and messages that were begun, and parts of them that were read or written. */
   begun = 0
@@ -91,7 +100,7 @@ export class Desk {
   connections({ current, peak, accepted, refused, refusedBy }: Gate, idle: number): Connections {
     const { state, failures } = this.accept
     const counted = { current, peak, accepted, refused, refusedBy, idle }
-    return { ...counted, accept: state, acceptFailures: failures, ...this.unread.told }
+    return { ...counted, accept: state, acceptFailures: failures, ...this.unread.told, wrongTokens: this.guesses.count }
   }
 
   get lateMs(): number {
@@ -120,26 +129,26 @@ export class Desk {
   }
 
   /** Checks a POST /rpc: who asks, when its body may be read. */
-  admitRpc(head: Head, seat: Seat): Caller | Page {
+  admitRpc(head: Head, seat: Seat, from: From): Caller | Page {
     this.begun += 1
-    const caller = this.#admit(head, seat)
+    const caller = this.#admit(head, seat, from)
     return isPage(caller) ? caller : (checkBody(head) ?? caller)
   }
 
   /** Checks a WebSocket upgrade of GET /ws: who asks, when it may go ahead. */
-  admitFeed(head: Head, seat: Seat): Caller | Page {
-    return this.#admit(head, seat, true)
+  admitFeed(head: Head, seat: Seat, from: From): Caller | Page {
+    return this.#admit(head, seat, from, true)
   }
 
   /** Checks a request for a file: who asks, when it may be looked for. */
-  admitFile(method: string, head: Head, seat: Seat): Caller | Page {
+  admitFile(method: string, head: Head, seat: Seat, from: From): Caller | Page {
     this.begun += 1
-    const caller = this.#admit(head, seat)
+    const caller = this.#admit(head, seat, from)
     return isPage(caller) || method === 'GET' || method === 'HEAD' ? caller : notAllowed('GET, HEAD')
   }
 
   /** Answers any request but those three. */
-  answer(method: string, path: string, head: Head, seat: Seat): Page {
+  answer(method: string, path: string, head: Head, seat: Seat, from: From): Page {
     this.begun += 1
     const page = this.#checkSource(head, seat)
     if (page) return page
@@ -149,7 +158,7 @@ export class Desk {
     const file = this.setup.console?.get(path)
     if (file) return method === 'GET' ? consolePage(file, head) : notAllowed('GET')
     if (path === '/') return method === 'GET' ? ABOUT : notAllowed('GET')
-    const caller = this.#identify(head, seat)
+    const caller = this.#identify(head, seat, from)
     if (isPage(caller)) return caller
     if (path !== '/metrics' || !this.setup.metrics) return route(method, path)
     return caller.seesAll ? this.#metrics(method, this.setup.metrics) : PARTIAL
@@ -175,14 +184,22 @@ export class Desk {
     return refusal(error, { headers: { 'Retry-After': '1' }, close: this.state === 'draining' })
   }
 
-  #admit(head: Head, seat: Seat, upgrades = false): Caller | Page {
-    return this.#checkSource(head, seat) ?? this.#checkState() ?? this.#identify(head, seat, upgrades)
+  #admit(head: Head, seat: Seat, from: From, upgrades = false): Caller | Page {
+    return this.#checkSource(head, seat) ?? this.#checkState() ?? this.#identify(head, seat, from, upgrades)
   }
 
-  #identify(head: Head, seat: Seat, upgrades = false): Caller | Page {
+  #identify(head: Head, seat: Seat, from: From, upgrades = false): Caller | Page {
     if (seat.local) return OWNER
-    const caller = this.access.callerBy(head.authorization)
-    return caller ?? (upgrades ? this.access.callerBySubprotocol(head.protocols) : null) ?? TOKENLESS
+    const caller = this.access.identify(head, upgrades)
+    if (caller === null) return TOKENLESS
+    return typeof caller === 'string' ? this.#wrong(caller, from.peer) : caller
+  }
+
+  #wrong(secret: string, peer: string): Page {
+    const waitMs = this.guesses.wrong(peer, secret)
+    if (waitMs === 0) return TOKENLESS
+    const error = new SpacedriveError('TOO_MANY_ATTEMPTS', 'too many wrong tokens', { retryAfterMs: waitMs })
+    return refusal(error, { headers: { 'Retry-After': String(Math.ceil(waitMs / 1_000)) }, close: true })
   }
 
   #metrics(method: string, text: () => string): Page {

@@ -75,6 +75,8 @@ export interface Connections {
   /** Of long answers, what their clients have not read; and how many clients were cut because all of it was too much. */
   unreadBytes: number
   unreadCut: number
+  /** Requests with a token that is none. */
+  wrongTokens: number
   /** Whether newcomers can be accepted: `failing` while no descriptor can be had, `spinning` while the loop turns in vain. */
   accept: AcceptState
   acceptFailures: number

@@ -142,6 +142,7 @@ function addConnections(page: MetricsPage, { connections }: Status): void {
   )
   page.one('gauge', 'answers_unread_bytes', 'Of long answers, what clients have not read.', connections.unreadBytes)
   page.one('counter', 'answers_unread_cut_total', 'Clients cut because too much was unread.', connections.unreadCut)
+  page.one('counter', 'wrong_tokens_total', 'Requests with a token that is none.', connections.wrongTokens)
 }
 
 function addWork(page: MetricsPage, { libraries, shards, jobs, watching }: Status): void {

@@ -274,8 +274,8 @@ class NodeFront implements Front {
       const head = readHead(req)
       const wanted = this.#desk.setup.files && fileRequest(req.method ?? '', pathOf(req), queryOf(req), head)
       const admitted = wanted
-        ? this.#desk.admitFile(req.method ?? '', head, visitor.seat)
-        : this.#admit(req, head, visitor.seat)
+        ? this.#desk.admitFile(req.method ?? '', head, visitor.seat, visitor)
+        : this.#admit(req, head, visitor)
       if (isPage(admitted)) exchange.refuse(admitted)
       else if (wanted) exchange.send(wanted, admitted)
       else exchange.collect(admitted)
@@ -285,12 +285,12 @@ class NodeFront implements Front {
     }
   }
 
-  #admit(req: IncomingMessage, head: Head, seat: Seat): Caller | Page {
+  #admit(req: IncomingMessage, head: Head, visitor: Visitor): Caller | Page {
     const method = req.method ?? ''
     const path = pathOf(req)
     return method === 'POST' && path === '/rpc'
-      ? this.#desk.admitRpc(head, seat)
-      : this.#desk.answer(method, path, head, seat)
+      ? this.#desk.admitRpc(head, visitor.seat, visitor)
+      : this.#desk.answer(method, path, head, visitor.seat, visitor)
   }
 
   #upgrade(req: IncomingMessage, socket: Socket, rest: Buffer): void {
@@ -300,8 +300,8 @@ class NodeFront implements Front {
     const head = readHead(req)
     const upgrades = req.method === 'GET' && pathOf(req) === '/ws' && head.upgrade?.toLowerCase() === 'websocket'
     const admitted = upgrades
-      ? this.#desk.admitFeed(head, visitor.seat)
-      : this.#desk.answer(req.method ?? '', pathOf(req), head, visitor.seat)
+      ? this.#desk.admitFeed(head, visitor.seat, visitor)
+      : this.#desk.answer(req.method ?? '', pathOf(req), head, visitor.seat, visitor)
     if (isPage(admitted)) return answerRaw(socket, admitted)
     this.#feeds.handleUpgrade(req, socket, rest, (ws) => this.#opened(ws, socket, visitor, admitted))
   }

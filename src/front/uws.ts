@@ -256,7 +256,7 @@ class UwsFront implements Front {
   #rpc(res: HttpResponse, req: HttpRequest, seat: Seat): void {
     const exchange = new UwsExchange(this.#desk, seat, res)
     try {
-      const admitted = this.#desk.admitRpc(readHead(req), seat)
+      const admitted = this.#desk.admitRpc(readHead(req), seat, exchange)
       if (isPage(admitted)) exchange.refuse(admitted)
       else exchange.collect(admitted)
     } catch (error) {
@@ -271,7 +271,9 @@ class UwsFront implements Front {
       const path = req.getUrl()
       const head = readHead(req)
       const wanted = this.#desk.setup.files && fileRequest(method, path, req.getQuery() ?? '', head)
-      const admitted = wanted ? this.#desk.admitFile(method, head, seat) : this.#desk.answer(method, path, head, seat)
+      const admitted = wanted
+        ? this.#desk.admitFile(method, head, seat, exchange)
+        : this.#desk.answer(method, path, head, seat, exchange)
       if (wanted && !isPage(admitted)) return exchange.send(wanted, admitted)
       if (method === 'HEAD') exchange.headOnly()
       exchange.refuse(admitted as Page)
@@ -284,7 +286,7 @@ class UwsFront implements Front {
     const exchange = new UwsExchange(this.#desk, seat, res)
     try {
       const { protocols, key, extensions } = readHead(req)
-      const caller = this.#desk.admitFeed(head, seat)
+      const caller = this.#desk.admitFeed(head, seat, exchange)
       // A client that is refused its WebSocket has no other use for the connection.
       if (isPage(caller)) return exchange.refuse({ ...caller, close: true })
       const socket: Socket = { feed: null, seat, peer: seat.local ? LOCAL_PEER : peerOf(res), caller }
@@ -430,6 +432,10 @@ class UwsExchange extends Exchange implements Reader {
     res.onAborted(() => this.#aborted())
   }
 
+  get peer(): string {
+    return peerOf(this.#res)
+  }
+
   /** A HEAD request: the length of the answer is told, the answer itself is not sent. */
   headOnly(): void {
     this.#headOnly = true
@@ -522,7 +528,7 @@ class UwsExchange extends Exchange implements Reader {
   /** Answered with the end of the connection: under pressure, or because its peer has more than its share. */
   get #ending(): boolean {
     if (this.desk.ending) return true
-    return this.desk.shares.contested && this.desk.shares.over(peerOf(this.#res))
+    return this.desk.shares.contested && this.desk.shares.over(this.peer)
   }
 
   unread(): number {

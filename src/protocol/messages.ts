@@ -361,6 +361,8 @@ export interface Status {
     /** Of long answers, what their clients have not read; and how many clients were cut because all of it was too much. */
     unreadBytes: number
     unreadCut: number
+    /** Since the start. */
+    wrongTokens: number
   }
   /** Of the main thread, over the last second: the share that was not waiting, and the latest that a timer came. */
   loop: {

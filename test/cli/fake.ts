@@ -203,6 +203,7 @@ export function aStatus(changes: Partial<Status> = {}): Status {
       acceptFailures: 1_000_000,
       unreadBytes: 0,
       unreadCut: 0,
+      wrongTokens: 0,
     },
     loop: { utilization: 1, delayMs: 5_000, stalls: 1, stalledMs: 5_012 },
     libraries: {

@@ -51,6 +51,7 @@ const status: Status = {
     acceptFailures: 3,
     unreadBytes: 4_096,
     unreadCut: 2,
+    wrongTokens: 3,
   },
   loop: { utilization: 0.1, delayMs: 1, stalls: 1, stalledMs: 5_012 },
   libraries: { known: 9, open: 4, connections: 6, opened: 9, evicted: 20, reopened: 1 },
