@@ -28,9 +28,16 @@ export interface Anchors {
   /** Everything below these directories; a location's root is below the negative number of the location. */
   readonly tops: readonly number[]
   /** And what a name that begins or ends so, or the root of a location, leads to. */
-  readonly name?: { readonly text: string; readonly place: 'start' | 'end' } | undefined
+  readonly name?: AnchorName | undefined
   /** What an entry leads to: it holds for it, for all below it, or already for all below its parent. */
   readonly judge?: (places: Places) => (parent: number, name: number) => Judgement
+}
+
+export interface AnchorName {
+  readonly text: string
+  readonly place: 'start' | 'end'
+  /** What the name of the directory ends with in which it must lie. */
+  readonly within?: string
 }
 
 export interface Judgement {

@@ -2,7 +2,16 @@
 //
 // What decides the order of an entry, its rank, name, size or time, and its id after that, is also what a cursor says:
 // a page goes on where the last one ended even if the index changed in between.
-import { allOf, rowsOf, type Anchors, type Condition, type FewNames, type PlaceTest, type Rows } from './conditions.js'
+import {
+  allOf,
+  rowsOf,
+  type AnchorName,
+  type Anchors,
+  type Condition,
+  type FewNames,
+  type PlaceTest,
+  type Rows,
+} from './conditions.js'
 import type { Connection } from './connection.js'
 import { cursorOf, readCursor, type Cursor } from './cursors.js'
 import { KIND } from '../scan/read.js'
@@ -75,6 +84,8 @@ const NAMES_WIDE = 200
 const ROWS_WIDE = 2_000
 /** Shorter names are in no index of trigrams. */
 const ANCHOR_MIN = 3
+/** What a directory holds on the average, roughly. */
+const CHILDREN = 8
 /** With more names, and one in eight of all, all entries are looked at instead of those of each name. */
 const NAMES_FEW = 20_000
 const NAMES_SHARE = 8
@@ -412,8 +423,17 @@ export class Search {
       }
       return true
     }
-    if (name && judge) {
-      const of = judge(this.#places)
+    const of = judge?.(this.#places)
+    const within = name && of && (yield* this.#directoriesOf(found, name))
+    if (of && within) {
+      if (!(yield* look(statements.wideRoots.all(values), () => true))) return
+      // What is found already, or lies below what is, is come to from there.
+      for (const [id, parent, each] of within) {
+        const { above, below } = of(parent, each)
+        if (!above && !below) left.push(id)
+        if (pace.isDue()) yield
+      }
+    } else if (name && of) {
       // What lies below another one is found from there.
       const fresh = (rows: WideRow[]) => rows.filter(([, parent, each]) => !of(parent, each).above)
       const leads = (parent: number, each: number) => of(parent, each).below
@@ -428,7 +448,7 @@ export class Search {
     for (let parent = left.pop(); parent !== undefined; parent = left.pop()) {
       for (let last = -1; ;) {
         const rows = statements.wideChildren.all({ ...values, parent, last, limit: ROWS_WIDE })
-        if (!(yield* look(rows, () => true))) return
+        if (!(yield* look(rows, within ? (above, each) => of!(above, each).below : () => true))) return
         if (pace.isDue()) yield
         if (rows.length < ROWS_WIDE) break
         last = rows.at(-1)![2]
@@ -436,11 +456,31 @@ export class Search {
     }
   }
 
+  /**
+   * The directories in which what a path ends in must lie, where there are so few of them that all they hold is looked at sooner
+   * than every entry whose name begins so.
+   */
+  *#directoriesOf(found: Found, name: AnchorName): Generator<void, PlaceRow[] | undefined> {
+    if (name.within === undefined || name.within.length < ANCHOR_MIN) return undefined
+    const { countNamed, directories } = this.#prepared.for(found.rows, 'none')
+    let most = name.text.length < ANCHOR_MIN ? Infinity : 0
+    const begun = most === 0 ? yield* this.#namesAt(name) : new Float64Array()
+    for (let from = 0; from < begun.length; from += NAMES_A_STEP, yield)
+      most += countNamed.get({ names: namesIn(begun, from, from + NAMES_A_STEP) }) ?? 0
+    const order = yield* this.#namesAt({ text: name.within, place: 'end' })
+    const rows: PlaceRow[] = []
+    for (let from = 0; from < order.length; from += NAMES_WIDE, yield) {
+      rows.push(...directories.all({ names: namesIn(order, from, from + NAMES_WIDE) }))
+      if (rows.length * CHILDREN > most) return undefined
+    }
+    return rows
+  }
+
   #isFound({ matcher, test }: Found, parent: number, name: number, held: number): boolean {
     return (matcher.isOpen || matcher.matches(this.#texts.folded(name))) && (test === null || test(parent, name, held))
   }
 
-  *#namesAt({ text, place }: NonNullable<Anchors['name']>): Generator<void, Float64Array> {
+  *#namesAt({ text, place }: AnchorName): Generator<void, Float64Array> {
     const test = (each: string) => (place === 'start' ? each.startsWith(text) : each.endsWith(text))
     const matcher = new Matcher([text], [{ name: test }])
     const order: number[] = []
@@ -481,7 +521,8 @@ export class Search {
 
 /** What goes down from a directory knows best where; of names the longest is the rarest, and a short one narrows nothing down. */
 function bestOf(all: readonly Anchors[]): Anchors | null {
-  const weight = ({ tops, name }: Anchors) => (tops.length > 0 ? Infinity : (name?.text.length ?? 0))
+  const length = (name: AnchorName | undefined) => Math.max(name?.text.length ?? 0, name?.within?.length ?? 0)
+  const weight = ({ tops, name }: Anchors) => (tops.length > 0 ? Infinity : length(name))
   const best = all.reduce<Anchors | null>((one, other) => (one && weight(one) >= weight(other) ? one : other), null)
   return best && weight(best) >= ANCHOR_MIN ? best : null
 }

@@ -40,6 +40,9 @@ export interface Statements {
   readonly placesBetween: Statement<PlaceRow>
   /** Whether the conditions hold or not: of names, the roots of locations, the children after a name of a directory. */
   readonly wideOfNames: Statement<WideRow>
+  /** Of all of `names`, whether conditions hold or not: how many entries, and id, parent and name of the directories. */
+  readonly countNamed: Statement<number>
+  readonly directories: Statement<PlaceRow>
   readonly wideRoots: Statement<WideRow>
   readonly wideChildren: Statement<WideRow>
 }
@@ -83,6 +86,11 @@ function prepare(connection: Connection, conditions: string, key: string): State
     placesBetween: rows(`SELECT ${place} ${between} ORDER BY id`),
     wideOfNames: rows(
       `SELECT ${wide} FROM json_each(@names) AS found CROSS JOIN entry ON entry.name = found.value WHERE entry.parent > 0`,
+    ),
+    countNamed: number(`SELECT count(*) FROM json_each(@names) AS found CROSS JOIN entry ON entry.name = found.value`),
+    directories: rows(
+      `SELECT entry.id, entry.parent, entry.name, 0, 0 FROM json_each(@names) AS found CROSS JOIN entry ON entry.name = found.value
+       WHERE entry.parent > 0 AND entry.kind = ${KIND.directory}`,
     ),
     wideRoots: rows(`SELECT ${wide} FROM entry WHERE parent < 0`),
     wideChildren: rows(`SELECT ${wide} FROM entry WHERE parent = @parent AND name > @last ORDER BY name LIMIT @limit`),

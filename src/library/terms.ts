@@ -93,7 +93,7 @@ function onPath(automaton: Automaton, locations: Locations, name: Anchors['name'
 /** The name in which a part of a path ends, and with it all paths that go on from there. */
 function anchorsOf(path: string): Anchors['name'] {
   const [end = '', before = ''] = path.split('/').reverse()
-  if (end !== '') return { text: end, place: 'start' }
+  if (end !== '') return { text: end, place: 'start', ...(before !== '' && { within: before }) }
   return before === '' ? undefined : { text: before, place: 'end' }
 }
 

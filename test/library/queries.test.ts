@@ -147,6 +147,43 @@ test('every query finds what an oracle lets pass, in each order, however it is p
   }
 })
 
+test('a part of a path is found from the few directories above it, or from the few names that begin so', async (t) => {
+  using stage = new Stage()
+  const many = Array.from({ length: 120 }, (_, at) => `x/lib/test-${at}`)
+  const deep = [
+    'x/lib/testing/lib/test/deep',
+    'lib/xlib/test/1',
+    'lib/xlib/testlib/test/2',
+    'x/lib2/test',
+    'lib/tes/t',
+    'lib/rare',
+  ]
+  const twice = ['test/lib/test/lib/test/lib/3', 'testlib/testlib/testlib/4', 'tests/lib.d/test']
+  for (const path of [...many, ...deep, ...twice]) {
+    mkdirSync(join(stage.tree, dirname(path)), { recursive: true })
+    writeFileSync(join(stage.tree, path), '')
+  }
+  const library = stage.open(stage.create())
+  await index(library, stage.tree)
+  const whole = await everything(library, { query: '' }, 1_000)
+  const asked = [
+    'lib/test',
+    'x/lib/test',
+    'tree/lib',
+    'tree/test',
+    'lib/test/lib',
+    'testlib/testlib',
+    'lib/rare',
+    'lib/t',
+  ]
+  for (const query of [...asked, 'lib/test/', 'est/lib']) {
+    const ids = whole.filter(({ path }) => path.slice(stage.path.length).includes(query)).map(({ id }) => id)
+    t.true(ids.length > 0, query)
+    const found = await everything(library, { query, syntax: 'filters' }, 50)
+    t.deepEqual(found.map(({ id }) => id).sort(), ids.sort(), query)
+  }
+})
+
 const SORTS = [
   ['relevance', undefined],
   ['name', 'ascending'],
