@@ -2,6 +2,8 @@
 // the crossing would cost more than the reading. A thread of its own reads ahead what comes next.
 #include "scan.h"
 
+#include <limits.h>
+
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
@@ -105,6 +107,13 @@ class Ahead {
     if (waits_) wake_.notify_one();
   }
 
+  /** While it is held nothing is read ahead: the descriptor for that is free. */
+  std::unique_lock<std::mutex> rest() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (!reading_.empty()) done_.wait(lock);
+    return lock;
+  }
+
   /** What was read of it a moment ago, waited for while it is being read. False where it is to be read now. */
   bool take(const std::string& path, Listing& listing) {
     std::unique_lock<std::mutex> lock(mutex_);
@@ -187,6 +196,7 @@ class Gatherer : public Napi::ObjectWrap<Gatherer> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Gatherer",
                        {InstanceMethod("read", &Gatherer::read), InstanceMethod("take", &Gatherer::take),
+                        InstanceMethod("list", &Gatherer::list),
                         InstanceMethod("beginAhead", &Gatherer::beginAhead), InstanceMethod("ahead", &Gatherer::ahead),
                         InstanceMethod("end", &Gatherer::end)});
   }
@@ -196,11 +206,7 @@ class Gatherer : public Napi::ObjectWrap<Gatherer> {
     Napi::Env env = call.Env();
     const std::string path = pathOf(call);
     clear(listing_.children);
-    if (!reads_ || !ahead_.take(path, listing_)) {
-      const char* syscall;
-      const int error = readListing(path, listing_, syscall);
-      if (error != 0) throwErrno(env, error, syscall);
-    }
+    if (isLong(path) || !reads_ || !ahead_.take(path, listing_)) readNow(env, path, listing_);
     const Children& children = listing_.children;
     const size_t most = call[1].As<Napi::Number>().Uint32Value();
     if (children.kinds.size() > most) return toColumns(env, children, listing_.device);
@@ -235,6 +241,28 @@ class Gatherer : public Napi::ObjectWrap<Gatherer> {
     return Napi::Value(env, text);
   }
 
+  /** As a listing of its own, whatever it holds. */
+  Napi::Value list(const Napi::CallbackInfo& call) {
+    Listing listing;
+    readNow(call.Env(), pathOf(call), listing);
+    return toColumns(call.Env(), listing.children, listing.device);
+  }
+
+  static bool isLong(const std::string& path) { return path.size() >= PATH_MAX; }
+
+  /** A path that the system does not take at once costs the descriptor of what is read ahead. */
+  void readNow(Napi::Env env, const std::string& path, Listing& listing) {
+    const char* syscall;
+    int error;
+    if (reads_ && isLong(path)) {
+      const auto rest = ahead_.rest();
+      error = readListing(path, listing, syscall, true);
+    } else {
+      error = readListing(path, listing, syscall);
+    }
+    if (error != 0) throwErrno(env, error, syscall);
+  }
+
   Napi::Value take(const Napi::CallbackInfo& call) {
     const Napi::Object columns = toColumns(call.Env(), batch_, 0);
     clear(batch_);
@@ -247,7 +275,8 @@ class Gatherer : public Napi::ObjectWrap<Gatherer> {
   }
 
   void ahead(const Napi::CallbackInfo& call) {
-    if (reads_) ahead_.want(pathOf(call));
+    const std::string path = pathOf(call);
+    if (reads_ && !isLong(path)) ahead_.want(path);
   }
 
   void end(const Napi::CallbackInfo&) { ahead_.end(); reads_ = false; }

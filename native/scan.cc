@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,6 +25,10 @@ class Descriptor {
   }
   Descriptor(const Descriptor&) = delete;
   int get() const { return fd_; }
+  void replace(int fd) {
+    if (fd_ >= 0) close(fd_);
+    fd_ = fd;
+  }
   int release() {
     const int fd = fd_;
     fd_ = -1;
@@ -153,10 +158,28 @@ int readChildren(Descriptor& directory, uint64_t device, Children& children) {
 
 #endif
 
-int openDirectory(const std::string& path) {
+int openFrom(int directory, const char* path) {
   for (;;) {
-    const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    const int fd = openat(directory, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd >= 0 || errno != EINTR) return fd;
+  }
+}
+
+/** By parts that the system takes, each from the one before, so that two are open at a time. */
+int openInSteps(const std::string& path) {
+  Descriptor from(-1);
+  for (size_t at = 0;;) {
+    const int directory = from.get() < 0 ? AT_FDCWD : from.get();
+    if (path.size() - at < PATH_MAX) return openFrom(directory, path.c_str() + at);
+    const size_t end = path.rfind('/', at + PATH_MAX - 1);
+    if (end == std::string::npos || end <= at) {
+      errno = ENAMETOOLONG;
+      return -1;
+    }
+    const int next = openFrom(directory, path.substr(at, end - at).c_str());
+    if (next < 0) return -1;
+    from.replace(next);
+    at = end + 1;
   }
 }
 
@@ -184,9 +207,9 @@ Napi::Object toColumns(Napi::Env env, const Children& children, uint64_t device)
   return columns;
 }
 
-int readListing(const std::string& path, Listing& listing, const char*& syscall) {
+int readListing(const std::string& path, Listing& listing, const char*& syscall, bool inSteps) {
   syscall = "open";
-  Descriptor directory(openDirectory(path));
+  Descriptor directory(inSteps ? openInSteps(path) : openFrom(AT_FDCWD, path.c_str()));
   if (directory.get() < 0) return errno;
   struct stat status;
   syscall = "fstat";

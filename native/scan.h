@@ -23,8 +23,11 @@ struct Listing {
   uint64_t inode = 0;
 };
 
-/** 0, or the errno of the call that is named then. Holds one descriptor meanwhile; any thread may. */
-int readListing(const std::string& path, Listing& listing, const char*& syscall);
+/**
+ * 0, or the errno of the call that is named then. Holds one descriptor meanwhile; any thread may. In steps a path may be longer than
+ * the system takes one, and for a moment two descriptors are held.
+ */
+int readListing(const std::string& path, Listing& listing, const char*& syscall, bool inSteps = false);
 
 /** The first argument. @throws ENOENT or EINVAL where it cannot be a path */
 std::string pathOf(const Napi::CallbackInfo& call);

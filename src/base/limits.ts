@@ -200,6 +200,8 @@ export const LIMITS = {
 
   /** Rows applied in one transaction: about 10 ms, during which requests of the shard wait. */
   batchEntriesMax: 2_000,
+  /** A directory of more is compared in slices of a batch: gathered, so many take 50 ms in one turn, and 10 MB. */
+  compareWholeMax: 20_000,
   /** Batches a walk may be ahead of the shard that applies them. */
   walkAheadBatchesMax: 4,
   /** A directory that could not be read is tried again after this, doubled at each try. */
@@ -415,6 +417,8 @@ export const LIMITS = {
 } as const
 
 assert(LIMITS.pageDefault <= LIMITS.pageMax)
+// Of two that are compared in slices one is looked through before the next ends.
+assert(LIMITS.batchEntriesMax <= LIMITS.compareWholeMax)
 assert(LIMITS.libraryLeaseWaitMs < LIMITS.responseMs)
 assert(LIMITS.drainMs < LIMITS.responseMs)
 assert(LIMITS.drainMs < LIMITS.cliStopMs)

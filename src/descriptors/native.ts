@@ -49,9 +49,14 @@ export interface NativeGatherer {
    * where that is past 2^53). With more children than `most` nothing is added, and they are returned.
    */
   read(path: Buffer, most: number, told: Float64Array): string | Buffer | NativeListing
+  /** Of one directory, whatever it holds. */
+  list(path: Buffer): NativeListing
   /** The batch, which is empty afterwards. */
   take(): NativeListing
-  /** From now on a thread holds a descriptor beside, for what is read ahead; false where none can be had. */
+  /**
+   * From now on a thread holds a descriptor beside, for what is read ahead; false where none can be had. With it paths may be longer
+   * than the system takes one.
+   */
   beginAhead(): boolean
   /** `path` will be read soon. */
   ahead(path: Buffer): void

@@ -64,6 +64,11 @@ export class Follower {
         library.commit(() => applier.apply(batch, () => {})),
         location,
       )
+      while (applier.isMidway) {
+        await this.#setup.breathe()
+        if (!watchedOf(library, uid)) return { outcome: 'gone' }
+        library.commit(() => applier.slice())
+      }
       if (!last) return { outcome: 'done' }
       const relist = this.#takeUnlisted(uid)
       if (this.#isDeferred(uid, relist)) return { outcome: 'done', relist }

@@ -62,6 +62,10 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
       )
       committed(applied, location)
       await breathe()
+      while (applier.isMidway && !signal.aborted) {
+        library.commit(() => applier.slice())
+        await breathe()
+      }
       if (signal.aborted) return
     }
     // A walk that is stopped while it waits for its next batch ends like one that is through.

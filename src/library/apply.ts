@@ -59,6 +59,9 @@ export class Applier {
   #above: { readonly path: string; readonly id: number }[] = []
   /** A directory that arrives in several runs is compared when the last is here. */
   #gathered: Found[] = []
+  /** One that is too large for that is compared slice by slice, and looked through when it was brought whole. */
+  #sliced: Sliced | null = null
+  #midway: Sliced | null = null
   readonly #unlisted: Set<number | string> | null
   #counts: Counts = noCounts()
   /** Some directory of the library could not be read before. */
@@ -84,6 +87,7 @@ export class Applier {
    * @throws DISK_FULL and whatever SQLite has; nothing of the batch is kept, and the applier must not be used again
    */
   apply(batch: Batch, checkpoint: (applied: Applied, place: Place | null) => void): Applied {
+    while (this.isMidway) this.slice()
     const applied = nothingApplied()
     this.#reads = this.#stores.locations.byId(this.#location.id)?.mode !== 'shallow'
     this.#transaction(() => {
@@ -113,6 +117,7 @@ export class Applier {
    * What is there again at this moment stays.
    */
   finishSlice(): Applied | null {
+    while (this.isMidway) this.slice()
     const applied = nothingApplied()
     const slice = this.#statements.missing.all(this.#location.id, 100)
     if (slice.length === 0) return null
@@ -120,7 +125,7 @@ export class Applier {
       this.#hasUnverified = this.#stores.unverified.any
       for (const [id, why] of slice) {
         const entry = this.#stores.entries.byId(id)
-        const stays = !entry || (why === WHY.missing && this.#isThere(entry))
+        const stays = !entry || (why === WHY.missing && this.#isThere(entry, false))
         const gone = stays || this.#removeTree(id, LIMITS.batchEntriesMax, applied)
         if (!gone) return
         this.#statements.found.run(id)
@@ -135,6 +140,18 @@ export class Applier {
     this.#directories.clear()
     this.#above = []
     this.#gathered = []
+    this.#sliced = null
+    this.#midway = null
+  }
+
+  /** A large directory is yet to be looked through for what it holds no more: call `slice` before anything else is applied. */
+  get isMidway(): boolean {
+    return this.#midway !== null
+  }
+
+  /** Looks through some of it, in a transaction of its own. */
+  slice(): void {
+    this.#transaction(() => this.#missSome(this.#midway!))
   }
 
   /** Writes the root's own metadata; the root is an entry like any other. */
@@ -270,14 +287,16 @@ export class Applier {
 
   #compareRun(batch: Batch, run: Run, names: readonly string[], from: number, applied: Applied): void {
     for (let at = from; at < from + run.count; at++) this.#gathered.push(foundAt(batch, names, at))
-    if (!run.last) return
+    const isLarge = this.#sliced !== null || (!run.only && this.#gathered.length > LIMITS.compareWholeMax)
+    if (!run.last && !isLarge) return
     const found = this.#gathered
     this.#gathered = []
-    const parent = this.#directoryId(run.directory)
+    const parent = this.#sliced?.parent ?? this.#directoryId(run.directory)
     if (parent === undefined || !this.#isDirectory(parent)) {
       if (run.self) this.#noteUnlisted(plainInode(run.self.inode))
       return
     }
+    if (isLarge) return this.#compareSlice(parent, run, found, applied)
     const difference = diff(this.#knownOf(parent, run), found)
     this.#applyDifference(parent, run, difference, applied)
     if (run.print !== undefined && difference.missing.length === 0) this.#stores.folders.keepPrint(parent, run.print)
@@ -285,6 +304,44 @@ export class Applier {
     this.#directories.delete(run.directory)
     if (run.whole && run.self) this.#unlisted?.delete(inodeKey(plainInode(run.self.inode)))
     if (run.self) this.#updateSelf(parent, run.self)
+  }
+
+  /** Of a large directory what it holds no more is known at its end: all that no slice brought. */
+  #compareSlice(parent: number, run: Run, found: readonly Found[], applied: Applied): void {
+    const sliced = (this.#sliced ??= { parent, seen: new Bits(), after: -1, out: null })
+    const { entries } = this.#stores
+    const known = entries.childrenNamed(
+      parent,
+      found.map(({ name }) => name),
+    )
+    this.#applyDifference(
+      parent,
+      run,
+      diff(
+        known.map((entry) => this.#known(entry)),
+        found,
+      ),
+      applied,
+    )
+    for (const { name } of found) sliced.seen.add(this.#stores.names.idOf(name))
+    if (!run.last) return
+    if (this.#hasUnverified) this.#stores.unverified.verify(parent)
+    this.#directories.delete(run.directory)
+    sliced.out = run.leftOut ? new Set(run.leftOut.names) : null
+    this.#sliced = null
+    this.#midway = sliced
+  }
+
+  #missSome(sliced: Sliced): void {
+    const { parent, seen, out } = sliced
+    const rows = this.#statements.namesIn.all(parent, sliced.after, LIMITS.batchEntriesMax)
+    for (const [id, name] of rows) {
+      if (seen.has(name)) continue
+      const isLeftOut = out?.has(this.#stores.names.text(name)) === true
+      this.#statements.miss.run(id, this.#location.id, isLeftOut ? WHY.leftOut : WHY.missing)
+    }
+    sliced.after = rows.at(-1)?.[1] ?? sliced.after
+    if (rows.length < LIMITS.batchEntriesMax) this.#midway = null
   }
 
   #knownOf(parent: number, { only }: Run): Known[] {
@@ -444,15 +501,19 @@ export class Applier {
     return false
   }
 
-  /** False only when the disk says that it is gone; an error of any other kind proves nothing. */
-  #isThere(entry: Entry): boolean {
+  /**
+   * False only when the disk says that it is gone; an error of any other kind proves nothing.
+   *
+   * @param isLong what is answered of a path that is longer than the system takes one
+   */
+  #isThere(entry: Entry, isLong = true): boolean {
     const path = this.#stores.entries.pathOf(entry, this.#stores.names.text(entry.name))
     if (path.includes(DISPLACED)) return false
     try {
       return isOf(lstatSync(encodeName(path), { bigint: true }), entry)
     } catch (error) {
       const errno = errnoOf(error)
-      return errno !== 'ENOENT' && errno !== 'ENOTDIR'
+      return errno === 'ENAMETOOLONG' ? isLong : errno !== 'ENOENT' && errno !== 'ENOTDIR'
     }
   }
 
@@ -485,7 +546,7 @@ export class Applier {
 
   #placeAfter(batch: Batch, names: () => readonly string[]): Place | null {
     const run = batch.runs.at(-1)
-    if (!run) return null
+    if (!run || this.isMidway) return null
     if (run.last) return { directory: run.directory }
     // A slice of a large directory: a first scan stored it, a comparison waits for the rest.
     return this.#fresh ? { directory: run.directory, name: names().at(-1)! } : null
@@ -496,6 +557,35 @@ export class Applier {
     tally(changes, kind, size, sign)
     tally(this.#counts, kind, size, sign)
     if (kind !== KIND.file && kind !== KIND.directory) this.#counts.others += sign
+  }
+}
+
+interface Sliced {
+  readonly parent: number
+  /** Numbers of the names that were brought. */
+  readonly seen: Bits
+  /** Up to which name it was looked through. */
+  after: number
+  /** Names of what lies there and is left out. */
+  out: ReadonlySet<string> | null
+}
+
+/** A set of numbers, for one bit of each up to the largest. */
+class Bits {
+  #bytes = new Uint8Array(1 << 13)
+
+  add(at: number): void {
+    const place = at >>> 3
+    if (place >= this.#bytes.length) {
+      const more = new Uint8Array(2 ** Math.ceil(Math.log2(place + 1)))
+      more.set(this.#bytes)
+      this.#bytes = more
+    }
+    this.#bytes[place]! |= 1 << (at & 7)
+  }
+
+  has(at: number): boolean {
+    return ((this.#bytes[at >>> 3] ?? 0) & (1 << (at & 7))) !== 0
   }
 }
 
@@ -535,6 +625,11 @@ function prepare(connection: Connection) {
     directoryIn: connection
       .prepare<[number, number], [id: number, name: number]>(
         `SELECT id, name FROM entry WHERE inode = ? AND +parent = ? AND +kind = ${KIND.directory}`,
+      )
+      .raw(),
+    namesIn: connection
+      .prepare<[number, number, number], [id: number, name: number]>(
+        'SELECT id, name FROM entry WHERE parent = ? AND name > ? ORDER BY name LIMIT ?',
       )
       .raw(),
     below: connection.prepare<[number], number>('SELECT id FROM entry WHERE parent = ? LIMIT 256').pluck(),

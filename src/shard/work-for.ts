@@ -34,8 +34,10 @@ export async function workFor({
   if ('walk' in work) {
     // An addon that was built before has none.
     const gatherer = Gatherer ? new Gatherer() : null
-    if (reads > 1) gatherer?.beginAhead()
-    return await answerWalk(port, work.walk, lent, read, gatherer)
+    const isTwo = reads > 1 && gatherer?.beginAhead() === true
+    // Then also of a path that is longer than the system takes one.
+    const list = isTwo ? (path: Buffer) => gatherer!.list(path) : read
+    return await answerWalk(port, work.walk, lent, list, gatherer)
   }
   answerIdentify(port, work.identify, lent, blake3, reader)
 }

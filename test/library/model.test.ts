@@ -59,6 +59,19 @@ test.serial('by rescan alone', async (t) => {
   }
 })
 
+test.serial('by rescan alone, every directory of some children compared in slices', async (t) => {
+  const restore = batchesOf(2, 2)
+  try {
+    await fc.assert(fc.asyncProperty(roundsOf(step), byRescan), {
+      ...HOW,
+      numRuns: Number(process.env.MODEL_RUNS ?? 4),
+    })
+    t.pass()
+  } finally {
+    restore()
+  }
+})
+
 /** Whether something is told to the index after a change, and how much of what is to be told. */
 interface Told extends Step {
   readonly steps: number

@@ -12,6 +12,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
+import { loadNative } from '../../src/descriptors/native.js'
 import { encodeName } from '../../src/scan/names.js'
 import { differences, disk, index, indexed, rescan, Stage } from './stage.js'
 
@@ -65,3 +66,33 @@ test('a thousand directories in one another are indexed, moved and removed', asy
   await rescan(library, uid)
   t.deepEqual(differences(library, uid, stage.tree), [])
 })
+
+const native = loadNative()
+if (native)
+  test.serial(
+    'what lies past the 4,096 bytes that the system takes of a path is indexed, and goes when it is gone',
+    async (t) => {
+      using stage = new Stage()
+      const before = process.cwd()
+      t.teardown(() => process.chdir(before))
+      const deep = Array.from({ length: 30 }, () => 'd'.repeat(200))
+      process.chdir(stage.tree)
+      for (const each of deep) {
+        mkdirSync(each)
+        process.chdir(each)
+      }
+      writeFileSync('file', 'text')
+      process.chdir(before)
+      const gatherer = new native.Gatherer()
+      t.true(gatherer.beginAhead())
+      const read = (path: Buffer) => gatherer.list(path)
+      const library = stage.open(stage.create())
+      const uid = await index(library, stage.tree, { read })
+      t.is(indexed(library, uid).get([...deep, 'file'].join('/'))?.size, 4)
+      t.is((await library.search({ query: 'file' })).total, 1)
+      execFileSync('rm', ['-r', join(stage.tree, deep[0]!, deep[1]!)])
+      await rescan(library, uid, { read })
+      t.deepEqual([...indexed(library, uid).keys()], ['', deep[0]!])
+      gatherer.end()
+    },
+  )

@@ -74,11 +74,10 @@ export function newLedger(soft = 2_000): Ledger {
 }
 
 /** Until the returned function is called; small batches give small trees many boundaries. */
-export function batchesOf(entries: number): () => void {
-  const limits = LIMITS as { batchEntriesMax: number }
-  const before = limits.batchEntriesMax
-  limits.batchEntriesMax = entries
-  return () => void (limits.batchEntriesMax = before)
+export function batchesOf(entries: number, compareWholeMax: number = LIMITS.compareWholeMax): () => void {
+  const before = { ...LIMITS }
+  Object.assign(LIMITS, { batchEntriesMax: entries, compareWholeMax })
+  return () => void Object.assign(LIMITS, before)
 }
 
 export interface Indexing {

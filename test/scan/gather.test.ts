@@ -1,4 +1,5 @@
 // The addon's gatherer: what a walk finds by it, with or without a thread that reads ahead, is what it finds without.
+import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
   linkSync,
@@ -146,3 +147,34 @@ test('the print of a directory changes with everything that is known of its chil
   mkdirSync(join(path, 'two'))
   isNew('kind')
 })
+
+if (native)
+  test.serial('what lies past the 4,096 bytes that the system takes of a path is read in steps', (t) => {
+    using dir = scratch()
+    const before = process.cwd()
+    t.teardown(() => process.chdir(before))
+    process.chdir(dir.path)
+    const deep = Array.from({ length: 45 }, () => 'd'.repeat(200))
+    for (const each of deep) {
+      mkdirSync(each)
+      process.chdir(each)
+    }
+    writeFileSync('file', 'text')
+    process.chdir(before)
+    const gatherer = new native.Gatherer()
+    t.true(gatherer.beginAhead())
+    const root = Buffer.from(dir.path)
+    const read = (path: Buffer) => gatherer.list(path)
+    for (const each of [gathererOf(gatherer), undefined]) {
+      const found = [...walk({ root, leftOut: [], read, gatherer: each })]
+      t.deepEqual(
+        found.flatMap(({ runs }) => runs.flatMap(({ error }) => error ?? [])),
+        [],
+      )
+      const names = found.flatMap((batch) => decodeNames(batch.names))
+      t.deepEqual([names.length, names.at(-1)], [46, 'file'])
+    }
+    gatherer.end()
+    t.throws(() => new native.Gatherer().list(Buffer.from(join(dir.path, ...deep))), { code: 'ENAMETOOLONG' })
+    execFileSync('rm', ['-r', join(dir.path, deep[0]!)])
+  })
