@@ -445,6 +445,11 @@ const SHAPES = {
         'object',
         '`{locations, live, polled, reasons}` over all watched locations; directories as in [Location](#location), and each reason once.',
       ],
+      [
+        'events',
+        'object',
+        '`{subscriptions, published, dropped, coalesced}`; `dropped`: events that went by unread, summed over subscriptions, each told as a gap; `coalesced`: progress of jobs that was not sent, for there was later progress.',
+      ],
     ],
   },
   Class: {
@@ -511,9 +516,18 @@ const BOUNDS = {
   libraryLeaseWaitMs: ['ms', 'Wait of a library that opens for descriptors.', '`BUDGET_EXHAUSTED`'],
   feedInFlightMax: ['', 'Requests of one WebSocket in flight.', '`SHARD_BUSY`'],
   feedSubscriptionsMax: ['', 'Subscriptions of one WebSocket.', '`BAD_REQUEST`'],
-  feedBufferedBytesMax: ['bytes', 'Unsent on one WebSocket.', 'events are dropped, requests get `SHARD_BUSY`'],
-  eventsKeptMax: ['', 'Events kept for those who come back with a cursor.', '`missed` tells'],
-  eventsKeptBytesMax: ['bytes', 'The same, as they are sent.', '`missed` tells'],
+  feedBufferedBytesMax: ['bytes', 'Unsent on one WebSocket.', 'requests get `SHARD_BUSY`'],
+  feedEventsAheadBytes: [
+    'bytes',
+    'Unsent to one client before its events wait.',
+    'they wait among those that are kept',
+  ],
+  eventsKeptMax: [
+    '',
+    'Events kept, for slow readers and those who come back with a cursor.',
+    'a gap, or `missed`, tells',
+  ],
+  eventsKeptBytesMax: ['bytes', 'The same, as they are sent.', 'a gap, or `missed`, tells'],
   feedUnreadBytesMax: ['bytes', 'Unsent on one WebSocket, answers included.', 'it is cut'],
   unreadBytesMax: ['bytes', 'Unread of long answers, of all clients together.', 'who reads the longest is cut'],
   filePartBytes: ['bytes', 'Of a file that is sent, what is read at a time.', ''],
@@ -794,7 +808,13 @@ const EVENTS_INTRODUCTION = `After \`events.subscribe\` each event comes as a no
 { "jsonrpc": "2.0", "method": "event", "params": { "subscription": "1", "seq": 1, "cursor": "mIT2cQ4L.81", "event": { "type": "job.changed" } } }
 \`\`\`
 
-\`seq\` counts from 1 in each subscription. A client that reads too slowly loses events; the gap in \`seq\` tells. A client that was away subscribes with the last \`cursor\` it got, and has what happened meanwhile. Every event has \`type\` and \`at\`, and \`library\` where it concerns one. It is published after the commit it reports.`
+\`seq\` counts from 1 in each subscription. A client that reads too slowly loses events, the oldest first, and is told exactly which before the next one comes, or as soon as it reads again:
+
+\`\`\`json
+{ "jsonrpc": "2.0", "method": "gap", "params": { "subscription": "1", "from": 2, "to": 41, "count": 40, "cursor": "mIT2cQ4L.123" } }
+\`\`\`
+
+Of the progress of a job (\`job.changed\` while it is \`running\`) that was not sent yet only the last is; no number of \`seq\` is spent on the others. A client that was away subscribes with the last \`cursor\` it got, and has what happened meanwhile. Every event has \`type\` and \`at\`, and \`library\` where it concerns one. It is published after the commit it reports.`
 
 const ERRORS_INTRODUCTION = `\`code\` is a promise, \`message\` is for the log, \`hint\` is for the person. Retryable means that the same request may succeed later without anybody changing anything. HTTP is the status where the error is the whole answer.`
 

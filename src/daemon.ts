@@ -246,7 +246,7 @@ export class Daemon {
   }
 
   subscribe(filter: ParamsOf<'events.subscribe'>, deliver: (event: Event) => void): () => void {
-    return this.#events.subscribe(filter, ({ event }) => deliver(event)).end
+    return this.#events.subscribe(filter, deliver)
   }
 
   /**
@@ -436,7 +436,7 @@ export class Daemon {
       tell: (location, covered) => this.#router!.tellCovered(location, covered),
       log: (level, message) => this.#log(level, message),
     }))
-    this.#events.subscribe({ types: ['library.deleted'] }, ({ event: { library } }) => watcher.unwatchLibrary(library!))
+    this.#events.subscribe({ types: ['library.deleted'] }, ({ library }) => watcher.unwatchLibrary(library!))
     this.#beats = Beats.create(1 + shards)
     this.#router = new Router({
       shards,
@@ -732,6 +732,7 @@ export class Daemon {
       },
       loop: this.#lookout.loop,
       watching: this.#watcher!.sum(),
+      events: this.#events.use,
       ...this.#router!.counts(this.#lookout.turningMs),
     }
   }

@@ -32,12 +32,14 @@ export const LIMITS = {
   responseMs: 30_000,
   /** Requests of one client that may wait for an answer on one WebSocket. */
   feedInFlightMax: 256,
-  /** Unsent bytes on one WebSocket before its events are dropped; a gap in `seq` tells. */
+  /** Unsent bytes on one WebSocket before its requests are refused. */
   feedBufferedBytesMax: 1 << 20,
-  /** Events kept for those who come back: at 100 a second 40 s of them, at a restart of a proxy all. */
-  eventsKeptMax: 4_096,
-  /** The same in bytes, as they are sent: no more than one WebSocket may have unsent, so that who reads gets all of them. */
-  eventsKeptBytesMax: 1 << 20,
+  /** Unsent bytes on one connection before its events wait, and the most that are sent to one in a turn of the loop. */
+  feedEventsAheadBytes: 64 << 10,
+  /** Events kept, once for all subscribers: at 5,000 a second who stops reading for three seconds loses none. */
+  eventsKeptMax: 16_384,
+  /** The same in bytes, as they are sent. */
+  eventsKeptBytesMax: 8 << 20,
   /** Directories that one event names, of those in which entries changed. */
   directoriesToldMax: 20,
   /** Subscriptions on one WebSocket. */
@@ -422,6 +424,7 @@ assert(LIMITS.batchEntriesMax <= LIMITS.compareWholeMax)
 assert(LIMITS.libraryLeaseWaitMs < LIMITS.responseMs)
 assert(LIMITS.drainMs < LIMITS.responseMs)
 assert(LIMITS.drainMs < LIMITS.cliStopMs)
+assert(LIMITS.feedEventsAheadBytes < LIMITS.feedBufferedBytesMax)
 assert(LIMITS.feedBufferedBytesMax < LIMITS.feedUnreadBytesMax)
 assert(LIMITS.feedUnreadBytesMax < LIMITS.unreadBytesMax)
 assert(LIMITS.softWarn < LIMITS.softRecommended && LIMITS.softRecommended < LIMITS.softMax)

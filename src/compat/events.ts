@@ -78,7 +78,7 @@ export class Interpreter {
   constructor(publisher: Publisher, dispatch: Dispatch, here: Here) {
     this.#here = here
     this.#ask = askBy((request, answer) => void dispatch(request, answer))
-    this.#end = publisher.subscribe({}, ({ event }) => this.#take(event)).end
+    this.#end = publisher.subscribe({}, (event) => this.#take(event))
   }
 
   /** @returns what happened a moment ago, and what ends it */

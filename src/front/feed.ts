@@ -1,9 +1,10 @@
 // One WebSocket: requests in, answers and events out, every list of it bounded.
 import { SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { encodeEvent } from '../protocol/codec.js'
-import type { GiveUp, Published, Reply, Request } from '../protocol/messages.js'
+import { encodeEvent, encodeGap } from '../protocol/codec.js'
+import type { GiveUp, Reply, Request } from '../protocol/messages.js'
 import { runsOn, type ParamsOf } from '../protocol/operations.js'
+import type { Reading } from '../shard/events.js'
 import type { Desk } from './desk.js'
 import { barred, seenBy } from './exchange.js'
 import type { Seat } from './gate.js'
@@ -49,6 +50,13 @@ function flushDue(): void {
   for (const feed of feeds) feed.flush()
 }
 
+interface Subscription {
+  readonly id: string
+  readonly reading: Reading
+  /** Of the last event that was sent or told as lost. */
+  seq: number
+}
+
 export class Feed implements Reader, Bound {
   readonly since = performance.now()
   readonly peer: string
@@ -57,7 +65,9 @@ export class Feed implements Reader, Bound {
   readonly #wire: Wire
   readonly #caller: Caller
   readonly #turns = new Set<FeedTurn>()
-  readonly #subscriptions = new Map<string, () => void>()
+  readonly #subscriptions = new Map<string, Subscription>()
+  /** Those that have events to be sent, in the order in which they are due. */
+  readonly #due = new Set<Subscription>()
   #subscribed = 0
   #inFlight = 0
   #outbox: string[] = []
@@ -67,6 +77,7 @@ export class Feed implements Reader, Bound {
   /** Whose message is being taken now. */
   #beginning: FeedTurn | null = null
   #open = true
+  #flushes = false
   #usedAt = performance.now()
 
   constructor(desk: Desk, seat: Seat, wire: Wire, peer: string, caller: Caller) {
@@ -126,8 +137,9 @@ export class Feed implements Reader, Bound {
     this.#open = false
     this.#caller.free(this)
     this.#desk.unread.forget(this)
-    for (const end of this.#subscriptions.values()) end()
+    for (const { reading } of this.#subscriptions.values()) reading.end()
     this.#subscriptions.clear()
+    this.#due.clear()
     for (const turn of this.#turns) turn.abandon()
     this.#turns.clear()
   }
@@ -180,33 +192,59 @@ export class Feed implements Reader, Bound {
       return answer(refused(new SpacedriveError('BAD_REQUEST', message, { hint: 'End one with events.unsubscribe.' })))
     }
     this.#subscribed += 1
-    const subscription = String(this.#subscribed)
-    let seq = 0
-    const deliver = (published: Published) => {
-      seq += 1
-      if (this.#subscriptions.has(subscription)) this.#deliver(subscription, seq, published)
-    }
-    const { cursor, kept, missed, end } = this.#desk.setup.publisher.subscribe(filter, deliver, this.#caller.libraries)
-    this.#subscriptions.set(subscription, end)
+    const id = String(this.#subscribed)
+    const wake = () => this.#wake(subscription)
+    const reading = this.#desk.setup.publisher.follow(filter, wake, this.#caller.libraries)
+    const subscription: Subscription = { id, reading, seq: 0 }
+    this.#subscriptions.set(id, subscription)
+    const { cursor, missed } = reading
     const told = filter.cursor === undefined ? {} : { missed }
-    answer({ ok: true, json: JSON.stringify({ subscription, cursor, ...told }) })
-    for (const published of kept) deliver(published)
+    answer({ ok: true, json: JSON.stringify({ subscription: id, cursor, ...told }) })
+    this.#wake(subscription)
   }
 
-  #unsubscribe(subscription: string): Reply {
-    const end = this.#subscriptions.get(subscription)
-    if (!end) {
+  #unsubscribe(id: string): Reply {
+    const subscription = this.#subscriptions.get(id)
+    if (!subscription) {
       const hint = 'Use an id that events.subscribe gave on this WebSocket.'
       return refused(new SpacedriveError('BAD_REQUEST', 'there is no such subscription', { hint }))
     }
-    this.#subscriptions.delete(subscription)
-    end()
+    this.#subscriptions.delete(id)
+    this.#due.delete(subscription)
+    subscription.reading.end()
     return { ok: true, json: 'true' }
   }
 
-  /** Drops the event when the client reads too slowly; its number is spent, so that the gap shows. */
-  #deliver(subscription: string, seq: number, published: Published): void {
-    if (!this.#holds(LIMITS.feedBufferedBytesMax)) this.#push(encodeEvent(subscription, seq, published))
+  #wake(subscription: Subscription): void {
+    this.#due.add(subscription)
+    this.#flushSoon()
+  }
+
+  /** The client has read on. */
+  drained(): void {
+    if (this.#due.size > 0) this.#flushSoon()
+  }
+
+  /**
+   * Only as far ahead of its reader that what it does not read costs little. Each subscription that is due gets an equal part of
+   * the room; one that is not through comes last the next time.
+   *
+   * @returns how many characters that is
+   */
+  #takeEvents(texts: string[]): number {
+    const room = LIMITS.feedEventsAheadBytes - this.#buffered()
+    if (room <= 0) return 0
+    const before = texts.length
+    const share = Math.ceil(room / this.#due.size)
+    for (const subscription of [...this.#due]) {
+      const { lost, cursor, events, more } = subscription.reading.take(share)
+      this.#due.delete(subscription)
+      if (lost > 0) texts.push(encodeGap(subscription.id, subscription.seq, lost, cursor))
+      subscription.seq += lost
+      for (const event of events) texts.push(encodeEvent(subscription.id, (subscription.seq += 1), event))
+      if (more) this.#due.add(subscription)
+    }
+    return texts.slice(before).reduce((sum, { length }) => sum + length, 0)
   }
 
   #buffered(): number {
@@ -223,9 +261,9 @@ export class Feed implements Reader, Bound {
   #push(text: string): void {
     if (!this.#open) return
     if (this.#beginning && this.#wire.gathers && this.#outbox.length === 0) return this.#send(text)
-    if (this.#outbox.length === 0) flushSoon(this)
     this.#outbox.push(text)
     this.#outboxBytes += text.length
+    this.#flushSoon()
     if (this.#holds(LIMITS.feedUnreadBytesMax)) this.cutOff()
   }
 
@@ -235,16 +273,33 @@ export class Feed implements Reader, Bound {
     if (this.#holds(LIMITS.feedUnreadBytesMax)) this.cutOff()
   }
 
-  /** What was pushed and has not gone. */
+  #flushSoon(): void {
+    if (this.#flushes) return
+    this.#flushes = true
+    flushSoon(this)
+  }
+
+  /** What was pushed and has not gone, and events behind it. */
   flush(): void {
-    if (!this.#open || this.#outbox.length === 0) return
+    this.#flushes = false
+    if (!this.#open) return
     const texts = this.#outbox
     const chars = this.#outboxBytes
     this.#outbox = []
     this.#outboxBytes = 0
+    const eventChars = this.#due.size > 0 ? this.#takeEvents(texts) : 0
+    if (texts.length === 0) return
     if (texts.length === 1) this.#wire.send(texts[0]!)
     else this.#wire.sendAll(texts)
-    this.#sent(texts.length, chars)
+    this.#sent(texts.length, chars + eventChars)
+    if (this.#due.size > 0 && !this.#holds(LIMITS.feedEventsAheadBytes)) this.#flushLater()
+  }
+
+  /** After the others have had their turn of the loop. */
+  #flushLater(): void {
+    if (this.#flushes) return
+    this.#flushes = true
+    setImmediate(() => this.flush())
   }
 
   /** At worst the kernel has taken none of it, and every character has as many bytes as it can. */

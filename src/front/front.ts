@@ -1,11 +1,11 @@
 // The daemon's face to its clients: one interface, two implementations (uWebSockets.js, and node:http with ws).
 // uWebSockets objects never leave this folder.
-import type { Dispatch, Level, Published, Stall } from '../protocol/messages.js'
+import type { Dispatch, Event, Level, Stall } from '../protocol/messages.js'
 import type { AcceptState } from './accept.js'
 import type { ConsoleFile } from './desk.js'
 import type { Files } from './files.js'
 import type { ParamsOf } from '../protocol/operations.js'
-import type { Subscribed } from '../shard/events.js'
+import type { Reading } from '../shard/events.js'
 import type { Tokens } from './tokens.js'
 import type { Tongue } from './turn.js'
 
@@ -18,12 +18,9 @@ export interface Slots {
 
 /** Where events come from. */
 export interface Publisher {
+  subscribe(filter: ParamsOf<'events.subscribe'>, deliver: (event: Event) => void): () => void
   /** @param libraries null for who may see the events of all, and those of none */
-  subscribe(
-    filter: ParamsOf<'events.subscribe'>,
-    deliver: (published: Published) => void,
-    libraries?: ReadonlySet<string> | null,
-  ): Subscribed
+  follow(filter: ParamsOf<'events.subscribe'>, wake: () => void, libraries?: ReadonlySet<string> | null): Reading
 }
 
 export interface FrontSetup {

@@ -20,6 +20,7 @@ export function metricsText(status: Status, pulse: Pulse): string {
   addDescriptors(page, status)
   addConnections(page, status)
   addWork(page, status)
+  addEvents(page, status)
   addLoop(page, pulse)
   return page.text
 }
@@ -172,6 +173,13 @@ function addWork(page: MetricsPage, { libraries, shards, jobs, watching }: Statu
     [{ how: 'live' }, watching.live],
     [{ how: 'polled' }, watching.polled],
   ])
+}
+
+function addEvents(page: MetricsPage, { events }: Status): void {
+  page.one('gauge', 'event_subscriptions', 'Subscriptions to events.', events.subscriptions)
+  page.one('counter', 'events_published_total', 'Events that happened.', events.published)
+  page.one('counter', 'events_dropped_total', 'Went by unread, summed over subscriptions.', events.dropped)
+  page.one('counter', 'events_coalesced_total', 'Progress not sent, as there was later one.', events.coalesced)
 }
 
 function addLoop(page: MetricsPage, pulse: Pulse): void {

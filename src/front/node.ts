@@ -313,6 +313,7 @@ class NodeFront implements Front {
       if (isBinary) feed.close(1003, 'messages are text')
       else feed.message((message as Buffer).toString('utf8'))
     })
+    socket.on('drain', () => feed.drained())
     ws.on('close', () => feed.closed())
     // A message that breaks the protocol or its bounds: ws closes the socket with the matching code itself.
     ws.on('error', (error) => this.#desk.setup.log('debug', 'a WebSocket failed', { error: error.message }))

@@ -214,6 +214,7 @@ class UwsFront implements Front {
       upgrade: (res, req, context) => this.#upgrade(res, req, context, seat),
       open: (ws) => this.#upgraded(ws),
       message: (ws, message, isBinary) => this.#message(ws, message, isBinary),
+      drain: (ws) => ws.getUserData().feed?.drained(),
       close: (ws) => this.#closed(ws),
     })
     app.any('/*', (res, req) => this.#page(res, req, seat))

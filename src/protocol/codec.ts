@@ -158,6 +158,16 @@ export function encodeEvent(subscription: string, seq: number, { cursor, json }:
   return `{"jsonrpc":"2.0","method":"event","params":{${place},"event":${json}}}`
 }
 
+/** So many events of the subscription are not sent: they went by before its client read on. `cursor` is that of the last of them. */
+export function encodeGap(subscription: string, seq: number, lost: number, cursor: string): string {
+  return `{"jsonrpc":"2.0","method":"gap","params":{"subscription":"${subscription}",${gapOf(seq, lost, cursor)}}}`
+}
+
+/** @param seq of the last event before the gap */
+export function gapOf(seq: number, lost: number, cursor: string): string {
+  return `"from":${seq + 1},"to":${seq + lost},"count":${lost},"cursor":"${cursor}"`
+}
+
 /** A refusal outside JSON-RPC: the body of an HTTP error. */
 export function encodeRefusal(wire: WireError): { status: number; body: string } {
   return { status: statusOf(wire.code), body: JSON.stringify(wire) }

@@ -397,6 +397,11 @@ export interface Status {
   jobs: { running: number; queued: number }
   /** Over all watched locations; `reasons` say why directories are polled, each once. */
   watching: { locations: number; live: number; polled: number; reasons: string[] }
+  /**
+   * `dropped`: went by unread, summed over subscriptions; `coalesced`: progress of jobs that was not sent, for there was later
+   * progress.
+   */
+  events: { subscriptions: number; published: number; dropped: number; coalesced: number }
 }
 
 /** A thread that stands still: a shard for as long as it does, the main thread some seconds after it went on. */

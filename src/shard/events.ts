@@ -1,74 +1,150 @@
-// Hands each event to those who subscribed, and keeps the last ones, for those who were away for a moment.
+// Keeps the last events, once for all. Each subscriber has a place among them and reads on from there when it can: who reads
+// slowly holds nothing but that place, and is told how much went by.
 import { randomBytes } from 'node:crypto'
 import { LIMITS } from '../base/limits.js'
 import { isWithin } from '../base/places.js'
-import type { Event, Published } from '../protocol/messages.js'
+import type { Event, JobItem, Published, Status } from '../protocol/messages.js'
 import type { ParamsOf } from '../protocol/operations.js'
 
 type Filter = ParamsOf<'events.subscribe'>
 /** Of which libraries events may be told; null for all, and then those of none are too. */
 type Libraries = ReadonlySet<string> | null
-type Deliver = (published: Published) => void
 
-/** What is sent around the JSON of one event, or a little more: of 4,096 small ones it is half a megabyte. */
+const ALL: Libraries = null
+
+/** What is sent around the JSON of one event, or a little more. */
 const ENVELOPE_BYTES = 144
 
-interface Subscriber {
-  readonly filter: Filter
-  readonly deliver: Deliver
-  readonly libraries: Libraries
+interface Kept extends Published {
+  readonly number: number
+  /** A later event says how far the same job is: who has not read this one has no use for it. */
+  isPassed: boolean
 }
 
-export interface Subscribed {
+interface Listener {
+  readonly filter: Filter
+  readonly deliver: (event: Event) => void
+}
+
+/** What one look brings. */
+export interface Taken {
+  /** Events for this subscriber that went by before these, unread. */
+  readonly lost: number
+  /** Just before the first of these. */
+  readonly cursor: string
+  readonly events: readonly Published[]
+  /** There is more. */
+  readonly more: boolean
+}
+
+/** One subscriber's place. */
+export interface Reading {
   /** Where the subscription begins. */
   readonly cursor: string
-  /** What came between the filter's cursor and now, the oldest first. */
-  readonly kept: readonly Published[]
   /** Events of any kind that came after the filter's cursor and are not kept any more; null where that cannot be told. */
   readonly missed: number | null
+  /** The next events, of about so many bytes. Once there are no more, the subscriber is woken by the next that is for it. */
+  take(bytesMax: number): Taken
   end(): void
 }
 
 export class Events {
-  readonly #subscribers = new Set<Subscriber>()
+  readonly #listeners = new Set<Listener>()
+  readonly #places = new Set<Place>()
+  /** Those who have read everything. */
+  readonly #asleep = new Set<Place>()
   /** Names this run of the daemon: its numbers mean nothing to another. */
   readonly #run = randomBytes(6).toString('base64url')
   #number = 0
-  #kept: Published[] = []
+  #kept: Kept[] = []
   #keptBytes = 0
+  /** The last progress of each job of which that is kept, by its id. */
+  readonly #progress = new Map<string, Kept>()
+  #dropped = 0
+  coalesced = 0
 
-  subscribe(filter: Filter, deliver: Deliver, libraries: Libraries = null): Subscribed {
-    const subscriber = { filter, deliver, libraries }
+  get use(): Status['events'] {
+    const { coalesced } = this
+    return { subscriptions: this.#places.size, published: this.#number, dropped: this.#dropped, coalesced }
+  }
+
+  /** Within this process: each event at once. */
+  subscribe(filter: Filter, deliver: (event: Event) => void): () => void {
+    const listener = { filter, deliver }
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  /** @param wake called once when there is something to take; with a cursor of the past there may be at once, and it is not */
+  follow(filter: Filter, wake: () => void, libraries = ALL): Reading {
     const after = filter.cursor === undefined ? this.#number : this.#numberOf(filter.cursor)
-    const known = after ?? 0
-    const kept = this.#kept.slice(Math.max(0, this.#kept.length - (this.#number - known)))
-    this.#subscribers.add(subscriber)
-    return {
-      cursor: this.#cursor(),
-      kept: kept.filter(({ event }) => matches(subscriber, event)),
-      missed: after === null ? null : this.#number - known - kept.length,
-      end: () => this.#subscribers.delete(subscriber),
-    }
+    const at = Math.max(after ?? 0, this.#goneTo)
+    const missed = after === null ? null : at - after
+    const place = new Place(this, { filter, libraries, wake, at, missed, cursor: this.cursorOf(this.#number) })
+    this.#places.add(place)
+    return place
   }
 
   publish(event: Event): void {
     this.#number += 1
-    const published = { event, json: JSON.stringify(event), cursor: this.#cursor() }
-    this.#keep(published)
-    for (const each of this.#subscribers) if (matches(each, event)) each.deliver(published)
+    const cursor = this.cursorOf(this.#number)
+    const kept = { event, json: JSON.stringify(event), cursor, number: this.#number, isPassed: false }
+    if (event.type === 'job.changed') this.#supersede(kept)
+    this.#keep(kept)
+    for (const { filter, deliver } of this.#listeners) if (matches(filter, ALL, event)) deliver(event)
+    for (const place of this.#asleep) {
+      if (!place.wants(event)) continue
+      this.#asleep.delete(place)
+      place.at = this.#number - 1
+      place.wake()
+    }
   }
 
-  #keep(published: Published): void {
-    this.#kept.push(published)
-    this.#keptBytes += published.json.length + ENVELOPE_BYTES
+  /** The next that is kept after this number. */
+  after(number: number): Kept | undefined {
+    return this.#kept[number - this.#goneTo]
+  }
+
+  sleep(place: Place): void {
+    if (this.#places.has(place)) this.#asleep.add(place)
+  }
+
+  end(place: Place): void {
+    this.#places.delete(place)
+    this.#asleep.delete(place)
+  }
+
+  cursorOf(number: number): string {
+    return `${this.#run}.${number}`
+  }
+
+  /** Only while it runs: that a job was begun or is done is never left out. */
+  #supersede(kept: Kept): void {
+    const { id, state } = (kept.event['job'] ?? {}) as Partial<JobItem>
+    if (id === undefined) return
+    const before = this.#progress.get(id)
+    if (state !== 'running') return void this.#progress.delete(id)
+    if (before) before.isPassed = true
+    this.#progress.set(id, kept)
+  }
+
+  #keep(kept: Kept): void {
+    this.#kept.push(kept)
+    this.#keptBytes += kept.json.length + ENVELOPE_BYTES
     if (this.#kept.length <= LIMITS.eventsKeptMax && this.#keptBytes <= LIMITS.eventsKeptBytesMax) return
     // A good part at a time, so that it costs nothing for each.
-    const dropped = this.#kept.splice(0, Math.ceil(this.#kept.length / 8))
-    for (const { json } of dropped) this.#keptBytes -= json.length + ENVELOPE_BYTES
+    const gone = this.#kept.splice(0, Math.ceil(this.#kept.length / 8))
+    for (const each of gone) {
+      this.#keptBytes -= each.json.length + ENVELOPE_BYTES
+      const { id } = (each.event['job'] ?? {}) as Partial<JobItem>
+      if (id !== undefined && this.#progress.get(id) === each) this.#progress.delete(id)
+    }
+    for (const place of this.#places) if (!this.#asleep.has(place)) this.#dropped += place.lose(gone)
   }
 
-  #cursor(): string {
-    return `${this.#run}.${this.#number}`
+  /** The last number that is not kept any more. */
+  get #goneTo(): number {
+    return this.#number - this.#kept.length
   }
 
   /** Null of another run. */
@@ -79,7 +155,78 @@ export class Events {
   }
 }
 
-function matches({ filter, libraries }: Pick<Subscriber, 'filter' | 'libraries'>, event: Event): boolean {
+interface PlaceSetup {
+  readonly filter: Filter
+  readonly libraries: Libraries
+  readonly wake: () => void
+  readonly at: number
+  readonly missed: number | null
+  readonly cursor: string
+}
+
+class Place implements Reading {
+  readonly #events: Events
+  readonly #filter: Filter
+  readonly #libraries: Libraries
+  readonly wake: () => void
+  readonly cursor: string
+  readonly missed: number | null
+  /** The number of the last event that was read or went by; of no meaning while asleep. */
+  at: number
+  #lost = 0
+
+  constructor(events: Events, { filter, libraries, wake, at, missed, cursor }: PlaceSetup) {
+    this.#events = events
+    this.#filter = filter
+    this.#libraries = libraries
+    this.wake = wake
+    this.at = at
+    this.missed = missed
+    this.cursor = cursor
+  }
+
+  wants(event: Event): boolean {
+    return matches(this.#filter, this.#libraries, event)
+  }
+
+  take(bytesMax: number): Taken {
+    const lost = this.#lost
+    this.#lost = 0
+    const cursor = this.#events.cursorOf(this.at)
+    const taken: Published[] = []
+    let bytes = 0
+    let next = this.#events.after(this.at)
+    for (; next && bytes < bytesMax; next = this.#events.after(this.at)) {
+      this.at = next.number
+      if (!this.wants(next.event)) continue
+      if (next.isPassed) {
+        this.#events.coalesced += 1
+        continue
+      }
+      taken.push(next)
+      bytes += next.json.length + ENVELOPE_BYTES
+    }
+    if (!next) this.#events.sleep(this)
+    return { lost, cursor, events: taken, more: next !== undefined }
+  }
+
+  /** @returns how many of those that are kept no longer would have been for it */
+  lose(gone: readonly Kept[]): number {
+    const last = gone.at(-1)!.number
+    if (this.at >= last) return 0
+    const unread = gone.slice(Math.max(0, gone.length - (last - this.at)))
+    const lost = unread.reduce((sum, { isPassed, event }) => sum + (!isPassed && this.wants(event) ? 1 : 0), 0)
+    this.at = last
+    this.#lost += lost
+    return lost
+  }
+
+  end(): void {
+    this.#events.end(this)
+  }
+}
+
+function matches(filter: Filter, libraries: Libraries, event: Event): boolean {
   const { types, library, location, job, path } = filter
   if (libraries && (event.library === undefined || !libraries.has(event.library))) return false
   if (types && !types.includes(event.type)) return false

@@ -172,6 +172,7 @@ export function aStatus(changes: Partial<Status> = {}): Status {
     front: 'uws',
     native: true,
     errorsSurvived: 0,
+    events: { subscriptions: 0, published: 0, dropped: 0, coalesced: 0 },
     watching: { locations: 0, live: 0, polled: 0, reasons: [] },
     http: 'http://127.0.0.1:8080',
     socket: `/${'long/'.repeat(25)}daemon.sock`,

@@ -20,6 +20,7 @@ const status: Status = {
   front: 'uws',
   native: true,
   errorsSurvived: 0,
+  events: { subscriptions: 3, published: 70, dropped: 11, coalesced: 12 },
   watching: { locations: 2, live: 92, polled: 8, reasons: ['a reason'] },
   http: null,
   socket: null,
@@ -98,6 +99,8 @@ test('every figure is there, in base units and under one prefix', (t) => {
   t.is(value('libraries_evicted_total'), 20)
   t.is(value('jobs_queued'), 3)
   t.is(value('watched_directories', { how: 'polled' }), 8)
+  t.is(value('events_dropped_total'), 11)
+  t.is(value('events_coalesced_total'), 12)
   t.true(value('process_cpu_seconds_total', { mode: 'user' })! > 0)
   t.true(value('heap_used_bytes')! > 1e6)
 })

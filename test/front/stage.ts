@@ -6,9 +6,10 @@ import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { WebSocket } from 'ws'
-import type { Front, FrontSetup, Publisher, Slots } from '../../src/front/front.js'
+import type { Front, FrontSetup, Slots } from '../../src/front/front.js'
 import { openFront } from '../../src/front/open.js'
-import type { Dispatch, Event, Published } from '../../src/protocol/messages.js'
+import type { Dispatch } from '../../src/protocol/messages.js'
+import { Events } from '../../src/shard/events.js'
 
 export const TOKEN = 'a-token-of-some-length-0123456789'
 export type Kind = 'uws' | 'node'
@@ -46,17 +47,9 @@ export class CountedSlots implements Slots {
   }
 }
 
-export class Bell implements Publisher {
-  readonly delivers = new Set<(published: Published) => void>()
-
-  subscribe(_filter: unknown, deliver: (published: Published) => void) {
-    this.delivers.add(deliver)
-    return { cursor: 'run.0', kept: [], missed: 0, end: () => this.delivers.delete(deliver) }
-  }
-
+export class Bell extends Events {
   ring(fields: Record<string, unknown> = {}): void {
-    const event: Event = { type: 'job.changed', at: new Date().toISOString(), ...fields }
-    for (const deliver of this.delivers) deliver({ event, json: JSON.stringify(event), cursor: 'run.1' })
+    this.publish({ type: 'job.changed', at: new Date().toISOString(), ...fields })
   }
 }
 
@@ -124,7 +117,7 @@ export async function withStage(
   }
   assert.deepEqual(slots.used, { clients: 0, control: 0 }, 'every slot is given back')
   assert.equal(front.connections().current, 0)
-  assert.equal(bell.delivers.size, 0, 'every subscription has ended')
+  assert.equal(bell.use.subscriptions, 0, 'every subscription has ended')
 }
 
 function stageOf(front: Front, slots: CountedSlots, bell: Bell): Stage {

@@ -2,18 +2,17 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { LIMITS } from '../../src/base/limits.js'
-import { encodeEvent } from '../../src/protocol/codec.js'
-import type { Event } from '../../src/protocol/messages.js'
-import { Events } from '../../src/shard/events.js'
+import type { Event, Published } from '../../src/protocol/messages.js'
+import { Events, type Reading } from '../../src/shard/events.js'
 
-type Filter = Parameters<Events['subscribe']>[0]
+type Filter = Parameters<Events['follow']>[0]
 
 const made = (at: number, more: object = {}): Event => ({ type: 'location.changed', at: String(at), ...more })
 
 function seenBy(filter: Filter, ...events: Event[]): string[] {
   const all = new Events()
   const seen: string[] = []
-  all.subscribe(filter, ({ event }) => seen.push(event.at))
+  all.subscribe(filter, ({ at }) => seen.push(at))
   for (const event of events) all.publish(event)
   return seen
 }
@@ -53,13 +52,18 @@ test('a cursor brings what came after it, once and in order, or says how much of
   fc.assert(
     fc.property(steps, fc.double({ min: 0, max: 1, noNaN: true }), (all, part) => {
       const events = new Events()
-      const cursors = [events.subscribe({}, () => undefined).cursor]
-      events.subscribe({}, ({ cursor }) => cursors.push(cursor))
+      const cursors = [events.follow({}, () => undefined).cursor]
+      const follows = follower(events, {})
       for (const { publish, bytes } of all) {
-        for (let each = 0; each < publish; each++) events.publish(made(cursors.length, { text: 'x'.repeat(bytes) }))
+        for (let each = 0; each < publish; each++) {
+          events.publish(made(cursors.length, { text: 'x'.repeat(bytes) }))
+          cursors.push(follows.read(1)[0]!.cursor)
+        }
       }
       const from = Math.floor(part * (cursors.length - 1))
-      const { kept, missed, cursor } = events.subscribe({ cursor: cursors[from]! }, () => undefined)
+      const reading = events.follow({ cursor: cursors[from]! }, () => undefined)
+      const { missed, cursor } = reading
+      const kept = takenAll(reading)
       t.is(cursor, cursors.at(-1)!)
       t.is(missed! + kept.length, cursors.length - 1 - from)
       t.deepEqual(
@@ -69,29 +73,119 @@ test('a cursor brings what came after it, once and in order, or says how much of
       t.true(missed === 0 || kept.length > 0)
       t.true(kept.reduce((sum, { json }) => sum + json.length, 0) <= LIMITS.eventsKeptBytesMax)
     }),
-    { numRuns: 30 },
+    { numRuns: 10 },
   )
 })
 
 test('the cursor of another run cannot tell what was missed, and brings all that is kept', (t) => {
   const before = new Events()
-  const { cursor } = before.subscribe({}, () => undefined)
+  const { cursor } = before.follow({}, () => undefined)
   const after = new Events()
   after.publish(made(1))
-  for (const each of [cursor, 'nonsense', `${after.subscribe({}, () => undefined).cursor}9`]) {
-    const { kept, missed } = after.subscribe({ cursor: each }, () => undefined)
-    t.is(missed, null)
-    t.is(kept.length, 1)
+  for (const each of [cursor, 'nonsense', `${after.follow({}, () => undefined).cursor}9`]) {
+    const reading = after.follow({ cursor: each }, () => undefined)
+    t.is(reading.missed, null)
+    t.is(takenAll(reading).length, 1)
   }
 })
 
-test('all that is kept may wait on one WebSocket, whatever is sent around it', (t) => {
-  for (const bytes of [0, 100, 200, 2_000]) {
-    const events = new Events()
-    const { cursor } = events.subscribe({}, () => undefined)
-    for (let at = 0; at < LIMITS.eventsKeptMax; at++) events.publish(made(at, { text: 'x'.repeat(bytes) }))
-    const { kept } = events.subscribe({ cursor }, () => undefined)
-    const sent = kept.map((each, index) => encodeEvent('1234567890', Number.MAX_SAFE_INTEGER - index, each).length)
-    t.true(sent.reduce((sum, length) => sum + length, 0) <= LIMITS.feedBufferedBytesMax)
-  }
+test('whoever reads however slowly gets each event that is for it once and in order, or is told how many went by', (t) => {
+  const step = fc.oneof(
+    fc.record({ publish: fc.integer({ min: 1, max: Math.floor(LIMITS.eventsKeptMax / 3) }) }),
+    fc.record({ reader: fc.nat(2), bytes: fc.integer({ min: 1, max: 1 << 20 }) }),
+  )
+  const filters: Filter[] = [{}, { library: 'a' }, { types: ['job.changed'] }]
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
+      const events = new Events()
+      const readers = filters.map((filter) => ({ ...follower(events, filter), next: 0, wanted: [] as number[] }))
+      let published = 0
+      for (const each of steps) {
+        if ('publish' in each) {
+          for (let times = 0; times < each.publish; times++) {
+            published += 1
+            const library = published % 3 === 0 ? 'a' : 'b'
+            events.publish(made(published, { library, text: 'x'.repeat(published % 500) }))
+            readers[0]!.wanted.push(published)
+            if (library === 'a') readers[1]!.wanted.push(published)
+          }
+        } else {
+          const one = readers[each.reader]!
+          for (const { lost, at } of one.look(each.bytes)) {
+            one.next += lost
+            if (at !== null) t.is(at, one.wanted[one.next++]!)
+          }
+        }
+      }
+      for (const one of readers) {
+        for (const { lost, at } of one.look(Infinity)) {
+          one.next += lost
+          if (at !== null) t.is(at, one.wanted[one.next++]!)
+        }
+        t.is(one.next, one.wanted.length)
+        one.end()
+      }
+      t.is(events.use.subscriptions, 0)
+    }),
+    { numRuns: 8 },
+  )
 })
+
+test('who has read everything is woken once by what is for it, and by nothing else', (t) => {
+  const events = new Events()
+  let woken = 0
+  const reading = events.follow({ library: 'a' }, () => (woken += 1))
+  t.like(reading.take(1_000), { lost: 0, events: [], more: false })
+  events.publish(made(1, { library: 'b' }))
+  t.is(woken, 0)
+  events.publish(made(2, { library: 'a' }))
+  events.publish(made(3, { library: 'a' }))
+  t.is(woken, 1)
+  t.is(takenAll(reading).length, 2)
+  events.publish(made(4, { library: 'a' }))
+  t.is(woken, 2)
+  reading.end()
+  events.publish(made(5, { library: 'a' }))
+  t.is(woken, 2)
+})
+
+test('progress of a job is passed by later progress, and never its beginning or its end', (t) => {
+  const events = new Events()
+  const reading = events.follow({}, () => undefined)
+  const job = (state: string, done: number, id = 'j') =>
+    events.publish({ type: 'job.changed', at: `${id} ${state} ${done}`, job: { id, state, progress: { done } } })
+  const ats = () => takenAll(reading).map(({ event }) => event.at)
+  job('queued', 0)
+  job('running', 1)
+  job('running', 2)
+  job('running', 1, 'k')
+  job('paused', 2)
+  job('running', 3)
+  t.deepEqual(ats(), ['j queued 0', 'j running 2', 'k running 1', 'j paused 2', 'j running 3'])
+  job('running', 4)
+  job('done', 5)
+  t.deepEqual(ats(), ['j running 4', 'j done 5'])
+  t.is(events.use.coalesced, 1)
+})
+
+function takenAll(reading: Reading): Published[] {
+  const all: Published[] = []
+  for (;;) {
+    const { events, more } = reading.take(4_096)
+    all.push(...events)
+    if (!more) return all
+  }
+}
+
+function follower(events: Events, filter: Filter) {
+  const reading = events.follow(filter, () => undefined)
+  reading.take(1)
+  const read = (bytes: number) => reading.take(bytes).events
+  /** The event numbers as they come, each with how many were lost before it. */
+  const look = (bytes: number) => {
+    const { lost, events: taken } = reading.take(bytes)
+    const numbers = taken.map(({ event }) => ({ lost: 0, at: Number(event.at) }))
+    return lost > 0 ? [{ lost, at: null }, ...numbers] : numbers
+  }
+  return { read, look, end: () => reading.end() }
+}

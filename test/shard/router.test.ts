@@ -31,7 +31,7 @@ class Yard {
   constructor(shards: number, soft = 1_000) {
     mkdirSync(this.tree, { recursive: true })
     this.ledger = Ledger.create(plan({ soft, base: 0, connectionsMax: 'auto' }))
-    this.events.subscribe({}, ({ event }) => this.seen.push(event))
+    this.events.subscribe({}, (event) => this.seen.push(event))
     this.tasks = new Tasks(this.ledger, 2, { native: true }, (message) => this.logged.push(message))
     this.router = new Router({
       shards,
