@@ -737,6 +737,7 @@ The daemon listens on a TCP address (\`127.0.0.1:8080\` unless told otherwise) a
 | \`GET /\` | The console, a page of its own with what it needs below \`/console/\`. These files need no token, and have an \`ETag\`. |
 | \`POST /rpc\` | JSON-RPC 2.0, a request or a batch; \`Content-Type: application/json\`, UTF-8. What begins as the envelope of Spacedrive's own clients is answered as they have it; see [compat.md](compat.md). |
 | \`GET /ws\` | The same over WebSocket, and events. |
+| \`GET /events\` | The events alone, as [Server-Sent Events](#server-sent-events). |
 | \`GET /libraries/LIBRARY/files/ID\`, \`HEAD\` | The bytes of a file, \`ID\` as in [File](#file). \`Range\` (up to 16 of them), \`If-Range\`, \`If-None-Match\` and \`If-Modified-Since\` as in RFC 9110; \`?download\` has it saved instead of shown. Its \`ETag\` changes with inode, size and time. A file that changes while it is sent is not sent on: the connection ends. |
 
 Every request passes these checks in this order:
@@ -814,7 +815,25 @@ const EVENTS_INTRODUCTION = `After \`events.subscribe\` each event comes as a no
 { "jsonrpc": "2.0", "method": "gap", "params": { "subscription": "1", "from": 2, "to": 41, "count": 40, "cursor": "mIT2cQ4L.123" } }
 \`\`\`
 
-Of the progress of a job (\`job.changed\` while it is \`running\`) that was not sent yet only the last is; no number of \`seq\` is spent on the others. A client that was away subscribes with the last \`cursor\` it got, and has what happened meanwhile. Every event has \`type\` and \`at\`, and \`library\` where it concerns one. It is published after the commit it reports.`
+Of the progress of a job (\`job.changed\` while it is \`running\`) that was not sent yet only the last is; no number of \`seq\` is spent on the others. A client that was away subscribes with the last \`cursor\` it got, and has what happened meanwhile. Every event has \`type\` and \`at\`, and \`library\` where it concerns one. It is published after the commit it reports.
+
+### Server-Sent Events
+
+\`GET /events\` is one subscription for as long as the request lasts, for curl and for a browser's EventSource. The query takes what events.subscribe takes, \`types\` with commas between them. An event has its \`cursor\` as \`id\`, so that a browser that comes back (with \`Last-Event-ID\`) has what happened meanwhile.
+
+\`\`\`console
+$ curl -N -H "Authorization: Bearer $TOKEN" 'http://127.0.0.1:8080/events?types=library.created,job.changed'
+retry: 1000
+event: subscribed
+id: mIT2cQ4L.81
+data: {"cursor":"mIT2cQ4L.81"}
+
+event: library.created
+id: mIT2cQ4L.82
+data: {"type":"library.created","at":"…","library":"…","name":"Photos"}
+\`\`\`
+
+\`subscribed\` comes first, with \`missed\` where a cursor was given; \`gap\` comes where events went by unread, with \`from\`, \`to\`, \`count\` and \`cursor\` as above, counted from 1 in this stream. A comment comes every ${LIMITS.streamBeatMs / 1_000} s. With uWebSockets.js a client that reads nothing of what waits for it for about 10 s is cut.`
 
 const ERRORS_INTRODUCTION = `\`code\` is a promise, \`message\` is for the log, \`hint\` is for the person. Retryable means that the same request may succeed later without anybody changing anything. HTTP is the status where the error is the whole answer.`
 

@@ -36,6 +36,10 @@ export const LIMITS = {
   feedBufferedBytesMax: 1 << 20,
   /** Unsent bytes on one connection before its events wait, and the most that are sent to one in a turn of the loop. */
   feedEventsAheadBytes: 64 << 10,
+  /** A stream of events without an event is written to this often: shorter than proxies and load balancers wait. */
+  streamBeatMs: 5_000,
+  /** A browser whose stream of events ended comes back after this. */
+  streamRetryMs: 1_000,
   /** Events kept, once for all subscribers: at 5,000 a second who stops reading for three seconds loses none. */
   eventsKeptMax: 16_384,
   /** The same in bytes, as they are sent. */

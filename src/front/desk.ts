@@ -16,6 +16,7 @@ import { METRICS_TYPE } from './metrics.js'
 import { names } from './ranges.js'
 import { Resume } from './resume.js'
 import { OWNER, Tokens, type Caller } from './tokens.js'
+import { Streams } from './streams.js'
 import { Unread } from './unread.js'
 
 /** Who sends a request; asked for its address only while that matters. */
@@ -84,6 +85,7 @@ export class Desk {
   readonly guesses = new Guesses((peer) =>
     this.setup.log('warn', 'many wrong tokens come from one address', { peer, wrongTokens: this.guesses.count }),
   )
+  readonly streams = new Streams()
   readonly resume: Resume
   /** Requests and messages that were begun, and parts of them that were read or written. */
   begun = 0
@@ -147,7 +149,14 @@ export class Desk {
     return isPage(caller) || method === 'GET' || method === 'HEAD' ? caller : notAllowed('GET, HEAD')
   }
 
-  /** Answers any request but those three. */
+  /** Checks a request for GET /events: who asks, when it may begin. */
+  admitEvents(method: string, head: Head, seat: Seat, from: From): Caller | Page {
+    this.begun += 1
+    const caller = this.#admit(head, seat, from)
+    return isPage(caller) || method === 'GET' ? caller : notAllowed('GET')
+  }
+
+  /** Answers any request but those four. */
   answer(method: string, path: string, head: Head, seat: Seat, from: From): Page {
     this.begun += 1
     const page = this.#checkSource(head, seat)
@@ -297,6 +306,7 @@ const ABOUT: Page = {
     'GET /health   whether it is serving; needs no token',
     'POST /rpc     JSON-RPC 2.0, single or batch',
     'GET /ws       the same over WebSocket, and events',
+    'GET /events   the events alone, as Server-Sent Events',
     'GET /metrics  the figures of this daemon, for Prometheus',
     'GET /libraries/LIBRARY/files/ID  the bytes of a file',
     '',

@@ -16,11 +16,12 @@ export class Head {
   ifRange: string | undefined
   ifNoneMatch: string | undefined
   ifModifiedSince: string | undefined
+  lastEventId: string | undefined
 
   clear(): void {
     this.host = this.origin = this.site = this.authorization = this.contentType = undefined
     this.contentLength = this.protocols = this.upgrade = this.key = this.extensions = undefined
-    this.range = this.ifRange = this.ifNoneMatch = this.ifModifiedSince = undefined
+    this.range = this.ifRange = this.ifNoneMatch = this.ifModifiedSince = this.lastEventId = undefined
     this.hosts = 0
   }
 
@@ -69,6 +70,9 @@ export class Head {
         return
       case 'if-modified-since':
         this.ifModifiedSince ??= value
+        return
+      case 'last-event-id':
+        this.lastEventId ??= value
     }
   }
 }

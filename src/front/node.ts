@@ -18,6 +18,7 @@ import { idleFeed, LOCAL_PEER, type Idle } from './idle.js'
 import { Room } from './room.js'
 import { Head } from './head.js'
 import { statusLine } from './status-line.js'
+import { Stream, STREAM_HEADERS, streamRequest, type StreamRequest, type StreamSink } from './stream.js'
 import type { Caller } from './tokens.js'
 import type { Reader } from './unread.js'
 
@@ -151,6 +152,7 @@ class NodeFront implements Front {
     this.#stopListening()
     await this.#desk.deadlines.idle(deadlineMs)
     this.#desk.deadlines.stop()
+    this.#desk.streams.end()
     for (const { feed } of this.#visitors.values()) feed?.close(1001, 'the daemon is stopping')
     for (const socket of this.#visitors.keys()) socket.destroy()
     if (this.#visitors.size > 0) await new Promise<void>((resolve) => (this.#whenEmpty = resolve))
@@ -273,10 +275,14 @@ class NodeFront implements Front {
     try {
       const head = readHead(req)
       const wanted = this.#desk.setup.files && fileRequest(req.method ?? '', pathOf(req), queryOf(req), head)
+      const streamed = streamRequest(pathOf(req), queryOf(req), head)
       const admitted = wanted
         ? this.#desk.admitFile(req.method ?? '', head, visitor.seat, visitor)
-        : this.#admit(req, head, visitor)
+        : streamed
+          ? this.#desk.admitEvents(req.method ?? '', head, visitor.seat, visitor)
+          : this.#admit(req, head, visitor)
       if (isPage(admitted)) exchange.refuse(admitted)
+      else if (streamed) exchange.stream(streamed, admitted)
       else if (wanted) exchange.send(wanted, admitted)
       else exchange.collect(admitted)
     } catch (error) {
@@ -426,6 +432,7 @@ class NodeExchange extends Exchange implements Reader {
   #parts: Buffer[] = []
   #partsBytes = 0
   #download: Download | null = null
+  #stream: Stream | null = null
   readonly #seat: Seat
 
   constructor(desk: Desk, { seat, peer }: Visitor, req: IncomingMessage, res: ServerResponse) {
@@ -449,6 +456,7 @@ class NodeExchange extends Exchange implements Reader {
   #closed(): void {
     this.desk.unread.forget(this)
     this.#download?.abandon()
+    this.#stream?.abandon()
     this.abandon()
   }
 
@@ -463,6 +471,17 @@ class NodeExchange extends Exchange implements Reader {
     })
     this.#download = new Download(this.desk, this.desk.setup.files!, request, sink)
     this.#download.begin(this.#seat, caller)
+    this.#req.resume()
+  }
+
+  stream(request: StreamRequest, caller: Caller): void {
+    const sink = new NodeStreamSink(this.#res, {
+      refuse: (page) => this.refuse(page),
+      begin: () => (this.#done = true),
+      drained: () => stream.drained(),
+    })
+    const stream = (this.#stream = new Stream(this.desk, sink))
+    stream.begin(request, this.#seat, caller)
     this.#req.resume()
   }
 
@@ -562,6 +581,39 @@ class NodeSink implements Sink {
 
   done(): void {
     // `close` of the response says the same.
+  }
+}
+
+class NodeStreamSink implements StreamSink {
+  readonly #res: ServerResponse
+  readonly #exchange: Downloading
+
+  constructor(res: ServerResponse, exchange: Downloading) {
+    this.#res = res
+    this.#exchange = exchange
+    res.on('drain', () => exchange.drained())
+  }
+
+  refuse(page: Page): void {
+    this.#exchange.refuse(page)
+  }
+
+  begin(): void {
+    this.#exchange.begin()
+    this.#res.shouldKeepAlive = false
+    this.#res.writeHead(200, STREAM_HEADERS)
+  }
+
+  write(text: string): boolean {
+    return this.#res.write(text)
+  }
+
+  end(): void {
+    this.#res.end()
+  }
+
+  cut(): void {
+    this.#res.destroy()
   }
 }
 

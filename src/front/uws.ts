@@ -26,6 +26,7 @@ import { Room } from './room.js'
 import { Head } from './head.js'
 import { METRICS_TYPE } from './metrics.js'
 import { statusLine } from './status-line.js'
+import { Stream, STREAM_HEADERS, streamRequest, type StreamRequest, type StreamSink } from './stream.js'
 import type { Caller } from './tokens.js'
 import type { Reader } from './unread.js'
 
@@ -157,6 +158,7 @@ class UwsFront implements Front {
     if (this.socket !== null && this.#listeners.length > 0) removeSocket(this.socket, this.#socketInode)
     this.#stopListening()
     await this.#desk.deadlines.idle(deadlineMs)
+    this.#desk.streams.end()
     for (const feed of [...this.#feeds.keys()]) feed.close(1001, 'the daemon is stopping')
     this.#shut()
   }
@@ -271,6 +273,9 @@ class UwsFront implements Front {
       const method = req.getMethod().toUpperCase()
       const path = req.getUrl()
       const head = readHead(req)
+      const streamed = streamRequest(path, req.getQuery() ?? '', head)
+      if (streamed)
+        return this.#stream(exchange, streamed, this.#desk.admitEvents(method, head, seat, exchange), method)
       const wanted = this.#desk.setup.files && fileRequest(method, path, req.getQuery() ?? '', head)
       const admitted = wanted
         ? this.#desk.admitFile(method, head, seat, exchange)
@@ -281,6 +286,15 @@ class UwsFront implements Front {
     } catch (error) {
       exchange.fail(error)
     }
+  }
+
+  #stream(exchange: UwsExchange, request: StreamRequest, admitted: Caller | Page, method: string): void {
+    if (isPage(admitted)) {
+      if (method === 'HEAD') exchange.headOnly()
+      return exchange.refuse(admitted)
+    }
+    if (this.#clients) exchange.name(this.#clients)
+    exchange.stream(request, admitted)
   }
 
   #upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t, seat: Seat): void {
@@ -423,6 +437,7 @@ class UwsExchange extends Exchange implements Reader {
   /** Among those in flight, or −1. */
   #slot = -1
   #download: Download | null = null
+  #stream: Stream | null = null
   readonly #seat: Seat
 
   constructor(desk: Desk, seat: Seat, res: HttpResponse) {
@@ -453,6 +468,23 @@ class UwsExchange extends Exchange implements Reader {
     })
     this.#download = new Download(this.desk, this.desk.setup.files!, request, sink)
     this.#download.begin(this.#seat, caller)
+  }
+
+  /** From now on it is known as one that is not idle because it is silent. */
+  name(clients: Clients): void {
+    this.#res.pause()
+    this.#res.resume()
+    clients.upgraded()
+  }
+
+  stream(request: StreamRequest, caller: Caller): void {
+    const sink = new UwsStreamSink(this.#res, {
+      refuse: (page) => this.refuse(page),
+      begin: () => (this.#done = true),
+      drained: () => stream.drained(),
+    })
+    const stream = (this.#stream = new Stream(this.desk, sink))
+    stream.begin(request, this.#seat, caller)
   }
 
   collect(caller: Caller): void {
@@ -545,6 +577,7 @@ class UwsExchange extends Exchange implements Reader {
     this.desk.unread.forget(this)
     this.#ended()
     this.#download?.abandon()
+    this.#stream?.abandon()
     this.abandon()
   }
 
@@ -674,6 +707,47 @@ class UwsSink implements Sink {
   #try(bytes: Buffer): boolean {
     const [taken, whole] = this.#res.tryEnd(bytes, this.#length)
     return taken || whole
+  }
+}
+
+/** A body without a length: what the kernel did not take is kept by uWebSockets, and goes with what is written next. */
+class UwsStreamSink implements StreamSink {
+  readonly #res: HttpResponse
+  readonly #exchange: Pick<Downloading, 'refuse' | 'begin' | 'drained'>
+
+  constructor(res: HttpResponse, exchange: Pick<Downloading, 'refuse' | 'begin' | 'drained'>) {
+    this.#res = res
+    this.#exchange = exchange
+  }
+
+  refuse(page: Page): void {
+    this.#exchange.refuse(page)
+  }
+
+  begin(): void {
+    this.#exchange.begin()
+    this.#res.cork(() => {
+      this.#res.writeStatus(statusLine(200))
+      for (const [name, value] of Object.entries(STREAM_HEADERS)) this.#res.writeHeader(name, value)
+    })
+    this.#res.onWritable(() => {
+      this.#exchange.drained()
+      return true
+    })
+  }
+
+  write(text: string): boolean {
+    let taken = false
+    this.#res.cork(() => (taken = this.#res.write(text)))
+    return taken
+  }
+
+  end(): void {
+    this.#res.cork(() => this.#res.end(undefined, true))
+  }
+
+  cut(): void {
+    this.#res.close()
   }
 }
 

@@ -1,0 +1,114 @@
+// GET /events: Server-Sent Events as curl and a browser read them, over both implementations.
+import http from 'node:http'
+import test from 'ava'
+import { kinds, sleep, TOKEN, until, withStage, type Stage } from './stage.js'
+
+interface Told {
+  event?: string
+  id?: string
+  retry?: string
+  data: Record<string, unknown>
+}
+
+/** Reads as a browser does. */
+function follow({ port }: Stage, query = '', headers: Record<string, string> = {}) {
+  const told: Told[] = []
+  const seen = { told, ended: false, comments: 0, res: null as http.IncomingMessage | null, close: () => req.destroy() }
+  const options = { port, path: `/events${query}`, headers: { authorization: `Bearer ${TOKEN}`, ...headers } }
+  const req = http.get({ ...options, agent: false }, (res) => {
+    seen.res = res
+    let text = ''
+    res.setEncoding('utf8').on('data', (part: string) => {
+      text += part
+      for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
+        const lines = text.slice(0, end).split('\n')
+        text = text.slice(end + 2)
+        const fields = Object.fromEntries(lines.map((line) => line.split(/: ?(.*)/s)))
+        if (lines[0] === ':') seen.comments += 1
+        else told.push({ ...fields, data: JSON.parse(fields['data'] as string) } as Told)
+      }
+    })
+    res.on('end', () => (seen.ended = true))
+  })
+  req.on('error', () => undefined)
+  return seen
+}
+
+for (const kind of await kinds()) {
+  test(`${kind}: a stream tells events as they happen, and who comes back with the last id has those between`, (t) =>
+    withStage(kind, {}, async (stage) => {
+      const { bell } = stage
+      const first = follow(stage, '?types=job.changed,library.created&library=a')
+      await until(() => first.told.length === 1, 'it has begun')
+      t.is(first.res!.headers['content-type'], 'text/event-stream')
+      t.is(first.res!.headers['cache-control'], 'no-store')
+      t.like(first.told[0], { event: 'subscribed', id: first.told[0]!.data['cursor'] as string })
+      bell.ring({ library: 'b' })
+      bell.ring({ library: 'a', n: 1, text: 'two\nlines' })
+      await until(() => first.told.length === 2, 'it is told')
+      const [, one] = first.told
+      t.like(one, { event: 'job.changed', data: { n: 1, text: 'two\nlines' } })
+      first.close()
+      await until(() => bell.use.subscriptions === 0, 'its subscription has ended')
+
+      bell.ring({ library: 'a', n: 2 })
+      const again = follow(stage, '?library=a', { 'last-event-id': one!.id! })
+      await until(() => again.told.length === 2, 'it has what came between')
+      t.like(again.told[0], { event: 'subscribed', data: { missed: 0 } })
+      t.is(again.told[0]!.id, undefined, 'who is cut now asks for the same again')
+      t.like(again.told[1], { data: { n: 2 } })
+      const other = follow(stage, '', { 'last-event-id': 'of.1' })
+      await until(() => other.told.length > 0, 'it has begun')
+      t.is(other.told[0]!.data['missed'], null)
+      await stage.front.drain(100)
+      await until(() => again.ended && other.ended, 'the end of the daemon ends them as a whole answer ends')
+    }))
+
+  test(`${kind}: a stream is refused as any request is, and for a wrong filter`, (t) =>
+    withStage(kind, {}, async ({ ask, bell }) => {
+      const status = async (path: string, more = {}) => (await ask({ path, ...more })).status
+      t.is(await status('/events', { token: null }), 401)
+      t.is(await status('/events', { token: 'wrong' }), 401)
+      t.is(await status('/events', { headers: { origin: 'http://evil.example' } }), 403)
+      t.is(await status('/events', { method: 'POST' }), 405)
+      t.is(await status('/events', { method: 'HEAD' }), 405)
+      for (const query of ['?types=nope', '?types=', '?x=1', '?library=', '?library=a&library=b', '?path=relative']) {
+        const { status: refused, body } = await ask({ path: `/events${query}` })
+        t.is(refused, 400, query)
+        t.like(JSON.parse(body), { code: 'BAD_REQUEST' })
+      }
+      t.is(await status('/events/x'), 404)
+      t.is(bell.use.subscriptions, 0)
+    }))
+
+  test(`${kind}: a stream that is not read holds little, and is told what went by`, (t) =>
+    withStage(kind, {}, async (stage) => {
+      const { bell, front } = stage
+      const stream = follow(stage)
+      await until(() => stream.told.length === 1, 'it has begun')
+      stream.res!.pause()
+      const text = 'x'.repeat(64 << 10)
+      for (let n = 1; n <= 600; n += 1) {
+        bell.ring({ n, text })
+        if (n % 10 === 0) await sleep(1)
+      }
+      t.true(front.connections().unreadBytes < 1 << 20)
+      stream.res!.resume()
+      let next = 1
+      let lost = 0
+      const last = () => stream.told.at(-1)!.data['n'] === 600
+      await until(last, 'the last has come')
+      for (const { event, data } of stream.told.slice(1)) {
+        if (event === 'gap') {
+          t.is(data['from'], next)
+          lost += data['count'] as number
+          next = (data['to'] as number) + 1
+        } else t.is(data['n'], next++)
+      }
+      t.is(next, 601)
+      t.is(lost, bell.use.dropped)
+      t.true(lost > 100)
+      stream.close()
+      await until(() => bell.use.subscriptions === 0, 'it has ended')
+    }))
+}
