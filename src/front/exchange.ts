@@ -53,7 +53,7 @@ export abstract class Exchange extends Turn {
 
 function refusedOverHttp(request: Request): SpacedriveError | null {
   if (runsOn(request.operation) !== 'feed') return null
-  const hint = 'Connect to GET /ws, or have the events of GET /events.'
+  const hint = 'Connect to GET /ws by WebSocket, or read GET /events.'
   return new SpacedriveError('BAD_REQUEST', `${request.operation} is not served over HTTP`, { hint })
 }
 
