@@ -208,7 +208,7 @@ export class Desk {
     const waitMs = this.guesses.wrong(peer, secret)
     if (waitMs === 0) return TOKENLESS
     const error = new SpacedriveError('TOO_MANY_ATTEMPTS', 'too many wrong tokens', { retryAfterMs: waitMs })
-    return refusal(error, { headers: { 'Retry-After': String(Math.ceil(waitMs / 1_000)) }, close: true })
+    return refusal(error, { headers: { 'Retry-After': String(Math.ceil(waitMs / 1_000)) } })
   }
 
   #metrics(method: string, text: () => string): Page {
