@@ -53,7 +53,8 @@ export async function startDaemon({
 export async function startServer({ script, args = [], nofile = null }) {
   const command = [process.execPath, fileURLToPath(new URL(script, import.meta.url)), ...args]
   const limited = nofile === null ? command : ['prlimit', `--nofile=${nofile}:${nofile}`, ...command]
-  const child = spawn(limited[0], limited.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(limited[0], limited.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] })
+  child.stderr.on('data', (chunk) => process.stderr.write(chunk))
   return { child, http: `http://127.0.0.1:${(await firstLine(child)).trim()}`, stop: () => stop(child) }
 }
 

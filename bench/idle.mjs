@@ -1,13 +1,16 @@
 // 15,000 WebSocket clients that say nothing: what each costs in memory, against a bare uWebSockets; how long a ping of those at work
 // takes among them; and that they go cleanly when the limit is cut. The clients are in a process of their own.
 import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
+import { WebSocket } from 'ws'
 import { quantile, startDaemon, startServer } from './harness.mjs'
 
 const CLIENTS = Number(process.argv[2] ?? 15_000)
-const LIMIT = 2 * CLIENTS + 2_000
+const LIMIT = CLIENTS + 4_000
+const inspectors = {}
 if (process.argv[3] === 'clients') await sit(new URL(process.argv[4]), process.argv[5])
 else await measure()
 
@@ -42,20 +45,17 @@ async function sit({ hostname, port, pathname }, token) {
 }
 
 async function measure() {
+  process.env.NODE_OPTIONS = '--inspect-port=0'
   const daemon = await startDaemon({ nofile: LIMIT })
   const echo = await startServer({ script: 'servers/uws-echo.mjs', nofile: LIMIT })
-  await new Promise((resolve) => setTimeout(resolve, 3_000))
   const calm = await pings(daemon, 1_000)
   const costs = {}
   let sitting
-  for (const [name, { http, pid }] of Object.entries({
-    echo: { http: echo.http, pid: echo.child.pid },
-    ours: daemon,
-  })) {
-    const before = memoryOf(pid)
+  for (const [name, server] of Object.entries({ echo: { ...echo, pid: echo.child.pid }, ours: daemon })) {
+    const { http, pid } = server
+    const before = await heldBy(server)
     const clients = await open(http, daemon.token)
-    await new Promise((resolve) => setTimeout(resolve, 5_000))
-    costs[name] = (memoryOf(pid) - before) / CLIENTS
+    costs[name] = ((await heldBy(server)) - before) / CLIENTS
     console.log(
       `${name.padEnd(5)} ${CLIENTS} idle clients: ${Math.round(costs[name])} bytes each, ${pid === daemon.pid ? 'of the daemon' : 'bare'}`,
     )
@@ -89,9 +89,28 @@ async function measure() {
   )
   const { closed, reset, told } = await sitting.end()
   console.log(`${closed} clients closed, ${told} of them told why, ${reset} reset`)
-  const log = readFileSync(`${daemon.dataDir}/logs/spacedrive.log`, 'utf8')
+  const log = readFileSync(`${daemon.dataDir}/logs/daemon.log`, 'utf8')
   console.log(`lines of the log with EMFILE: ${log.split('\n').filter((line) => line.includes('EMFILE')).length}`)
   await Promise.all([daemon.stop(), echo.stop()])
+}
+
+/** What is left once garbage was collected: without that, it is how long ago V8 did so by itself that would be measured. */
+async function heldBy({ pid, child }) {
+  inspectors[pid] ??= await inspect(pid, child)
+  for (let id = 1; id <= 2; id++) {
+    inspectors[pid].send(JSON.stringify({ id, method: 'HeapProfiler.collectGarbage' }))
+    await once(inspectors[pid], 'message')
+  }
+  await new Promise((resolve) => setTimeout(resolve, 2_000))
+  return memoryOf(pid)
+}
+
+async function inspect(pid, child) {
+  process.kill(pid, 'SIGUSR1')
+  const [said] = await once(child.stderr, 'data')
+  const inspector = new WebSocket(/ws:\S+/.exec(String(said))[0])
+  await once(inspector, 'open')
+  return inspector
 }
 
 /** Not shared with any file: what the process has for itself. */

@@ -6,6 +6,7 @@ import { setup } from '../scripts/setup.mjs'
 const ALL = [
   'boot',
   'rpc',
+  'hot',
   'index',
   'identify',
   'large',
@@ -14,6 +15,7 @@ const ALL = [
   'prices',
   'ledger',
   'fds',
+  'idle',
   'flood',
   'accept',
   'libraries',
