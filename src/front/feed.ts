@@ -108,8 +108,10 @@ export class Feed implements Reader, Bound {
 
   /** How long nothing was asked or answered; null while something is, or may come by subscription. */
   get idleMs(): number | null {
+    // The socket of a closed one may not be asked for anything.
+    if (!this.#open) return null
     const busy = this.#subscriptions.size > 0 || this.#turns.size > 0 || this.#inFlight > 0 || this.#buffered() > 0
-    return busy || !this.#open ? null : performance.now() - this.#usedAt
+    return busy ? null : performance.now() - this.#usedAt
   }
 
   /** Ends the feed from our side. */

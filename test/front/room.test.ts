@@ -74,6 +74,20 @@ function leave(guests: readonly Guest[]): void {
 
 for (const kind of await kinds()) {
   const front = (sentence: string) => `${kind}: ${sentence}`
+
+  test(
+    front('WebSockets that two looks in a row find idle are closed once, and whoever is closed is asked no more'),
+    (t) =>
+      withStage(kind, {}, async (stage) => {
+        const feeds = await Promise.all([stage.feed(), stage.feed(), stage.feed()])
+        const told = Promise.all(feeds.map(closing))
+        t.is(stage.front.giveWay({ count: 10, idleMs: 0 }), 3)
+        t.is(stage.front.giveWay({ count: 10, idleMs: 0 }), 3)
+        t.deepEqual(await told, [1013, 1013, 1013])
+        await until(() => stage.slots.used.clients === 0, 'their slots are back')
+      }),
+  )
+
   // See what gives way there instead, below.
   const seen = kind === 'uws' && blind ? () => undefined : test
 
