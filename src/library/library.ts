@@ -393,8 +393,17 @@ export class Library {
   }
 
   async #searchSlowly(run: (search: Search) => Generator<void, Page>): Promise<Page> {
-    const reader = this.#readers.borrow()
+    const reader = this.#borrowIfAny()
     return reader ? this.#readSlowly(reader, run) : this.#searchBetween(run)
+  }
+
+  /** What stands in the way of another connection, such as a folder that was taken away, is no reason not to read by the one there is. */
+  #borrowIfAny(): Reader | null {
+    try {
+      return this.#readers.borrow()
+    } catch {
+      return null
+    }
   }
 
   /**

@@ -166,6 +166,8 @@ test.serial('a data directory that vanishes under it does not end it, and it sti
     // The daemon may put a new file there while the others are being removed.
     rmSync(scene.dataDir, { recursive: true, maxRetries: 3 })
     t.is((await daemon.call('search.files', { library, query: 'file 49' })).total, 1, 'what is open is still read')
+    const sorted = await daemon.call('search.files', { library, query: 'file 49', sort: 'name' })
+    t.is(sorted.total, 1, 'also what takes so long that it would be read by another connection')
     await daemon.call('libraries.close', { library })
     t.is(await daemon.codeOf('libraries.info', { library }), 'LIBRARY_DAMAGED')
     t.is(await daemon.call('core.ping'), 'pong')
