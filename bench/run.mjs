@@ -12,6 +12,7 @@ const ALL = [
   'large',
   'search',
   'watch',
+  'events',
   'prices',
   'ledger',
   'fds',
