@@ -1,6 +1,7 @@
 // Show 1: an index equals its tree entry by entry (path, kind, size, mtime, inode), also after random changes, by rescans alone and
 // by what a watcher tells alone.
-// node bench/model.mjs [TREE ...]: each tree is copied (hard links kept) and changed there; the copies are removed.
+// node bench/model.mjs [TREE ...]: each tree is copied (hard links kept) and changed there; the copies are removed. `odd:ENTRIES` is one
+// that is made up, with everything odd.
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -8,9 +9,10 @@ import { openInotify } from '../dist/src/descriptors/inotify.js'
 import { Chance, disturb } from '../dist/test/harness/churn.js'
 import { addon, Pursuit } from '../dist/test/harness/pursuit.js'
 import { differences, disk, index, rescan, Stage } from '../dist/test/library/stage.js'
+import { makeOdd } from './oddities.mjs'
 
 const CHANGES = Number(process.env.MODEL_CHANGES ?? 10_000)
-const ROUNDS = 20
+const ROUNDS = Number(process.env.MODEL_ROUNDS ?? 20)
 const trees = process.argv.slice(2)
 
 for (const tree of trees.length > 0 ? trees : ['/usr/share/doc', 'node_modules']) {
@@ -42,7 +44,8 @@ async function tried(tree, how, begin) {
   let index
   try {
     rmSync(stage.tree, { recursive: true })
-    execFileSync('cp', ['-a', tree, stage.tree])
+    if (tree.startsWith('odd:')) makeOdd(stage.tree, Number(tree.slice(4)))
+    else execFileSync('cp', ['-a', tree, stage.tree])
     mkdirSync(join(stage.tree, 'churned'))
     index = await begin(stage)
     let wrong = index.differences()
