@@ -13,8 +13,13 @@ export type FewNames = (connection: Connection) => Generator<void, ReadonlySet<n
 export type Condition =
   /** Of the table `entry`; never NULL. `names`, where they are found without a look at all entries: of those for which it holds. */
   | { readonly row: (bind: Bind) => string; readonly names?: FewNames }
-  /** Of its folded name, which contains the texts of one of the ways. Where one name may take milliseconds it is slow. */
-  | { readonly name: (name: string) => boolean; readonly ways?: Ways; readonly isSlow?: boolean }
+  /** Of its folded name, which contains the texts of one of the ways, and `text`. Where one name may take milliseconds it is slow. */
+  | {
+      readonly name: (name: string) => boolean
+      readonly ways?: Ways
+      readonly text?: string
+      readonly isSlow?: boolean
+    }
   /** Of its parent, negative for the root of a location, and the number of its name. */
   | {
       readonly place: (places: Places) => PlaceTest

@@ -24,6 +24,8 @@ export class Matcher {
   readonly #test: NameTest | null
   /** Whether one name may take milliseconds. */
   readonly #isSlow: boolean
+  /** What every name that matches contains: sooner found in a block than its names are told apart. */
+  readonly #probe: string
   readonly ways: Ways
 
   /** @param words folded; all of them are in the name */
@@ -36,6 +38,8 @@ export class Matcher {
     const tests = named.map(({ name }) => name)
     this.#test = allOf(others.length > 0 ? [(name) => others.every((each) => name.includes(each)), ...tests] : tests)
     this.#isSlow = named.some(({ isSlow }) => isSlow)
+    const texts = named.flatMap(({ text }) => (text === undefined || text.includes('\0') ? [] : [text]))
+    this.#probe = texts.reduce((longest, each) => (each.length > longest.length ? each : longest), this.#needle)
     this.ways = together([[words], ...named.flatMap(({ ways }) => (ways ? [ways] : []))])
   }
 
@@ -69,8 +73,19 @@ export class Matcher {
 
   *#addSlowly(block: number, text: string, order: number[]): Generator<void> {
     const pace = new Pace()
-    for (const [at, name] of text.split('\0').slice(0, -1).entries()) {
-      if (this.matches(name)) order.push(this.orderOf(name, block * BLOCK_NAMES + at))
+    const probe = this.#probe
+    let name = block * BLOCK_NAMES
+    let start = 0
+    for (let at = text.indexOf(probe); at >= 0 && at < text.length; at = text.indexOf(probe, start)) {
+      let end = text.indexOf('\0', start)
+      for (; end < at; end = text.indexOf('\0', start)) {
+        start = end + 1
+        name += 1
+      }
+      const each = text.slice(start, end)
+      if (this.matches(each)) order.push(this.orderOf(each, name))
+      start = end + 1
+      name += 1
       if (pace.isDue()) yield
     }
   }

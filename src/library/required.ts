@@ -18,10 +18,17 @@ interface Required {
 }
 
 export function waysOf(pattern: Pattern): Ways {
-  return flat(requiredBy(pattern))
+  return flat(requiredBy(pattern, BYTES_MIN), BYTES_MIN)
 }
 
-function requiredBy(pattern: Pattern): Required {
+/** A text that whatever matches contains, however short it is; '' where there is none. */
+export function textOf(pattern: Pattern): string {
+  const [way, other] = flat(requiredBy(pattern, 1), 1)
+  return way && !other ? way.reduce((longest, each) => (each.length > longest.length ? each : longest), '') : ''
+}
+
+/** @param least shorter texts are left out */
+function requiredBy(pattern: Pattern, least: number): Required {
   switch (pattern.kind) {
     case 'text':
       return exactly([fold(pattern.text)])
@@ -30,11 +37,17 @@ function requiredBy(pattern: Pattern): Required {
     case 'one':
       return charactersOf(pattern)
     case 'any':
-      return anyOf(pattern.parts.map(requiredBy))
+      return anyOf(
+        pattern.parts.map((each) => requiredBy(each, least)),
+        least,
+      )
     case 'all':
-      return inOrder(pattern.parts.map(requiredBy))
+      return inOrder(
+        pattern.parts.map((each) => requiredBy(each, least)),
+        least,
+      )
     case 'repeat':
-      return repeated(requiredBy(pattern.part), pattern.min, pattern.max)
+      return repeated(requiredBy(pattern.part, least), pattern.min, pattern.max, least)
   }
 }
 
@@ -49,21 +62,24 @@ function charactersOf({ ranges, negated }: Characters): Required {
   return exactly([...new Set(characters.map((each) => fold(String.fromCodePoint(each))))])
 }
 
-function anyOf(parts: readonly Required[]): Required {
+function anyOf(parts: readonly Required[], least: number): Required {
   const texts = parts.flatMap(({ exact }) => exact ?? [])
   if (parts.every(({ exact }) => exact) && texts.length <= SPELLINGS_MAX) return exactly([...new Set(texts)])
-  const ways = parts.flatMap(flat)
+  const ways = parts.flatMap((each) => flat(each, least))
   return { exact: null, ways: ways.length > SPELLINGS_MAX || ways.some((each) => each.length === 0) ? NOTHING : ways }
 }
 
-function repeated(part: Required, min: number, max: number): Required {
+function repeated(part: Required, min: number, max: number, least: number): Required {
   if (part.exact && min === 0 && max === 1) return exactly([...new Set(['', ...part.exact])])
   if (min === 0) return { exact: null, ways: NOTHING }
-  const once = inOrder(Array.from({ length: Math.min(min, SPELLINGS_MAX) }, () => part))
-  return min === max && min <= SPELLINGS_MAX ? once : { exact: null, ways: flat(once) }
+  const once = inOrder(
+    Array.from({ length: Math.min(min, SPELLINGS_MAX) }, () => part),
+    least,
+  )
+  return min === max && min <= SPELLINGS_MAX ? once : { exact: null, ways: flat(once, least) }
 }
 
-function inOrder(parts: readonly Required[]): Required {
+function inOrder(parts: readonly Required[], least: number): Required {
   let ways = NOTHING
   let run: readonly string[] = ['']
   let isWhole = true
@@ -72,24 +88,24 @@ function inOrder(parts: readonly Required[]): Required {
     if (part.exact && run.length * part.exact.length <= SPELLINGS_MAX) run = crossed(run, part.exact)
     else {
       // What follows begins anew.
-      ways = both(ways, spelled(run))
+      ways = both(ways, spelled(run, least))
       run = part.exact ?? ['']
       isWhole = false
     }
   }
-  return isWhole ? { exact: run, ways } : { exact: null, ways: both(ways, spelled(run)) }
+  return isWhole ? { exact: run, ways } : { exact: null, ways: both(ways, spelled(run, least)) }
 }
 
 function crossed(one: readonly string[], other: readonly string[]): string[] {
   return one.flatMap((a) => other.map((b) => a + b))
 }
 
-function flat({ exact, ways }: Required): Ways {
-  return exact ? both(ways, spelled(exact)) : ways
+function flat({ exact, ways }: Required, least: number): Ways {
+  return exact ? both(ways, spelled(exact, least)) : ways
 }
 
-function spelled(texts: readonly string[]): Ways {
-  return texts.some((each) => Buffer.byteLength(each) < BYTES_MIN) ? NOTHING : texts.map((each) => [each])
+function spelled(texts: readonly string[], least: number): Ways {
+  return texts.some((each) => Buffer.byteLength(each) < least) ? NOTHING : texts.map((each) => [each])
 }
 
 /** Where both together would be too many, the one that is narrower stays. */

@@ -7,7 +7,7 @@ import { negated, type Anchors, type Condition } from './conditions.js'
 import { fold } from './fold.js'
 import type { Locations } from './locations.js'
 import { Inherited, type Places } from './places.js'
-import { waysOf } from './required.js'
+import { textOf, waysOf } from './required.js'
 
 /** What no text contains. */
 const NOWHERE: Condition = { name: () => false, ways: [] }
@@ -51,7 +51,7 @@ function conditionsOf(term: Term, locations: Locations): Condition[] {
 
 function named(pattern: Parameters<typeof waysOf>[0]): Condition {
   const automaton = new Automaton(pattern)
-  return { name: (name) => automaton.test(name), ways: waysOf(pattern), isSlow: true }
+  return { name: (name) => automaton.test(name), ways: waysOf(pattern), text: textOf(pattern), isSlow: true }
 }
 
 /** How far a path matches is remembered of each directory, so that an entry costs no more than its own name. */
