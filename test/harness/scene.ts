@@ -101,7 +101,11 @@ export function disk(root: string): Map<string, { kind: string; size: number }> 
 export async function sameAsDisk(daemon: TestDaemon, library: string, ...roots: string[]): Promise<void> {
   const indexed = await daemon.entries(library)
   const expected = new Map(roots.flatMap((root) => [...disk(root)]))
-  assert.deepEqual([...indexed.keys()].sort(), [...expected.keys()].sort())
+  const amiss = {
+    missing: [...expected.keys()].filter((path) => !indexed.has(path)),
+    left: [...indexed.keys()].filter((path) => !expected.has(path)),
+  }
+  assert.deepEqual(amiss, { missing: [], left: [] })
   for (const [path, { kind, size }] of expected) {
     const item = indexed.get(path)
     assert.equal(item.kind, kind, path)
