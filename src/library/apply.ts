@@ -248,12 +248,31 @@ export class Applier {
    * Of a file with several names the system tells the one under which it was written. Under the others it is the same file, or
    * they are of another one by now, and then that is told too.
    */
-  #writeLinks(id: number, found: Found): void {
+  #writeLinks(id: number, found: Omit<Found, 'name'>): void {
     if (found.kind !== KIND.file || found.unread || found.foreign) return
     for (const row of this.#statements.byInode.all(bindInode(found.inode), this.#location.id, KIND.file)) {
       const entry = toEntry(row)
       const same = entry.size === found.size && entry.mtime === found.mtime
       if (entry.id !== id && !same) this.#change(entry.id, entry.parent, found, this.#known(entry))
+    }
+  }
+
+  /**
+   * A name under which a file may have been written last is gone, or of another file: the system told of that one alone, so the
+   * file is looked at under another name that it has.
+   */
+  #lookAtLinks({ id, kind, inode }: Known | Entry): void {
+    if (!this.#unlisted || kind !== KIND.file) return
+    const { entries } = this.#stores
+    const links = this.#statements.byInode
+      .all(BigInt(inode), this.#location.id, kind)
+      .map(toEntry)
+      .filter((entry) => entry.id !== id)
+    for (const link of links) {
+      const stat = this.#look(entries.pathOfEntry(link))
+      if (!stat || !isOf(stat, link)) continue
+      this.#writeLinks(id, foundOf(stat))
+      return
     }
   }
 
@@ -371,6 +390,7 @@ export class Applier {
       const other = found.kind === KIND.directory && !found.foreign && before.inode !== inodeKey(found.inode)
       if (other) this.#noteUnlisted(found.inode)
       if (this.#unlisted) this.#writeLinks(id, found)
+      if (before.inode !== inodeKey(found.inode)) this.#lookAtLinks(before)
     }
     for (const { id } of difference.replaced) this.#displace(id, parent, applied)
     const added = [...difference.added, ...difference.replaced.map(({ found }) => found)]
@@ -396,7 +416,7 @@ export class Applier {
     this.#stores.entries.forgetPaths()
   }
 
-  #change(id: number, parent: number, found: Found, before: Known): void {
+  #change(id: number, parent: number, found: Omit<Found, 'name'>, before: Known): void {
     if (isAnotherFile(before, found)) {
       this.#stores.identities.drop(this.#location.id, before)
       this.#want(id, found)
@@ -407,7 +427,7 @@ export class Applier {
     this.#count(changes, found.kind, found.size, 1)
   }
 
-  #want(id: number, { kind, size, unread }: Found): void {
+  #want(id: number, { kind, size, unread }: Omit<Found, 'name'>): void {
     if (this.#reads && kind === KIND.file && size > 0 && !unread) this.#stores.identities.want(this.#location.id, id)
   }
 
@@ -530,6 +550,7 @@ export class Applier {
     if (entry.kind === KIND.file) this.#stores.identities.drop(this.#location.id, entry)
     this.#statements.delete.run(id)
     this.#statements.found.run(id)
+    this.#lookAtLinks(entry)
     if (this.#hasUnverified) this.#stores.unverified.verify(id)
     this.#count(this.#stores.folders.changesIn(entry.parent), entry.kind, entry.size, -1)
     applied.removed += 1
@@ -658,8 +679,20 @@ function foundAt(batch: Batch, names: readonly string[], at: number): Found {
   }
 }
 
+function foundOf(stat: BigIntStats): Omit<Found, 'name'> {
+  const { size, mtimeNs, ino } = stat
+  return {
+    kind: kindOf(stat),
+    size: Number(size),
+    mtime: microseconds(mtimeNs),
+    inode: plainInode(ino),
+    unread: false,
+    foreign: false,
+  }
+}
+
 /** Nothing is said any more of what it holds: it was written, or another file took its name. */
-function isAnotherFile(before: Known, found: Found): boolean {
+function isAnotherFile(before: Known, found: Omit<Found, 'name'>): boolean {
   if (before.kind !== KIND.file && found.kind !== KIND.file) return false
   const { kind, size, mtime, inode } = found
   return before.kind !== kind || before.size !== size || before.mtime !== mtime || before.inode !== inodeKey(inode)

@@ -165,8 +165,8 @@ export class WatchedTree {
         if (move.directory) this.#drop(move.directory)
       }
     }
-    for (const directory of this.#suspects) this.#prove(directory)
-    this.#suspects.clear()
+    for (const directory of this.#suspects) if (this.#prove(directory)) this.#suspects.delete(directory)
+    if (this.#suspects.size > 0) this.#miss()
   }
 
   suspect(directory: Directory): void {
@@ -178,6 +178,7 @@ export class WatchedTree {
     this.#forgetDirt()
     this.#flying = []
     this.#polling = null
+    this.#suspects.clear()
     this.#unproven = [this.#root]
   }
 
@@ -260,6 +261,11 @@ export class WatchedTree {
     if (there) this.#drop(there)
     if (!moved) return this.#grow(parent, name)
     if (this.#isLeftOut(parent, name)) return this.#drop(moved)
+    // What was read already is later than this: since then it went away again, and `parent` into it.
+    if (isWithin(parent, moved)) {
+      this.#drop(moved)
+      return this.doubt()
+    }
     moved.parent = parent
     moved.name = name
     ;(parent.below ??= new Map()).set(name, moved)
@@ -368,13 +374,17 @@ export class WatchedTree {
     const listing = lookAt(here, names.map(encodeName), this.#identity!.dev)
     const there = decodeNames(listing.names)
     const sifted = this.#rules.sift(directory.ground, path, listing, there)
-    // Looked at last: where the directory itself went meanwhile, its children are not missing from it.
+    // Looked at last: where the directory itself went meanwhile, what lies there is another's, and its own is not missing from it.
     const self = statOf(here)
-    if (!self || self.dev !== this.#identity?.dev) return this.#goAstray(directory, dirt)
+    if (!self || !this.#isIt(directory, self)) return this.#goAstray(directory, dirt)
     const run = { directory: path, last: true, only: names, self: metadata(self) }
     if (!sifted) return out.add({ ...run, count: there.length }, listing)
     const kept = there.map((_, at) => at).filter((at) => sifted.kept[at] !== 0)
     out.add({ ...run, count: kept.length, leftOut: sifted.leftOut }, pick(listing, there, kept))
+  }
+
+  #isIt(directory: Directory, { dev, ino }: BigIntStats): boolean {
+    return dev === this.#identity?.dev && (directory.inode === '' || directory.inode === inodeKey(plainInode(ino)))
   }
 
   /** Where it could not be read yet, it is not known what holds there. */
@@ -411,15 +421,17 @@ export class WatchedTree {
     }
   }
 
-  /** Watched first, then read. */
+  /** Watched first, then read. Where another took its place meanwhile, it is not known which of the two was watched, or read. */
   #readWatched(directory: Directory) {
     const path = this.#pathOf(directory)
     if (path === null) return 'gone'
     const here = encodeName(joined(this.#setup.root, path))
-    const self = this.#bind(directory, here) === 'gone' ? null : statOf(here)
-    if (!self) return 'gone'
-    const read = this.#read(here, directory.parent, path)
-    if (read === 'gone') return read
+    const before = statOf(here)
+    if (!before || this.#bind(directory, here) === 'gone') return 'gone'
+    // From here on its watch tells of every change.
+    const self = statOf(here)
+    const read = self && this.#read(here, directory.parent, path)
+    if (!read || read === 'gone' || !isSame(before, self) || !isSame(self, statOf(here))) return 'gone'
     directory.unread = 'error' in read
     if ('error' in read) return read
     const { listing, names } = read
@@ -461,6 +473,10 @@ export class WatchedTree {
   #goAstray(directory: Directory, dirt: Dirt): void {
     if (directory.gone) return
     this.#smear(directory, dirt.names, dirt.deep)
+    this.#miss()
+  }
+
+  #miss(): void {
     this.#astray += 1
     if (this.#astray > ASTRAY_MAX) this.doubt()
   }
@@ -472,11 +488,18 @@ export class WatchedTree {
     return names.filter((name) => !directory.below?.has(name)).map((name) => this.#make(directory, name))
   }
 
-  /** The watch of a directory that was moved, or seems to be there twice, is of what lies at its path. */
-  #prove(directory: Directory): void {
-    const path = directory.gone ? null : this.#pathOf(directory)
-    const bound = path === null ? 'gone' : this.#bind(directory, encodeName(joined(this.#setup.root, path)))
-    if (bound !== 'same' && bound !== 'gone') this.#smear(directory, null, true)
+  /**
+   * The watch of a directory that was moved, or seems to be there twice, is of what lies at its path. False while that is not
+   * known, because the directory or one above it is on its way to another place.
+   */
+  #prove(directory: Directory): boolean {
+    if (directory.gone) return true
+    const path = this.#pathOf(directory)
+    if (path === null) return false
+    const bound = this.#bind(directory, encodeName(joined(this.#setup.root, path)))
+    if (bound === 'gone') return false
+    if (bound !== 'same') this.#smear(directory, null, true)
+    return true
   }
 
   #proveNext(unproven: Directory[]): void {
@@ -486,6 +509,8 @@ export class WatchedTree {
     if (!this.#identity) for (const child of this.#root.below?.values() ?? []) this.#drop(child)
     const there = !directory.gone && this.#identity !== null && this.#readWatched(directory) !== 'gone'
     unproven.pop()
+    // It is on its way to another place: there it is proven, and all below it, when it is told.
+    if (!there && !directory.gone && directory !== this.#root) this.#smear(directory, null, true)
     if (there) for (const child of directory.below?.values() ?? []) unproven.push(child)
   }
 
@@ -545,6 +570,11 @@ export class WatchedTree {
   }
 }
 
+function isWithin(directory: Directory, other: Directory): boolean {
+  for (let at: Directory | null = directory; at; at = at.parent) if (at === other) return true
+  return false
+}
+
 function byNameDown(a: Directory, b: Directory): number {
   return a.name < b.name ? 1 : -1
 }
@@ -556,6 +586,10 @@ function statOf(path: Buffer): BigIntStats | null {
   } catch {
     return null
   }
+}
+
+function isSame(a: BigIntStats, b: BigIntStats | null): boolean {
+  return a.ino === b?.ino && a.dev === b.dev
 }
 
 function identityOf(path: Buffer): { dev: bigint; ino: bigint } | null {

@@ -37,6 +37,8 @@ export class Pursuit {
   failures = 0
   /** Nothing is heard of the kernel. */
   deaf = false
+  /** Called between any two looks at the disk: what may change there, may change then. */
+  meanwhile: () => void = () => {}
   /** Events come between two turns of the loop. */
   turns = false
   readonly #kernel: Kernel
@@ -90,9 +92,16 @@ export class Pursuit {
   }
 
   #open(path: Buffer): Listing {
-    if (!this.failing) return readDirectoryPlain(path)
+    this.meanwhile()
+    if (!this.failing) return this.#opened(path)
     this.failures += 1
     throw Object.assign(new Error('EMFILE: made up, open'), { code: 'EMFILE', syscall: 'open' })
+  }
+
+  #opened(path: Buffer): Listing {
+    const listing = readDirectoryPlain(path)
+    this.meanwhile()
+    return listing
   }
 
   overflow(): void {
@@ -100,7 +109,9 @@ export class Pursuit {
   }
 
   #add(path: Buffer): number {
+    this.meanwhile()
     const number = this.#kernel.add(path)
+    this.meanwhile()
     if (this.#known.has(number)) return number
     if (this.#known.size >= this.watchesMax) {
       this.#kernel.remove(number)
@@ -116,6 +127,7 @@ export class Pursuit {
       return { watches: Int32Array.of(-1), masks: Uint32Array.of(IN.overflow), cookies: Uint32Array.of(0), names: [''] }
     }
     const events = this.#kernel.read()
+    if (!events) this.meanwhile()
     return this.deaf ? null : events
   }
 

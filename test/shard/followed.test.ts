@@ -107,6 +107,27 @@ watching(
   },
 )
 
+watching(
+  'what changes between any two looks at the disk is not missed, and nothing is told of one directory for another',
+  async (t) => {
+    for (let seed = 1; seed <= 12; seed++) {
+      await pursue(async (pursuit, at) => {
+        const chance = new Chance(seed)
+        pursuit.meanwhile = () => {
+          if (chance.below(6) === 0) disturb(at(''), chance)
+        }
+        for (let step = 0; step < 40; step++) {
+          if (chance.below(2) === 0) disturb(at(''), chance)
+          await pursuit.step()
+        }
+        pursuit.meanwhile = () => {}
+        await pursuit.catchUp()
+        t.deepEqual(pursuit.differences(), [], `seed ${seed}`)
+      })
+    }
+  },
+)
+
 watching('when the queue overflows all watches are proven again, and the tree is scanned', async (t) => {
   using _limits = polledEvery(0)
   await pursue(async (pursuit, at) => {
