@@ -5,7 +5,13 @@ import { eventually, type Loose, type TestDaemon } from './daemon.js'
 export async function atRest(daemon: TestDaemon, like?: readonly string[]): Promise<string[]> {
   // Whoever held all connections a moment ago may not be seen to be gone.
   for (const { id, open } of (await daemon.callOnceLetIn('libraries.list')) as Loose[]) {
-    if (open) await daemon.callOnceLetIn('libraries.close', { library: id })
+    if (!open) continue
+    // What was not watched is scanned once after a start.
+    await eventually('it has no work', 60_000, async () => {
+      const { items } = (await daemon.callOnceLetIn('jobs.list', { library: id })) as Loose
+      return items.every(({ state }: Loose) => state !== 'queued' && state !== 'running')
+    })
+    await daemon.callOnceLetIn('libraries.close', { library: id })
   }
   daemon.hangUp()
   await eventually('nothing is leased but by the looking client', 30_000, async () => {
