@@ -44,6 +44,7 @@ export class Pursuit {
   readonly #kernel: Kernel
   readonly #leftOut: readonly string[]
   #overflow = false
+  #opened = 0
   readonly #known = new Set<number>()
   #told: FromWatcher['told'][] = []
 
@@ -93,12 +94,13 @@ export class Pursuit {
 
   #open(path: Buffer): Listing {
     this.meanwhile()
-    if (!this.failing) return this.#opened(path)
+    this.#opened += 1
+    if (!this.failing) return this.#listed(path)
     this.failures += 1
     throw Object.assign(new Error('EMFILE: made up, open'), { code: 'EMFILE', syscall: 'open' })
   }
 
-  #opened(path: Buffer): Listing {
+  #listed(path: Buffer): Listing {
     const listing = readDirectoryPlain(path)
     this.meanwhile()
     return listing
@@ -141,13 +143,23 @@ export class Pursuit {
     return told.length === 0
   }
 
-  /** Until nothing is left to tell, for three ticks: the halves of a move that left the tree are waited for. */
+  /**
+   * Until nothing is left to tell, for three ticks: the halves of a move that left the tree are waited for. And until all that is
+   * polled was read twice, so at least in one whole round, however many ticks that takes.
+   */
   async catchUp(): Promise<void> {
-    for (let quiet = 0, steps = 0; quiet < 3; steps++) {
+    let openedBefore = this.#opened
+    for (let quiet = 0, steps = 0; quiet < 3 || !this.#isPolled(openedBefore); steps++) {
       if (steps > 20_000) throw new Error('it does not come to rest')
       const nothing = await this.step()
       quiet = nothing && this.followed.tree.coverage.state !== 'starting' ? quiet + 1 : 0
+      if (quiet === 0) openedBefore = this.#opened
     }
+  }
+
+  #isPolled(openedBefore: number): boolean {
+    const { state, polled } = this.followed.tree.coverage
+    return state === 'absent' || LIMITS.watchPollMs > 0 || this.#opened - openedBefore >= 2 * polled
   }
 
   async #store({ number, changes }: NonNullable<FromWatcher['told']>): Promise<void> {
