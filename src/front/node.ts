@@ -18,6 +18,7 @@ import { idleFeed, LOCAL_PEER, type Idle } from './idle.js'
 import { Room } from './room.js'
 import { Head } from './head.js'
 import { statusLine } from './status-line.js'
+import { Stranger } from './strangers.js'
 import { Stream, STREAM_HEADERS, streamRequest, type StreamRequest, type StreamSink } from './stream.js'
 import type { Caller } from './tokens.js'
 import type { Reader } from './unread.js'
@@ -28,18 +29,48 @@ export async function openNodeFront(desk: Desk): Promise<Front> {
   return front
 }
 
-interface Visitor {
+class Visitor {
   readonly seat: Seat
-  readonly since: number
+  readonly since = performance.now()
   readonly peer: string
-  feed: Feed | null
+  feed: Feed | null = null
   /** The answer to its last request. */
-  latest: ServerResponse | null
+  latest: ServerResponse | null = null
   /** Requests that are not answered yet. */
-  inFlight: number
-  usedAt: number
+  inFlight = 0
+  usedAt = performance.now()
   /** Bytes of its socket up to the last whole request. */
-  read: number
+  read = 0
+  stranger: VisitingStranger | null = null
+
+  constructor(seat: Seat, peer: string) {
+    this.seat = seat
+    this.peer = peer
+  }
+
+  known(): void {
+    this.stranger?.strangers?.leave(this.stranger)
+    this.stranger = null
+  }
+}
+
+class VisitingStranger extends Stranger {
+  readonly #visitor: Visitor
+  readonly #socket: Socket
+
+  constructor(visitor: Visitor, socket: Socket) {
+    super(visitor.peer)
+    this.#visitor = visitor
+    this.#socket = socket
+  }
+
+  get busy(): boolean {
+    return this.#visitor.inFlight > 0
+  }
+
+  hangUp(): void {
+    this.#socket.destroy()
+  }
 }
 
 class NodeFront implements Front {
@@ -161,6 +192,7 @@ class NodeFront implements Front {
   #stopListening(): void {
     if (this.#pulse) clearInterval(this.#pulse)
     this.#desk.accept.stop()
+    this.#desk.strangers.stop()
     this.#room.stop()
     for (const server of this.#servers.splice(0)) {
       server.close()
@@ -227,18 +259,10 @@ class NodeFront implements Front {
       if (reason === 'starved' && listener.door) this.#desk.accept.rest(listener.door)
       if (reason !== null) return
       if (listener.door) this.#desk.accept.admitted(listener.door)
-      const usedAt = performance.now()
-      this.#visitors.set(socket, {
-        seat,
-        since: performance.now(),
-        peer,
-        feed: null,
-        latest: null,
-        inFlight: 0,
-        usedAt,
-        read: 0,
-      })
-      socket.once('close', () => this.#left(socket, seat))
+      const visitor = new Visitor(seat, peer)
+      if (!seat.local) this.#desk.strangers.enter((visitor.stranger = new VisitingStranger(visitor, socket)))
+      this.#visitors.set(socket, visitor)
+      socket.once('close', () => this.#left(socket, visitor))
       for (const each of serve) each.call(server, socket)
     })
   }
@@ -259,9 +283,10 @@ class NodeFront implements Front {
     socket.destroy(error)
   }
 
-  #left(socket: Socket, seat: Seat): void {
+  #left(socket: Socket, visitor: Visitor): void {
+    visitor.known()
     this.#visitors.delete(socket)
-    this.#gate.leave(seat)
+    this.#gate.leave(visitor.seat)
     if (this.#visitors.size === 0) this.#whenEmpty?.()
   }
 
