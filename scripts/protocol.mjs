@@ -72,7 +72,7 @@ const OPERATIONS = {
     '`{library, path}`; `path` is where the folder lies now, null when it was deleted',
   ],
   'locations.add': [
-    'Adds a directory and begins to index it. `path` is absolute; symbolic links in it are resolved. `mode` is `shallow`, names and metadata, unless told otherwise; with `content` another job then reads the files for the ids, types and kinds of what they hold, and so of what changes later. `rules` say what is left out: nothing without them, and rejected beats ignored beats accepted (see [rules.md](rules.md)). With `watch` changes on disk are followed from then on, also after a restart.',
+    'Adds a directory and begins to index it. `path` is absolute; symbolic links in it are resolved. `mode` is `shallow`, names and metadata, unless told otherwise; with `content` another job then reads the files for the ids, types and kinds of what they hold, and so of what changes later; with `deep` also what headers of pictures, sounds and films say. `rules` say what is left out: nothing without them, and rejected beats ignored beats accepted (see [rules.md](rules.md)). With `watch` changes on disk are followed from then on, also after a restart.',
     '[Indexing](#indexing)',
     'PATH_REFUSED, LOCATION_EXISTS',
   ],
@@ -88,7 +88,7 @@ const OPERATIONS = {
     'LOCATION_NOT_FOUND, JOB_STATE while a job of this location runs or is paused',
   ],
   'locations.update': [
-    'Gives a location another name or other rules, or begins or ends to follow what changes in it. Other rules take the place of all that were before; a scan that runs is cancelled and another one begins, which takes out what is left out now and lets in what is not any more. With another `mode` its files are read from now on, or not any more; the answer then names the `job` that reads those that were never read.',
+    'Gives a location another name or other rules, or begins or ends to follow what changes in it. Other rules take the place of all that were before; a scan that runs is cancelled and another one begins, which takes out what is left out now and lets in what is not any more. With another `mode` its files, and their headers, are read from now on, or not any more; the answer then names the `job` that reads those that were never read.',
     '[Location](#location); with `rules` also `job` and `leavesOut` as in [Indexing](#indexing)',
     'LOCATION_NOT_FOUND',
   ],
@@ -114,7 +114,7 @@ const OPERATIONS = {
     'FILE_NOT_FOUND when none of them is',
   ],
   'duplicates.list': [
-    'Files that hold the same, by their content ids, the group that wastes the most space first: of the locations of mode `content`. Ids of files over 100 KiB are made of samples. Names of one file are one file and waste nothing. `location` leaves groups of which at least one file lies in it.',
+    'Files that hold the same, by their content ids, the group that wastes the most space first: of the locations of mode `content` or `deep`. Ids of files over 100 KiB are made of samples. Names of one file are one file and waste nothing. `location` leaves groups of which at least one file lies in it.',
     '`{total?, waste?, items, cursor?}`, [Duplicates](#duplicates); `total` and `waste` are of all groups of at least `minSize`, on the first page without a `location`',
     'LOCATION_NOT_FOUND',
   ],
@@ -124,7 +124,7 @@ const OPERATIONS = {
     'BAD_REQUEST',
   ],
   'search.files': [
-    'Entries whose name contains the text, whatever its case and accents. By relevance the best come first: the whole name, its start, the start of a word, anywhere; then shorter names. The empty text finds every entry. Of `filters` all hold: `extensions` (without the dot, whatever their case) any of which the name ends in; `size` in bytes, both ends included, which only files have; `modified` from `after` until before `before`; `path`, an absolute directory, for everything below it; `hidden`, whether the name or that of a directory above begins with a dot; `tags`, by id, name or alias, all of which it has, or one below them; `contentKinds`, files of any of these by their `contentKind`, those that have none being `unknown`; `duplicate`, whether another file is known to hold the same; and each of `not` is one filter that must not hold. `sort` by `relevance`, or by `name`, `size` or `modified` in the `order` `ascending` or `descending`: names begin with the first, sizes and times with the largest and the newest. With the `syntax` `filters` the query is read as people write it, `invoice ext:pdf size:>1M modified:<30d`: see [search.md](search.md); its filters and those beside it all hold. Without it, or with `text`, the query is nothing but text.',
+    'Entries whose name contains the text, whatever its case and accents. By relevance the best come first: the whole name, its start, the start of a word, anywhere; then shorter names. The empty text finds every entry. Of `filters` all hold: `extensions` (without the dot, whatever their case) any of which the name ends in; `size` in bytes, both ends included, which only files have; `modified` from `after` until before `before`; `width`, `height` and `durationMs`, both ends included, and `taken`, from `after` until before `before` by the clock of the camera (`2026-07-01T12:34:56`), of files whose headers say so; `path`, an absolute directory, for everything below it; `hidden`, whether the name or that of a directory above begins with a dot; `tags`, by id, name or alias, all of which it has, or one below them; `contentKinds`, files of any of these by their `contentKind`, those that have none being `unknown`; `duplicate`, whether another file is known to hold the same; and each of `not` is one filter that must not hold. `sort` by `relevance`, or by `name`, `size` or `modified` in the `order` `ascending` or `descending`: names begin with the first, sizes and times with the largest and the newest. With the `syntax` `filters` the query is read as people write it, `invoice ext:pdf size:>1M modified:<30d`: see [search.md](search.md); its filters and those beside it all hold. Without it, or with `text`, the query is nothing but text.',
     '`{total, items, cursor?}`; `total` is exact, `items` are [Files](#file)',
     'LOCATION_NOT_FOUND, FILE_NOT_FOUND for a `path` that the index does not know, TAG_NOT_FOUND, with `position` where the tag stands in the query, BAD_REQUEST for a foreign cursor, and with `position` for a query that makes no sense',
   ],
@@ -227,16 +227,29 @@ const SHAPES = {
       [
         'contentId?',
         'string',
-        'Of a file that was read, in a location of mode `content`: 16 hexadecimal digits, the same for the same content.',
+        'Of a file that was read, in a location of mode `content` or `deep`: 16 hexadecimal digits, the same for the same content.',
       ],
       ['mime?', 'string', 'Of a file, by what it holds where that was read, else by its name.'],
       ['contentKind?', 'string', 'The same; one of those that the filter takes.'],
+      ['media?', 'object', 'What its header says, see [Media](#media): in a location of mode `deep`.'],
       [
         'hash?',
         'string',
         'BLAKE3 of every byte, 64 hexadecimal digits; only from `files.get`, and where `files.hash` was asked for.',
       ],
       ['tags?', 'array of strings', 'Names of its tags, where it has any: only in the answer of `files.get`.'],
+    ],
+  },
+  Media: {
+    interface: 'Media',
+    rows: [
+      ['width?, height?', 'number', 'Pixels, as it is shown: turned where the header says so.'],
+      ['durationMs?', 'number', 'Milliseconds that a sound or a film takes.'],
+      [
+        'takenAt?',
+        'string',
+        'By the clock of the camera: `2026-07-01T12:34:56`, with `+02:00` after it where the camera said its zone.',
+      ],
     ],
   },
   Duplicates: {
@@ -320,7 +333,11 @@ const SHAPES = {
     rows: [
       ['id, library, name', 'string', ''],
       ['path', 'string', 'Absolute, without symbolic links.'],
-      ['mode', 'string', '`shallow`, or `content`: its files are read for what they hold.'],
+      [
+        'mode',
+        'string',
+        '`shallow`; `content`: its files are read for what they hold; `deep`: and for what headers say.',
+      ],
       ['addedAt, scannedAt?', 'string', 'ISO 8601, UTC. `scannedAt` is absent until a scan has ended.'],
       ['watch', 'boolean', 'Whether changes on disk are followed.'],
       [

@@ -1,14 +1,7 @@
 // Walks a tree or reads files for a shard; holds one directory or file at a time and no library.
-import type { MessagePort } from 'node:worker_threads'
-import type { TaskWork } from '../src/shard/lines.js'
+import type { LookInto } from '../src/scan/identify.js'
+import type { Task } from '../src/shard/work-for.js'
 import { oneByOne, whole } from './load.js'
-
-interface Task {
-  readonly port: MessagePort
-  readonly work: TaskWork
-  readonly lent: number
-  readonly reads: number
-}
 
 /** Null only asks whether this thread could be started. */
 export default async function run(task: Task | null): Promise<void> {
@@ -26,5 +19,18 @@ export default async function run(task: Task | null): Promise<void> {
     () => import('../src/scan/explain.js'),
   ])
   const { workFor } = await whole(() => import('../src/shard/work-for.js'))
-  if (task) await workFor(task)
+  if (task) await workFor(task, loadLookInto)
+}
+
+/** By the descriptor with which the thread will then read files. */
+async function loadLookInto(): Promise<LookInto> {
+  await oneByOne([
+    () => import('../src/scan/media/header.js'),
+    () => import('../src/scan/media/boxes.js'),
+    () => import('../src/scan/media/images.js'),
+    () => import('../src/scan/media/matroska.js'),
+    () => import('../src/scan/media/sounds.js'),
+    () => import('../src/scan/media.js'),
+  ])
+  return (await whole(() => import('../src/scan/look-into.js'))).lookInto
 }

@@ -229,6 +229,12 @@ export const LIMITS = {
   identifyAheadMax: 3,
   /** A file written so little ago may be written again without its time telling. */
   identifyFreshMs: 50,
+  /** Bytes of one file that are read for what its header says, beside those that its id is made of: what lies further back is not found. */
+  mediaBytesMax: 256 * 1_024,
+  /** Bytes of it read in one go, of which mostly a few are wanted. */
+  mediaPieceBytes: 4_096,
+  /** Looks at one header, each at a few bytes: 5 ms, where it is made to lead on and on. */
+  mediaStepsMax: 20_000,
   /** Changes are let gather for this long before their files are read. */
   identifyDelayMs: 1_000,
   /** What nobody watches is scanned so long after its library was first opened since a start: who opened it comes first. */

@@ -25,6 +25,8 @@ interface Started {
 }
 
 const LIBRARY_OPTION = ['--library <LIBRARY>', 'name or id of the library'] as const
+const MODE_WORDS =
+  'content: read every file, for duplicates and kinds; deep: headers of pictures, sounds and films, too'
 const NO_WAIT_OPTION = ['--no-wait', 'start the job, print its id and return'] as const
 
 export function addLocation(program: Command, desk: Desk): void {
@@ -37,7 +39,7 @@ export function addLocation(program: Command, desk: Desk): void {
       .option(...LIBRARY_OPTION)
       .option('--name <NAME>', 'what to call it; usually the name of the directory')
       .option('--watch', 'follow what changes in it from then on')
-      .addOption(new Option('--mode <MODE>', 'content: read every file, for duplicates and kinds').choices(MODES))
+      .addOption(new Option('--mode <MODE>', MODE_WORDS).choices(MODES))
       .option(...NO_WAIT_OPTION),
   ).action((path: string, options: LocationOptions) => add(desk, path, options))
   withRules(
@@ -69,7 +71,9 @@ export function addLocation(program: Command, desk: Desk): void {
     .action((given: string, options: LocationOptions) => rescan(desk, given, options))
   location
     .command('mode')
-    .description('say what is known of the files of a location: names and metadata, or what they hold as well')
+    .description(
+      'say what is known of the files of a location: names and metadata, what they hold, or what their headers say, too',
+    )
     .argument('<LOCATION>', 'id, path or name')
     .addArgument(new Argument('<MODE>').choices(MODES))
     .option(...LIBRARY_OPTION)
@@ -130,6 +134,12 @@ function ruleLines(location: LocationItem): string[] {
   return location.rules ? [...lines, `at its last scan: ${leftOutWords(location)}`] : lines
 }
 
+const KNOWN: Record<Mode, string> = {
+  shallow: 'names and metadata only',
+  content: 'what its files hold as well',
+  deep: 'what its files hold, and what headers of pictures, sounds and films say',
+}
+
 async function setMode(desk: Desk, given: string, mode: Mode, options: LocationOptions): Promise<void> {
   const library = await chooseLibrary(desk.client, options.library)
   const { id, path } = await chooseLocation(desk.client, library.id, given)
@@ -139,8 +149,7 @@ async function setMode(desk: Desk, given: string, mode: Mode, options: LocationO
   const { summary } = await import('./progress.js')
   await desk.answer({ ...changed, ...(read ? { read } : {}) }, () => {
     if (read) return summary(read, `read ${safe(path)}`)
-    const known = mode === 'shallow' ? 'names and metadata only' : 'what its files hold as well'
-    return [`${safe(path)}: ${known}`, ...(changed.job === undefined ? [] : [`job ${changed.job}`])]
+    return [`${safe(path)}: ${KNOWN[mode]}`, ...(changed.job === undefined ? [] : [`job ${changed.job}`])]
   })
 }
 
@@ -165,7 +174,7 @@ async function finish(
   }
   const { DOING, summary, watch } = await import('./progress.js')
   const outcome = await watch(desk, { library, job: started.job }, DOING.index)
-  const read = options.mode === 'content' ? await readFiles(desk, library, outcome) : undefined
+  const read = (options.mode ?? 'shallow') !== 'shallow' ? await readFiles(desk, library, outcome) : undefined
   await desk.answer({ ...started, outcome, ...(read ? { read } : {}) }, () => [
     `location ${started.location}`,
     ...summary(outcome, `indexed ${safe(path)}`),

@@ -19,6 +19,7 @@ import { addRestart } from './restart.js'
 import { addDuplicates } from './duplicates.js'
 import { addSearch } from './search.js'
 import { addSelftest } from './selftest.js'
+import { addShow } from './show.js'
 import { addStart } from './start.js'
 import { addStatus } from './status.js'
 import { addStop } from './stop.js'
@@ -39,6 +40,7 @@ const COMMANDS = [
   addLibrary,
   addLocation,
   addLs,
+  addShow,
   addSearch,
   addDuplicates,
   addHash,

@@ -50,7 +50,7 @@ export function fileShape(file: FileItem, device: Device, tags: readonly TagItem
     accessed_at: null,
     content_kind: contentKind,
     is_local: true,
-    duration_seconds: null,
+    duration_seconds: file.media?.durationMs === undefined ? null : file.media.durationMs / 1_000,
   }
 }
 

@@ -38,7 +38,7 @@ async function gather({ library, job, signal, breathe }: JobSetup, location: Loc
   let from = job.checkpoint === null ? null : (JSON.parse(job.checkpoint) as Checkpoint).gather
   while (from !== null && !signal.aborted) {
     from = library.write(() => {
-      const next = library.identities.gather(location.id, from!)
+      const next = library.identities.gather(location.id, from!, location.mode === 'deep')
       const checkpoint = JSON.stringify({ gather: next } satisfies Checkpoint)
       library.jobs.writeProgress(job.id, { checkpoint, done: job.done, fraction: 0, failures: [] })
       return next
@@ -131,7 +131,8 @@ class Reading {
 
   #begin(entries: readonly Entry[], signal: AbortSignal): Batch {
     const { library, identify: identifyFiles, balance } = this.#setup
-    const read = identifyFiles(wanted(library, entries), signal, balance)
+    const media = this.#location.mode === 'deep'
+    const read = identifyFiles({ ...wanted(library, entries), media }, signal, balance)
     // It is waited for in its turn, perhaps only after another one has failed.
     read.catch(() => {})
     return { entries, read }
@@ -146,14 +147,16 @@ class Reading {
     await breathe()
   }
 
-  #write(library: Library, job: JobRow, entries: readonly Entry[], { ids, types, failures }: FilesRead): void {
+  #write(library: Library, job: JobRow, entries: readonly Entry[], { ids, types, media, failures }: FilesRead): void {
     const { id: location } = this.#location
     const failed = new Map(failures.map((failure) => [failure.at, failure]))
+    const seen = new Map(media?.map(({ at, ...each }) => [at, each]))
     const told = []
     for (const [at, entry] of entries.entries()) {
       const failure = failed.get(at)
       if (failure) library.identities.fail(location, entry, failure.code, failure.code === CHANGED)
-      else if (library.identities.record(location, entry, ids[at]!, TYPES[types[at]!]!)) this.#bytes += entry.size
+      else if (library.identities.record(location, entry, ids[at]!, TYPES[types[at]!]!, seen.get(at)))
+        this.#bytes += entry.size
       if (failure && !passes(failure.code)) told.push({ ...failure, path: library.entries.pathOfEntry(entry) })
       if (!failure || !passes(failure.code)) this.#done += 1
     }

@@ -1,7 +1,7 @@
 // Reads entries: one by id or path, the children of a directory in pages, and what a client sees of each.
 import { SpacedriveError } from '../base/errors.js'
 import { ENTRY_KINDS } from '../protocol/operations.js'
-import type { ContentKind, FileItem } from '../protocol/messages.js'
+import type { FileItem } from '../protocol/messages.js'
 import { guessType, refineType } from '../scan/content-type.js'
 import { encodeName, isPrintable, joined, printable, relativeTo } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
@@ -137,12 +137,13 @@ export class Entries {
   }
 
   /** What it holds, where that was read; else what its name lets one guess. */
-  #contentOf(entry: Entry, name: string): { contentId?: string; mime?: string; contentKind?: ContentKind } {
+  #contentOf(entry: Entry, name: string): Pick<FileItem, 'contentId' | 'mime' | 'contentKind' | 'media'> {
     const content = this.#identities.of(entry)
     const type = content ? refineType(content, name) : guessType(name)
     return {
       ...(content ? { contentId: content.id } : {}),
       ...(type ? { mime: type.mime, contentKind: type.kind } : {}),
+      ...(content?.media ? { media: content.media } : {}),
     }
   }
 

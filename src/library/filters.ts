@@ -11,7 +11,7 @@ import { fold } from './fold.js'
 import type { Locations } from './locations.js'
 import { Inherited } from './places.js'
 import type { Wanted } from './search.js'
-import { hasKind, isDuplicate } from './held.js'
+import { hasKind, headerSays, isDuplicate, type MediaSpan } from './held.js'
 import type { Identities } from './identities.js'
 import { hasTag } from './tagged.js'
 import type { Tags } from './tags.js'
@@ -166,6 +166,10 @@ const FILTERS: {
         ]),
     }
   },
+  width: ({ min, max }, among) => says({ column: 'width', from: min, to: max }, among),
+  height: ({ min, max }, among) => says({ column: 'height', from: min, to: max }, among),
+  durationMs: ({ min, max }, among) => says({ column: 'ms', from: min, to: max }, among),
+  taken: ({ after, before }, among) => says({ column: 'taken', from: after, before }, among),
   path: (path, among) => below(directoriesAt(path, among)),
   tags: (given, { tags, locations }) => {
     const wanted = given.map((each) => {
@@ -188,8 +192,16 @@ const FILTERS: {
 
 /** With more than one in so many it is faster to look at every entry. */
 const TAGGED_SHARE = 4
+/** The same of those whose headers were read. */
+const SEEN_SHARE = 4
 /** With more contents of several files than one in so many entries. */
 const COPIED_SHARE = 32
+
+function says(span: MediaSpan, { identities, locations }: Among): Condition | null {
+  if (span.from === undefined && span.to === undefined && span.before === undefined) return null
+  const { files, directories, others } = locations.totals()
+  return headerSays(span, identities.seenMost(Math.floor((files + directories + others) / SEEN_SHARE)))
+}
 
 const HIDDEN: Condition = {
   place: (places) => {

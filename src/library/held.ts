@@ -1,9 +1,9 @@
-// What entries hold, as a search asks for it: the kind of a content, and whether there are copies.
+// What entries hold, as a search asks for it: the kind of a content, whether there are copies, and what headers say.
 import { CONTENT_KINDS } from '../protocol/operations.js'
 import type { ContentKind } from '../protocol/messages.js'
 import { extensionsOf, guessOf, VAGUE } from '../scan/content-type.js'
 import { KIND } from '../scan/read.js'
-import type { Condition, FewNames } from './conditions.js'
+import type { Bind, Condition, FewNames, Value } from './conditions.js'
 import type { Connection } from './connection.js'
 import { Pace } from './pace.js'
 
@@ -107,5 +107,58 @@ function* namesOfCopies(connection: Connection): ReturnType<FewNames> {
     }
     if (contents.length < COPIED_A_STEP) return names
     place = contents.at(-1)!
+  }
+}
+
+/** `from` and `to` are included, `before` is not. */
+export interface MediaSpan {
+  readonly column: 'width' | 'height' | 'ms' | 'taken'
+  readonly from?: Value | undefined
+  readonly to?: Value | undefined
+  readonly before?: Value | undefined
+}
+
+/**
+ * Pictures, sounds and films whose headers say something between the two ends.
+ *
+ * @param few where so few were looked into that it pays to begin with them
+ */
+export function headerSays(span: MediaSpan, few: boolean): Condition {
+  return {
+    row: (bind) =>
+      `EXISTS (SELECT 1 FROM media WHERE media.entry = entry.id AND media.mtime = entry.mtime AND ${inSpan(span, bind)})`,
+    ...(few ? { names: (connection) => namesSeen(connection, span) } : {}),
+  }
+}
+
+function inSpan({ column, from, to, before }: MediaSpan, bind: Bind): string {
+  const parts = [
+    ...(from === undefined ? [] : [`media.${column} >= ${bind(from)}`]),
+    ...(to === undefined ? [] : [`media.${column} <= ${bind(to)}`]),
+    ...(before === undefined ? [] : [`media.${column} < ${bind(before)}`]),
+  ]
+  return parts.join(' AND ')
+}
+
+function* namesSeen(connection: Connection, span: MediaSpan): ReturnType<FewNames> {
+  const names = new Set<number>()
+  const values: Record<string, Value> = {}
+  const wanted = inSpan(span, (value) => {
+    const name = `v${Object.keys(values).length}`
+    values[name] = value
+    return `@${name}`
+  })
+  const some = connection
+    .prepare<[Record<string, Value>], [entry: number, name: number]>(
+      `SELECT media.entry, entry.name FROM media CROSS JOIN entry ON entry.id = media.entry
+       WHERE ${wanted} AND media.entry > @after ORDER BY media.entry LIMIT ${ENTRIES_A_STEP}`,
+    )
+    .raw()
+  for (let after = 0; ;) {
+    const rows = some.all({ ...values, after })
+    for (const [, name] of rows) names.add(name)
+    if (rows.length < ENTRIES_A_STEP) return names
+    after = rows.at(-1)![0]
+    yield
   }
 }

@@ -1,7 +1,8 @@
 // What files hold: which content an entry has, how many files have it too, and which files are yet to be read.
 import { LIMITS } from '../base/limits.js'
+import type { Media } from '../protocol/messages.js'
 import { CONTENT_KINDS } from '../protocol/operations.js'
-import type { ContentType } from '../scan/content-type.js'
+import { MEDIA_KINDS, type ContentType } from '../scan/content-type.js'
 import { KIND } from '../scan/read.js'
 import { writtenId } from '../scan/content-id.js'
 import type { Connection } from './connection.js'
@@ -10,12 +11,14 @@ import { ENTRY_COLUMNS, toEntry, type Entry, type EntryRow } from './entries.js'
 /** What was read of an entry's file. */
 export interface Content extends ContentType {
   readonly id: string
+  readonly media?: Media
 }
 
 /** What a file was when it was read, to be compared with what it is by now. */
 export type Seen = Pick<Entry, 'id' | 'kind' | 'size' | 'mtime' | 'inode'>
 
-type ContentRow = [cid: bigint, kind: bigint, mime: string]
+type MediaRow = [width: bigint | null, height: bigint | null, ms: bigint | null, taken: string | null]
+type ContentRow = [cid: bigint, kind: bigint, mime: string, ...MediaRow]
 
 export class Identities {
   readonly #statements
@@ -23,6 +26,7 @@ export class Identities {
   /** Whether anything may stand in `unreadable` or `hashed`: mostly nothing does, and then nothing is to be deleted there. */
   #failed: boolean | null = null
   #hashed: boolean | null = null
+  #seen: boolean | null = null
 
   constructor(connection: Connection) {
     this.#statements = prepare(connection)
@@ -37,7 +41,9 @@ export class Identities {
   of(entry: Pick<Entry, 'id' | 'mtime'>): Content | undefined {
     if (!this.used) return undefined
     const row = this.#statements.of.get(entry.id, entry.mtime)
-    return row && { id: writtenId(row[0]), kind: CONTENT_KINDS[Number(row[1])]!, mime: row[2] }
+    if (!row) return undefined
+    const [cid, kind, mime, ...media] = row
+    return { id: writtenId(cid), kind: CONTENT_KINDS[Number(kind)]!, mime, ...mediaOf(media) }
   }
 
   /** A file that is new, or another one than before. */
@@ -49,10 +55,20 @@ export class Identities {
   /** Before its row changes or goes: what it was said to hold is no longer said of it. */
   drop(location: number, { id, inode }: Pick<Entry, 'id' | 'inode'>): void {
     if (!this.used) return
-    const { content, forget, loseOne, deleteUnused, unwant, unfail, unhash, uncompare } = this.#statements
+    const { unwant, unhash, someHashed, unsee, someSeen } = this.#statements
     unwant.run(location, id)
-    if ((this.#failed ??= this.#statements.someFailed.get() === 1)) unfail.run(id)
-    if ((this.#hashed ??= this.#statements.someHashed.get() === 1)) unhash.run(id)
+    this.#unfail(id)
+    if ((this.#hashed ??= someHashed.get() === 1)) unhash.run(id)
+    if ((this.#seen ??= someSeen.get() === 1)) unsee.run(id)
+    this.#loseContent(id, inode)
+  }
+
+  #unfail(id: number): void {
+    if ((this.#failed ??= this.#statements.someFailed.get() === 1)) this.#statements.unfail.run(id)
+  }
+
+  #loseContent(id: number, inode: Entry['inode']): void {
+    const { content, forget, loseOne, deleteUnused, uncompare } = this.#statements
     const known = content.get(id)
     if (known === undefined) return
     forget.run(id)
@@ -94,11 +110,22 @@ export class Identities {
   }
 
   /** What was read of a file, if it still is what it was then; else it is read again. */
-  record(location: number, seen: Seen, cid: bigint, { kind, mime }: ContentType): boolean {
+  record(location: number, seen: Seen, cid: bigint, { kind, mime }: ContentType, media?: Media): boolean {
     if (!this.isStill(seen)) return false
-    this.drop(location, seen)
-    this.#statements.identify.run(seen.id, this.#contentOf(BigInt.asIntN(64, cid), seen, kind, mime), seen.mtime)
+    this.#statements.unwant.run(location, seen.id)
+    this.#unfail(seen.id)
+    // One that was read for its header alone keeps what else is known of it.
+    if (this.of(seen)?.id !== writtenId(cid)) {
+      this.#loseContent(seen.id, seen.inode)
+      this.#statements.identify.run(seen.id, this.#contentOf(BigInt.asIntN(64, cid), seen, kind, mime), seen.mtime)
+    }
+    if (media) this.#see(seen, media)
     return true
+  }
+
+  #see({ id, mtime }: Seen, { width, height, durationMs, takenAt }: Media): void {
+    this.#seen = true
+    this.#statements.see.run(id, mtime, width ?? null, height ?? null, durationMs ?? null, takenAt ?? null)
   }
 
   /** The hash of all that a file holds, if it still is what it was then. */
@@ -132,11 +159,12 @@ export class Identities {
     if (this.used) this.#statements.hurry.run(location)
   }
 
-  /** Has all files of a location read that were not yet, from the entry `from` on, a slice at a time; null when through. */
-  gather(location: number, from: number): number | null {
+  /** Has all files of a location read that were not yet, with `media` also those whose headers were not, from the entry `from` on, a slice at a time; null when through. */
+  gather(location: number, from: number, media: boolean): number | null {
     const to = from + GATHER_SLICE
     this.#used = true
     this.#statements.gather.run(location, from, to)
+    if (media) this.#statements.gatherMedia.run(location, from, to)
     return to > (this.#statements.lastEntry.get() ?? 0) ? null : to
   }
 
@@ -152,11 +180,17 @@ export class Identities {
     return this.#statements.copied.get(most + 1)! <= most
   }
 
+  /** Whether the headers of no more files than that were read. */
+  seenMost(most: number): boolean {
+    return this.#statements.seen.get(most + 1)! <= most
+  }
+
   /** After a transaction that did not commit. */
   forget(): void {
     this.#used = null
     this.#failed = null
     this.#hashed = null
+    this.#seen = null
   }
 
   #contentOf(cid: bigint, { id, size, inode }: Seen, kind: ContentType['kind'], mime: string): number {
@@ -180,6 +214,18 @@ const STALE_MS = 2 * LIMITS.identifyAgainMsMax
 const COUNT_SLICE = 20_000
 const GATHER_SLICE = 5_000
 
+const MEDIA_KIND_NUMBERS = [...MEDIA_KINDS].map((kind) => CONTENT_KINDS.indexOf(kind)).join(', ')
+
+/** Of one that was looked into and said nothing it is said just as little. */
+function mediaOf([width, height, ms, taken]: MediaRow): { media?: Media } {
+  const media: Media = {
+    ...(width === null || height === null ? {} : { width: Number(width), height: Number(height) }),
+    ...(ms === null ? {} : { durationMs: Number(ms) }),
+    ...(taken === null ? {} : { takenAt: taken }),
+  }
+  return Object.keys(media).length === 0 ? {} : { media }
+}
+
 function prepare(connection: Connection) {
   return {
     used: connection
@@ -192,7 +238,9 @@ function prepare(connection: Connection) {
     someHashed: connection.prepare<[], number>('SELECT EXISTS (SELECT 1 FROM hashed)').pluck(),
     of: connection
       .prepare<[number, number], ContentRow>(
-        `SELECT cid, kind, mime FROM identity JOIN content ON content.id = content WHERE entry = ? AND mtime = ?`,
+        `SELECT cid, kind, mime, width, height, ms, taken FROM identity JOIN content ON content.id = content
+         LEFT JOIN media ON media.entry = identity.entry AND media.mtime = identity.mtime
+         WHERE identity.entry = ? AND identity.mtime = ?`,
       )
       .raw()
       .safeIntegers(),
@@ -219,6 +267,12 @@ function prepare(connection: Connection) {
     unfail: connection.prepare('DELETE FROM unreadable WHERE entry = ?'),
     unhash: connection.prepare('DELETE FROM hashed WHERE entry = ?'),
     uncompare: connection.prepare('DELETE FROM compared WHERE entry = ?'),
+    someSeen: connection.prepare<[], number>('SELECT EXISTS (SELECT 1 FROM media)').pluck(),
+    seen: connection.prepare<[number], number>('SELECT count(*) FROM (SELECT 1 FROM media LIMIT ?)').pluck(),
+    unsee: connection.prepare('DELETE FROM media WHERE entry = ?'),
+    see: connection.prepare(
+      'INSERT OR REPLACE INTO media (entry, mtime, width, height, ms, taken) VALUES (?, ?, ?, ?, ?, ?)',
+    ),
     hash: connection.prepare('INSERT OR REPLACE INTO hashed (entry, mtime, digest) VALUES (?, ?, ?)'),
     hashOf: connection
       .prepare<[number, number], Buffer>('SELECT digest FROM hashed WHERE entry = ? AND mtime = ?')
@@ -258,6 +312,13 @@ function prepare(connection: Connection) {
        SELECT location, id FROM entry WHERE location = ? AND id >= ? AND id < ? AND kind = ${KIND.file} AND size > 0
        AND NOT EXISTS (SELECT 1 FROM identity WHERE identity.entry = entry.id)
        AND NOT EXISTS (SELECT 1 FROM unreadable WHERE unreadable.entry = entry.id)`,
+    ),
+    gatherMedia: connection.prepare(
+      `INSERT OR IGNORE INTO unread (location, entry)
+       SELECT entry.location, entry.id FROM entry CROSS JOIN identity ON identity.entry = entry.id
+       CROSS JOIN content ON content.id = identity.content
+       WHERE entry.location = ? AND entry.id >= ? AND entry.id < ? AND content.kind IN (${MEDIA_KIND_NUMBERS})
+       AND NOT EXISTS (SELECT 1 FROM media WHERE media.entry = entry.id)`,
     ),
     copied: connection
       .prepare<[number], number>(

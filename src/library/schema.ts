@@ -144,6 +144,13 @@ const MIGRATIONS: readonly (string | ((connection: Connection) => void))[] = [
   ALTER TABLE folder ADD COLUMN print INTEGER;
   `,
   placePostings,
+  `
+  -- What headers say of pictures, sounds and films; mtime is that of the entry when it was read. All NULL where one says nothing.
+  -- ms: how long it takes; taken: by the clock of the camera, as src/scan/media has it.
+  CREATE TABLE media (
+    entry INTEGER PRIMARY KEY, mtime INTEGER NOT NULL, width INTEGER, height INTEGER, ms INTEGER, taken TEXT
+  );
+  `,
 ]
 
 export const SCHEMA_VERSION = MIGRATIONS.length

@@ -47,6 +47,16 @@ export interface Published {
   readonly cursor: string
 }
 
+/** What is known of a picture, a sound or a film. */
+export interface Media {
+  /** As it is shown: turned where the header says so. */
+  width?: number
+  height?: number
+  durationMs?: number
+  /** By the clock of the camera: `2026-07-01T12:34:56`, with `+02:00` after it where it told its zone. */
+  takenAt?: string
+}
+
 export interface FileItem {
   id: string
   library: string
@@ -69,6 +79,8 @@ export interface FileItem {
   /** By what it holds where that was read, else by its name. */
   mime?: string
   contentKind?: ContentKind
+  /** What the header of a picture, a sound or a film says, in a location of mode `deep`; each of it only where it says so. */
+  media?: Media
   /** BLAKE3 of every byte of it, 64 hexadecimal digits: only in the answer of files.get, and where it was asked for by files.hash. */
   hash?: string
   /** Names of its tags, only in the answer of files.get and where it has any. */

@@ -47,8 +47,8 @@ export const CONTENT_KINDS = [
   'package',
   'model_entry',
 ] as const
-/** `content` adds what files hold: their ids, types and kinds. */
-export const MODES = ['shallow', 'content'] as const
+/** `content` adds what files hold: their ids, types and kinds; `deep` what headers say of pictures, sounds and films as well. */
+export const MODES = ['shallow', 'content', 'deep'] as const
 export const JOB_KINDS = ['index', 'identify', 'compare', 'hash', 'backup', 'check'] as const
 export const EVENT_TYPES = [
   'library.created',
@@ -109,7 +109,9 @@ const rules = z.strictObject({
 })
 
 const bytes = z.int().min(0).max(Number.MAX_SAFE_INTEGER)
+const amounts = z.strictObject({ min: bytes.optional(), max: bytes.optional() })
 const time = z.iso.datetime()
+const clock = z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/, 'a time of a clock is like 2026-07-01T12:34:56')
 
 const onEntries = z
   .strictObject({
@@ -138,9 +140,15 @@ const filter = z.strictObject({
     .max(LIMITS.extensionsMax)
     .optional(),
   /** Both included; only files have a size. */
-  size: z.strictObject({ min: bytes.optional(), max: bytes.optional() }).optional(),
+  size: amounts.optional(),
   /** From the one until before the other. */
   modified: z.strictObject({ after: time.optional(), before: time.optional() }).optional(),
+  /** Pixels and milliseconds, both included: of pictures, sounds and films whose headers say so. */
+  width: amounts.optional(),
+  height: amounts.optional(),
+  durationMs: amounts.optional(),
+  /** From the one until before the other, by the clock of the camera. */
+  taken: z.strictObject({ after: clock.optional(), before: clock.optional() }).optional(),
   /** Everything below this directory. */
   path: absolute.optional(),
   /** Whether its name, or that of a directory above it, begins with a dot. */
@@ -200,7 +208,7 @@ export const PARAMS = {
       name: name.optional(),
       watch: z.boolean().optional(),
       rules: rules.optional(),
-      /** From `shallow` to `content` a job reads all files; back, ids are kept and no further ones made. */
+      /** With more than before a job reads the files it is about; with less, what is known is kept and nothing further read. */
       mode: z.enum(MODES).optional(),
     })
     .refine(

@@ -7,7 +7,17 @@ import { nearest } from '../base/near.js'
 import { CONTENT_KINDS, ENTRY_KINDS, type SearchFilter, type SearchFilters } from './operations.js'
 import { weightOf } from './pattern.js'
 import { isOnPath, readPattern, type How } from './patterns.js'
-import { bothSizes, bothTimes, isRelative, readSize, readTime, refuse, slice, type Part } from './spans.js'
+import {
+  bothAmounts,
+  bothTimes,
+  isRelative,
+  readAmount,
+  readTime,
+  refuse,
+  slice,
+  type Part,
+  type TimeSpan,
+} from './spans.js'
 
 export interface Term {
   readonly how: How
@@ -39,10 +49,24 @@ interface Reading {
 }
 
 /** Those after which a filter stands. */
-type Word = 'ext' | 'kind' | 'type' | 'path' | 'size' | 'modified' | 'location' | 'tag' | 'is'
+type Word =
+  | 'ext'
+  | 'kind'
+  | 'type'
+  | 'path'
+  | 'size'
+  | 'modified'
+  | 'width'
+  | 'height'
+  | 'duration'
+  | 'taken'
+  | 'location'
+  | 'tag'
+  | 'is'
 
 const BLANK = /\s+/y
-const FILTER = /(ext|kind|type|path|size|modified|location|tag|is|created|accessed|re|glob):("(.*?)"(?=\s|$)|\S*)/sy
+const FILTER =
+  /(ext|kind|type|path|size|modified|width|height|duration|taken|location|tag|is|created|accessed|re|glob):("(.*?)"(?=\s|$)|\S*)/sy
 const QUOTED = /"(.*?)"(?=\s|$)/sy
 const PLAIN = /\S+/y
 const QUOTE = 'To look for it as a text put it between quotation marks.'
@@ -142,7 +166,7 @@ function isDirectory({ text }: Part, quoted: boolean): boolean {
 
 function addFilter(name: Word, value: Part, not: boolean, reading: Reading): void {
   const filter = READ[name](value, reading)
-  reading.relative ||= name === 'modified' && isRelative(value)
+  reading.relative ||= (name === 'modified' || name === 'taken') && isRelative(value)
   if (not) addNot(filter, value, reading)
   else reading.filters = { ...reading.filters, ...joined(name, value, filter, reading.filters) }
 }
@@ -156,8 +180,10 @@ function addNot(filter: SearchFilter, value: Part, reading: Reading): void {
 
 /** Spans of one kind narrow each other down; of the other filters a second is refused rather than guessed at. */
 function joined(name: Word, value: Part, filter: SearchFilter, before: SearchFilter): SearchFilter {
-  if (filter.size) return { size: bothSizes(filter.size, before.size) }
-  if (filter.modified) return { modified: bothTimes(filter.modified, before.modified) }
+  for (const key of ['size', 'width', 'height', 'durationMs'] as const)
+    if (filter[key]) return { [key]: bothAmounts(filter[key], before[key]) }
+  for (const key of ['modified', 'taken'] as const)
+    if (filter[key]) return { [key]: bothTimes(filter[key], before[key]) }
   if (filter.tags) return { tags: moreTags(value, filter.tags, before.tags) }
   const twice = Object.keys(filter).some((key) => before[key as keyof SearchFilter] !== undefined)
   const lists: Partial<Record<Word, string>> = { ext: 'ext:pdf,docx', type: 'type:image,video' }
@@ -176,8 +202,12 @@ const READ: Record<Word, (value: Part, reading: Reading) => SearchFilter> = {
   kind: (value) => ({ kind: kindIn(value) }),
   type: (value) => ({ contentKinds: contentKindsIn(value) }),
   path: (value) => ({ path: pathIn(value) }),
-  size: (value) => ({ size: readSize(value) }),
-  modified: (value, { now }) => ({ modified: readTime(value, now) }),
+  size: (value) => ({ size: readAmount(value, 'size') }),
+  modified: (value, { now }) => ({ modified: readTime(value, now, 'modified') }),
+  width: (value) => ({ width: readAmount(value, 'width') }),
+  height: (value) => ({ height: readAmount(value, 'height') }),
+  duration: (value) => ({ durationMs: readAmount(value, 'duration') }),
+  taken: (value, { now }) => ({ taken: byClock(readTime(value, now, 'taken')) }),
   location: (value, { places }) => {
     places.set(value.text, value.at)
     return { location: value.text }
@@ -191,6 +221,18 @@ const READ: Record<Word, (value: Part, reading: Reading) => SearchFilter> = {
     const known = Object.keys(IS).map((each) => `is:${each}`)
     return found ?? refuse(value, `is: ${JSON.stringify(value.text)} is not known`, `There is ${known.join(', ')}.`)
   },
+}
+
+/** A camera's clock is taken for that of the daemon's time zone, wherever it was. */
+function byClock({ after, before }: TimeSpan): TimeSpan {
+  const clock = (time: string) => {
+    const moment = new Date(time)
+    return new Date(moment.getTime() - moment.getTimezoneOffset() * 60_000).toISOString().slice(0, 19)
+  }
+  return {
+    ...(after === undefined ? {} : { after: clock(after) }),
+    ...(before === undefined ? {} : { before: clock(before) }),
+  }
 }
 
 const IS: Record<string, SearchFilter> = { hidden: { hidden: true }, duplicate: { duplicate: true } }

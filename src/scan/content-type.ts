@@ -14,6 +14,9 @@ const SCRIPT = 'text/x-script'
 const ZIP = 'application/zip'
 const GZIP = 'application/gzip'
 
+/** Kinds whose headers say more than what they are. */
+export const MEDIA_KINDS: ReadonlySet<ContentKind> = new Set(['image', 'video', 'audio'])
+
 /** A signature: bytes, at an offset where one stands before the `:`; `?` is any byte. */
 const SIGNATURES: readonly (readonly [bytes: string, mime: string, kind: ContentKind])[] = [
   ['\x89PNG\r\n\x1a\n', 'image/png', 'image'],

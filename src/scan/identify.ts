@@ -2,9 +2,10 @@
 import { fstatSync, type BigIntStats } from 'node:fs'
 import { errnoOf, fromSystem } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import type { Media } from '../protocol/messages.js'
 import type { Blake3 } from './blake3.js'
 import { bytesHashed, CONTENT_AT, HASHED_BYTES_MAX, idOf, partsOf, readHashed } from './content-id.js'
-import { typeOf } from './content-type.js'
+import { MEDIA_KINDS, TYPES, typeOf } from './content-type.js'
 import { openGuarded, readGuarded, SEEN, SEEN_LENGTH, type FileReader, type GuardedFile } from './guard.js'
 import { encodeName } from './names.js'
 import { microseconds } from './read.js'
@@ -19,7 +20,12 @@ export interface FilesWanted {
   readonly inodes: BigUint64Array
   /** They are read to their ends: for the hash of every byte, or each against the first of them. */
   readonly whole?: 'hash' | 'compare'
+  /** Headers of pictures, sounds and films are read as well. */
+  readonly media?: boolean
 }
+
+/** Of a file whose type is known, and of which the parts for its id were read: `content`. */
+export type LookInto = (files: FilesWanted, at: number, content: Buffer, mime: string) => Media
 
 /** What became of each, up to `count`: those after it were not begun. */
 export interface FilesRead {
@@ -27,6 +33,8 @@ export interface FilesRead {
   readonly ids: BigUint64Array
   /** Numbers of content types. */
   readonly types: Uint8Array
+  /** Of pictures, sounds and films that were looked into: what was found, which may be nothing. */
+  readonly media?: readonly (Media & { readonly at: number })[]
   /** 32 bytes of each. */
   readonly digests?: Uint8Array
   /** `VERDICT`s of scan/whole. */
@@ -44,6 +52,7 @@ export interface FileFailure {
 /**
  * @param stop is asked before each file
  * @param reader the addon's, which needs two calls for a file; without it each is opened, looked at, read and closed
+ * @param lookInto where media are wanted
  * @throws BUDGET_EXHAUSTED when no descriptor can be had: that is no failure of a file
  */
 export function identifyFiles(
@@ -51,23 +60,29 @@ export function identifyFiles(
   blake3: Blake3,
   stop: () => boolean,
   reader: FileReader | null = null,
+  lookInto: LookInto | null = null,
 ): FilesRead {
   const { length } = files.paths
   const ids = new BigUint64Array(length)
   const types = new Uint8Array(length)
   const failures: FileFailure[] = []
+  const media: (Media & { at: number })[] = []
   const buffer = Buffer.allocUnsafe(HASHED_BYTES_MAX)
   let at = 0
   for (; at < length && !stop(); at++) {
     try {
       const hashed = reader ? readAtOnce(reader, files, at, buffer) : readOne(files, at, buffer)
+      const content = hashed.subarray(CONTENT_AT)
+      const type = typeOf(content)
+      const { kind, mime } = TYPES[type]!
+      if (lookInto && MEDIA_KINDS.has(kind)) media.push({ at, ...lookInto(files, at, content, mime) })
       ids[at] = idOf(blake3.digest(hashed))
-      types[at] = typeOf(hashed.subarray(CONTENT_AT))
+      types[at] = type
     } catch (error) {
       failures.push({ at, ...failureOf(error) })
     }
   }
-  return { count: at, ids, types, failures }
+  return { count: at, ids, types, failures, ...(lookInto ? { media } : {}) }
 }
 
 /** What is read is what the index knows, before and after: else it is being written, or another file by now. */

@@ -1,9 +1,9 @@
 // Both ends of reading files for what they hold in a task thread: a list goes there, and what became of each comes back.
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
-import { fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
+import { fromSystem, fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import type { IdentifyFiles } from '../job/identify.js'
 import type { Blake3 } from '../scan/blake3.js'
-import { identifyFiles, type FilesRead, type FilesWanted } from '../scan/identify.js'
+import { identifyFiles, type FilesRead, type FilesWanted, type LookInto } from '../scan/identify.js'
 import type { FileReader } from '../scan/guard.js'
 import { compareFiles, hashFiles } from '../scan/whole.js'
 import type { IdentifyRequest } from './lines.js'
@@ -43,18 +43,24 @@ export function identifyElsewhere(begin: (port: MessagePort, request: IdentifyRe
     })
 }
 
+/** What a task thread reads files with. */
+export interface Reading {
+  readonly blake3: Blake3
+  readonly reader: FileReader | null
+  readonly lookInto: LookInto | null
+}
+
 /** The task thread's end. */
 export function answerIdentify(
   port: MessagePort,
   { files, stop }: IdentifyRequest,
   lent: number,
-  blake3: Blake3,
-  reader: FileReader | null,
+  reading: Reading,
 ): void {
   const stopped = new Int32Array(stop)
   try {
     port.postMessage({ lent } satisfies FromTask)
-    const read = readFiles(files, blake3, () => Atomics.load(stopped, 0) !== 0, reader)
+    const read = readFiles(files, reading, () => Atomics.load(stopped, 0) !== 0)
     port.postMessage({ read } satisfies FromTask)
   } catch (error) {
     port.postMessage({ error: toWire(error) } satisfies FromTask)
@@ -64,12 +70,14 @@ export function answerIdentify(
 }
 
 /** As they are wanted. */
-export function readFiles(
-  files: FilesWanted,
-  blake3: Blake3,
-  stop: () => boolean,
-  reader: FileReader | null = null,
-): FilesRead {
+export function readFiles(files: FilesWanted, { blake3, reader, lookInto }: Reading, stop: () => boolean): FilesRead {
   if (files.whole === 'compare') return compareFiles(files, stop)
-  return files.whole === 'hash' ? hashFiles(files, blake3, stop) : identifyFiles(files, blake3, stop, reader)
+  if (files.whole === 'hash') return hashFiles(files, blake3, stop)
+  return identifyFiles(files, blake3, stop, reader, files.media ? lookInto : null)
+}
+
+/** Told where the thread lacks what it would read with; its other end is to try again. */
+export function refuseIdentify(port: MessagePort, error: unknown): void {
+  port.postMessage({ error: toWire(fromSystem(error)) } satisfies FromTask)
+  port.close()
 }

@@ -4,10 +4,19 @@ import type { MessagePort } from 'node:worker_threads'
 import { loadNative } from '../descriptors/native.js'
 import { tellLoop } from '../descriptors/threads.js'
 import { loadBlake3 } from '../scan/blake3.js'
+import type { LookInto } from '../scan/identify.js'
 import { readDirectoryPlain } from '../scan/read.js'
-import { answerIdentify } from './identifier.js'
+import { answerIdentify, refuseIdentify } from './identifier.js'
 import type { TaskSetup, TaskWork } from './lines.js'
 import { answerWalk } from './walker.js'
+
+export interface Task {
+  readonly port: MessagePort
+  readonly work: TaskWork
+  readonly lent: number
+  /** Directories at a time that a walk has descriptors for. */
+  readonly reads: number
+}
 
 const { native, told } = Piscina.workerData as TaskSetup
 tellLoop(told)
@@ -19,18 +28,10 @@ const reader = addon?.readParts ? addon : null
 /** Some 5 ms of the start, also of a thread that only walks: later there may be no descriptor for it. */
 const blake3 = await loadBlake3()
 
-export async function workFor({
-  port,
-  work,
-  lent,
-  reads,
-}: {
-  port: MessagePort
-  work: TaskWork
-  lent: number
-  /** Directories at a time that a walk has descriptors for. */
-  reads: number
-}): Promise<void> {
+let lookInto: LookInto | null = null
+
+/** @param loadLookInto what only few libraries want is loaded when it is wanted */
+export async function workFor({ port, work, lent, reads }: Task, loadLookInto: () => Promise<LookInto>): Promise<void> {
   if ('walk' in work) {
     // An addon that was built before has none.
     const gatherer = Gatherer ? new Gatherer() : null
@@ -39,5 +40,12 @@ export async function workFor({
     const list = isTwo ? (path: Buffer) => gatherer!.list(path) : read
     return await answerWalk(port, work.walk, lent, list, gatherer)
   }
-  answerIdentify(port, work.identify, lent, blake3, reader)
+  try {
+    if (work.identify.files.media) lookInto ??= await loadLookInto()
+  } catch (error) {
+    refuseIdentify(port, error)
+    // What Node could not load it will not try again in this thread.
+    throw error
+  }
+  answerIdentify(port, work.identify, lent, { blake3, reader, lookInto })
 }

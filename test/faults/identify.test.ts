@@ -1,9 +1,9 @@
 // Files that are read for their ids, by a real daemon: killed in the middle, without descriptors, and where some may not be read.
-import { mkdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import type { FileItem } from '../../src/protocol/messages.js'
-import { eventually, type Loose, type TestDaemon } from '../harness/daemon.js'
+import { eventually, ROOT, type Loose, type TestDaemon } from '../harness/daemon.js'
 import { play, type Scene } from '../harness/scene.js'
 import { Shim, shimProblem } from '../harness/shim.js'
 
@@ -143,6 +143,17 @@ test.serial('what changes in a watched location is read, and what holds the same
     await allRead(daemon, library, DIRECTORIES + 1)
     writeFileSync(join(root, 'd0', 'new'), 'Hello World')
     writeFileSync(join(root, 'd1', 'f0'), 'Hello World')
+    await daemon.call('locations.update', { library, location, mode: 'deep' })
+    const picture = readFileSync(join(ROOT, 'test', 'scan', 'media', 'taken.jpg'))
+    writeFileSync(join(root, 'd1', 'picture'), picture)
+    await eventually('what its header says is known', 60_000, async () => {
+      const { items } = await daemon.call('search.files', {
+        library,
+        query: 'height:>16 taken:2026',
+        syntax: 'filters',
+      })
+      return items.some(({ name, media }: Loose) => name === 'picture' && media.width === 16)
+    })
     await eventually('both are known to hold the same', 60_000, async () => {
       const { items } = await daemon.call('duplicates.list', { library })
       return items.some(({ contentId, files }: Loose) => contentId === 'a97b8437b726c542' && files === 2)

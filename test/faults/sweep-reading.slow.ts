@@ -40,7 +40,7 @@ class Ground {
     ground.#blake3 = await loadBlake3()
     ground.write(0)
     const { id: library } = await ground.ask('libraries.create', { name: 'read' })
-    const { location, job } = await ground.ask('locations.add', { library, path: ground.root, mode: 'content' })
+    const { location, job } = await ground.ask('locations.add', { library, path: ground.root, mode: 'deep' })
     ground.#library = library
     ground.#location = location
     await ground.#ended(job)
@@ -64,7 +64,8 @@ class Ground {
   }
 
   #bytes(round: number, at: number): Buffer {
-    return Buffer.from(`${round} ${Math.max(1, at)}`)
+    // A picture of that height, whose header is read as well.
+    return Buffer.from(`GIF89a\x01\0${String.fromCharCode((round % 127) + 1)}\0 ${round} ${Math.max(1, at)}`)
   }
 
   /** From a library that is closed to the last hash. */
@@ -95,6 +96,7 @@ class Ground {
       const contentId = writtenId(idOf(this.#blake3.digest(Buffer.concat([size, bytes]))))
       const hash = Buffer.from(this.#blake3.digest(bytes)).toString('hex')
       if (item.contentId !== contentId) wrong.push(`${name} has the id ${item.contentId}`)
+      if (item.media?.height !== (round % 127) + 1) wrong.push(`${name} has the height ${item.media?.height}`)
       if (item.hash !== hash) wrong.push(`${name} has the hash ${item.hash}`)
       if (item.id !== this.#ids.get(path)) wrong.push(`${name} is another entry`)
       if (item.tags?.join() !== 'kept') wrong.push(`${name} has the tags ${item.tags?.join()}`)

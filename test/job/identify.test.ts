@@ -8,7 +8,7 @@ import { LIMITS } from '../../src/base/limits.js'
 import { GATHER_ALL, type IdentifyFiles } from '../../src/job/identify.js'
 import { filesOf as filesOfFolder } from '../../src/library/folder.js'
 import type { Library } from '../../src/library/library.js'
-import type { FileItem } from '../../src/protocol/messages.js'
+import type { FileItem, Mode } from '../../src/protocol/messages.js'
 import { identifyHere, integrity, rescan, run, Stage, work } from '../library/stage.js'
 
 const limits = LIMITS as { identifyFilesMax: number; identifyFreshMs: number }
@@ -21,10 +21,7 @@ function put(stage: Stage, name: string, bytes: string, at = 1_000_000): void {
   utimesSync(join(stage.tree, name), at, at)
 }
 
-async function indexed(
-  stage: Stage,
-  mode: 'shallow' | 'content' = 'content',
-): Promise<{ library: Library; uid: string }> {
+async function indexed(stage: Stage, mode: Mode = 'content'): Promise<{ library: Library; uid: string }> {
   const library = stage.open(stage.create())
   const { location, job } = library.addLocation(stage.tree, { mode })
   await run(library, library.jobs.get(job))
@@ -261,7 +258,11 @@ function ask(library: Library, sql: string): number {
 }
 
 function contents(library: Library): number {
-  return ask(library, 'SELECT count(*) FROM content')
+  return rowsOf(library, 'content')
+}
+
+function rowsOf(library: Library, table: 'content' | 'media'): number {
+  return ask(library, `SELECT count(*) FROM ${table}`)
 }
 
 /** Of the only content there is. */
@@ -284,3 +285,87 @@ test.serial('what was written this moment is not taken for settled: the same job
   const [job] = library.jobs.list(1, Number.MAX_SAFE_INTEGER)
   t.like(library.jobs.item(job!), { failureCount: 0, progress: { done: 1, total: 1 } })
 })
+
+/** A picture that is nothing but its header. */
+function picture(width: number, height: number): string {
+  const sides = Buffer.alloc(8)
+  sides.writeUInt32BE(width, 0)
+  sides.writeUInt32BE(height, 4)
+  return `\x89PNG\r\n\x1a\n\0\0\0\rIHDR${sides.toString('latin1')}`
+}
+
+function putBytes(stage: Stage, name: string, bytes: string): void {
+  writeFileSync(join(stage.tree, name), Buffer.from(bytes, 'latin1'))
+  utimesSync(join(stage.tree, name), 1_000_000, 1_000_000)
+}
+
+test.serial(
+  'in a deep location headers are read too; what they say goes when the file changes, and moves with it',
+  async (t) => {
+    using stage = new Stage()
+    mkdirSync(join(stage.tree, 'below'))
+    for (const [at, name] of ['moved', 'written', 'deleted', 'untouched'].entries())
+      putBytes(stage, `${name}.png`, picture(640 + at, 480))
+    put(stage, 'text', 'no picture')
+    putBytes(stage, 'silent.png', '\x89PNG\r\n\x1a\n')
+    const { library, uid } = await indexed(stage, 'deep')
+    await read(library, uid)
+    const media = (name: string) => itemOf(stage, library, name).media
+    t.deepEqual(media('moved.png'), { width: 640, height: 480 })
+    t.deepEqual(
+      library.entries.list({ path: stage.tree }, 'name', 10, undefined, library.version).items.at(-1)!.media,
+      {
+        width: 641,
+        height: 480,
+      },
+    )
+    for (const name of ['text', 'silent.png']) t.is(media(name), undefined)
+    renameSync(join(stage.tree, 'moved.png'), join(stage.tree, 'below', 'moved'))
+    putBytes(stage, 'written.png', `${picture(1, 2)}more`)
+    rmSync(join(stage.tree, 'deleted.png'))
+    await rescan(library, uid)
+    t.deepEqual(media('below/moved'), { width: 640, height: 480 })
+    t.is(media('written.png'), undefined)
+    await read(library, uid)
+    t.deepEqual(media('written.png'), { width: 1, height: 2 })
+    t.deepEqual(media('untouched.png'), { width: 643, height: 480 })
+    t.is(rowsOf(library, 'media'), 4, 'one for each picture, also for the one that says nothing')
+    t.is(integrity(library), 'ok')
+  },
+)
+
+test.serial(
+  'what becomes deep has only the headers read that were not, and loses nothing that was known',
+  async (t) => {
+    using stage = new Stage()
+    putBytes(stage, 'a.png', picture(640, 480))
+    putBytes(stage, 'b.png', picture(640, 480))
+    put(stage, 'text', 'no picture')
+    const { library, uid } = await indexed(stage)
+    await read(library, uid)
+    const before = itemOf(stage, library, 'a.png')
+    t.is(before.media, undefined)
+    const entry = library.entries.byText(before.id)!
+    library.write(() => library.identities.recordHash(entry, new Uint8Array(32)))
+    library.write(() => {
+      library.locations.setMode(library.locations.get(uid), 'deep')
+      library.jobs.enqueue('identify', uid, null, GATHER_ALL)
+    })
+    const asked: string[] = []
+    await read(library, uid, (files, ...rest) => {
+      asked.push(...files.paths)
+      return identifyHere(files, ...rest)
+    })
+    t.deepEqual(
+      asked,
+      ['a.png', 'b.png'].map((name) => join(stage.tree, name)),
+    )
+    t.deepEqual(itemOf(stage, library, 'a.png'), { ...before, media: { width: 640, height: 480 } })
+    t.is(library.identities.hashOf(entry), '00'.repeat(32))
+    t.is(contents(library), 2)
+    const location = library.locations.get(uid)
+    library.write(() => library.locations.markRemoving(location))
+    while (!library.removeSlice(location));
+    t.is(rowsOf(library, 'media'), 0)
+  },
+)

@@ -5,7 +5,7 @@ import test from 'ava'
 import { Balance } from '../../src/job/balance.js'
 import { identify } from '../../src/job/identify.js'
 import type { Library } from '../../src/library/library.js'
-import type { FileItem } from '../../src/protocol/messages.js'
+import type { FileItem, Mode } from '../../src/protocol/messages.js'
 import { CONTENT_KINDS } from '../../src/protocol/operations.js'
 import { identifyHere, newLedger, run, Stage } from './stage.js'
 
@@ -53,8 +53,12 @@ function plant(stage: Stage): void {
 }
 
 /** What is written after it is indexed is not read any more. */
-async function filled(stage: Stage, mode: 'shallow' | 'content', unread: readonly string[] = []): Promise<Library> {
+async function filled(stage: Stage, mode: Mode, unread: readonly string[] = []): Promise<Library> {
   plant(stage)
+  return await indexed(stage, mode, unread)
+}
+
+async function indexed(stage: Stage, mode: Mode, unread: readonly string[] = []): Promise<Library> {
   const library = stage.open(stage.create())
   const { location, job } = library.addLocation(stage.tree, { mode })
   await run(library, library.jobs.get(job))
@@ -127,10 +131,10 @@ const ASKED: Record<string, Passes> = {
   'is:duplicate *.png': both(hasCopy, ({ name }) => name.endsWith('.png')),
 }
 
-async function compare(library: Library): Promise<string[]> {
+async function compare(library: Library, asked: Record<string, Passes> = ASKED): Promise<string[]> {
   const { items } = await library.search({ query: '', limit: 1_000 })
   const wrong: string[] = []
-  for (const [query, passes] of Object.entries(ASKED)) {
+  for (const [query, passes] of Object.entries(asked)) {
     const expected = items.filter((item) => passes(item, items)).map(({ id }) => id)
     for (const limit of [1_000, 3]) {
       const ids = await found(library, query, limit)
@@ -179,4 +183,74 @@ test.serial('as filters beside the query they are the same', async (t) => {
   t.is(await total({ duplicate: false }), await asked('-is:duplicate'))
   t.is(await total({ not: [{ duplicate: false }] }), await asked('is:duplicate'))
   t.is(await total({ not: [{ contentKinds: ['image'] }] }), await asked('-type:image'))
+})
+
+/** A sound of so many samples, 8,000 a second, and a picture that was taken then. */
+function sound(samples: number): string {
+  const told = Buffer.alloc(34)
+  told.writeUIntBE(8_000 << 4, 10, 3)
+  told.writeUInt32BE(samples, 14)
+  return `fLaC\0\0\0\x22${told.toString('latin1')}`
+}
+
+function picture(width: number, height: number, taken?: string): string {
+  const sides = Buffer.alloc(8)
+  sides.writeUInt32BE(width, 0)
+  sides.writeUInt32BE(height, 4)
+  const first = `\0\x01\x87\x69\0\x04\0\0\0\x01\0\0\0\x1a\0\0\0\0`
+  const second = `\0\x01\x90\x03\0\x02\0\0\0\x14\0\0\0\x30\0\0\0\0`
+  const exif = `MM\0*\0\0\0\x08${first}${second}\0\0\0\0${taken ?? ''}\0`
+  return `${PNG}\0\0\0\rIHDR${sides.toString('latin1')}12345crc.\0\0\0\x50eXIf${exif}`
+}
+
+const MEDIA: Readonly<Record<string, string>> = {
+  'wide.png': picture(4_000, 300, '2026:07:01 00:00:00'),
+  'high.png': picture(300, 4_000, '2026:06:30 23:59:59'),
+  'small.png': picture(300, 300),
+  'short.flac': sound(4_000),
+  'long.flac': sound(8_000 * 600),
+}
+
+type Says = NonNullable<FileItem['media']>
+
+/** Of what has no header that says so, nothing holds. */
+const says =
+  (holds: (media: Required<Says>) => boolean): Passes =>
+  ({ media = {} }) =>
+    holds({ width: NaN, height: NaN, durationMs: NaN, takenAt: '', ...media })
+
+const ASKED_OF_MEDIA: Record<string, Passes> = {
+  'width:>300': says(({ width }) => width > 300),
+  'width:300': says(({ width }) => width === 300),
+  '-width:>300': not(says(({ width }) => width > 300)),
+  'width:>=300 height:>=300': says(({ width, height }) => width >= 300 && height >= 300),
+  'height:>300 -width:>300': says(({ width, height }) => height > 300 && width <= 300),
+  'duration:>1min': says(({ durationMs }) => durationMs > 60_000),
+  'duration:..10min': says(({ durationMs }) => durationMs <= 600_000),
+  'duration:>1min ext:png': () => false,
+  'taken:2026-07': says(({ takenAt }) => takenAt.startsWith('2026-07')),
+  'taken:..2026-06': says(({ takenAt }) => takenAt !== '' && takenAt < '2026-07'),
+  'taken:2026 small': () => false,
+  'type:image -taken:2026': both(isOf('image'), not(says(({ takenAt }) => takenAt.startsWith('2026')))),
+}
+
+test.serial('what headers say is found, where few were read and where most were', async (t) => {
+  for (const fillers of [150, 0]) {
+    using stage = new Stage()
+    for (let at = 0; at < fillers; at++) writeFileSync(join(stage.tree, `filler ${at}`), '')
+    for (const [name, bytes] of Object.entries(MEDIA)) {
+      writeFileSync(join(stage.tree, name), Buffer.from(bytes, 'latin1'))
+      utimesSync(join(stage.tree, name), 1_000_000, 1_000_000)
+    }
+    const library = await indexed(stage, 'deep')
+    t.deepEqual(await compare(library, ASKED_OF_MEDIA), [])
+    for (const [query, count] of Object.entries({
+      'width:>300': 1,
+      'duration:>1min': 1,
+      'taken:2026-07': 1,
+      'taken:2026': 2,
+    }))
+      t.is((await found(library, query, 10)).length, count, query)
+    t.is((await library.search({ query: '', filters: { taken: { before: '2026-07-01T00:00:00' } } })).total, 1)
+  }
 })

@@ -18,6 +18,7 @@ import { Library } from '../../src/library/library.js'
 import type { JobRow } from '../../src/library/jobs.js'
 import type { LocationRules } from '../../src/protocol/operations.js'
 import { loadBlake3 } from '../../src/scan/blake3.js'
+import { lookInto } from '../../src/scan/look-into.js'
 import { readFiles } from '../../src/shard/identifier.js'
 import { decodeName, encodeName } from '../../src/scan/names.js'
 import { kindOf, microseconds, readDirectoryPlain, type ReadDirectory } from '../../src/scan/read.js'
@@ -104,7 +105,7 @@ export function walkHere(read: ReadDirectory = readDirectoryPlain): Walker {
 
 /** Files read in this thread. */
 export const identifyHere: IdentifyFiles = async (files, signal) =>
-  readFiles(files, await loadBlake3(), () => signal.aborted)
+  readFiles(files, { blake3: await loadBlake3(), reader: null, lookInto }, () => signal.aborted)
 
 /** Runs an index job, or goes on with it. True when it came to its end. */
 export async function run(library: Library, job: JobRow, indexing: Indexing = {}): Promise<boolean> {

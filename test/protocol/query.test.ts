@@ -164,6 +164,33 @@ for (const [value, { min, max }] of SIZES) {
   })
 }
 
+const AMOUNTS: [query: string, filters: object][] = [
+  ['width:>1000', { width: { min: 1001 } }],
+  ['height:640..1920px', { height: { min: 640, max: 1920 } }],
+  ['width:640 width:<=1000', { width: { min: 640, max: 640 } }],
+  ['duration:>10min', { durationMs: { min: 600_001 } }],
+  ['duration:1.5s', { durationMs: { min: 1_500, max: 1_500 } }],
+  ['duration:90..2h', { durationMs: { min: 90_000, max: 7_200_000 } }],
+  ['taken:2026-07', { taken: { after: '2026-07-01T00:00:00', before: '2026-08-01T00:00:00' } }],
+  ['taken:2024-02-29..', { taken: { after: '2024-02-29T00:00:00' } }],
+  ['taken:>=2026 taken:<2026-02', { taken: { after: '2026-01-01T00:00:00', before: '2026-02-01T00:00:00' } }],
+  ['-taken:2026', { not: [{ taken: { after: '2026-01-01T00:00:00', before: '2027-01-01T00:00:00' } }] }],
+]
+
+for (const [query, filters] of AMOUNTS) {
+  test(query, (t) => {
+    const asked = JSON.parse(JSON.stringify(read(query).filters)) as object
+    t.deepEqual(asked, filters)
+    const params = { library: 'l', query: '', filters: asked }
+    t.notThrows(() => PARAMS['search.files'].parse(params))
+  })
+}
+
+test('ages of pictures count from the moment of the search', (t) => {
+  t.true(read('taken:<30d').relative)
+  t.false(read('taken:2026').relative)
+})
+
 const TIMES: [string, { after?: string; before?: string }, boolean][] = [
   ['<30d', { after: new Date(NOW - 30 * 24 * HOUR).toISOString() }, true],
   ['>2w', { before: new Date(NOW - 14 * 24 * HOUR).toISOString() }, true],
@@ -230,6 +257,13 @@ const WRONG: [string, string][] = [
   ['modified:2026-02..2026-01', '                  ^'],
   ['modified:<999999y', '         ^'],
   ['modified:<30d..1d', '         ^'],
+  ['width:wide', '      ^'],
+  ['height:1.5', '       ^'],
+  ['width:<0', '      ^'],
+  ['duration:1m', '         ^'],
+  ['duration:2h..1h', '             ^'],
+  ['taken:soon', '      ^'],
+  ['taken:30d', '      ^'],
   ['kind:folder', '     ^'],
   ['ext:pdf,,docx', '        ^'],
   ['ext:pdf,', '       ^'],
@@ -290,6 +324,8 @@ const piece = fc.constantFrom(
     'ext:',
     'size:',
     'modified:',
+    'duration:',
+    'taken:',
     'kind:',
     'type:',
     'image',
