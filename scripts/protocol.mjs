@@ -527,6 +527,7 @@ const EVENTS = {
 /** Bounds that a client meets, by the unit in which they are told. */
 const BOUNDS = {
   bodyBytesMax: ['bytes', 'Body of `POST /rpc`, and one WebSocket message.', '413; the WebSocket closes'],
+  packedDepthMax: ['', 'Values within values of a message in MessagePack.', 'answered with -32700'],
   batchRequestsMax: ['', 'Requests in one JSON-RPC batch.', '`REQUEST_TOO_LARGE` for the whole batch'],
   responseMs: ['ms', 'An answer that has not come by then.', '`TIMEOUT`; what was begun may still complete'],
   shardInFlightMax: ['', 'Requests in flight to one shard.', '`SHARD_BUSY`'],
@@ -811,6 +812,8 @@ All others have the code −32000 and \`data: {code, hint, retryable, retryAfter
 ## WebSocket
 
 Messages are text, each a request, a batch or a notification as above; answers come in any order, told apart by \`id\`. A binary message closes the feed with 1003. The daemon pings. At its end it closes with 1001; with 4001 when the token was revoked or has expired.
+
+The sub-protocol \`spacedrive.v1.msgpack\` carries the same messages, events included, as MessagePack, each in one binary message; a text message closes the feed with 1003 there. Where both are offered the first is taken, and the answer to the upgrade names it. Only what JSON can say is understood: no binary, no extension, no integer beyond 2^53, keys are strings, and nothing is more than ${LIMITS.packedDepthMax} deep; anything else is answered with -32700 and where it went wrong. It saves bytes on the way (a page of files takes three quarters), not work of the daemon.
 
 ## Pages
 

@@ -6,6 +6,7 @@ import { WebSocket } from 'ws'
 import { fromWire, isErrorCode, SpacedriveError, type WireError } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
 import { shortageBehind } from './descriptors/shortage.js'
+import { pack, unpack } from './protocol/msgpack.js'
 import type { Event } from './protocol/messages.js'
 import type { OperationName, ParamsOf } from './protocol/operations.js'
 import type { Results } from './protocol/results.js'
@@ -18,6 +19,8 @@ export interface ConnectOptions {
    * not at all.
    */
   readonly patienceMs?: number
+  /** How messages are written; `msgpack` for fewer bytes on the way, JSON by default. */
+  readonly format?: 'json' | 'msgpack'
 }
 
 interface Waiting {
@@ -50,6 +53,8 @@ interface Message {
   readonly error?: { readonly code: number; readonly message: string; readonly data?: Partial<WireError> }
 }
 
+/** Values within values of an answer in MessagePack: far more than any has. */
+const DEPTH_MAX = 100
 const PATIENCE_MS = 10_000
 const RETRY_MS_MIN = 100
 const RETRY_MS_MAX = 5_000
@@ -83,6 +88,7 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
 export class Client {
   readonly #url: string
   readonly #token: string | undefined
+  readonly #isPacked: boolean
   readonly #waiting = new Map<number, Waiting>()
   readonly #subscribers = new Set<Subscriber>()
   #ws: WebSocket | null = null
@@ -95,8 +101,9 @@ export class Client {
   readonly #closed = new AbortController()
   #next = 1
 
-  constructor(url: string, { token, patienceMs = PATIENCE_MS }: ConnectOptions) {
+  constructor(url: string, { token, patienceMs = PATIENCE_MS, format = 'json' }: ConnectOptions) {
     this.#url = url
+    this.#isPacked = format === 'msgpack'
     this.#token = token
     this.#patienceMs = patienceMs
   }
@@ -226,7 +233,7 @@ export class Client {
     })
     this.#ws = ws
     this.#pauseMs = RETRY_MS_MIN
-    ws.on('message', (bytes: Buffer) => this.#receive(JSON.parse(bytes.toString('utf8')) as Message))
+    ws.on('message', (bytes: Buffer) => this.#receive(this.#read(bytes)))
     ws.once('close', () => this.#lost(ws))
     await Promise.all([...this.#subscribers].map((each) => this.#subscribe(each)))
   }
@@ -254,16 +261,17 @@ export class Client {
   }
 
   #openSocket(): WebSocket {
+    const protocols = [this.#isPacked ? 'spacedrive.v1.msgpack' : 'spacedrive.v1']
     const options = { maxPayload: 64 * LIMITS.bodyBytesMax, handshakeTimeout: LIMITS.responseMs }
     const socket = this.#url.startsWith('unix:') ? this.#url.slice('unix:'.length) : null
     if (socket !== null) {
-      return new WebSocket('ws://localhost/ws', ['spacedrive.v1'], {
+      return new WebSocket('ws://localhost/ws', protocols, {
         ...options,
         createConnection: () => connectSocket(socket),
       })
     }
     const headers = this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }
-    return new WebSocket(new URL('/ws', this.#url.replace(/^http/, 'ws')), ['spacedrive.v1'], { ...options, headers })
+    return new WebSocket(new URL('/ws', this.#url.replace(/^http/, 'ws')), protocols, { ...options, headers })
   }
 
   async #subscribe(subscriber: Subscriber): Promise<void> {
@@ -283,8 +291,13 @@ export class Client {
     return new Promise((resolve, reject) => {
       const id = this.#next++
       this.#waiting.set(id, { resolve: (result) => (taken?.(result), resolve(result)), reject })
-      this.#ws?.send(JSON.stringify({ jsonrpc: '2.0', id, method, params }))
+      const message = { jsonrpc: '2.0', id, method, params }
+      this.#ws?.send(this.#isPacked ? pack(message) : JSON.stringify(message))
     })
+  }
+
+  #read(bytes: Buffer): Message {
+    return (this.#isPacked ? unpack(bytes, DEPTH_MAX) : JSON.parse(bytes.toString('utf8'))) as Message
   }
 
   #receive({ id, method, params, result, error }: Message): void {

@@ -26,6 +26,8 @@ export const LIMITS = {
 
   /** Body of POST /rpc and a WebSocket message: 10,000 paths fit, a memory bomb does not. */
   bodyBytesMax: 1 << 20,
+  /** Values within values of a message in MessagePack; parameters go four deep, and reading it takes stack. */
+  packedDepthMax: 64,
   /** Requests in one JSON-RPC batch. */
   batchRequestsMax: 100,
   /** A request unanswered for this long gets TIMEOUT; uWebSockets alone would hold it for ever. */

@@ -3,7 +3,9 @@
 import type { Head } from './head.js'
 import { OWNER, type Caller, type Tokens } from './tokens.js'
 
-export const SUBPROTOCOL = 'spacedrive.v1'
+const SUBPROTOCOL = 'spacedrive.v1'
+/** The same messages as MessagePack. */
+export const SUBPROTOCOL_PACKED = 'spacedrive.v1.msgpack'
 const SUBPROTOCOL_TOKEN = 'bearer.'
 
 export class Access {
@@ -94,12 +96,13 @@ function secretIn(authorization: string): string | null {
   return decoded.includes(':') ? decoded.slice(decoded.indexOf(':') + 1) : null
 }
 
-/** The sub-protocol to answer with: ours when it was offered, never the token. */
-export function chosenProtocol(protocols: string | undefined): string {
-  return splitProtocols(protocols).includes(SUBPROTOCOL) ? SUBPROTOCOL : ''
+/** The sub-protocol to answer with: the first of ours that was offered, never the token. */
+export function chosenProtocol(offered: Iterable<string>): string {
+  for (const each of offered) if (each === SUBPROTOCOL || each === SUBPROTOCOL_PACKED) return each
+  return ''
 }
 
-function splitProtocols(protocols: string | undefined): string[] {
+export function splitProtocols(protocols: string | undefined): string[] {
   return protocols === undefined ? [] : protocols.split(',').map((each) => each.trim())
 }
 

@@ -14,6 +14,8 @@ import type { Reader } from './unread.js'
 
 /** The socket, as far as a feed needs it. Not called any more once the feed is closed. */
 export interface Wire {
+  /** Whether messages are MessagePack, both ways, instead of text. */
+  readonly packed: boolean
   /** Whether what is sent while a message is taken leaves together with what else is: nothing has to be collected then. */
   readonly gathers: boolean
   send(text: string): void
@@ -93,13 +95,16 @@ export class Feed implements Reader, Bound {
     this.close(ENDED, 'the token was revoked or has expired')
   }
 
-  message(text: string): void {
+  /** @param message bytes are MessagePack, and only looked at until this returns */
+  message(message: string | Uint8Array): void {
     if (!this.#open) return
+    const isBinary = typeof message !== 'string'
+    if (isBinary !== this.#wire.packed) return this.close(1003, isBinary ? 'messages are text' : 'messages are binary')
     this.#desk.begun += 1
     this.#usedAt = performance.now()
     const turn = new FeedTurn(this, this.#desk)
     this.#beginning = turn
-    turn.begin(text)
+    turn.begin(message)
     this.#beginning = null
     if (turn.over) return
     if (this.#open) this.#turns.add(turn)

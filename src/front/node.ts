@@ -3,9 +3,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net'
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
 import { LIMITS } from '../base/limits.js'
+import { packed } from '../protocol/codec.js'
 import type { Level } from '../protocol/messages.js'
 import { bareHost, clearSocketPath, httpUrl, listening, protectSocket } from './address.js'
-import { SUBPROTOCOL } from './auth.js'
+import { chosenProtocol, SUBPROTOCOL_PACKED } from './auth.js'
 import { BROKEN, headersOf, isPage, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
 import { loadNative } from '../descriptors/native.js'
 import { doorOf } from './door.js'
@@ -102,7 +103,7 @@ class NodeFront implements Front {
       maxPayload: LIMITS.bodyBytesMax,
       perMessageDeflate: false,
       closeTimeout: LIMITS.feedCloseMs,
-      handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+      handleProtocols: (offered) => chosenProtocol(offered) || false,
     }
     this.#feeds = new WebSocketServer(options)
   }
@@ -341,8 +342,7 @@ class NodeFront implements Front {
     const feed = new Feed(this.#desk, visitor.seat, new NodeWire(ws, socket), visitor.peer, caller)
     visitor.feed = feed
     ws.on('message', (message, isBinary) => {
-      if (isBinary) feed.close(1003, 'messages are text')
-      else feed.message((message as Buffer).toString('utf8'))
+      feed.message(isBinary ? (message as Buffer) : (message as Buffer).toString('utf8'))
     })
     socket.on('drain', () => feed.drained())
     ws.on('close', () => feed.closed())
@@ -644,21 +644,23 @@ class NodeStreamSink implements StreamSink {
 
 class NodeWire implements Wire {
   readonly gathers = false
+  readonly packed: boolean
   readonly #ws: WebSocket
   readonly #socket: Socket
 
   constructor(ws: WebSocket, socket: Socket) {
     this.#ws = ws
     this.#socket = socket
+    this.packed = ws.protocol === SUBPROTOCOL_PACKED
   }
 
   send(text: string): void {
-    this.#ws.send(text)
+    this.#ws.send(this.packed ? packed(text) : text)
   }
 
   sendAll(texts: readonly string[]): void {
     this.#socket.cork()
-    for (const text of texts) this.#ws.send(text)
+    for (const text of texts) this.send(text)
     this.#socket.uncork()
   }
 

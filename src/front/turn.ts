@@ -1,6 +1,15 @@
 // One message from a client until its answer: runs its calls, waits for the last, and gives up at the deadline.
 import { SpacedriveError, toWire, type ErrorCode } from '../base/errors.js'
-import { answerMessage, decode, encodeError, encodeReply, type Call, type Decoded, type Id } from '../protocol/codec.js'
+import {
+  answerMessage,
+  decode,
+  decodePacked,
+  encodeError,
+  encodeReply,
+  type Call,
+  type Decoded,
+  type Id,
+} from '../protocol/codec.js'
 import type { GiveUp, Reply, Request } from '../protocol/messages.js'
 import { Timed, type Deadlines } from './deadlines.js'
 import type { Resume } from './resume.js'
@@ -54,9 +63,11 @@ export abstract class Turn extends Timed {
     return this.#settled
   }
 
-  begin(text: string): void {
-    if (this.#resume.holds) this.#resume.hold(() => this.#begin(text))
-    else this.#begin(text)
+  /** @param message bytes are MessagePack, and not looked at any more when this returns */
+  begin(message: string | Uint8Array): void {
+    if (!this.#resume.holds) return this.#begin(message)
+    const kept = typeof message === 'string' ? message : new Uint8Array(message)
+    this.#resume.hold(() => this.#begin(kept))
   }
 
   beginWith(tongue: Tongue): void {
@@ -77,9 +88,9 @@ export abstract class Turn extends Timed {
     if (!this.#settled) this.#deadlines.add(this)
   }
 
-  #begin(text: string): void {
+  #begin(message: string | Uint8Array): void {
     if (this.#settled) return
-    const decoded = decode(text)
+    const decoded = typeof message === 'string' ? decode(message) : decodePacked(message)
     const only = decoded.calls[0]
     if (decoded.batch || !only) this.#batch(decoded)
     else this.#single(only)

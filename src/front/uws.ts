@@ -9,9 +9,10 @@ import type {
   us_socket_context_t,
 } from 'uWebSockets.js'
 import { LIMITS } from '../base/limits.js'
+import { packed } from '../protocol/codec.js'
 import type { Level } from '../protocol/messages.js'
 import { bareHost, clearSocketPath, httpUrl, listenAgain, protectSocket } from './address.js'
-import { chosenProtocol } from './auth.js'
+import { chosenProtocol, splitProtocols, SUBPROTOCOL_PACKED } from './auth.js'
 import { BROKEN, headersOf, isPage, OVERSIZE, type Desk, type Page } from './desk.js'
 import { loadNative } from '../descriptors/native.js'
 import { Clients } from './clients.js'
@@ -61,6 +62,7 @@ interface Socket {
   /** Where its slot is counted: uWebSockets does not tell `filter` when an upgraded socket closes (L26). */
   readonly seat: Seat
   readonly caller: Caller
+  readonly protocol: string
 }
 
 class UwsFront implements Front {
@@ -308,14 +310,15 @@ class UwsFront implements Front {
       const caller = this.#desk.admitFeed(head, seat, exchange)
       // A client that is refused its WebSocket has no other use for the connection.
       if (isPage(caller)) return exchange.refuse({ ...caller, close: true })
-      const socket: Socket = { feed: null, seat, peer: seat.local ? LOCAL_PEER : peerOf(res), caller }
+      const protocol = chosenProtocol(splitProtocols(protocols))
+      const socket: Socket = { feed: null, seat, peer: seat.local ? LOCAL_PEER : peerOf(res), caller, protocol }
       if (this.#clients) {
         res.pause()
         res.resume()
         this.#clients.upgraded()
         if (seat.local) socket.peer = this.#localPeer()
       }
-      res.upgrade(socket, key ?? '', chosenProtocol(protocols), extensions ?? '', context)
+      res.upgrade(socket, key ?? '', protocol, extensions ?? '', context)
     } catch (error) {
       exchange.fail(error)
     }
@@ -323,15 +326,14 @@ class UwsFront implements Front {
 
   #upgraded(ws: WebSocket<Socket>): void {
     const socket = ws.getUserData()
-    socket.feed = new Feed(this.#desk, socket.seat, new UwsWire(ws), socket.peer, socket.caller)
+    socket.feed = new Feed(this.#desk, socket.seat, new UwsWire(ws, socket.protocol), socket.peer, socket.caller)
     this.#feeds.set(socket.feed, socket.seat)
   }
 
   #message(ws: WebSocket<Socket>, message: ArrayBuffer, isBinary: boolean): void {
     const { feed } = ws.getUserData()
     try {
-      if (isBinary) feed?.close(1003, 'messages are text')
-      else feed?.message(textOf(message))
+      feed?.message(isBinary ? new Uint8Array(message) : textOf(message))
     } catch (error) {
       this.#desk.setup.log('error', 'a message could not be answered', { error: String(error) })
       feed?.close(1011, 'the message could not be answered')
@@ -768,18 +770,21 @@ class UwsStreamSink implements StreamSink {
 class UwsWire implements Wire {
   /** uWebSockets corks a socket while it hands out what came from it. */
   readonly gathers = true
+  readonly packed: boolean
   readonly #ws: WebSocket<Socket>
 
-  constructor(ws: WebSocket<Socket>) {
+  constructor(ws: WebSocket<Socket>, protocol: string) {
     this.#ws = ws
+    this.packed = protocol === SUBPROTOCOL_PACKED
   }
 
   send(text: string): void {
-    this.#ws.send(text, false)
+    if (this.packed) this.#ws.send(packed(text), true)
+    else this.#ws.send(text, false)
   }
 
   sendAll(texts: readonly string[]): void {
-    this.#ws.cork(() => texts.forEach((text) => this.#ws.send(text, false)))
+    this.#ws.cork(() => texts.forEach((text) => this.send(text)))
   }
 
   buffered(): number {

@@ -2,6 +2,7 @@
 import { statusOf, toWire, SpacedriveError, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Request, Reply, Published } from './messages.js'
+import { pack, unpack } from './msgpack.js'
 import { isOperation, PARAMS, type OperationName } from './operations.js'
 
 export type Id = string | number | null
@@ -36,6 +37,26 @@ export function decode(text: string): Decoded {
   } catch (error) {
     return { calls: [bad(null, -32700, `not JSON: ${(error as Error).message}`)], batch: false }
   }
+  return decodeMessage(message)
+}
+
+/** The same for a message of MessagePack. */
+export function decodePacked(bytes: Uint8Array): Decoded {
+  let message: unknown
+  try {
+    message = unpack(bytes, LIMITS.packedDepthMax)
+  } catch (error) {
+    return { calls: [bad(null, -32700, `not MessagePack: ${(error as Error).message}`)], batch: false }
+  }
+  return decodeMessage(message)
+}
+
+/** A message that is to leave, as MessagePack: all that answers is made as text. */
+export function packed(text: string): Uint8Array {
+  return pack(JSON.parse(text))
+}
+
+function decodeMessage(message: unknown): Decoded {
   if (!Array.isArray(message)) return { calls: [decodeOne(message)], batch: false }
   if (message.length === 0) return { calls: [bad(null, -32600, 'an empty batch')], batch: false }
   if (message.length > LIMITS.batchRequestsMax) {
