@@ -385,7 +385,9 @@ export class Applier {
     for (const [name, id] of difference.directories) this.#directories.set(join(directory, name), id)
     for (const { id, name } of difference.missing)
       this.#statements.miss.run(id, this.#location.id, out?.has(name) ? WHY.leftOut : WHY.missing)
-    for (const { id, found, before } of difference.changed) {
+    for (const { id, found, before: known } of difference.changed) {
+      // Another name of the same file, further up in this list, may have brought it up to date.
+      const before = this.#unlisted ? this.#known(this.#stores.entries.byId(id)!) : known
       this.#change(id, parent, found, before)
       const other = found.kind === KIND.directory && !found.foreign && before.inode !== inodeKey(found.inode)
       if (other) this.#noteUnlisted(found.inode)

@@ -1,5 +1,5 @@
 // What a watcher tells of a tree that changes all the time ends in an index that is as the disk.
-import { linkSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import test from 'ava'
 import type { LocationRules } from '../../src/protocol/operations.js'
 import { Chance, disturb } from '../harness/churn.js'
@@ -79,9 +79,16 @@ watching('a file with several names is written under one of them, and known unde
     writeFileSync(at('d1/link'), 'longer than before')
     await pursuit.catchUp()
     t.deepEqual(pursuit.differences(), [])
+    writeFileSync(at('d1/link'), 'written under a name that is gone before anybody looks')
     rmSync(at('d1/link'))
     await pursuit.catchUp()
     t.deepEqual(pursuit.differences(), [])
+    linkSync(at('d2/deep/link'), at('d2/deep/twin'))
+    await pursuit.catchUp()
+    writeFileSync(at('d2/deep/link'), 'under both')
+    utimesSync(at('d2/deep/twin'), 1, 2)
+    await pursuit.catchUp()
+    t.deepEqual(pursuit.differences(), [], 'counted once for each')
     t.is(pursuit.scans, 0)
   })
 })
