@@ -13,6 +13,7 @@ const ALL = [
   'search',
   'watch',
   'events',
+  'overload',
   'prices',
   'ledger',
   'fds',

@@ -1,0 +1,149 @@
+// Ten times as much as one shard can do, asked for a minute by clients that ask on whatever becomes of it: what is served, how fast,
+// what control notices, what memory does, and whether it is as before at once when it is over.
+// usage: node bench/overload.mjs [SECONDS [TIMES]]
+import { spawn } from 'node:child_process'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { sleep } from '../dist/test/harness/daemon.js'
+import { quantile } from '../dist/test/harness/load.js'
+import { play } from '../dist/test/harness/scene.js'
+
+const [seconds = 60, times = 10] = process.argv.slice(2).map(Number)
+const FILES = 3_000
+const SENT_BYTES = 4 << 10
+const RATED_SECONDS = 8
+const CALM_SECONDS = 15
+/** Of what it can do at most: a daemon that is not overloaded. */
+const CALM = 0.7
+const CONTROL_MS = 20
+/** Before this it is not judged whether memory grows: heaps come to their size. */
+const SETTLE_SECONDS = Math.min(15, seconds / 4)
+/** The load stands for clients elsewhere, and may take nothing from the daemon while there is work. */
+const LOAD_NICE = 5
+
+await play(async (scene) => {
+  const daemon = await scene.daemon({ args: ['--shards', '1'] })
+  const root = scene.tree('tree', FILES, FILES)
+  const path = scene.path('tree', 'd0')
+  for (const name of readdirSync(path)) writeFileSync(`${path}/${name}`, Buffer.alloc(SENT_BYTES))
+  const { library } = await daemon.index('library', root)
+  const { items } = await daemon.call('files.list', { library, path, sort: 'size', limit: 500 })
+  const { id: tag } = await daemon.call('tags.create', { library, name: 'seen' })
+  const { port, token } = daemon
+  const setup = { port, token, library, path, tag, ids: items.map(({ id }) => id) }
+
+  const first = await phase(daemon, setup, { seconds: 3, inFlight: 64 })
+  const aside = (times * first.served) / 3
+  const before = await phase(daemon, setup, { seconds: RATED_SECONDS, inFlight: 64, aside })
+  tell(`as much as it can: 64 in flight`, before)
+  const rate = before.served / RATED_SECONDS
+  const calm = await phase(daemon, setup, { seconds: CALM_SECONDS, rate: CALM * rate })
+  tell(`calm: ${CALM} of that`, calm)
+  const overPhase = phase(daemon, setup, { seconds, rate: times * rate })
+  await sleep(seconds * 1_000)
+  const againPhase = phase(daemon, setup, { seconds: CALM_SECONDS, rate: CALM * rate })
+  const over = await overPhase
+  tell(`${times} times that`, over)
+  const again = await againPhase
+  tell('calm at once again', again)
+  const after = await phase(daemon, setup, { seconds: RATED_SECONDS, inFlight: 64, aside })
+  tell('as much as it can again', after)
+
+  const rated = (before.served + after.served) / 2 / RATED_SECONDS
+  const goodput = over.served / seconds / rated
+  const p99 = over.interactive / calm.interactive
+  const settled = over.memory.slice(SETTLE_SECONDS)
+  const half = settled.length >> 1
+  const grown = quantile(settled.slice(half), 0.5) - quantile(settled.slice(0, half), 0.5)
+  const back = again.served / again.offered
+  const goals = [
+    ['served within a second, of as much as it can', goodput, goodput >= 0.9, '≥ 0.9'],
+    ['control, the longest of all, ms', over.control.most, over.control.most < 100, '< 100'],
+    ['p99 of reads that were served, of calm', p99, p99 <= 2, '≤ 2'],
+    ['memory of the second half above the first, MB', grown, grown < 10, '< 10'],
+    ['served of what was asked at once afterwards', back, back >= 0.99, '≥ 0.99'],
+  ]
+  for (const [what, value, met, goal] of goals)
+    console.log(`${what}: ${value.toFixed(2)} (goal ${goal}: ${met ? 'met' : 'missed'})`)
+  await daemon.stop()
+})
+
+/** @param aside so many requests a second are made beside it, and go nowhere: what a load costs the machine is not the daemon's */
+async function phase(daemon, setup, { seconds: time, rate = 0, inFlight = 0, aside = 0 }) {
+  const control = run('control.mjs', [JSON.stringify({ ...setup, everyMs: CONTROL_MS, ids: [] })], [])
+  await control.line()
+  const nice = ['nice', '-n', String(LOAD_NICE)]
+  const other = aside > 0 ? run('overload.mjs', [], nice) : null
+  other?.stdin.end(JSON.stringify({ ...setup, port: 0, seconds: time, rate: aside }))
+  const child = run('overload.mjs', [], nice)
+  child.stdin.end(JSON.stringify({ ...setup, seconds: time, rate, inFlight }))
+  const memory = []
+  const look = setInterval(() => memory.push(residentMb(daemon.pid)), 1_000)
+  const threads = threadsOf(daemon.pid)
+  const cores = sleep(time * 1_000).then(() => busiest(threads, threadsOf(daemon.pid), time))
+  const told = JSON.parse(await child.line())
+  clearInterval(look)
+  await other?.line()
+  control.stdin.end()
+  const ms = JSON.parse(await control.line())
+  const most = ms.reduce((one, other) => Math.max(one, other), 0)
+  return {
+    ...told,
+    memory,
+    busy: await cores,
+    control: { count: ms.length, p50: quantile(ms, 0.5), p99: quantile(ms, 0.99), most },
+  }
+}
+
+function run(script, args, [command = process.execPath, ...before]) {
+  const path = fileURLToPath(new URL(`loads/${script}`, import.meta.url))
+  const own = command === process.execPath ? [] : [process.execPath]
+  const child = spawn(command, [...before, ...own, path, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  return { stdin: child.stdin, line: async () => (await lines.next()).value }
+}
+
+function residentMb(pid) {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1_024
+}
+
+/** Seconds for which each thread ran so far, and for which it waited for a core. */
+function threadsOf(pid) {
+  return new Map(
+    readdirSync(`/proc/${pid}/task`).map((id) => {
+      const [ran, waited] = readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8').split(' ')
+      return [Number(id), [Number(ran) / 1e9, Number(waited) / 1e9]]
+    }),
+  )
+}
+
+/** How much of the time the main thread ran and waited for a core, and the busiest of the others, which is the shard. */
+function busiest(before, after, time) {
+  const took = [...after].map(([id, both]) => both.map((each, at) => (each - (before.get(id)?.[at] ?? 0)) / time))
+  return { main: took[0], shard: took.slice(1).toSorted((one, other) => other[0] - one[0])[0] }
+}
+
+function tell(what, { seconds: time, offered, served, late, cores, busy, classes, control, memory }) {
+  console.log(
+    `${what}: ${(offered / time).toFixed(0)} asked a second, ${(served / time).toFixed(0)} served within a second; ` +
+      `of a core: main ${ranAndWaited(busy.main)}, shard ${ranAndWaited(busy.shard)}, load ${cores.toFixed(2)}`,
+  )
+  for (const [name, { count, ok, p50, p99, refused, refusedP99 }] of Object.entries(classes)) {
+    const codes = Object.entries(refused).map(([code, n]) => `${code} ${n}`)
+    console.log(
+      `  ${name.padEnd(12)} ${count} asked, ${ok} served, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms` +
+        (codes.length ? `; ${codes.join(', ')}, told after ${refusedP99.toFixed(0)} ms (p99)` : ''),
+    )
+  }
+  console.log(
+    `  control      ${control.count} asked, p50 ${control.p50.toFixed(1)} ms, p99 ${control.p99.toFixed(1)}, most ${control.most.toFixed(1)}`,
+  )
+  console.log(
+    `  memory       ${Math.min(...memory).toFixed(0)} to ${Math.max(...memory).toFixed(0)} MB; the load itself was late by ${late.toFixed(1)} ms (p99)\n`,
+  )
+}
+
+function ranAndWaited([ran, waited]) {
+  return `${ran.toFixed(2)} (and waited ${waited.toFixed(2)} for one)`
+}
