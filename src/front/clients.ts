@@ -51,6 +51,12 @@ export class Clients {
   }
 
   /** Right after its reading was stopped and begun again, as with `upgraded`. */
+  asked(): void {
+    const stranger = this.#known.get(this.#native.lastWatched())?.stranger
+    if (stranger) this.#strangers.asked(stranger)
+  }
+
+  /** As `asked`. */
   identified(): void {
     const client = this.#known.get(this.#native.lastWatched())
     if (client?.stranger) this.#strangers.leave(client.stranger)

@@ -25,6 +25,8 @@ export interface From {
   readonly peer: string
   /** Called whenever it has shown a right token. */
   known(): void
+  /** Called whenever it has shown none. */
+  asked(): void
 }
 
 /** A whole answer outside JSON-RPC. */
@@ -209,16 +211,19 @@ export class Desk {
 
   /** Who shows a right token where none is asked for is known as well. */
   #greet(head: Head, from: From): void {
-    if (head.authorization === undefined || this.strangers.count === 0) return
-    const caller = this.access.identify(head, false)
-    if (caller !== null && typeof caller !== 'string') from.known()
+    if (this.strangers.count === 0) return
+    const caller = head.authorization === undefined ? null : this.access.identify(head, false)
+    if (caller === null || typeof caller === 'string') from.asked()
+    else from.known()
   }
 
   #identify(head: Head, seat: Seat, from: From, upgrades = false): Caller | Page {
     if (seat.local) return OWNER
     const caller = this.access.identify(head, upgrades)
-    if (caller === null) return TOKENLESS
-    if (typeof caller === 'string') return this.#wrong(caller, from.peer)
+    if (caller === null || typeof caller === 'string') {
+      from.asked()
+      return caller === null ? TOKENLESS : this.#wrong(caller, from.peer)
+    }
     from.known()
     return caller
   }

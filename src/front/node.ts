@@ -49,6 +49,10 @@ class Visitor {
     this.peer = peer
   }
 
+  asked(): void {
+    this.stranger?.strangers?.asked(this.stranger)
+  }
+
   known(): void {
     this.stranger?.strangers?.leave(this.stranger)
     this.stranger = null

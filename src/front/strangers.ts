@@ -1,5 +1,5 @@
-// Those who have connected and shown no token yet. They have a small part of the connections and little time: whoever is known
-// has a place outside of that part, so that no crowd of strangers takes the connections of those who work.
+// Those who have connected and shown no token yet. They have a small part of the connections and little time to ask for anything:
+// whoever is known has a place outside of that part, so that no crowd of strangers takes the connections of those who work.
 import { performance } from 'node:perf_hooks'
 import { LIMITS } from '../base/limits.js'
 import { Deadlines, Timed } from './deadlines.js'
@@ -62,6 +62,11 @@ export class Strangers {
     if (theirs) theirs.add(stranger)
     else this.#ofPeer.set(stranger.peer, new Set([stranger]))
     this.#deadlines.add(stranger)
+  }
+
+  /** A whole request came, without a token: an answer may be followed by another request, as long as nobody needs the place. */
+  asked(stranger: Stranger): void {
+    this.#deadlines.remove(stranger)
   }
 
   /** It is known now, or gone. */

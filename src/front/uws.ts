@@ -480,10 +480,20 @@ class UwsExchange extends Exchange implements Reader {
 
   /** Which connection it is can only be told of one that the loop begins to watch: not worth it where nobody is a stranger. */
   known(): void {
-    if (this.desk.strangers.count === 0) return
+    if (this.desk.strangers.count === 0 || !this.#clients) return
+    this.#watchAnew()
+    this.#clients.identified()
+  }
+
+  asked(): void {
+    if (this.desk.strangers.count === 0 || !this.#clients) return
+    this.#watchAnew()
+    this.#clients.asked()
+  }
+
+  #watchAnew(): void {
     this.#res.pause()
     this.#res.resume()
-    this.#clients?.identified()
   }
 
   /** From now on it is known as one that is not idle because it is silent. */

@@ -95,41 +95,41 @@ for (const kind of await kinds()) {
       }),
   )
 
-  serial(
-    front('who shows no token in time is closed, though it asks for what is open to all; who has shown one stays'),
-    (t) =>
-      withStage(kind, { strangerMs: 400, console: CONSOLE }, async (stage) => {
-        const { rpc, feed, port } = stage
-        const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
-        t.is((await rpc(ping(1), { agent })).status, 200)
-        const ws = await feed()
-        const known = visit(stage, health(port, TOKEN))
-        const body = visit(stage, `POST /rpc HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${TOKEN}\r\n`)
-        body.socket.write('Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{')
-        const reading = visit(stage, health(port).replace('/health', '/'))
-        reading.socket.pause()
-        const out = [
-          visit(stage),
-          visit(stage, health(port)),
-          visit(stage, health(port, 'wrong')),
-          visit(stage, `GET /health HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${TOKEN}\r\nX: `),
-        ]
-        await until(() => out.every((each) => each.closed), 'strangers are closed')
-        t.deepEqual(
-          out.map(({ got }) => got.split('\r\n', 1)[0]),
-          ['', 'HTTP/1.1 200 OK', 'HTTP/1.1 200 OK', ''],
-        )
-        t.deepEqual([known.closed, body.closed], [false, false])
-        t.is(strangers(stage), 1, 'who reads what it was sent may do so to the end')
-        reading.socket.resume()
-        await until(() => reading.got.length > 4 << 20, 'all of it comes')
-        await until(() => reading.closed, 'and then it goes')
-        t.is((await rpc(ping(2), { agent })).status, 200)
-        t.is(ws.readyState, ws.OPEN)
-        ws.terminate()
-        agent.destroy()
-        for (const { socket } of [known, body]) socket.destroy()
-      }),
+  serial(front('who asks for nothing in time is closed, and who does stays, with a token or without'), (t) =>
+    withStage(kind, { strangerMs: 400, console: CONSOLE }, async (stage) => {
+      const { rpc, feed, port } = stage
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+      t.is((await rpc(ping(1), { agent })).status, 200)
+      const ws = await feed()
+      const known = visit(stage, health(port, TOKEN))
+      const body = visit(stage, `POST /rpc HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${TOKEN}\r\n`)
+      body.socket.write('Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{')
+      const reading = visit(stage, health(port).replace('/health', '/'))
+      reading.socket.pause()
+      const asking = [visit(stage, health(port)), visit(stage, health(port, 'wrong'))]
+      const out = [
+        visit(stage),
+        visit(stage, `GET /health HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${TOKEN}\r\nX: `),
+      ]
+      await until(() => out.every((each) => each.closed), 'strangers are closed')
+      t.deepEqual(
+        out.map(({ got }) => got.split('\r\n', 1)[0]),
+        ['', ''],
+      )
+      t.deepEqual([known.closed, body.closed], [false, false])
+      for (const { socket } of asking) socket.write(health(port))
+      const answered = () => asking.every(({ got }) => got.split('HTTP/1.1 200 OK').length === 3)
+      await until(answered, 'a kept connection is answered again')
+      t.is(strangers(stage), 3)
+      reading.socket.resume()
+      await until(() => reading.got.length > 4 << 20, 'who reads what it was sent may do so to the end')
+      for (const { socket } of [...asking, reading]) socket.destroy()
+      t.is((await rpc(ping(2), { agent })).status, 200)
+      t.is(ws.readyState, ws.OPEN)
+      ws.terminate()
+      agent.destroy()
+      for (const { socket } of [known, body]) socket.destroy()
+    }),
   )
 }
 
