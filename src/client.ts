@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { connect as connectSocket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
-import { fromWire, isErrorCode, SpacedriveError, type WireError } from './base/errors.js'
+import { errnoOf, fromWire, isErrorCode, SpacedriveError, type WireError } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
 import { shortageBehind } from './descriptors/shortage.js'
 import { pack, unpack } from './protocol/msgpack.js'
@@ -14,6 +14,8 @@ import type { Results } from './protocol/results.js'
 export interface ConnectOptions {
   /** The daemon's token; its unix socket needs none. */
   readonly token?: string
+  /** Of a daemon that speaks TLS: the certificate that vouches for it, in PEM, where no known authority does. */
+  readonly ca?: string
   /**
    * How long a call goes on where the daemon is away, or refuses for the moment: until it is back, for as long as it says. 0 for
    * not at all.
@@ -72,11 +74,13 @@ const NOT_BEGUN = new Set<string>([
 ])
 /** What is said of a daemon that is not there, or not yet, or not for long. */
 const AWAY = new Set<string>(['NO_DAEMON', 'STARTING', 'DRAINING'])
+/** What Node says of a certificate for which nobody vouches, or of another name. */
+const UNTRUSTED = /^(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(?:GET_ISSUER|VERIFY_LEAF)|^CERT_|^ERR_TLS_CERT_/
 /** What a second time does no harm. */
 const READS = /^core\.(?!reload|shutdown)|\.(list|info|get|files|explain|discover)$/
 
 /**
- * @param url `http://HOST:PORT`, or `unix:PATH` of the daemon's socket
+ * @param url `http://HOST:PORT` or `https://HOST:PORT` (`ws`, `wss` are the same), or `unix:PATH` of the daemon's socket
  * @throws NO_DAEMON, UNAUTHORIZED and whatever else the first connection is refused with
  */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<Client> {
@@ -89,6 +93,7 @@ export class Client {
   readonly #url: string
   readonly #token: string | undefined
   readonly #isPacked: boolean
+  readonly #ca: string | undefined
   readonly #waiting = new Map<number, Waiting>()
   readonly #subscribers = new Set<Subscriber>()
   #ws: WebSocket | null = null
@@ -101,10 +106,11 @@ export class Client {
   readonly #closed = new AbortController()
   #next = 1
 
-  constructor(url: string, { token, patienceMs = PATIENCE_MS, format = 'json' }: ConnectOptions) {
+  constructor(url: string, { token, ca, patienceMs = PATIENCE_MS, format = 'json' }: ConnectOptions) {
     this.#url = url
     this.#isPacked = format === 'msgpack'
     this.#token = token
+    this.#ca = ca
     this.#patienceMs = patienceMs
   }
 
@@ -240,6 +246,7 @@ export class Client {
 
   /** A name that cannot be looked up for lack of a descriptor is not a name that does not exist. */
   #unreached(error: Error): SpacedriveError {
+    if (UNTRUSTED.test(errnoOf(error) ?? '')) return untrusted(this.#url, error)
     const absent = new SpacedriveError('NO_DAEMON', `${this.#url}: ${error.message}`, { cause: error })
     return shortageBehind(error) ?? absent
   }
@@ -271,7 +278,8 @@ export class Client {
       })
     }
     const headers = this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }
-    return new WebSocket(new URL('/ws', this.#url.replace(/^http/, 'ws')), protocols, { ...options, headers })
+    const ca = this.#ca === undefined ? {} : { ca: this.#ca }
+    return new WebSocket(new URL('/ws', this.#url.replace(/^http/, 'ws')), protocols, { ...options, ...ca, headers })
   }
 
   async #subscribe(subscriber: Subscriber): Promise<void> {
@@ -347,4 +355,9 @@ function jittered(ms: number): number {
 function errorOf({ message, data }: NonNullable<Message['error']>): SpacedriveError {
   const code = isErrorCode(data?.code) ? data.code : 'BAD_REQUEST'
   return fromWire({ retryable: false, hint: '', ...data, code, message })
+}
+
+function untrusted(url: string, cause: Error): SpacedriveError {
+  const hint = 'Give the certificate that vouches for it as `ca`, or to Node with NODE_EXTRA_CA_CERTS=FILE.'
+  return new SpacedriveError('BAD_CONFIG', `${url} is not trusted: ${cause.message}`, { cause, hint })
 }

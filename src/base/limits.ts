@@ -376,6 +376,11 @@ export const LIMITS = {
   /** With all their places taken, who was silent for so long gives his to the next. */
   strangerChanceMs: 100,
 
+  /** The files of the certificate are looked at this often: two looks after a change it is in force. */
+  certificateLookMs: 2_000,
+  /** Of either: a chain of certificates takes some ten thousand. */
+  certificateBytesMax: 1 << 20,
+
   /** Draining: in-flight answers, then jobs, then libraries; after this the rest is cut off. */
   drainMs: 10_000,
   /** A crashed shard is replaced after this, doubled at each crash within a minute. */

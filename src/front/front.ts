@@ -25,6 +25,19 @@ export interface Publisher {
   follow(filter: ParamsOf<'events.subscribe'>, wake: () => void, libraries?: ReadonlySet<string> | null): Reading
 }
 
+/** A certificate, with those that vouch for it, and its key, in PEM. */
+export interface Pair {
+  readonly cert: Buffer
+  readonly key: Buffer
+}
+
+export interface PairSource {
+  readonly pair: Pair
+  /** @param take is given every other pair from now on, until `stop` */
+  follow(take: (pair: Pair) => void): void
+  stop(): void
+}
+
 export interface FrontSetup {
   readonly implementation: 'auto' | 'uws' | 'node'
   readonly http: { readonly host: string; readonly port: number } | null
@@ -60,6 +73,8 @@ export interface FrontSetup {
   readonly strangerMs?: number
   /** So many at a time have shown none yet; a part of all connections unless a test wants it otherwise. */
   readonly strangersMax?: number
+  /** By which it speaks TLS over TCP, on node:http; null for not at all. */
+  readonly certificate?: PairSource | null
   /** Who answers a body of POST /rpc that is not JSON-RPC; null for what is. */
   readonly tongue?: (text: string) => Tongue | null
   /** The response deadline; `LIMITS.responseMs` unless a test wants to see it pass. */
@@ -91,7 +106,7 @@ export type FrontState = 'starting' | 'serving' | 'draining'
 
 export interface Front {
   readonly kind: 'uws' | 'node'
-  /** `http://127.0.0.1:8080` with the true port, or null. */
+  /** `http://127.0.0.1:8080`, or `https://…`, with the true port, or null. */
   readonly http: string | null
   readonly socket: string | null
   /** Where the line protocol is spoken, if it is. */
