@@ -581,10 +581,10 @@ const BOUNDS = {
 
 /** All codes, in the order of the source: the table itself is not exported. */
 export function errorCodes() {
-  const source = readFileSync(join(ROOT, 'dist', 'src', 'base', 'errors.js'), 'utf8')
+  const source = readFileSync(join(ROOT, 'dist', 'src', 'base', 'codes.js'), 'utf8')
   const [table] = /const ERRORS = \{[^]*?\n\}/.exec(source)
   const codes = [...table.matchAll(/^ {4}([A-Z_]+): \{/gm)].map(([, code]) => code)
-  assert(codes.length > 0 && codes.every(isErrorCode), 'the codes stand in errors.js as they did')
+  assert(codes.length > 0 && codes.every(isErrorCode), 'the codes stand in codes.js as they did')
   return codes
 }
 

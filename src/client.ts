@@ -1,11 +1,6 @@
 // A client of a running daemon over one WebSocket: calls typed by operation, events, and a connection that comes back.
-import type { IncomingMessage } from 'node:http'
-import { connect as connectSocket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { WebSocket } from 'ws'
-import { errnoOf, fromWire, isErrorCode, SpacedriveError, type WireError } from './base/errors.js'
-import { LIMITS } from './base/limits.js'
-import { shortageBehind } from './descriptors/shortage.js'
+// It runs in browsers as well, so that it knows of its connection only what `Line` says.
+import { fromWire, isErrorCode, SpacedriveError, type WireError } from './base/codes.js'
 import { pack, unpack } from './protocol/msgpack.js'
 import type { Event } from './protocol/messages.js'
 import type { OperationName, ParamsOf } from './protocol/operations.js'
@@ -14,8 +9,6 @@ import type { Results } from './protocol/results.js'
 export interface ConnectOptions {
   /** The daemon's token; its unix socket needs none. */
   readonly token?: string
-  /** Of a daemon that speaks TLS: the certificate that vouches for it, in PEM, where no known authority does. */
-  readonly ca?: string
   /**
    * How long a call goes on where the daemon is away, or refuses for the moment: until it is back, for as long as it says. 0 for
    * not at all.
@@ -24,6 +17,24 @@ export interface ConnectOptions {
   /** How messages are written; `msgpack` for fewer bytes on the way, JSON by default. */
   readonly format?: 'json' | 'msgpack'
 }
+
+/** An open WebSocket. */
+export interface Line {
+  /** False from when either side begins to close it. */
+  readonly isOpen: boolean
+  send(message: string | Uint8Array<ArrayBuffer>): void
+  /** Resolves when it is closed, at the latest a second later. */
+  close(): Promise<void>
+}
+
+/** Who hears of it from the moment it is open. */
+export interface Hearer {
+  heard(message: string | Uint8Array): void
+  lost(line: Line): void
+}
+
+/** @throws SpacedriveError: why there is none, in the daemon's own words where it said any */
+export type OpenLine = (url: string, protocol: string, token: string | undefined, hearer: Hearer) => Promise<Line>
 
 interface Waiting {
   resolve(result: unknown): void
@@ -74,29 +85,17 @@ const NOT_BEGUN = new Set<string>([
 ])
 /** What is said of a daemon that is not there, or not yet, or not for long. */
 const AWAY = new Set<string>(['NO_DAEMON', 'STARTING', 'DRAINING'])
-/** What Node says of a certificate for which nobody vouches, or of another name. */
-const UNTRUSTED = /^(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(?:GET_ISSUER|VERIFY_LEAF)|^CERT_|^ERR_TLS_CERT_/
 /** What a second time does no harm. */
 const READS = /^core\.(?!reload|shutdown)|\.(list|info|get|files|explain|discover)$/
-
-/**
- * @param url `http://HOST:PORT` or `https://HOST:PORT` (`ws`, `wss` are the same), or `unix:PATH` of the daemon's socket
- * @throws NO_DAEMON, UNAUTHORIZED and whatever else the first connection is refused with
- */
-export async function connect(url: string, options: ConnectOptions = {}): Promise<Client> {
-  const client = new Client(url, options)
-  await client.open()
-  return client
-}
 
 export class Client {
   readonly #url: string
   readonly #token: string | undefined
   readonly #isPacked: boolean
-  readonly #ca: string | undefined
   readonly #waiting = new Map<number, Waiting>()
   readonly #subscribers = new Set<Subscriber>()
-  #ws: WebSocket | null = null
+  readonly #openLine: OpenLine
+  #line: Line | null = null
   #opening: Promise<void> | null = null
   readonly #patienceMs: number
   /** While the daemon is away, calls and subscribers all wait for this. */
@@ -106,17 +105,17 @@ export class Client {
   readonly #closed = new AbortController()
   #next = 1
 
-  constructor(url: string, { token, ca, patienceMs = PATIENCE_MS, format = 'json' }: ConnectOptions) {
+  constructor(openLine: OpenLine, url: string, { token, patienceMs = PATIENCE_MS, format = 'json' }: ConnectOptions) {
+    this.#openLine = openLine
     this.#url = url
     this.#isPacked = format === 'msgpack'
     this.#token = token
-    this.#ca = ca
     this.#patienceMs = patienceMs
   }
 
   open(): Promise<void> {
     if (this.#closed.signal.aborted) return Promise.reject(new SpacedriveError('NO_DAEMON', 'this client is closed'))
-    if (this.#ws?.readyState === WebSocket.OPEN) return Promise.resolve()
+    if (this.#line?.isOpen) return Promise.resolve()
     this.#opening ??= this.#connect().finally(() => (this.#opening = null))
     return this.#opening
   }
@@ -163,7 +162,7 @@ export class Client {
     const waitMs = Math.max(retryAfterMs, jittered(Math.min(RETRY_MS_MIN * 2 ** tries, RETRY_MS_MAX)))
     if (waitMs > leftMs || this.#retries < 1) return false
     this.#retries -= 1
-    await sleep(waitMs, undefined, { signal: this.#closed.signal }).catch(() => undefined)
+    await sleep(waitMs, this.#closed.signal)
     return true
   }
 
@@ -172,15 +171,13 @@ export class Client {
     if (this.#pause) return this.#pause
     const waitMs = Math.max(atLeastMs, jittered(this.#pauseMs))
     this.#pauseMs = Math.min(2 * this.#pauseMs, RETRY_MS_MAX)
-    this.#pause = sleep(waitMs, undefined, { signal: this.#closed.signal })
-      .catch(() => undefined)
-      .then(() => void (this.#pause = null))
+    this.#pause = sleep(waitMs, this.#closed.signal).then(() => void (this.#pause = null))
     return this.#pause
   }
 
   async #untilPause(leftMs: number, atLeastMs: number): Promise<boolean> {
     const end = new AbortController()
-    const late = sleep(leftMs, true, { signal: end.signal }).catch(() => true)
+    const late = sleep(leftMs, end.signal).then(() => true)
     const isLate = await Promise.race([this.#paused(atLeastMs).then(() => false), late])
     end.abort()
     return !isLate
@@ -215,13 +212,7 @@ export class Client {
 
   async close(): Promise<void> {
     this.#closed.abort()
-    const ws = this.#ws
-    if (!ws || ws.readyState === WebSocket.CLOSED) return
-    const closed = new Promise((resolve) => ws.once('close', resolve))
-    ws.close()
-    const late = setTimeout(() => ws.terminate(), 1_000)
-    await closed
-    clearTimeout(late)
+    await this.#line?.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -229,57 +220,14 @@ export class Client {
   }
 
   async #connect(): Promise<void> {
-    const ws = this.#openSocket()
-    await new Promise<void>((resolve, reject) => {
-      ws.once('open', resolve)
-      ws.once('error', (error) => reject(this.#unreached(error)))
-      ws.once('unexpected-response', (_request, response) => {
-        void this.#refusal(response).then((refusal) => (ws.terminate(), reject(refusal)))
-      })
+    if (this.#line) this.#lost(this.#line)
+    const protocol = this.#isPacked ? 'spacedrive.v1.msgpack' : 'spacedrive.v1'
+    this.#line = await this.#openLine(this.#url, protocol, this.#token, {
+      heard: (message) => this.#receive(this.#read(message)),
+      lost: (line) => this.#lost(line),
     })
-    this.#ws = ws
     this.#pauseMs = RETRY_MS_MIN
-    ws.on('message', (bytes: Buffer) => this.#receive(this.#read(bytes)))
-    ws.once('close', () => this.#lost(ws))
     await Promise.all([...this.#subscribers].map((each) => this.#subscribe(each)))
-  }
-
-  /** A name that cannot be looked up for lack of a descriptor is not a name that does not exist. */
-  #unreached(error: Error): SpacedriveError {
-    if (UNTRUSTED.test(errnoOf(error) ?? '')) return untrusted(this.#url, error)
-    const absent = new SpacedriveError('NO_DAEMON', `${this.#url}: ${error.message}`, { cause: error })
-    return shortageBehind(error) ?? absent
-  }
-
-  /** Why the daemon did not open the connection, in its own words where it has some. */
-  async #refusal(response: IncomingMessage): Promise<SpacedriveError> {
-    const { statusCode } = response
-    const code = statusCode === 401 ? 'UNAUTHORIZED' : 'NO_DAEMON'
-    const answered = new SpacedriveError(code, `${this.#url} answered ${statusCode}`)
-    try {
-      const chunks: Buffer[] = []
-      for await (const chunk of response) chunks.push(chunk as Buffer)
-      const wire = JSON.parse(Buffer.concat(chunks).toString('utf8')) as WireError
-      return isErrorCode(wire.code) ? fromWire(wire) : answered
-    } catch {
-      // Cut off, or no daemon of ours: what the status says has to do.
-      return answered
-    }
-  }
-
-  #openSocket(): WebSocket {
-    const protocols = [this.#isPacked ? 'spacedrive.v1.msgpack' : 'spacedrive.v1']
-    const options = { maxPayload: 64 * LIMITS.bodyBytesMax, handshakeTimeout: LIMITS.responseMs }
-    const socket = this.#url.startsWith('unix:') ? this.#url.slice('unix:'.length) : null
-    if (socket !== null) {
-      return new WebSocket('ws://localhost/ws', protocols, {
-        ...options,
-        createConnection: () => connectSocket(socket),
-      })
-    }
-    const headers = this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }
-    const ca = this.#ca === undefined ? {} : { ca: this.#ca }
-    return new WebSocket(new URL('/ws', this.#url.replace(/^http/, 'ws')), protocols, { ...options, ...ca, headers })
   }
 
   async #subscribe(subscriber: Subscriber): Promise<void> {
@@ -300,12 +248,12 @@ export class Client {
       const id = this.#next++
       this.#waiting.set(id, { resolve: (result) => (taken?.(result), resolve(result)), reject })
       const message = { jsonrpc: '2.0', id, method, params }
-      this.#ws?.send(this.#isPacked ? pack(message) : JSON.stringify(message))
+      this.#line?.send(this.#isPacked ? pack(message) : JSON.stringify(message))
     })
   }
 
-  #read(bytes: Buffer): Message {
-    return (this.#isPacked ? unpack(bytes, DEPTH_MAX) : JSON.parse(bytes.toString('utf8'))) as Message
+  #read(message: string | Uint8Array): Message {
+    return (typeof message === 'string' ? JSON.parse(message) : unpack(message, DEPTH_MAX)) as Message
   }
 
   #receive({ id, method, params, result, error }: Message): void {
@@ -325,9 +273,9 @@ export class Client {
     }
   }
 
-  #lost(ws: WebSocket): void {
-    if (this.#ws !== ws) return
-    this.#ws = null
+  #lost(line: Line): void {
+    if (this.#line !== line) return
+    this.#line = null
     for (const subscriber of this.#subscribers) subscriber.id = null
     const waiting = [...this.#waiting.values()]
     this.#waiting.clear()
@@ -348,6 +296,20 @@ export class Client {
   }
 }
 
+/** Ends early when the signal is given. */
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', end)
+      resolve()
+    }
+    const timer = setTimeout(end, ms)
+    if (signal.aborted) end()
+    else signal.addEventListener('abort', end)
+  })
+}
+
 function jittered(ms: number): number {
   return ms * (0.5 + Math.random())
 }
@@ -355,9 +317,4 @@ function jittered(ms: number): number {
 function errorOf({ message, data }: NonNullable<Message['error']>): SpacedriveError {
   const code = isErrorCode(data?.code) ? data.code : 'BAD_REQUEST'
   return fromWire({ retryable: false, hint: '', ...data, code, message })
-}
-
-function untrusted(url: string, cause: Error): SpacedriveError {
-  const hint = 'Give the certificate that vouches for it as `ca`, or to Node with NODE_EXTRA_CA_CERTS=FILE.'
-  return new SpacedriveError('BAD_CONFIG', `${url} is not trusted: ${cause.message}`, { cause, hint })
 }

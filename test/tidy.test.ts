@@ -28,11 +28,13 @@ const LAYERS = [
   'discovery',
   'daemon',
   'client',
+  'connect',
+  'browser',
   'index',
   'doctor',
   'cli',
 ]
-const ENTRIES = /^(src\/index\.ts|src\/cli\/main\.ts|src\/cli\/selftest\/crowd\.ts|workers\/[^/]+\.ts)$/
+const ENTRIES = /^(src\/(index|browser)\.ts|src\/cli\/main\.ts|src\/cli\/selftest\/crowd\.ts|workers\/[^/]+\.ts)$/
 
 /** Where a moment is stored or shown, or ages count from it that a person asked for. Whatever waits, waits by `performance.now()`: a clock that is set ends nothing early. */
 const DATED = new Set([

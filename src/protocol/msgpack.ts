@@ -170,7 +170,7 @@ let at = 0
  * @param value what JSON can say
  * @returns bytes of its own
  */
-export function pack(value: unknown): Uint8Array {
+export function pack(value: unknown): Uint8Array<ArrayBuffer> {
   at = 0
   write(value)
   const bytes = buffer.slice(0, at)
