@@ -6,6 +6,7 @@ import { z } from '../../src/base/zod.js'
 import { PARAMS, type OperationName } from '../../src/protocol/operations.js'
 import type { OpenRpc } from '../../src/protocol/results.js'
 import { play } from '../harness/scene.js'
+import { isWatched } from '../harness/watched.js'
 
 type Schema = Record<string, unknown>
 
@@ -28,6 +29,9 @@ test('rpc.discover answers with docs/openrpc.json, and answers are as it says', 
     const library = (await check('libraries.create', { name: 'library' })).id
     const { location, job } = await check('locations.add', { library, path: tree, watch: true })
     await daemon.jobDone(String(library), String(job))
+    // What is watched is scanned once more, and a library or location that is at work refuses some of these.
+    const atRest = () => isWatched(daemon, { library: String(library), location: String(location), root: tree })
+    await atRest()
     for (const operation of [
       'core.ping',
       'core.status',
@@ -51,6 +55,7 @@ test('rpc.discover answers with docs/openrpc.json, and answers are as it says', 
     await check('files.list', { library, path: tree })
     await check('search.files', { library, query: 'file', limit: 1 })
     await check('locations.update', { library, location, name: 'other' })
+    await atRest()
     await check('locations.rescan', { library, location })
   })
 })
