@@ -50,11 +50,11 @@ await play(async (scene) => {
 })
 
 /** One request, then silence on a kept connection. */
-function guest({ port, token }) {
+function guest({ port }) {
   const socket = net.connect(port, '127.0.0.1')
   socket.on('error', () => {})
   socket.resume()
-  socket.write(`GET /health HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${token}\r\n\r\n`)
+  socket.write(`GET /health HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`)
   return socket
 }
 

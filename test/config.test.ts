@@ -31,8 +31,6 @@ test('without anything given the defaults hold, and the result is frozen', (t) =
     front: 'auto',
     nofile: null,
     hostsAllowed: [],
-    tlsCert: null,
-    tlsKey: null,
     logLevel: 'info',
     traceLeases: false,
     statisticsMs: 60_000,
@@ -100,7 +98,6 @@ for (const [key, wrong] of [
   ['statisticsMs', '1e99'],
   ['hostsAllowed', ['a/b']],
   ['hostsAllowed', 'a'],
-  ['tlsCert', ''],
   ['colour', 'red'],
 ] as const) {
   test(`${key} = ${JSON.stringify(wrong)} is refused and named`, (t) => {

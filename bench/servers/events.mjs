@@ -14,7 +14,7 @@ const front = await openFront({
   socketPath: null,
   token: 'bench',
   hostsAllowed: [],
-  slots: { take: () => true, give: () => undefined, ceiling: () => 10_000 },
+  slots: { take: () => true, give: () => undefined },
   dispatch: (_request, answer) => answer({ ok: true, json: '"pong"' }),
   publisher: events,
   log: () => undefined,

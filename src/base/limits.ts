@@ -362,25 +362,6 @@ export const LIMITS = {
   /** Addresses and wrong tokens that are remembered, of 100 bytes each: beyond it those not heard of for the longest are forgotten. */
   guessersMax: 4_096,
 
-  /**
-   * Who connects over TCP has shown a right token within this, or goes: a slow link takes a second for that, and who waits longer may
-   * connect again.
-   */
-  strangerMs: 2_000,
-  /** Those who have not yet are one in so many of all connections that there may be, */
-  strangersShare: 8,
-  /** or up to so many, if that is no more than half: programs connect to a small daemon by the dozen as well; */
-  strangersMin: 64,
-  /** and as many as a browser needs for the console. */
-  strangersPage: 8,
-  /** With all their places taken, who was silent for so long gives his to the next. */
-  strangerChanceMs: 100,
-
-  /** The files of the certificate are looked at this often: two looks after a change it is in force. */
-  certificateLookMs: 2_000,
-  /** Of either: a chain of certificates takes some ten thousand. */
-  certificateBytesMax: 1 << 20,
-
   /** Draining: in-flight answers, then jobs, then libraries; after this the rest is cut off. */
   drainMs: 10_000,
   /** A crashed shard is replaced after this, doubled at each crash within a minute. */
@@ -455,7 +436,6 @@ assert(LIMITS.batchEntriesMax <= LIMITS.compareWholeMax)
 assert(LIMITS.libraryLeaseWaitMs < LIMITS.responseMs)
 assert(LIMITS.drainMs < LIMITS.responseMs)
 assert(LIMITS.drainMs < LIMITS.cliStopMs)
-assert(LIMITS.strangerChanceMs < LIMITS.strangerMs && LIMITS.strangerMs < LIMITS.responseMs)
 assert(LIMITS.feedEventsAheadBytes < LIMITS.feedBufferedBytesMax)
 assert(LIMITS.feedBufferedBytesMax < LIMITS.feedUnreadBytesMax)
 assert(LIMITS.feedUnreadBytesMax < LIMITS.unreadBytesMax)

@@ -14,8 +14,6 @@ export interface Slots {
   /** Takes `count` descriptors of a class at once, or returns false and counts a refusal. */
   take(descriptorClass: 'clients' | 'control', count: number): boolean
   give(descriptorClass: 'clients' | 'control', count: number): void
-  /** The most that may be taken of a class now. */
-  ceiling(descriptorClass: 'clients' | 'control'): number
 }
 
 /** Where events come from. */
@@ -23,19 +21,6 @@ export interface Publisher {
   subscribe(filter: ParamsOf<'events.subscribe'>, deliver: (event: Event) => void): () => void
   /** @param libraries null for who may see the events of all, and those of none */
   follow(filter: ParamsOf<'events.subscribe'>, wake: () => void, libraries?: ReadonlySet<string> | null): Reading
-}
-
-/** A certificate, with those that vouch for it, and its key, in PEM. */
-export interface Pair {
-  readonly cert: Buffer
-  readonly key: Buffer
-}
-
-export interface PairSource {
-  readonly pair: Pair
-  /** @param take is given every other pair from now on, until `stop` */
-  follow(take: (pair: Pair) => void): void
-  stop(): void
 }
 
 export interface FrontSetup {
@@ -69,12 +54,6 @@ export interface FrontSetup {
   readonly stalls?: () => readonly Stall[]
   /** A client idle for so long may be closed for a newcomer; `LIMITS.newcomerIdleMs` unless a test wants it otherwise. */
   readonly newcomerIdleMs?: number
-  /** Who shows no token within this time is closed; `LIMITS.strangerMs` unless a test wants it otherwise. */
-  readonly strangerMs?: number
-  /** So many at a time have shown none yet; a part of all connections unless a test wants it otherwise. */
-  readonly strangersMax?: number
-  /** By which it speaks TLS over TCP, on node:http; null for not at all. */
-  readonly certificate?: PairSource | null
   /** Who answers a body of POST /rpc that is not JSON-RPC; null for what is. */
   readonly tongue?: (text: string) => Tongue | null
   /** The response deadline; `LIMITS.responseMs` unless a test wants to see it pass. */
@@ -90,8 +69,6 @@ export interface Connections {
   /** The refused, by the reason they were told. */
   refusedBy: Record<string, number>
   idle?: number
-  /** Those of TCP that have shown no token yet, where they are known. */
-  strangers?: number
   /** Of long answers, what their clients have not read; and how many clients were cut because all of it was too much. */
   unreadBytes: number
   unreadCut: number
@@ -106,7 +83,7 @@ export type FrontState = 'starting' | 'serving' | 'draining'
 
 export interface Front {
   readonly kind: 'uws' | 'node'
-  /** `http://127.0.0.1:8080`, or `https://…`, with the true port, or null. */
+  /** `http://127.0.0.1:8080` with the true port, or null. */
   readonly http: string | null
   readonly socket: string | null
   /** Where the line protocol is spoken, if it is. */

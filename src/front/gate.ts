@@ -6,7 +6,6 @@ import type { Level } from '../protocol/messages.js'
 import { isControl, type OperationName } from '../protocol/operations.js'
 import type { Door } from './accept.js'
 import type { Slots } from './front.js'
-import type { Strangers } from './strangers.js'
 
 /**
  * Where slots are counted: one connection, or all connections of a listener where the implementation cannot tell them
@@ -36,7 +35,7 @@ export class Seat {
 }
 
 /** Why a connection is refused. */
-export type Reason = 'clients' | 'control' | 'draining' | 'starved' | 'share' | 'strangers'
+export type Reason = 'clients' | 'control' | 'draining' | 'starved' | 'share'
 
 /** What the gate goes by beside the count of slots. */
 export interface Weather {
@@ -44,8 +43,6 @@ export interface Weather {
   /** No descriptor is left in the process: who is accepted sits on one that the reserve has lent. */
   readonly starved: boolean
   readonly level: Level
-  /** Those in whose number a newcomer is counted until it is known. */
-  readonly strangers: Pick<Strangers, 'full'>
 }
 
 /** Who is told of those that were refused for want of a slot, and says which peer must stand back for others. */
@@ -61,14 +58,7 @@ export class Gate {
   peak = 0
   accepted = 0
   refused = 0
-  readonly refusedBy: Record<Reason, number> = {
-    clients: 0,
-    control: 0,
-    draining: 0,
-    starved: 0,
-    share: 0,
-    strangers: 0,
-  }
+  readonly refusedBy: Record<Reason, number> = { clients: 0, control: 0, draining: 0, starved: 0, share: 0 }
   readonly #slots: Slots
   readonly #weather: Weather
   readonly #room: Room
@@ -120,22 +110,18 @@ export class Gate {
    * as well. Nor does it wait for others to give way: all clients of the loopback would pass for one peer that has too many.
    */
   #take(seat: Seat, peerOf: () => string): Reason | null {
-    const reason = this.#takeClient(seat, peerOf)
+    const reason = this.#takeClient(peerOf)
     if (reason === null || !seat.local) return reason
     if (!this.#slots.take('control', 1)) return 'control'
     seat.control += 1
     return null
   }
 
-  /** Whoever may use the socket is known by that. */
-  #takeClient(seat: Seat, peerOf: () => string): Reason | null {
+  #takeClient(peerOf: () => string): Reason | null {
     const { shares } = this.#room
     const peer = shares.contested ? peerOf() : null
     if (peer !== null && shares.full(peer)) return 'share'
-    if (this.#weather.starved) return 'clients'
-    // No room is made for these: it would be that of those who are known.
-    if (!seat.local && this.#weather.strangers.full(peerOf)) return 'strangers'
-    if (!this.#slots.take('clients', 1)) return 'clients'
+    if (this.#weather.starved || !this.#slots.take('clients', 1)) return 'clients'
     if (peer !== null) shares.entered(peer)
     return null
   }
@@ -145,9 +131,6 @@ const REFUSALS: Readonly<Record<Reason, string>> = {
   clients: refusal('clients', 'every connection of the class clients is taken'),
   control: refusal('control', 'every connection of the class control is taken'),
   starved: refusal('clients', 'this process has no descriptor left'),
-  strangers: refusal('clients', 'too many have connected and shown no token yet', {
-    hint: 'Try again shortly, and send the token with the first request of a connection.',
-  }),
   share: refusal('clients', 'this peer holds more than its share of the connections, and others are waiting'),
   draining: JSON.stringify(toWire(new SpacedriveError('DRAINING', 'the daemon is stopping'))),
 }
@@ -163,6 +146,6 @@ export function retryAfter({ level }: Weather): string {
   return String(1 + Math.floor(Math.random() * spread))
 }
 
-function refusal(full: 'clients' | 'control', message: string, options: { hint?: string } = {}): string {
-  return JSON.stringify({ ...toWire(new SpacedriveError('CONNECTION_LIMIT', message, options)), class: full })
+function refusal(full: 'clients' | 'control', message: string): string {
+  return JSON.stringify({ ...toWire(new SpacedriveError('CONNECTION_LIMIT', message)), class: full })
 }

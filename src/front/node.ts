@@ -1,12 +1,5 @@
 // The front on node:http and ws: the same protocol where no binary of uWebSockets.js loads. Slower, and it knows each connection.
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  type ServerOptions as HttpOptions,
-  type ServerResponse,
-} from 'node:http'
-import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
 import { LIMITS } from '../base/limits.js'
@@ -20,13 +13,12 @@ import { doorOf } from './door.js'
 import { Download, fileRequest, type FileRequest, type Sink } from './download.js'
 import { Exchange, type RpcStatus } from './exchange.js'
 import { Feed, type Wire } from './feed.js'
-import type { Connections, Front, FrontState, PairSource, Peer } from './front.js'
+import type { Connections, Front, FrontState, Peer } from './front.js'
 import { Gate, refusalBody, retryAfter, Seat, type Reason } from './gate.js'
 import { idleFeed, LOCAL_PEER, type Idle } from './idle.js'
 import { Room } from './room.js'
 import { Head } from './head.js'
 import { statusLine } from './status-line.js'
-import { Stranger } from './strangers.js'
 import { Stream, STREAM_HEADERS, streamRequest, type StreamRequest, type StreamSink } from './stream.js'
 import type { Caller } from './tokens.js'
 import type { Reader } from './unread.js'
@@ -37,53 +29,18 @@ export async function openNodeFront(desk: Desk): Promise<Front> {
   return front
 }
 
-class Visitor {
+interface Visitor {
   readonly seat: Seat
-  readonly since = performance.now()
+  readonly since: number
   readonly peer: string
-  /** What its requests come from: of TLS, once hands were shaken, another than came in. */
-  socket: Socket
-  feed: Feed | null = null
+  feed: Feed | null
   /** The answer to its last request. */
-  latest: ServerResponse | null = null
+  latest: ServerResponse | null
   /** Requests that are not answered yet. */
-  inFlight = 0
-  usedAt = performance.now()
+  inFlight: number
+  usedAt: number
   /** Bytes of its socket up to the last whole request. */
-  read = 0
-  stranger: VisitingStranger | null = null
-
-  constructor(seat: Seat, peer: string, socket: Socket) {
-    this.seat = seat
-    this.peer = peer
-    this.socket = socket
-  }
-
-  asked(): void {
-    this.stranger?.strangers?.asked(this.stranger)
-  }
-
-  known(): void {
-    this.stranger?.strangers?.leave(this.stranger)
-    this.stranger = null
-  }
-}
-
-class VisitingStranger extends Stranger {
-  readonly #visitor: Visitor
-
-  constructor(visitor: Visitor) {
-    super(visitor.peer)
-    this.#visitor = visitor
-  }
-
-  get busy(): boolean {
-    return this.#visitor.inFlight > 0
-  }
-
-  hangUp(): void {
-    this.#visitor.socket.destroy()
-  }
+  read: number
 }
 
 class NodeFront implements Front {
@@ -94,7 +51,6 @@ class NodeFront implements Front {
   readonly #gate: Gate
   readonly #room: Room
   readonly #servers: Server[] = []
-  /** By the socket that came in. */
   readonly #visitors = new Map<Socket, Visitor>()
   readonly #feeds: WebSocketServer
   #pulse: NodeJS.Timeout | null = null
@@ -164,15 +120,15 @@ class NodeFront implements Front {
 
   #idle(idleMs: number): Idle[] {
     const now = performance.now()
-    return [...this.#visitors.values()].flatMap((visitor) => {
+    return [...this.#visitors].flatMap(([socket, visitor]) => {
       const { seat, peer, feed, usedAt } = visitor
       // On a control slot it is in nobody's way.
       if (seat.control > 0) return []
       const idle = feed
         ? idleFeed(feed, peer)
-        : asks(visitor)
+        : asks(visitor, socket)
           ? null
-          : { idleMs: now - usedAt, peer, close: () => hangUp(visitor, usedAt) }
+          : { idleMs: now - usedAt, peer, close: () => hangUp(visitor, socket, usedAt) }
       return idle && idle.idleMs >= idleMs ? [idle] : []
     })
   }
@@ -199,15 +155,13 @@ class NodeFront implements Front {
     this.#desk.deadlines.stop()
     this.#desk.streams.end()
     for (const { feed } of this.#visitors.values()) feed?.close(1001, 'the daemon is stopping')
-    for (const { socket } of this.#visitors.values()) socket.destroy()
+    for (const socket of this.#visitors.keys()) socket.destroy()
     if (this.#visitors.size > 0) await new Promise<void>((resolve) => (this.#whenEmpty = resolve))
   }
 
   #stopListening(): void {
     if (this.#pulse) clearInterval(this.#pulse)
     this.#desk.accept.stop()
-    this.#desk.strangers.stop()
-    this.#desk.setup.certificate?.stop()
     this.#room.stop()
     for (const server of this.#servers.splice(0)) {
       server.close()
@@ -216,12 +170,11 @@ class NodeFront implements Front {
   }
 
   async #listenTcp(host: string, port: number): Promise<void> {
-    const secure = Boolean(this.#desk.setup.certificate)
     const { server, seat } = this.#server(false)
     await listening(server, { host, port, exclusive: true }, `${host}:${port}`)
     const truePort = (server.address() as AddressInfo).port
-    this.#desk.access.listening(host, truePort, secure)
-    this.http = httpUrl(host, truePort, secure)
+    this.#desk.access.listening(host, truePort)
+    this.http = httpUrl(host, truePort)
     this.#watchDoor(server, seat, this.http)
   }
 
@@ -243,8 +196,14 @@ class NodeFront implements Front {
   }
 
   #server(local: boolean): { server: Server; seat: Seat } {
-    const { certificate } = this.#desk.setup
-    const server = certificate && !local ? this.#tlsServer(certificate) : createServer(HTTP_OPTIONS)
+    const server = createServer({
+      // Ours to answer, as the other implementation has it too: before routing, and with a code.
+      requireHostHeader: false,
+      headersTimeout: LIMITS.httpHeadersMs,
+      requestTimeout: LIMITS.httpRequestMs,
+      keepAliveTimeout: LIMITS.httpIdleMs,
+      connectionsCheckingInterval: 1_000,
+    })
     server.on('timeout', (socket: Socket) => this.#idled(socket))
     server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => this.#failed(error, socket))
     server.maxHeadersCount = LIMITS.httpHeadersMax
@@ -256,28 +215,6 @@ class NodeFront implements Front {
     return { server, seat }
   }
 
-  /** Hands are shaken within the time of a stranger: whoever does is one. */
-  #tlsServer(certificate: PairSource): TlsServer {
-    const server = createTlsServer({ ...HTTP_OPTIONS, ...TLS_OPTIONS, ...certificate.pair })
-    certificate.follow((pair) => server.setSecureContext({ ...TLS_OPTIONS, ...pair }))
-    server.on('secureConnection', (socket) => {
-      const visitor = this.#visitorOf(socket)
-      if (!visitor) return void socket.destroy()
-      visitor.socket = socket
-      visitor.read = socket.bytesRead
-    })
-    server.on('tlsClientError', (error, socket) => {
-      this.#desk.setup.log('debug', 'no TLS was agreed upon', { error: error.message })
-      socket.destroy()
-    })
-    return server
-  }
-
-  #visitorOf(socket: Socket): Visitor | undefined {
-    // What a TLSSocket was made of, which it does not tell otherwise.
-    return this.#visitors.get((socket as Socket & { _parent?: Socket })._parent ?? socket)
-  }
-
   /** Puts the gate before node:http's own listener, which would otherwise read from a refused socket. */
   #guard(server: Server, listener: Seat): void {
     const serve = server.listeners('connection') as ((socket: Socket) => void)[]
@@ -287,14 +224,22 @@ class NodeFront implements Front {
       listener.door?.meet()
       const peer = listener.local ? localPeer(socket) : peerOf(socket)
       const reason = this.#gate.enter(seat, () => peer)
-      if (reason !== null) refuseConnection(socket, reason, this.#desk, server)
+      if (reason !== null) refuseConnection(socket, reason, this.#desk)
       if (reason === 'starved' && listener.door) this.#desk.accept.rest(listener.door)
       if (reason !== null) return
       if (listener.door) this.#desk.accept.admitted(listener.door)
-      const visitor = new Visitor(seat, peer, socket)
-      if (!seat.local) this.#desk.strangers.enter((visitor.stranger = new VisitingStranger(visitor)))
-      this.#visitors.set(socket, visitor)
-      socket.once('close', () => this.#left(socket, visitor))
+      const usedAt = performance.now()
+      this.#visitors.set(socket, {
+        seat,
+        since: performance.now(),
+        peer,
+        feed: null,
+        latest: null,
+        inFlight: 0,
+        usedAt,
+        read: 0,
+      })
+      socket.once('close', () => this.#left(socket, seat))
       for (const each of serve) each.call(server, socket)
     })
   }
@@ -307,7 +252,7 @@ class NodeFront implements Front {
 
   /** What node:http does where nobody listens; but who had no chance to be in time is given the time once more. */
   #failed(error: NodeJS.ErrnoException, socket: Socket): void {
-    const visitor = this.#visitorOf(socket)
+    const visitor = this.#visitors.get(socket)
     if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && visitor && this.#desk.wentOn) return pardon(socket, visitor)
     if (socket.writable && !(visitor?.inFlight && visitor.latest?.headersSent)) {
       socket.write(`HTTP/1.1 ${statusLine(STATUS_BY_ERROR[error.code ?? ''] ?? 400)}\r\nConnection: close\r\n\r\n`)
@@ -315,19 +260,18 @@ class NodeFront implements Front {
     socket.destroy(error)
   }
 
-  #left(socket: Socket, visitor: Visitor): void {
-    visitor.known()
+  #left(socket: Socket, seat: Seat): void {
     this.#visitors.delete(socket)
-    this.#gate.leave(visitor.seat)
+    this.#gate.leave(seat)
     if (this.#visitors.size === 0) this.#whenEmpty?.()
   }
 
   #request(req: IncomingMessage, res: ServerResponse): void {
-    const visitor = this.#visitorOf(req.socket)
+    const visitor = this.#visitors.get(req.socket)
     if (!visitor) return void req.socket.destroy()
     visitor.inFlight += 1
     visitor.latest = res
-    res.once('close', () => answered(visitor))
+    res.once('close', () => answered(visitor, req.socket))
     const exchange = new NodeExchange(this.#desk, visitor, req, res)
     try {
       const head = readHead(req)
@@ -357,7 +301,7 @@ class NodeFront implements Front {
   }
 
   #upgrade(req: IncomingMessage, socket: Socket, rest: Buffer): void {
-    const visitor = this.#visitorOf(socket)
+    const visitor = this.#visitors.get(socket)
     if (!visitor) return void socket.destroy()
     socket.on('error', () => socket.destroy())
     const head = readHead(req)
@@ -394,21 +338,6 @@ class NodeFront implements Front {
   }
 }
 
-const HTTP_OPTIONS: HttpOptions = {
-  // Ours to answer, as the other implementation has it too: before routing, and with a code.
-  requireHostHeader: false,
-  headersTimeout: LIMITS.httpHeadersMs,
-  requestTimeout: LIMITS.httpRequestMs,
-  keepAliveTimeout: LIMITS.httpIdleMs,
-  connectionsCheckingInterval: 1_000,
-}
-
-const TLS_OPTIONS = {
-  minVersion: 'TLSv1.2',
-  handshakeTimeout: LIMITS.httpHeadersMs,
-  ALPNProtocols: ['http/1.1'],
-} as const
-
 /** WebSockets that sent something, a pong included, since the last ping. */
 const heard = new WeakSet<WebSocket>()
 
@@ -428,20 +357,20 @@ function pardon(socket: Socket, visitor: Visitor): void {
   socket.once('close', () => clearTimeout(timer))
 }
 
-function answered(visitor: Visitor): void {
+function answered(visitor: Visitor, socket: Socket): void {
   visitor.inFlight -= 1
   visitor.usedAt = performance.now()
-  visitor.read = visitor.socket.bytesRead
+  visitor.read = socket.bytesRead
 }
 
 /** A request is in flight, or has come in part. */
-function asks({ inFlight, read, socket }: Visitor): boolean {
+function asks({ inFlight, read }: Visitor, socket: Socket): boolean {
   return inFlight > 0 || socket.bytesRead > read
 }
 
 /** Unless it asked again since. */
-function hangUp(visitor: Visitor, usedAt: number): void {
-  if (!asks(visitor) && visitor.usedAt === usedAt) visitor.socket.destroy()
+function hangUp(visitor: Visitor, socket: Socket, usedAt: number): void {
+  if (!asks(visitor, socket) && visitor.usedAt === usedAt) socket.destroy()
 }
 
 /** An IPv4 client of a socket that listens on both is named as IPv4. */
@@ -455,13 +384,9 @@ function localPeer(socket: Socket): string {
   return loadNative()?.peers(Int32Array.of(fd))[0] || LOCAL_PEER
 }
 
-/**
- * The answer fits the socket's empty buffer, so it is with the kernel when the descriptor is closed, on the spot. Over TLS there is
- * nothing to say it in.
- */
-function refuseConnection(socket: Socket, reason: Reason, desk: Desk, server: Server): void {
+/** The answer fits the socket's empty buffer, so it is with the kernel when the descriptor is closed, on the spot. */
+function refuseConnection(socket: Socket, reason: Reason, desk: Desk): void {
   socket.on('error', () => undefined)
-  if ('setSecureContext' in server) return void socket.destroy()
   const headers = { 'Retry-After': retryAfter(desk), 'Content-Type': 'application/json' }
   socket.write(rawAnswer(503, headers, refusalBody(reason)))
   socket.destroy()

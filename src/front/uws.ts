@@ -87,8 +87,8 @@ class UwsFront implements Front {
     this.#uws = uws
     this.#desk = desk
     const native = loadNative()
-    this.#clients = native && process.platform === 'linux' ? new Clients(native, desk.working, desk.strangers) : null
-    desk.idleUnknown = desk.strangersUnknown = this.#clients === null
+    this.#clients = native && process.platform === 'linux' ? new Clients(native, desk.working) : null
+    desk.idleUnknown = this.#clients === null
     this.#room = new Room({
       idle: (idleMs) => this.#idle(idleMs),
       count: () => this.#clients?.count() ?? new Map(),
@@ -173,7 +173,6 @@ class UwsFront implements Front {
 
   #stopListening(): void {
     this.#desk.accept.stop()
-    this.#desk.strangers.stop()
     this.#room.stop()
     for (const listener of this.#listeners.splice(0)) this.#uws.us_listen_socket_close(listener)
   }
@@ -236,10 +235,7 @@ class UwsFront implements Front {
         refusing = true
         refuseConnection(res, reason, this.#desk)
         refusing = false
-      } else if (!refusing) {
-        this.#leave(seat)
-        this.#clients?.left()
-      }
+      } else if (!refusing) this.#leave(seat)
     }
   }
 
@@ -248,7 +244,7 @@ class UwsFront implements Front {
     const reason = this.#gate.enter(seat, () => (seat.local ? this.#localPeer() : peerOf(res)))
     if (reason !== null) return reason
     if (seat === this.#tcp) this.#tcpCount += 1
-    this.#clients?.entered(seat.local ? null : peerOf(res))
+    this.#clients?.entered(seat.local)
     if (seat.door) this.#desk.accept.admitted(seat.door)
     return null
   }
@@ -263,7 +259,7 @@ class UwsFront implements Front {
   }
 
   #rpc(res: HttpResponse, req: HttpRequest, seat: Seat): void {
-    const exchange = new UwsExchange(this.#desk, seat, res, this.#clients)
+    const exchange = new UwsExchange(this.#desk, seat, res)
     try {
       const admitted = this.#desk.admitRpc(readHead(req), seat, exchange)
       if (isPage(admitted)) exchange.refuse(admitted)
@@ -274,7 +270,7 @@ class UwsFront implements Front {
   }
 
   #page(res: HttpResponse, req: HttpRequest, seat: Seat): void {
-    const exchange = new UwsExchange(this.#desk, seat, res, this.#clients)
+    const exchange = new UwsExchange(this.#desk, seat, res)
     try {
       const method = req.getMethod().toUpperCase()
       const path = req.getUrl()
@@ -304,7 +300,7 @@ class UwsFront implements Front {
   }
 
   #upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t, seat: Seat): void {
-    const exchange = new UwsExchange(this.#desk, seat, res, this.#clients)
+    const exchange = new UwsExchange(this.#desk, seat, res)
     try {
       const { protocols, key, extensions } = readHead(req)
       const caller = this.#desk.admitFeed(head, seat, exchange)
@@ -445,12 +441,10 @@ class UwsExchange extends Exchange implements Reader {
   #download: Download | null = null
   #stream: Stream | null = null
   readonly #seat: Seat
-  readonly #clients: Clients | null
 
-  constructor(desk: Desk, seat: Seat, res: HttpResponse, clients: Clients | null) {
+  constructor(desk: Desk, seat: Seat, res: HttpResponse) {
     super(desk, seat)
     this.#seat = seat
-    this.#clients = clients
     this.#res = res
     // Before anything else: a handler that returns without it, and without an answer, aborts the process (L17).
     res.onAborted(() => this.#aborted())
@@ -476,24 +470,6 @@ class UwsExchange extends Exchange implements Reader {
     })
     this.#download = new Download(this.desk, this.desk.setup.files!, request, sink)
     this.#download.begin(this.#seat, caller)
-  }
-
-  /** Which connection it is can only be told of one that the loop begins to watch: not worth it where nobody is a stranger. */
-  known(): void {
-    if (this.desk.strangers.count === 0 || !this.#clients) return
-    this.#watchAnew()
-    this.#clients.identified()
-  }
-
-  asked(): void {
-    if (this.desk.strangers.count === 0 || !this.#clients) return
-    this.#watchAnew()
-    this.#clients.asked()
-  }
-
-  #watchAnew(): void {
-    this.#res.pause()
-    this.#res.resume()
   }
 
   /** From now on it is known as one that is not idle because it is silent. */

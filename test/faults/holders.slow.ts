@@ -19,7 +19,7 @@ for (const front of await kinds()) {
   const args = ['--front', front, '--shards', '1']
 
   test(
-    `scenario 8: ${front}: who connects and says nothing is dropped in 2 s, and keeps nobody else out`,
+    `scenario 8: ${front}: who connects and says nothing is dropped in 12 s, and leaves another peer its half`,
     punctually((t) =>
       play(async (scene) => {
         const daemon = await scene.daemon({ args, limit: '128:128' })
@@ -33,20 +33,20 @@ for (const front of await kinds()) {
             const silent = party(daemon, [{ manner: 'silent', count: 20 }], FLOOD_FROM)
             await eventually('all are dropped', 60_000, async () => (await silent.fates())[0]!.closed === 20)
             const [shortest, longest] = (await silent.fates())[0]!.lastedMs
-            t.true(shortest > 1_500, `${shortest} ms`)
-            t.true(await inTime(daemon, longest, 12_000), `${longest} ms`)
+            t.true(shortest > 7_500, `${shortest} ms`)
+            t.true(await inTime(daemon, longest, 30_000), `${longest} ms`)
             await silent.leave()
             flood = party(daemon, [{ manner: 'silent', count: 2 * max, again: true }], FLOOD_FROM)
-            await eventually('all that strangers may have is taken', 60_000, async () => {
+            await eventually('all is taken', 60_000, async () => {
               await daemon.callOnceLetIn('core.ping')
-              return ((await daemon.status()).connections.refusedBy.strangers ?? 0) > 0
+              return (await daemon.status()).connections.current >= max
             })
           },
           during: async () => {
             others = new Newcomers(daemon, Math.floor(max / 2) - 1)
             // Who is in and works is not to notice.
             const works = async () => t.is(await daemon.call('core.ping'), 'pong')
-            await eventually('another peer has all it wants', 60_000, () => works().then(() => others.all))
+            await eventually('another peer has its half', 60_000, () => works().then(() => others.all))
             // Idle as they are, one or the other has to come again.
             const counts: number[] = []
             for (let at = 0; at < 20; at += 1) {
@@ -55,11 +55,12 @@ for (const front of await kinds()) {
               counts.push(others.count)
             }
             t.true(quantile(counts, 0.5) >= 0.35 * max, `and keeps it: ${counts.join()} of ${max}`)
-            t.true((await daemon.status()).connections.current < max, 'the flood is small')
             const [fate] = await flood.fates()
             await works()
             t.true(fate!.codes['CONNECTION_LIMIT']! > 0, JSON.stringify(fate))
-            t.deepEqual(Object.keys(fate!.said), ['HTTP/1.1 503 Service Unavailable'])
+            // Who has had its time is told so by node:http.
+            const told = Object.keys(fate!.said).filter((line) => line !== 'HTTP/1.1 408 Request Timeout')
+            t.deepEqual(told, ['HTTP/1.1 503 Service Unavailable'])
           },
           end: async () => {
             others.leave()
@@ -90,13 +91,12 @@ for (const front of await kinds()) {
           await eventually('the slow headers are dropped', 60_000, async () => (await slow.fates())[0]!.closed === 20)
           await eventually('the slow bodies are dropped', 90_000, async () => (await slow.fates())[1]!.closed === 20)
           const [headers, bodies] = await slow.fates()
-          // Whoever has sent a whole header with the token is known, and has the time of a body.
-          for (const [each, leastMs, mostMs] of [
-            [headers!, 1_500, 12_000],
-            [bodies!, 7_500, 60_000],
+          for (const [each, mostMs] of [
+            [headers!, 30_000],
+            [bodies!, 60_000],
           ] as const) {
             const [shortest, longest] = each.lastedMs
-            t.true(shortest > leastMs, `${shortest} ms`)
+            t.true(shortest > 7_500, `${shortest} ms`)
             t.true(await inTime(daemon, longest, mostMs), `${longest} ms`)
           }
           await eventually('what they held is back', 60_000, async () => {

@@ -28,8 +28,8 @@ for (const front of await kinds()) {
             held = party(
               daemon,
               [
-                { manner: 'asking', count: HELD / 2, again: true },
-                { manner: 'feed', count: HELD / 2, again: true },
+                { manner: 'asking', count: HELD / 2 },
+                { manner: 'feed', count: HELD / 2 },
               ],
               '127.0.0.3',
             )

@@ -7,7 +7,7 @@ import type { Dispatch } from '../../src/protocol/messages.js'
 import { LIMITS } from '../../src/base/limits.js'
 import { loadNative } from '../../src/descriptors/native.js'
 import { Reserve } from '../../src/descriptors/reserve.js'
-import { kinds, NO_STRANGERS, ping, pong, sleep, TOKEN, until, withStage, type Kind, type Stage } from './stage.js'
+import { kinds, ping, pong, sleep, TOKEN, until, withStage, type Kind, type Stage } from './stage.js'
 
 interface Visit {
   readonly socket: net.Socket
@@ -86,7 +86,7 @@ for (const kind of await kinds()) {
   for (const greeting of [undefined, 'GET /health HTTP/1.1\r\n']) {
     const manner = greeting === undefined ? 'silent' : 'half-open'
     test.serial(front(`of 400 ${manner} connections 10 are let in, and each of the others is told why`), (t) =>
-      withStage(kind, { clients: 10, ...NO_STRANGERS }, async ({ port, slots, front: opened }) => {
+      withStage(kind, { clients: 10 }, async ({ port, slots, front: opened }) => {
         const visits = Array.from({ length: 400 }, () => visit({ port, host: '127.0.0.1' }, greeting))
         await until(() => opened.connections().refused === 390, 'the gate has seen all')
         await until(() => visits.filter((each) => each.closed).length === 390, 'the refused are closed')
@@ -111,7 +111,7 @@ for (const kind of await kinds()) {
   }
 
   test.serial(front('admitted clients are served during a flood'), (t) =>
-    withStage(kind, { clients: 5, ...NO_STRANGERS }, async ({ rpc, port, slots }) => {
+    withStage(kind, { clients: 5 }, async ({ rpc, port, slots }) => {
       const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
       t.is((await rpc(ping(1), { agent })).status, 200)
       const flood = Array.from({ length: 200 }, () => visit({ port, host: '127.0.0.1' }))
@@ -171,7 +171,7 @@ for (const kind of await kinds()) {
   )
 
   test(front('with every client slot taken four more get in over the unix socket, for control only'), (t) =>
-    withStage(kind, { clients: 2, dispatch: pong, ...NO_STRANGERS }, async (stage) => {
+    withStage(kind, { clients: 2, dispatch: pong }, async (stage) => {
       const { rpc, ask, slots, port, socket, front: opened } = stage
       const clients = await fill(stage, 2, { port, host: '127.0.0.1' })
       const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
@@ -196,7 +196,7 @@ for (const kind of await kinds()) {
   )
 
   test(front('a refused client may come back as soon as another leaves'), (t) =>
-    withStage(kind, { clients: 1, ...NO_STRANGERS }, async (stage) => {
+    withStage(kind, { clients: 1 }, async (stage) => {
       const { rpc, port } = stage
       const [holder] = await fill(stage, 1, { port, host: '127.0.0.1' })
       t.is((await rpc(ping(1))).status, 503)

@@ -4,19 +4,7 @@ import net from 'node:net'
 import type { Dispatch, Reply } from '../../src/protocol/messages.js'
 import { Shares } from '../../src/front/idle.js'
 import { nativeProblem } from '../../src/descriptors/native.js'
-import {
-  closing,
-  kinds,
-  NO_STRANGERS,
-  ping,
-  pong,
-  reader,
-  rpcText,
-  sleep,
-  until,
-  withStage,
-  type Stage,
-} from './stage.js'
+import { closing, kinds, ping, pong, reader, rpcText, sleep, until, withStage, type Stage } from './stage.js'
 
 const blind = nativeProblem() !== null || process.platform !== 'linux'
 
@@ -252,7 +240,7 @@ for (const kind of await kinds()) {
   }
 
   seen(front('a newcomer that finds all taken has idle ones closed, so that it gets in when it comes again'), (t) =>
-    withStage(kind, { clients: 8, newcomerIdleMs: 200, ...NO_STRANGERS }, async (stage) => {
+    withStage(kind, { clients: 8, newcomerIdleMs: 200 }, async (stage) => {
       const guests = await entered(stage, 8)
       await sleep(300)
       t.is((await stage.rpc(ping(1))).status, 503)
@@ -264,7 +252,7 @@ for (const kind of await kinds()) {
   )
 
   seen(front('a peer alone may have all; when another comes it gives way to its share, and is refused first'), (t) =>
-    withStage(kind, { clients: 20, dispatch: pong, ...NO_STRANGERS }, async (stage) => {
+    withStage(kind, { clients: 20, dispatch: pong }, async (stage) => {
       const greedy = await entered(stage, 20)
       const others: Guest[] = []
       const open = () => others.filter(({ closed }) => !closed).length
@@ -289,7 +277,7 @@ for (const kind of await kinds()) {
       'a process with every connection on the unix socket gives way to those who come by TCP, and gets in for control',
     ),
     (t) =>
-      withStage(kind, { clients: 20, ...NO_STRANGERS }, async (stage) => {
+      withStage(kind, { clients: 20 }, async (stage) => {
         const greedy: Guest[] = []
         const local = () => guest(stage, null)
         for (let at = 0; at < 20; at += 1) {
@@ -315,7 +303,7 @@ for (const kind of await kinds()) {
   )
 
   seen(front('a peer whose connections are gone again is not refused for the share that it had'), (t) =>
-    withStage(kind, { clients: 20, ...NO_STRANGERS }, async (stage) => {
+    withStage(kind, { clients: 20 }, async (stage) => {
       const greedy = await entered(stage, 20)
       const others: Guest[] = []
       const isLetIn = async (from: string) => {
@@ -343,7 +331,7 @@ for (const kind of await kinds()) {
   )
 
   seen(front('who comes with many at once finds room for all of its share when it comes again'), (t) =>
-    withStage(kind, { clients: 200, ...NO_STRANGERS }, async (stage) => {
+    withStage(kind, { clients: 200 }, async (stage) => {
       const greedy = await entered(stage, 200)
       const others: Guest[] = []
       // Who was refused may not have heard of it yet.

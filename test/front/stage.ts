@@ -41,10 +41,6 @@ export class CountedSlots implements Slots {
     return true
   }
 
-  ceiling(slot: 'clients' | 'control'): number {
-    return this.max[slot]
-  }
-
   give(slot: 'clients' | 'control', count: number): void {
     assert(this.used[slot] >= count, `more ${slot} given back than taken`)
     this.used[slot] -= count
@@ -85,9 +81,6 @@ export interface Stage {
   raw(text: string, ms?: number): Promise<string>
   feed(protocols?: string[], headers?: Record<string, string>): Promise<WebSocket>
 }
-
-/** Who says nothing has a place among all, for as long as it likes: where what is looked at is how all places are given. */
-export const NO_STRANGERS = { strangersMax: Infinity, strangerMs: Infinity }
 
 export type StageOptions = Partial<FrontSetup> & { clients?: number; state?: Front['state'] }
 
