@@ -300,7 +300,10 @@ class Storm {
     const outcome = await this.#daemon.ask('/rpc', { method: 'POST', body, agent }).then(
       (answer) => {
         const reply = parsed(answer.body)
-        return reply?.result === undefined ? String(reply?.error?.data?.code ?? reply?.code ?? answer.body) : 'answered'
+        if (reply?.result !== undefined) return 'answered'
+        const code = reply?.error?.data?.code ?? reply?.code
+        // Of what is nobody's fault but ours the words are wanted as well.
+        return String(code === undefined ? answer.body : code === 'INTERNAL' ? `INTERNAL: ${answer.body}` : code)
       },
       (error: NodeJS.ErrnoException) => error.code ?? error.message,
     )
