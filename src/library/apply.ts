@@ -5,7 +5,7 @@
 import { lstatSync, type BigIntStats } from 'node:fs'
 import { errnoOf } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { diff, inodeKey, plainInode, type Difference, type Found, type Known } from '../scan/diff.js'
+import { diff, inodeKey, plainInode, type Difference, type Found, type Known, type Metadata } from '../scan/diff.js'
 import { decodeNames, encodeName, joined } from '../scan/names.js'
 import { FOREIGN, KIND, KIND_MASK, kindOf, microseconds, UNREAD } from '../scan/read.js'
 import type { Batch, Place, Run } from '../scan/walk.js'
@@ -248,7 +248,7 @@ export class Applier {
    * Of a file with several names the system tells the one under which it was written. Under the others it is the same file, or
    * they are of another one by now, and then that is told too.
    */
-  #writeLinks(id: number, found: Omit<Found, 'name'>): void {
+  #writeLinks(id: number, found: Metadata): void {
     if (found.kind !== KIND.file || found.unread || found.foreign) return
     for (const row of this.#statements.byInode.all(bindInode(found.inode), this.#location.id, KIND.file)) {
       const entry = toEntry(row)
@@ -271,7 +271,7 @@ export class Applier {
     for (const link of links) {
       const stat = this.#look(entries.pathOfEntry(link))
       if (!stat || !isOf(stat, link)) continue
-      this.#writeLinks(id, foundOf(stat))
+      this.#writeLinks(id, metadataOf(stat))
       return
     }
   }
@@ -389,10 +389,10 @@ export class Applier {
       // Another name of the same file, further up in this list, may have brought it up to date.
       const before = this.#unlisted ? this.#known(this.#stores.entries.byId(id)!) : known
       this.#change(id, parent, found, before)
-      const other = found.kind === KIND.directory && !found.foreign && before.inode !== inodeKey(found.inode)
-      if (other) this.#noteUnlisted(found.inode)
+      const isOther = before.inode !== inodeKey(found.inode)
+      if (isOther && found.kind === KIND.directory && !found.foreign) this.#noteUnlisted(found.inode)
       if (this.#unlisted) this.#writeLinks(id, found)
-      if (before.inode !== inodeKey(found.inode)) this.#lookAtLinks(before)
+      if (isOther) this.#lookAtLinks(before)
     }
     for (const { id } of difference.replaced) this.#displace(id, parent, applied)
     const added = [...difference.added, ...difference.replaced.map(({ found }) => found)]
@@ -418,7 +418,7 @@ export class Applier {
     this.#stores.entries.forgetPaths()
   }
 
-  #change(id: number, parent: number, found: Omit<Found, 'name'>, before: Known): void {
+  #change(id: number, parent: number, found: Metadata, before: Known): void {
     if (isAnotherFile(before, found)) {
       this.#stores.identities.drop(this.#location.id, before)
       this.#want(id, found)
@@ -429,7 +429,7 @@ export class Applier {
     this.#count(changes, found.kind, found.size, 1)
   }
 
-  #want(id: number, { kind, size, unread }: Omit<Found, 'name'>): void {
+  #want(id: number, { kind, size, unread }: Metadata): void {
     if (this.#reads && kind === KIND.file && size > 0 && !unread) this.#stores.identities.want(this.#location.id, id)
   }
 
@@ -681,7 +681,7 @@ function foundAt(batch: Batch, names: readonly string[], at: number): Found {
   }
 }
 
-function foundOf(stat: BigIntStats): Omit<Found, 'name'> {
+function metadataOf(stat: BigIntStats): Metadata {
   const { size, mtimeNs, ino } = stat
   return {
     kind: kindOf(stat),
@@ -694,7 +694,7 @@ function foundOf(stat: BigIntStats): Omit<Found, 'name'> {
 }
 
 /** Nothing is said any more of what it holds: it was written, or another file took its name. */
-function isAnotherFile(before: Known, found: Omit<Found, 'name'>): boolean {
+function isAnotherFile(before: Known, found: Metadata): boolean {
   if (before.kind !== KIND.file && found.kind !== KIND.file) return false
   const { kind, size, mtime, inode } = found
   return before.kind !== kind || before.size !== size || before.mtime !== mtime || before.inode !== inodeKey(inode)

@@ -10,15 +10,19 @@ export interface Known {
   readonly inode: number | string
 }
 
-/** A child as a walk found it; `size`, `mtime` and `inode` mean nothing where `unread`. */
-export interface Found {
-  readonly name: string
+/** `size`, `mtime` and `inode` mean nothing where `unread`. */
+export interface Metadata {
   readonly kind: number
   readonly size: number
   readonly mtime: number
   readonly inode: number | bigint
   readonly unread: boolean
   readonly foreign: boolean
+}
+
+/** A child as a walk found it. */
+export interface Found extends Metadata {
+  readonly name: string
 }
 
 export interface Difference {

@@ -90,7 +90,7 @@ export class WatchedTree {
   readonly #rules: Rules
   readonly #root: Directory
   readonly #rootBytes: Buffer
-  #identity: { dev: bigint; ino: bigint } | null = null
+  #identity: Identity | null = null
   readonly #dirty = new Map<Directory, Dirt>()
   #dirtyNames = 0
   /** Moves of which one half has been seen, by cookie, and how often it was waited for the other. */
@@ -232,8 +232,7 @@ export class WatchedTree {
 
   /** What lies at the root is what was watched; else nothing may be concluded. */
   isWhereItWas(): boolean {
-    const stat = statOf(this.#rootBytes)
-    return stat !== null && stat.dev === this.#identity?.dev && stat.ino === this.#identity.ino
+    return isSame(statOf(this.#rootBytes), this.#identity)
   }
 
   end(): void {
@@ -588,11 +587,16 @@ function statOf(path: Buffer): BigIntStats | null {
   }
 }
 
-function isSame(a: BigIntStats, b: BigIntStats | null): boolean {
-  return a.ino === b?.ino && a.dev === b.dev
+interface Identity {
+  readonly dev: bigint
+  readonly ino: bigint
 }
 
-function identityOf(path: Buffer): { dev: bigint; ino: bigint } | null {
+function isSame(a: Identity | null, b: Identity | null): boolean {
+  return a !== null && a.ino === b?.ino && a.dev === b.dev
+}
+
+function identityOf(path: Buffer): Identity | null {
   const stat = statOf(path)
   return stat && { dev: stat.dev, ino: stat.ino }
 }

@@ -3,6 +3,7 @@
 import assert from 'node:assert'
 import { eventually, Refusal, type Loose, type TestDaemon } from './daemon.js'
 import { alive } from './scene.js'
+import { closed } from './rest.js'
 
 export interface Fault {
   /** Every library of the daemon that must be there and writable afterwards. */
@@ -64,14 +65,7 @@ export async function atRest(
   libraries: readonly string[],
   like?: readonly string[],
 ): Promise<string[]> {
-  for (const library of libraries) {
-    await eventually(`${library} has no work`, 60_000, () =>
-      daemon.call('libraries.close', { library }).then(
-        () => true,
-        () => false,
-      ),
-    )
-  }
+  for (const library of libraries) await closed(daemon, library)
   daemon.hangUp()
   await eventually('nothing is leased but by the looking client and the watcher', 30_000, async () => {
     const { watches: _, ...classes } = (await daemon.status()).descriptors.classes

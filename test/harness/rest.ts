@@ -5,13 +5,7 @@ import { eventually, type Loose, type TestDaemon } from './daemon.js'
 export async function atRest(daemon: TestDaemon, like?: readonly string[]): Promise<string[]> {
   // Whoever held all connections a moment ago may not be seen to be gone.
   for (const { id, open } of (await daemon.callOnceLetIn('libraries.list')) as Loose[]) {
-    if (!open) continue
-    // What was not watched is scanned once after a start.
-    await eventually('it has no work', 60_000, async () => {
-      const { items } = (await daemon.callOnceLetIn('jobs.list', { library: id })) as Loose
-      return items.every(({ state }: Loose) => state !== 'queued' && state !== 'running')
-    })
-    await daemon.callOnceLetIn('libraries.close', { library: id })
+    if (open) await closed(daemon, id)
   }
   daemon.hangUp()
   await eventually('nothing is leased but by the looking client', 30_000, async () => {
@@ -19,6 +13,16 @@ export async function atRest(daemon: TestDaemon, like?: readonly string[]): Prom
     return Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
   })
   return await daemon.descriptorsAtRest(like)
+}
+
+/** Also of one that has work still: what was not watched is scanned once after a start. */
+export async function closed(daemon: TestDaemon, library: string): Promise<void> {
+  await eventually(`${library} has no work`, 60_000, () =>
+    daemon.call('libraries.close', { library }).then(
+      () => true,
+      () => false,
+    ),
+  )
 }
 
 /** A library that can still be written is one that nothing demoted. */

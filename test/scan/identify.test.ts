@@ -6,16 +6,13 @@ import {
   linkSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   renameSync,
   rmSync,
   symlinkSync,
   truncateSync,
   utimesSync,
-  writeFileSync,
 } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
@@ -28,26 +25,11 @@ import { guessType, refineType, TYPES, typeOf } from '../../src/scan/content-typ
 import { markLive } from '../../src/scan/guard.js'
 import { identifyFiles, type FilesRead } from '../../src/scan/identify.js'
 import { microseconds } from '../../src/scan/read.js'
+import { Ground } from './files.js'
 
 const limits = LIMITS as { identifyFreshMs: number }
 const usual = { ...limits }
 test.beforeEach(() => (limits.identifyFreshMs = 0))
-
-class Ground {
-  readonly path = mkdtempSync(join(tmpdir(), 'sd-identify-'))
-
-  /** A file as old as a file at rest is. */
-  file(name: string, bytes: string | Uint8Array): string {
-    const path = join(this.path, name)
-    writeFileSync(path, bytes)
-    utimesSync(path, 1_000_000, 1_000_000)
-    return path
-  }
-
-  [Symbol.dispose](): void {
-    rmSync(this.path, { recursive: true, force: true })
-  }
-}
 
 /** With the addon's two calls for a file, and without it: of both the same is to come out. */
 const READERS = [null, loadNative()]

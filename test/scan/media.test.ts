@@ -1,16 +1,6 @@
 // What real programs wrote into headers is told, what is broken in them does no harm, and no more of a file is read than is allowed.
 import assert from 'node:assert/strict'
-import {
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
@@ -23,6 +13,7 @@ import { lookInto } from '../../src/scan/look-into.js'
 import { readMedia, type Header } from '../../src/scan/media.js'
 import { microseconds } from '../../src/scan/read.js'
 import { ROOT } from '../harness/daemon.js'
+import { Ground } from './files.js'
 
 const limits = LIMITS as { identifyFreshMs: number }
 test.before(() => (limits.identifyFreshMs = 0))
@@ -177,21 +168,6 @@ test('headers that are broken in any way tell what they can, soon, and nothing t
   }
   t.true(most < LIMITS.mediaStepsMax, `${most} steps`)
 })
-
-class Ground {
-  readonly path = mkdtempSync(join(tmpdir(), 'sd-media-'))
-
-  file(name: string, bytes: Uint8Array): string {
-    const path = join(this.path, name)
-    writeFileSync(path, bytes)
-    utimesSync(path, 1_000_000, 1_000_000)
-    return path
-  }
-
-  [Symbol.dispose](): void {
-    rmSync(this.path, { recursive: true, force: true })
-  }
-}
 
 /** A marker of a JPEG that says nothing, as long as one can be. */
 function padding(count: number): Buffer {

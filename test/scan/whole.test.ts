@@ -1,6 +1,5 @@
 // Files read to their ends: the hash is that of BLAKE3, and what is equal is equal in every byte.
-import { appendFileSync, mkdtempSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { appendFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
@@ -8,25 +7,19 @@ import { loadBlake3, loadWasmBlake3 } from '../../src/scan/blake3.js'
 import type { FilesRead, FilesWanted } from '../../src/scan/identify.js'
 import { microseconds } from '../../src/scan/read.js'
 import { compareFiles, DIGEST_BYTES, hashFiles } from '../../src/scan/whole.js'
+import { Ground } from './files.js'
 
 const limits = LIMITS as { compareSegmentBytes: number; wholePieceBytes: number }
 const usual = { ...limits }
 test.afterEach.always(() => Object.assign(limits, usual))
 const never = () => false
 
-class Ground {
-  readonly path = mkdtempSync(join(tmpdir(), 'sd-whole-'))
-
-  put(name: string, bytes: Buffer | string): string {
-    writeFileSync(join(this.path, name), bytes)
-    utimesSync(join(this.path, name), 1_000_000, 1_000_000)
+class Settled extends Ground {
+  override file(name: string, bytes: string | Uint8Array): string {
+    const path = super.file(name, bytes)
     // Of the times of a file that of its last change cannot be set.
     for (const until = Date.now() + 2 * LIMITS.identifyFreshMs; Date.now() < until;);
-    return join(this.path, name)
-  }
-
-  [Symbol.dispose](): void {
-    rmSync(this.path, { recursive: true, force: true })
+    return path
   }
 }
 
@@ -53,7 +46,7 @@ function hashesOf({ digests, count }: FilesRead): string[] {
 }
 
 test.serial('a hash is what b3sum says, whatever the size and the pieces', async (t) => {
-  using ground = new Ground()
+  using ground = new Settled()
   limits.wholePieceBytes = 1_000
   // Those of the first three are what the authors of BLAKE3 publish, of bytes that count up to 250 and begin again.
   const counting = (length: number) => Buffer.from(Array.from({ length }, (_, at) => at % 251))
@@ -66,7 +59,7 @@ test.serial('a hash is what b3sum says, whatever the size and the pieces', async
     ['1001', bytesOf(1_001)],
     ['large', bytesOf(150_000)],
   ]
-  const wanted = asIndexed(files.map(([name, bytes]) => ground.put(name, bytes)))
+  const wanted = asIndexed(files.map(([name, bytes]) => ground.file(name, bytes)))
   for (const blake3 of [await loadBlake3(), await loadWasmBlake3()]) {
     const read = hashFiles(wanted, blake3, never)
     t.deepEqual(read.failures, [])
@@ -76,13 +69,13 @@ test.serial('a hash is what b3sum says, whatever the size and the pieces', async
 })
 
 test.serial('one byte anywhere is a difference, and so is another size', (t) => {
-  using ground = new Ground()
+  using ground = new Settled()
   limits.compareSegmentBytes = 5_000
   limits.wholePieceBytes = 700
   const bytes = bytesOf(12_345)
   const places = [0, 699, 700, 4_999, 5_000, 9_999, 10_000, 12_344]
   const changed = places.map((at) => Buffer.concat([bytes.subarray(0, at), Buffer.from('!'), bytes.subarray(at + 1)]))
-  const paths = [bytes, bytes, ...changed, bytes.subarray(1), bytes].map((each, at) => ground.put(`f${at}`, each))
+  const paths = [bytes, bytes, ...changed, bytes.subarray(1), bytes].map((each, at) => ground.file(`f${at}`, each))
   const { count, verdicts, failures } = compareFiles(asIndexed(paths), never)
   t.is(count, paths.length)
   t.deepEqual(failures, [])
@@ -90,10 +83,10 @@ test.serial('one byte anywhere is a difference, and so is another size', (t) => 
 })
 
 test.serial('what changes while it is compared or hashed is told, and nothing else is held against it', async (t) => {
-  using ground = new Ground()
+  using ground = new Settled()
   limits.compareSegmentBytes = 5_000
   const bytes = bytesOf(12_345)
-  const paths = ['a', 'b', 'c', 'gone'].map((name) => ground.put(name, bytes))
+  const paths = ['a', 'b', 'c', 'gone'].map((name) => ground.file(name, bytes))
   const wanted = asIndexed(paths)
   rmSync(paths[3]!)
   let asked = 0
@@ -120,8 +113,8 @@ test.serial('what changes while it is compared or hashed is told, and nothing el
 })
 
 test.serial('where the first changes nothing is said of the others', (t) => {
-  using ground = new Ground()
-  const wanted = asIndexed(['a', 'b'].map((name) => ground.put(name, 'the same')))
+  using ground = new Settled()
+  const wanted = asIndexed(['a', 'b'].map((name) => ground.file(name, 'the same')))
   appendFileSync(join(ground.path, 'a'), '!')
   const { count, verdicts, failures } = compareFiles(wanted, never)
   t.is(count, 2)
@@ -130,10 +123,10 @@ test.serial('where the first changes nothing is said of the others', (t) => {
 })
 
 test.serial('a stop is obeyed within a piece, wherever it comes', async (t) => {
-  using ground = new Ground()
+  using ground = new Settled()
   limits.compareSegmentBytes = 5_000
   limits.wholePieceBytes = 1_000
-  const wanted = asIndexed(['a', 'b'].map((name) => ground.put(name, bytesOf(12_345))))
+  const wanted = asIndexed(['a', 'b'].map((name) => ground.file(name, bytesOf(12_345))))
   const blake3 = await loadBlake3()
   const after = (times: number) => {
     let left = times
