@@ -103,7 +103,11 @@ export class Runner {
   }
 
   /** @throws JOB_STATE when the job has ended, or is in that state already */
-  async stop(library: Library, job: string, reason: StopReason): Promise<JobItem> {
+  stop(library: Library, job: string, reason: StopReason): Promise<JobItem> {
+    return library.during(() => this.#stop(library, job, reason))
+  }
+
+  async #stop(library: Library, job: string, reason: StopReason): Promise<JobItem> {
     const { state } = library.jobs.get(job)
     const allowed = state === 'queued' || state === 'running' || (state === 'paused' && reason === 'cancelled')
     if (!allowed) throw new SpacedriveError('JOB_STATE', `the job is ${state}`)

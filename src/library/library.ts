@@ -369,26 +369,39 @@ export class Library {
     return { tag: tag.uid, entries: entries.length, changed, missing }
   }
 
-  /** What `query`, by its `syntax`, and `filters` ask for together. */
-  async search(params: SearchParams): Promise<{ total: number; items: FileItem[]; cursor?: string }> {
+  /**
+   * What `query`, by its `syntax`, and `filters` ask for together. In this turn, as nearly all are; what takes longer is done
+   * in steps, and the library stays open meanwhile.
+   */
+  async search(params: SearchParams): Promise<Found> {
     const { wanted, cursor, seal } = askedBy(params, this)
     const run = (search: Search) => search.search(wanted, params.limit ?? LIMITS.pageDefault, cursor, this.version)
-    const page = Search.takesLong(wanted) ? await this.#searchSlowly(run) : await this.#searchAtOnce(run)
-    const { total, entries, cursor: next } = page
-    return {
+    const found = ({ total, entries, cursor: next }: Page): Found => ({
       total,
       items: entries.map((entry) => this.entries.item(entry)),
       ...(next === undefined ? {} : { cursor: seal(next) }),
-    }
+    })
+    const page = Search.takesLong(wanted) ? null : this.#searchAtOnce(run)
+    return page ? found(page) : this.during(async () => found(await this.#searchSlowly(run)))
   }
 
-  /** In this turn, as nearly all are; what turns out to take longer begins again with a reader of its own. */
-  #searchAtOnce(run: (search: Search) => Generator<void, Page>): Page | Promise<Page> {
+  /** Null for what turns out to take longer: that begins again with a reader of its own. */
+  #searchAtOnce(run: (search: Search) => Generator<void, Page>): Page | null {
     const steps = run(this.#search)
     const until = performance.now() + LIMITS.searchAtOnceMs
     for (let step = steps.next(); ; step = steps.next()) {
       if (step.done) return step.value
-      if (performance.now() > until) return this.#searchSlowly(run)
+      if (performance.now() > until) return null
+    }
+  }
+
+  /** Work that spans several turns: the library is not closed meanwhile to make room. */
+  async during<T>(work: () => Promise<T>): Promise<T> {
+    this.pins += 1
+    try {
+      return await work()
+    } finally {
+      this.pins -= 1
     }
   }
 
@@ -411,25 +424,19 @@ export class Library {
    * that what is answered was true at one moment.
    */
   async #searchBetween(run: (search: Search) => Generator<void, Page>): Promise<Page> {
-    this.pins += 1
-    try {
-      for (let tries = 0; tries < LIMITS.searchTriesMax; tries++) {
-        const { version } = this
-        const steps = run(this.#search)
-        for (let step = steps.next(); this.version === version; step = steps.next()) {
-          if (step.done) return step.value
-          await nextTurn()
-        }
+    for (let tries = 0; tries < LIMITS.searchTriesMax; tries++) {
+      const { version } = this
+      const steps = run(this.#search)
+      for (let step = steps.next(); this.version === version; step = steps.next()) {
+        if (step.done) return step.value
+        await nextTurn()
       }
-      return finish(run(this.#search))
-    } finally {
-      this.pins -= 1
     }
+    return finish(run(this.#search))
   }
 
   /** In a snapshot of its own, with room for other requests between two steps. */
   async #readSlowly<T>(reader: Reader, run: (search: Search) => Generator<void, T>): Promise<T> {
-    this.pins += 1
     try {
       reader.connection.exec('BEGIN')
       try {
@@ -442,7 +449,6 @@ export class Library {
       }
     } finally {
       this.#readers.giveBack(reader)
-      this.pins -= 1
     }
   }
 
@@ -588,6 +594,12 @@ export class Library {
     if (unfinished) mkdirSync(mark, { mode: 0o700 })
     else rmdirSync(mark)
   }
+}
+
+interface Found {
+  readonly total: number
+  readonly items: FileItem[]
+  readonly cursor?: string
 }
 
 const WAL_STATE = 'PRAGMA wal_checkpoint(NOOP)'

@@ -102,11 +102,9 @@ export class Pool {
   /** Runs work that spans several turns; the library stays open meanwhile. */
   async hold<T>(id: string, work: (library: Library) => Promise<T>): Promise<T> {
     const library = await this.get(id)
-    library.pins += 1
     try {
-      return await work(library)
+      return await library.during(() => work(library))
     } finally {
-      library.pins -= 1
       if (library.failure) this.closeFailed()
     }
   }
@@ -183,7 +181,8 @@ export class Pool {
     const share = idleShare(this.#ledger.pressure)
     for (const library of [...this.#open.values()]) {
       library.shrink(LIMITS.poolReaderIdleMs * share)
-      if (!inUse(library) && now - library.usedAt > LIMITS.libraryIdleMs * share) this.#close(library)
+      const over = library.failure !== null || now - library.usedAt > LIMITS.libraryIdleMs * share
+      if (over && !inUse(library)) this.#close(library)
     }
   }
 

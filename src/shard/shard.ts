@@ -285,14 +285,14 @@ export class Shard {
       return { location: uid, job: job.id, leavesOut: this.#rulesOf(location) }
     },
     ...tagOperations({ hold: (id, work) => this.#pool.hold(id, work), publish: (event) => this.#publish(event) }),
-    'locations.update': async (library: Library, params: ParamsOf<'locations.update'>) => {
-      const job = params.mode === undefined ? null : await this.#setMode(library, params.location, params.mode)
-      const item =
-        params.rules === undefined
+    'locations.update': (library: Library, params: ParamsOf<'locations.update'>) =>
+      this.#pool.hold(library.id, async () => {
+        const job = params.mode === undefined ? null : await this.#setMode(library, params.location, params.mode)
+        const item = await (params.rules === undefined
           ? this.#updateLocation(library, params)
-          : await this.#pool.hold(library.id, () => this.#updateRules(library, params))
-      return { ...(job === null ? {} : { job }), ...item }
-    },
+          : this.#updateRules(library, params))
+        return { ...(job === null ? {} : { job }), ...item }
+      }),
     'files.explain': (library: Library, params: ParamsOf<'files.explain'>) =>
       this.#pool.hold(library.id, (held) => this.#explainer.explain(held, params)),
     'files.leftOut': (library: Library, params: ParamsOf<'files.leftOut'>) =>
@@ -335,16 +335,14 @@ export class Shard {
   async #setMode(library: Library, uid: string, mode: Mode): Promise<string | null> {
     const location = library.locations.get(uid)
     if (location.mode === mode) return null
-    return await this.#pool.hold(library.id, async () => {
-      const active = library.jobs.active('identify', location.uid)
-      if (active) await this.#runner.stop(library, active.id, 'cancelled')
-      library.write(() => {
-        library.locations.setMode(location, mode)
-        if (mode !== 'shallow') enqueueIdentify(library, location, GATHER_ALL)
-      })
-      this.#runner.takeUp(library)
-      return library.jobs.active('identify', location.uid)?.id ?? null
+    const active = library.jobs.active('identify', location.uid)
+    if (active) await this.#runner.stop(library, active.id, 'cancelled')
+    library.write(() => {
+      library.locations.setMode(location, mode)
+      if (mode !== 'shallow') enqueueIdentify(library, location, GATHER_ALL)
     })
+    this.#runner.takeUp(library)
+    return library.jobs.active('identify', location.uid)?.id ?? null
   }
 
   async #create({ id, name, from }: Created): Promise<unknown> {
@@ -646,7 +644,7 @@ const IN_LIBRARY: Partial<Record<LibraryOperation, InLibrary>> = {
     library.tags.list(query, limit ?? LIMITS.pageDefault, cursor),
   'duplicates.list': (library: Library, { location, limit, ...more }: ParamsOf<'duplicates.list'>) => {
     const within = location === undefined ? {} : { location: library.locations.get(location).id }
-    return library.duplicates.list({ ...more, ...within, limit: limit ?? LIMITS.pageDefault })
+    return library.during(() => library.duplicates.list({ ...more, ...within, limit: limit ?? LIMITS.pageDefault }))
   },
   'jobs.list': (library: Library, { limit, cursor }: ParamsOf<'jobs.list'>) => {
     const most = limit ?? LIMITS.pageDefault

@@ -1,5 +1,5 @@
 // The open libraries of a thread: bounded, opened once, never closed under work, and priced as the kernel counts them.
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
@@ -64,6 +64,28 @@ test.serial('a library with work running is not closed to make room, nor on requ
   await held
   t.true(pool.close(ids[0]!))
   t.false(pool.close(ids[0]!))
+})
+
+test.serial('what is asked of a library is answered whole, though another one takes its place at once', async (t) => {
+  using stage = new Stage()
+  using yard = poolOf(stage, 2, ledgerFor(1))
+  const { pool, ids } = yard
+  mkdirSync(join(stage.tree, 'found here'))
+  await index(await pool.get(ids[0]!), stage.tree)
+  const asked: ((library: Library) => Promise<unknown>)[] = [
+    (library) => library.search({ query: 'found' }),
+    (library) => library.search({ query: 'found', sort: 'name' }),
+    (library) => library.during(() => library.duplicates.list({ limit: 1 })),
+  ]
+  for (const ask of asked) {
+    const library = await pool.get(ids[0]!)
+    await sleep(5)
+    const answer = ask(library)
+    await pool.get(ids[1]!)
+    await t.notThrowsAsync(answer)
+    await sleep(5)
+  }
+  t.is(pool.counts.evicted, 5)
 })
 
 /** What giving way closes, with the pressure and the wish set as the main thread would. */
