@@ -23,6 +23,7 @@ const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 const LOCK_FILE = join(ROOT, 'package-lock.json')
 const PACKAGES_STAMP = join(ROOT, 'node_modules', '.spacedrive-setup.json')
 const BUILD_STAMP = join(ROOT, 'dist', '.spacedrive-setup.json')
+const NOT_COMPILED = 'none'
 const SOURCES = ['src', 'workers', 'test', 'tsconfig.json']
 const SETUP_LOCK = join(ROOT, 'dist', '.setup-lock')
 /** Compiling better-sqlite3 on a slow machine takes a few minutes; a lock older than this is of a process that is gone. */
@@ -35,22 +36,29 @@ class SetupError extends Error {}
  * Every step removes its stamp first and writes it last, so that a run that was interrupted is made up for by the next.
  */
 export async function setup() {
-  const steps = [packagesStep, abiStep, nativeStep, buildStep]
-  if (steps.every((step) => step() === null)) return
+  // Each relies on what the stages before it left, and on nothing of its own stage: compilers of one core each run side by side.
+  const stages = [[packagesStep], [abiStep, nativeStep, buildStep]]
+  if (stages.flat().every((step) => step() === null)) return
   const unlock = await lock()
   try {
-    for (const step of steps) {
-      const todo = step()
-      if (!todo) continue
-      console.error(`setup: ${todo.what}, because ${todo.why}`)
-      await todo.run()
+    for (const steps of stages) {
+      const ended = await Promise.allSettled(steps.map(take))
+      const failed = ended.find(({ status }) => status === 'rejected')
+      if (failed) throw failed.reason
     }
   } finally {
     unlock()
   }
 }
 
-// Each step answers null when there is nothing to do. Later ones rely on what earlier ones left.
+async function take(step) {
+  const todo = step()
+  if (!todo) return
+  console.error(`setup: ${todo.what}, because ${todo.why}`)
+  await todo.run()
+}
+
+// Each step answers null when there is nothing to do.
 
 function packagesStep() {
   const why = packagesProblem()
@@ -58,12 +66,12 @@ function packagesStep() {
   const ci = existsSync(LOCK_FILE)
   const command = ci ? 'ci' : 'install'
   return {
-    what: `npm ${command} (a few minutes when better-sqlite3 must be compiled)`,
+    what: `npm ${command}`,
     why,
     async run() {
       rmSync(PACKAGES_STAMP, { force: true })
-      await npm([command, '--include=dev', '--no-audit', '--no-fund'])
-      writeJson(PACKAGES_STAMP, { lock: lockHash(), abi: process.versions.modules })
+      await npm([command, '--include=dev', '--ignore-scripts', '--no-audit', '--no-fund'])
+      writeJson(PACKAGES_STAMP, { lock: lockHash(), abi: NOT_COMPILED })
     },
   }
 }
@@ -95,15 +103,18 @@ function firstMissingPackage() {
   return null
 }
 
-/** better-sqlite3 is compiled for one Node ABI; the addon is not. */
+/** better-sqlite3 is the one package with something to compile. It is compiled for one Node ABI; the addon is not. */
 function abiStep() {
   const stamp = readJson(PACKAGES_STAMP)
   if (!stamp || stamp.abi === process.versions.modules) return null
   return {
-    what: 'npm rebuild better-sqlite3, unless it loads',
-    why: stamp.abi
-      ? `it was compiled for Node ABI ${stamp.abi} and this is ${process.versions.modules}`
-      : `nobody noted which Node it was compiled for`,
+    what: 'npm rebuild better-sqlite3, unless it loads (a minute or two where it must be compiled)',
+    why:
+      stamp.abi === NOT_COMPILED
+        ? 'it was installed without its binary'
+        : stamp.abi
+          ? `it was compiled for Node ABI ${stamp.abi} and this is ${process.versions.modules}`
+          : 'nobody noted which Node it was compiled for',
     async run() {
       if (!(await sqliteLoads())) await npm(['rebuild', 'better-sqlite3'])
       if (!(await sqliteLoads())) throw new SetupError('better-sqlite3 does not load although it was just compiled')
