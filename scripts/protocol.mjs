@@ -37,7 +37,7 @@ const OPERATIONS = {
     '`{draining: true}`',
   ],
   'libraries.create': [
-    'Makes a library. Several may have one name; their folders get different ones. With `from`, the absolute path of a folder that `libraries.backup` made, it begins with all that was in that library; it and its locations and jobs get ids of their own, so that both may be here. What the locations lack since is found by a scan. Where a copy takes longer than an answer may, `library.created` tells of its end.',
+    'Makes a library. Several may have one name; their folders get different ones. With `from`, the absolute path of a folder that `libraries.backup` made, it begins with all that was in that library; it and its locations and jobs get ids of their own, so that both may be here. What the locations lack since is found by a scan. The answer comes when it is there, however long the copy takes: no response deadline holds while it goes on, which `library.copying` tells, only a `timeoutMs`. Where the caller goes away first, or the daemon stops, nothing of it stays.',
     '`{id, name, path}`; `path` is its folder',
     'With `from`: PATH_REFUSED for what is no backup, LIBRARY_DAMAGED, LIBRARY_NEWER',
   ],
@@ -495,6 +495,10 @@ const SHAPES = {
 }
 
 const EVENTS = {
+  'library.copying': [
+    'name, progress',
+    'It is being made of a backup: `progress` is `{done, total, unit}`, in bytes. Where it comes to nothing `libraries.create` says why, and nothing further is told here.',
+  ],
   'library.created': ['name, path', ''],
   'library.opened': ['name', ''],
   'library.renamed': ['name', ''],

@@ -271,6 +271,7 @@ export class Daemon {
     const spare = lend('drain')
     const soon = (work: Promise<unknown> | undefined) => Promise.race([work, hurried])
     for (const timer of this.#timers) clearInterval(timer)
+    this.#router?.endLasting()
     if (this.#front) {
       this.#front.state = 'draining'
       await soon(this.#front.drain(hurry ? 0 : LIMITS.drainMs / 2))

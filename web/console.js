@@ -127,6 +127,7 @@ function focusOf() {
 }
 
 function happened({ type, library: where }) {
+  if (type === 'library.copying') return
   if (type.startsWith('library.')) void libraries()
   const { again = [] } = VIEWS[route().view]
   const concerns =

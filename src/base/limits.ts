@@ -272,6 +272,8 @@ export const LIMITS = {
   jobLeaksKeptMax: 10,
   /** Progress of one job is published at most once in this time. */
   jobProgressMs: 250,
+  /** Of a library that is made of a copy, so much is written before the disk must have it: what others write waits behind no more. */
+  copyUnsyncedBytesMax: 32 << 20,
 
   /** What happened is taken in this often: half of how late a change may be seen, and enough for both halves of a rename. */
   watchTickMs: 25,

@@ -24,11 +24,14 @@ export class Client {
     this.#patienceMs = patienceMs
   }
 
-  /** @throws what the daemon answered, or NO_DAEMON where nobody does */
-  async call<Result>(operation: OperationName, params: object = {}): Promise<Result> {
+  /**
+   * @param patienceMs 0 for what takes as long as it takes
+   * @throws what the daemon answered, or NO_DAEMON where nobody does
+   */
+  async call<Result>(operation: OperationName, params: object = {}, patienceMs = this.#patienceMs): Promise<Result> {
     this.#id += 1
     const body = JSON.stringify({ jsonrpc: '2.0', id: this.#id, method: operation, params })
-    const { status, text } = await post(this.socket, this.#agent, body, this.#patienceMs)
+    const { status, text } = await post(this.socket, this.#agent, body, patienceMs)
     return read<Result>(status, text)
   }
 

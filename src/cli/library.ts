@@ -1,7 +1,7 @@
 // `spacedrive library …`: the libraries of the daemon.
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import type { LibraryInfo, LibraryItem } from '../protocol/messages.js'
+import type { JobItem, LibraryInfo, LibraryItem } from '../protocol/messages.js'
 import type { OperationName } from '../protocol/operations.js'
 import { chooseLibrary, listLibraries } from './choice.js'
 import type { Desk } from './desk.js'
@@ -83,9 +83,28 @@ export function addLibrary(program: Command, desk: Desk): void {
 }
 
 async function create(desk: Desk, name: string, from?: string): Promise<void> {
-  const of = from === undefined ? {} : { from: resolve(from) }
-  const made = await desk.client.call<LibraryItem>('libraries.create', { name, ...of })
+  const made =
+    from === undefined
+      ? await desk.client.call<LibraryItem>('libraries.create', { name })
+      : await createOf(desk, name, resolve(from))
   await desk.answer(made, () => [`created ${quoted(made.name)}, id ${made.id}`, safe(made.path)])
+}
+
+/** Ctrl-C ends the copy, and nothing of it stays. */
+async function createOf(desk: Desk, name: string, from: string): Promise<LibraryItem> {
+  const [{ DOING, openGauge }, { openFeed }] = await Promise.all([import('./progress.js'), import('./feed.js')])
+  const gauge = openGauge(desk.terminal, DOING.backup, desk.json)
+  const filter = { types: ['library.copying'] }
+  // It only shows how far the copy is: where there is no connection left for it, the copy is made all the same.
+  const feed = await openFeed(desk.client.socket, filter, (event) => {
+    if (event['name'] === name) gauge.show({ state: 'running', progress: event['progress'] as JobItem['progress'] })
+  }).catch(() => null)
+  try {
+    return await desk.client.call<LibraryItem>('libraries.create', { name, from }, 0)
+  } finally {
+    feed?.close()
+    gauge.close()
+  }
 }
 
 async function list(desk: Desk): Promise<void> {

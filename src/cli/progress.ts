@@ -103,8 +103,11 @@ export function mustBeDone(job: JobItem): void {
   throw new SpacedriveError(code, message, hint === undefined ? {} : { hint })
 }
 
+/** What of a job its bar shows. */
+export type Shown = Pick<JobItem, 'state' | 'progress'>
+
 export interface Gauge {
-  show(job: JobItem): void
+  show(job: Shown): void
   close(): void
 }
 
@@ -156,13 +159,13 @@ function openLines(terminal: Terminal, label: string): Gauge {
   }
 }
 
-function fractionOf({ progress: { done, total, fraction } }: JobItem): number | undefined {
+function fractionOf({ progress: { done, total, fraction } }: Shown): number | undefined {
   const known = fraction ?? (total ? done / total : undefined)
   return known === undefined ? undefined : Math.min(1, Math.max(0, known))
 }
 
 /** How much of it is done, in its own unit. */
-function counted({ progress: { done, unit } }: JobItem): string {
+function counted({ progress: { done, unit } }: Shown): string {
   return plural(done, ONE[unit], unit)
 }
 
@@ -188,7 +191,7 @@ interface Sample {
 class Rate {
   #samples: Sample[] = []
 
-  words(job: JobItem): string {
+  words(job: Shown): string {
     const now: Sample = { at: performance.now(), done: job.progress.done, fraction: fractionOf(job) }
     this.#samples = [...this.#samples.filter(({ at }) => now.at - at <= RATE_WINDOW_MS), now]
     const first = this.#samples[0]!

@@ -113,6 +113,8 @@ export class Interpreter {
 
   async #translate(event: Event): Promise<void> {
     const [group] = event.type.split('.')
+    // Theirs know a library when it is there.
+    if (event.type === 'library.copying') return
     if (group === 'library') return this.#ofLibrary(event)
     if (group === 'job') return this.#ofJob(event)
     // The others have to be asked for: not while nobody listens.

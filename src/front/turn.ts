@@ -11,6 +11,7 @@ import {
   type Id,
 } from '../protocol/codec.js'
 import type { GiveUp, Reply, Request } from '../protocol/messages.js'
+import { isLasting } from '../protocol/operations.js'
 import { Timed, type Deadlines } from './deadlines.js'
 import type { Resume } from './resume.js'
 
@@ -29,6 +30,7 @@ interface Running {
   readonly answer: Answer
   giveUp: GiveUp | void
   timer: NodeJS.Timeout | undefined
+  readonly lasts: boolean
 }
 
 const TIMEOUT = refused('TIMEOUT', 'no answer came before the response deadline')
@@ -105,8 +107,10 @@ export abstract class Turn extends Timed {
   }
 
   override expire(): void {
-    this.#late = true
-    for (const running of this.#running) end(running, TIMEOUT)
+    const lasts = this.#running.some((each) => each.lasts)
+    this.#late = !lasts
+    for (const running of this.#running) if (!running.lasts) end(running, TIMEOUT)
+    if (lasts && !this.#settled) this.#deadlines.add(this)
   }
 
   /** Ends the call of this id, if its answer has not gone out; one of a batch that has it already keeps it. */
@@ -144,7 +148,13 @@ export abstract class Turn extends Timed {
     try {
       const giveUp = this.run(request, answer)
       if (this.#settled) return
-      const running: Running = { id, answer, giveUp, timer: undefined }
+      const running: Running = {
+        id,
+        answer,
+        giveUp,
+        timer: undefined,
+        lasts: isLasting(request.operation, request.params),
+      }
       if (this.#running === NONE) this.#running = [running]
       else this.#running.push(running)
       if (timeoutMs !== undefined) running.timer = setTimeout(() => this.#timeOut(running), timeoutMs)

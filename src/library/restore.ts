@@ -1,9 +1,10 @@
 // A new library made of a backup: the database is copied, and what has to be one of a kind in a daemon gets other ids in it.
-import { constants, closeSync, fsync, openSync, read, rmSync, mkdirSync, statSync, write } from 'node:fs'
+import { constants, closeSync, fdatasync, openSync, read, rm, mkdirSync, statfsSync, statSync, write } from 'node:fs'
 import { basename, dirname, isAbsolute, join, normalize } from 'node:path'
 import { promisify } from 'node:util'
 import { uuidv7 } from 'uuidv7'
 import { SpacedriveError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
 import { openGuarded } from '../scan/guard.js'
 import { fromSqlite } from './cause.js'
 import { openConnection } from './connection.js'
@@ -11,31 +12,54 @@ import { filesOf, FOLDER_ENDING, moveToFree, readLibraryJson, requireDatabase, w
 import { SCHEMA_VERSION, versionOf } from './schema.js'
 
 const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants
-const [readSome, writeSome, sync] = [promisify(read), promisify(write), promisify(fsync)]
+const [readSome, writeSome, sync, remove] = [promisify(read), promisify(write), promisify(fdatasync), promisify(rm)]
 const COPIED_BYTES = 1 << 20
 
+export interface Restoring {
+  readonly id: string
+  readonly name: string
+  /** Absolute: the folder of a backup, or the database in it. */
+  readonly from: string
+  /** That nobody waits for it any more. */
+  readonly signal: AbortSignal
+  /** Bytes of the database. */
+  readonly progressed: (done: number, total: number) => void
+}
+
 /**
- * The folder of the new library; nothing stays where it cannot be made. Needs the descriptors of a library.
+ * The folder of the new library; nothing stays where it cannot be made, or is not wanted any more. Needs the descriptors of a library.
  *
- * @param from absolute: the folder of a backup, or the database in it
- * @throws PATH_REFUSED for what is no backup; LIBRARY_DAMAGED, LIBRARY_NEWER, DISK_FULL
+ * @throws PATH_REFUSED for what is no backup; LIBRARY_DAMAGED, LIBRARY_NEWER, DISK_FULL; CANCELLED
  */
-export async function restoreFolder(libraries: string, id: string, name: string, from: string): Promise<string> {
+export async function restoreFolder(
+  libraries: string,
+  { id, name, from, signal, progressed }: Restoring,
+): Promise<string> {
   const folder = folderOf(from)
-  const aside = join(libraries, `.new-${id}`)
+  const aside = asideOf(libraries, id)
   try {
     const { createdAt } = readLibraryJson(folder)
     requireDatabase(folder)
     requireClosed(folder)
     mkdirSync(aside, { mode: 0o700 })
-    await copy(filesOf(folder).database, filesOf(aside).database)
+    await copy(filesOf(folder).database, filesOf(aside).database, signal, progressed)
     makeOwn(filesOf(aside).database, id, name)
     writeLibraryJson(aside, { id, name, createdAt })
     return moveToFree(aside, libraries, name)
   } catch (error) {
-    rmSync(aside, { recursive: true, force: true })
-    throw fromSqlite(error, filesOf(aside).database)
+    const known = fromSqlite(error, filesOf(aside).database)
+    await removeAside(libraries, id)
+    throw known
   }
+}
+
+/** What was to become a library and did not. Needs a descriptor. */
+export async function removeAside(libraries: string, id: string): Promise<void> {
+  await remove(asideOf(libraries, id), { recursive: true, force: true })
+}
+
+function asideOf(libraries: string, id: string): string {
+  return join(libraries, `.new-${id}`)
 }
 
 function folderOf(from: string): string {
@@ -61,20 +85,41 @@ function requireClosed(folder: string): void {
 }
 
 /** By other threads than this one, which goes on meanwhile. */
-async function copy(from: string, to: string): Promise<void> {
+async function copy(from: string, to: string, signal: AbortSignal, progressed: Restoring['progressed']): Promise<void> {
   using source = openGuarded(from)
+  const total = Number(source.stat.size)
+  requireRoom(dirname(to), total)
   const target = openSync(to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644)
   try {
-    const bytes = Buffer.allocUnsafe(COPIED_BYTES)
-    for (;;) {
+    const bytes = Buffer.allocUnsafe(Math.min(COPIED_BYTES, total))
+    for (let done = 0, unsynced = 0; ;) {
+      progressed(Math.min(done, total), total)
+      requireWanted(signal)
       const { bytesRead } = await readSome(source.fd, bytes, 0, bytes.length, null)
       if (bytesRead === 0) break
       for (let at = 0; at < bytesRead;) at += (await writeSome(target, bytes, at, bytesRead - at, null)).bytesWritten
+      done += bytesRead
+      unsynced += bytesRead
+      if (unsynced < LIMITS.copyUnsyncedBytesMax) continue
+      await sync(target)
+      unsynced = 0
     }
     await sync(target)
+    requireWanted(signal)
   } finally {
     closeSync(target)
   }
+}
+
+function requireWanted(signal: AbortSignal): void {
+  if (signal.aborted) throw new SpacedriveError('CANCELLED', 'nobody waits for the library any more')
+}
+
+/** Told before a byte is written. */
+function requireRoom(directory: string, bytes: number): void {
+  const { bavail, bsize } = statfsSync(directory)
+  if (bavail * bsize < bytes)
+    throw new SpacedriveError('DISK_FULL', `there is no room in ${directory} for the ${bytes} bytes of the backup`)
 }
 
 /** The library it is a copy of may be here as well: locations and jobs are told apart by their ids alone. */

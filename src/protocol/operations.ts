@@ -51,6 +51,7 @@ export const CONTENT_KINDS = [
 export const MODES = ['shallow', 'content', 'deep'] as const
 export const JOB_KINDS = ['index', 'identify', 'compare', 'hash', 'backup', 'check'] as const
 export const EVENT_TYPES = [
+  'library.copying',
   'library.created',
   'library.opened',
   'library.renamed',
@@ -345,6 +346,14 @@ export type RunsOn = 'main' | 'feed' | 'place' | 'library'
 
 export function runsOn(operation: OperationName): RunsOn {
   return RUNS_ON[operation]
+}
+
+/**
+ * Whether it takes as long as it takes: no response deadline ends it. Whoever runs it sees to it that it goes on, and that nothing
+ * stays of it where its caller goes away.
+ */
+export function isLasting(operation: OperationName, params: Readonly<Record<string, unknown>>): boolean {
+  return operation === 'libraries.create' && params['from'] !== undefined
 }
 
 const RUNS_ON = Object.fromEntries(

@@ -25,6 +25,7 @@ export type ShardOperation =
   | 'shard.copy'
   | 'shard.uncopy'
   | 'shard.read'
+  | 'shard.sweep'
 
 /** A read of a library that is another shard's; the answer is null where that has to be asked. */
 export interface SharedRead {
@@ -41,6 +42,8 @@ export interface ToShard {
   readonly know?: string[]
   /** How locations are watched, by location. */
   readonly covered?: (readonly [string, Covered])[]
+  /** Libraries that are being made of a copy, and that nobody waits for any more. */
+  readonly unwanted?: string[]
 }
 
 export interface FromShard {

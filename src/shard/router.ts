@@ -12,7 +12,7 @@ import type { BaseThread } from '../descriptors/names.js'
 import { newTold, type Told } from '../descriptors/threads.js'
 import type { Cataloged } from '../library/catalog.js'
 import type { Covered, Event, GiveUp, LibraryItem, Reply, Request, Stall, Status } from '../protocol/messages.js'
-import { runsOn, type OperationName } from '../protocol/operations.js'
+import { isLasting, runsOn, type OperationName } from '../protocol/operations.js'
 import type { Events } from './events.js'
 import {
   COUNTS,
@@ -27,6 +27,7 @@ import {
   type WatchedLocation,
 } from './lines.js'
 import { GivenUp } from './given-up.js'
+import { Lasting } from './lasting.js'
 import { placeOf } from './place.js'
 import { Sharing } from './sharing.js'
 import { startThread, type Tasks } from './tasks.js'
@@ -80,6 +81,10 @@ interface Place {
   outgoing: Requests
   know: string[]
   covered: [string, Covered][]
+  unwanted: string[]
+  /** Libraries that are being made, and those that a lost thread did not come to the end of. */
+  readonly making: Set<string>
+  halfMade: string[]
   /** Libraries with unfinished jobs that are yet to be opened, and how many are being opened for that. */
   readonly toTakeUp: Set<string>
   takingUp: number
@@ -97,6 +102,7 @@ export class Router {
   readonly #places: Place[]
   readonly #beats: Beats
   readonly #sharing: Sharing
+  readonly #lasting = new Lasting()
   readonly #catalog = new Map<string, Cataloged & { open: boolean }>()
   /** Messages that came from shards so far. */
   messages = 0
@@ -131,6 +137,9 @@ export class Router {
       outgoing: [],
       know: [],
       covered: [],
+      unwanted: [],
+      making: new Set(),
+      halfMade: [],
       toTakeUp: new Set(),
       takingUp: 0,
       restarts: 0,
@@ -295,10 +304,7 @@ export class Router {
   }
 
   #route(request: Request, answer: Answer): GiveUp {
-    if (runsOn(request.operation) === 'place') {
-      const id = uuidv7()
-      return this.#enqueue(this.#placeOf(id), request.operation, { ...request.params, id }, answer)
-    }
+    if (runsOn(request.operation) === 'place') return this.#make(request, answer)
     const id = request.params['library'] as string
     const known = this.#catalog.get(id)
     if (!known) throw new SpacedriveError('LIBRARY_NOT_FOUND', `no library ${id}`)
@@ -307,6 +313,36 @@ export class Router {
     const at = this.#sharing.placeFor(request.operation, id, owner.number)
     if (at !== owner.number) return this.#readElsewhere(this.#places[at]!, owner, request, answer)
     return this.#askOwner(owner, id, request, answer)
+  }
+
+  #make({ operation, params }: Request, answer: Answer): GiveUp {
+    const id = uuidv7()
+    const place = this.#placeOf(id)
+    const made: Answer = (reply) => {
+      place.making.delete(id)
+      answer(reply)
+    }
+    const ask = (late: Answer) => this.#enqueue(place, operation, { ...params, id }, late)
+    if (!isLasting(operation, params)) {
+      const giveUp = ask(made)
+      place.making.add(id)
+      return giveUp
+    }
+    const giveUp = this.#lasting.begin(id, made, (late) => {
+      const notBegun = ask(late)
+      return () => {
+        notBegun()
+        place.unwanted.push(id)
+        this.#sendSoon()
+      }
+    })
+    place.making.add(id)
+    return giveUp
+  }
+
+  /** What takes as long as it takes ends now, for a stop does not wait for it. */
+  endLasting(): void {
+    this.#lasting.end(new SpacedriveError('DRAINING', 'the daemon is stopping'))
   }
 
   #askOwner(owner: Place, library: string, { operation, params }: Request, answer: Answer): GiveUp {
@@ -396,16 +432,19 @@ export class Router {
   }
 
   #send(place: Place): void {
-    const nothing = place.outgoing.length === 0 && place.know.length === 0 && place.covered.length === 0
+    const nothing =
+      place.outgoing.length === 0 && place.know.length + place.covered.length + place.unwanted.length === 0
     if (!place.port || nothing) return
     const message: ToShard = {
       ...(place.outgoing.length > 0 ? { requests: place.outgoing } : {}),
       ...(place.know.length > 0 ? { know: place.know } : {}),
       ...(place.covered.length > 0 ? { covered: place.covered } : {}),
+      ...(place.unwanted.length > 0 ? { unwanted: place.unwanted } : {}),
     }
     place.outgoing = []
     place.know = []
     place.covered = []
+    place.unwanted = []
     place.port.postMessage(message)
   }
 
@@ -448,7 +487,8 @@ export class Router {
 
   #noticeAndPublish(event: Event): void {
     const known = this.#catalog.get(event.library!)
-    if (event.type === 'library.created') {
+    if (event.type === 'library.copying') this.#lasting.goesOn(event.library!)
+    else if (event.type === 'library.created') {
       const { library: id, name, path } = event as unknown as { library: string; name: string; path: string }
       this.#catalog.set(id, { id, name, path, unfinished: false, open: false })
     } else if (known && (event.type === 'library.opened' || event.type === 'library.renamed')) {
@@ -518,6 +558,8 @@ export class Router {
     this.#beats.leave(place.number + 1)
     place.pool = null
     place.outgoing = []
+    place.unwanted = []
+    place.halfMade.push(...place.making)
     const callers = [...place.inFlight.values()]
     place.inFlight.clear()
     for (const answer of callers) answer({ ok: false, error: toWire(lost(place)) })
@@ -547,7 +589,15 @@ export class Router {
     place.restarts += 1
     this.#start(place)
     this.#tellCatalog(place)
+    this.#sweep(place)
     this.#takeUpUnfinished([place])
+  }
+
+  /** What the lost thread was making: nobody was told of it. Where that fails the next start does it. */
+  #sweep(place: Place): void {
+    const libraries = place.halfMade
+    place.halfMade = []
+    if (libraries.length > 0 && place.port) this.#ask(place, 'shard.sweep', { libraries }).catch(() => null)
   }
 
   #forgetOpen(place: Place): void {

@@ -37,9 +37,9 @@ import { createFolder } from '../library/folder.js'
 import type { Library } from '../library/library.js'
 import { locationItem, type Location } from '../library/locations.js'
 import { Pool } from '../library/pool.js'
-import { restoreFolder } from '../library/restore.js'
+import { removeAside, restoreFolder } from '../library/restore.js'
 import type { Covered, Event, LocationItem, Mode } from '../protocol/messages.js'
-import type { Indexing } from '../protocol/results.js'
+import type { Indexing, Results } from '../protocol/results.js'
 import { runsOn, type OperationName, type ParamsOf } from '../protocol/operations.js'
 import { decodeName, encodeName, printable } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
@@ -100,6 +100,8 @@ export class Shard {
   /** How watched locations are watched, as the watcher said last. */
   readonly #covered = new Map<string, Covered>()
   #flushing = false
+  /** Libraries that are being made of a copy. */
+  readonly #copying = new Map<string, { readonly stop: AbortController; readonly end: Promise<unknown> }>()
   /** Libraries whose reads of this turn share a snapshot, which pays from the second request on. */
   readonly #reading = new Set<Library>()
   #several = false
@@ -162,9 +164,10 @@ export class Shard {
     this.#beats.beat(setup.beat)
   }
 
-  receive({ know, covered, requests }: ToShard): void {
+  receive({ know, covered, unwanted, requests }: ToShard): void {
     for (const [location, how] of covered ?? []) this.#covered.set(location, how)
     for (let at = 0; know && at < know.length; at += 2) this.#pool.know(know[at]!, know[at + 1]!)
+    for (const library of unwanted ?? []) this.#copying.get(library)?.stop.abort()
     if (!requests) return
     this.#several = requests.length > 3
     for (let at = 0; at < requests.length; at += 3) {
@@ -197,7 +200,7 @@ export class Shard {
 
   #run(operation: ShardOperation, params: unknown): unknown {
     if (isInternal(operation)) return this.#internal[operation](params as never)
-    if (runsOn(operation) === 'place') return this.#create(params as Created)
+    if (runsOn(operation) === 'place') return this.#make(params as Created)
     if (operation === 'libraries.close') return this.#close(params as ParamsOf<'libraries.close'>)
     if (operation === 'libraries.delete') return this.#delete(params as ParamsOf<'libraries.delete'>)
     const read = IN_LIBRARY[operation]
@@ -231,12 +234,15 @@ export class Shard {
     'shard.copy': ({ library, path }: { library: string; path: string }) => this.#copies.open(library, path),
     'shard.uncopy': ({ library }: { library: string }) => this.#copies.close(library),
     'shard.read': (asked: SharedRead) => this.#copies.read(asked),
+    'shard.sweep': ({ libraries }: { libraries: readonly string[] }) => this.#sweep(libraries),
     'shard.drain': async () => {
       this.#ended.abort()
       for (const timer of this.#timers) clearInterval(timer)
       this.#firstLook.stop()
       using _spare = lend('checkpoint')
-      await Promise.all([this.#runner.stopAll(), this.#verifier.close()])
+      for (const { stop } of this.#copying.values()) stop.abort()
+      const copying = [...this.#copying.values()].map(({ end }) => end)
+      await Promise.all([this.#runner.stopAll(), this.#verifier.close(), ...copying])
       this.#copies.closeAll()
       this.#pool.closeAll()
       return null
@@ -345,21 +351,57 @@ export class Shard {
     return library.jobs.active('identify', location.uid)?.id ?? null
   }
 
-  async #create({ id, name, from }: Created): Promise<unknown> {
+  #make(made: Created): Promise<unknown> {
+    const { from } = made
+    return from === undefined ? this.#create(made) : this.#restore({ ...made, from })
+  }
+
+  async #create({ id, name }: Created): Promise<unknown> {
     const { libraries } = this.#setup
-    const count = from === undefined ? 1 : this.#ledger.prices.library
-    const lease = await this.#pool.lease(count, { holder: `creating library ${name}`, path: libraries })
-    let path: string
+    using _lease = await this.#pool.lease(1, { holder: `creating library ${name}`, path: libraries })
+    return this.#made(id, name, createFolder(libraries, id, name))
+  }
+
+  async #restore({ id, name, from }: Created & { readonly from: string }): Promise<unknown> {
+    const stop = new AbortController()
+    const copy = this.#copy(id, name, from, stop.signal)
+    this.#copying.set(id, { stop, end: copy.catch(() => null) })
     try {
-      path = from === undefined ? createFolder(libraries, id, name) : await restoreFolder(libraries, id, name, from)
-      this.#pool.know(id, path)
-      this.#publish({ type: 'library.created', library: id, name, path })
+      await copy
     } finally {
-      lease.release()
+      this.#copying.delete(id)
     }
     // What it had to do goes on, and what it watched is watched again.
-    if (from !== undefined) await this.#pool.get(id)
+    const { path } = await this.#pool.get(id)
     return { id, name, path }
+  }
+
+  async #copy(id: string, name: string, from: string, signal: AbortSignal): Promise<void> {
+    const { libraries } = this.#setup
+    using _lease = await this.#pool.lease(this.#ledger.prices.library, {
+      holder: `creating library ${name}`,
+      path: libraries,
+    })
+    let publishedAt = -Infinity
+    const progressed = (done: number, total: number) => {
+      if (performance.now() - publishedAt < LIMITS.jobProgressMs && done < total) return
+      publishedAt = performance.now()
+      this.#publish({ type: 'library.copying', library: id, name, progress: { done, total, unit: 'bytes' } })
+    }
+    this.#made(id, name, await restoreFolder(libraries, { id, name, from, signal, progressed }))
+  }
+
+  #made(id: string, name: string, path: string): Results['libraries.create'] {
+    this.#pool.know(id, path)
+    this.#publish({ type: 'library.created', library: id, name, path })
+    return { id, name, path }
+  }
+
+  async #sweep(ids: readonly string[]): Promise<null> {
+    const { libraries } = this.#setup
+    using _lease = await this.#pool.lease(1, { holder: 'removing what was not made', path: libraries })
+    for (const id of ids) await removeAside(libraries, id)
+    return null
   }
 
   #backUp(library: Library, to?: string): unknown {

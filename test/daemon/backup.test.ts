@@ -1,5 +1,6 @@
 // Copies of a library made while it is used: whole, never over anything, and good to go on with.
-import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 import test from 'ava'
@@ -90,6 +91,52 @@ test('a backup goes nowhere where something is, nor among the libraries; without
     t.true(existsSync(join(own, 'library.json')))
     t.not(await backUp(daemon, library), own)
     t.is((await daemon.call('jobs.list', { library })).items[0].descriptors.left, 0)
+  }))
+
+test('a big copy that nobody waits for to the end is no library, whoever goes away in the middle of it', (t) =>
+  play(async (scene) => {
+    const { daemon, library, path } = await indexed(scene, 10)
+    const from = await backUp(daemon, library)
+    // As long to copy as a big one, at no cost until then.
+    truncateSync(join(from, 'library.db'), 2 ** 31)
+    const half = () => readdirSync(dirname(path)).filter((name) => name.startsWith('.new-'))
+    const isGone = () => half().length === 0
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'libraries.create', params: { name: 'Big', from } })
+    const ask = ({ ready }: TestDaemon) => {
+      const socket = connect(ready.socket)
+      const head = ['POST /rpc HTTP/1.1', 'Host: localhost', 'Content-Type: application/json']
+      socket.write([...head, `Content-Length: ${Buffer.byteLength(body)}`, '', body].join('\r\n'))
+      socket.on('error', () => undefined)
+      return socket
+    }
+    const begun = () => eventually('the copy is begun', 20_000, () => half().length === 1)
+    const { body: told } = await daemon.ask('/rpc', { method: 'POST', body: body.replace('{', '{"timeoutMs":1,') })
+    t.is(JSON.parse(told).error.data.code, 'TIMEOUT')
+    await eventually('what timed out is gone', 20_000, isGone)
+    const leaving = ask(daemon)
+    await begun()
+    leaving.destroy()
+    await eventually('what its caller left is gone', 20_000, isGone)
+    t.deepEqual(readdirSync(dirname(path)), [basename(path)])
+    t.is((await daemon.call('libraries.list')).length, 1)
+    await eventually('its descriptors came back', 20_000, async () => {
+      const { used } = (await daemon.status()).descriptors.classes.libraries
+      return used <= 4
+    })
+    ask(daemon)
+    await begun()
+    t.is((await daemon.stop()).code, 0)
+    t.true(isGone(), 'a stop leaves nothing of it')
+    const killed = await scene.daemon()
+    ask(killed)
+    await begun()
+    await killed.stop('SIGKILL')
+    const again = await scene.daemon()
+    t.true(isGone(), 'the start after a kill throws away what there was of it')
+    t.deepEqual(
+      (await again.call('libraries.list')).map(({ id }: { id: string }) => id),
+      [library],
+    )
   }))
 
 test('a library is checked and compacted by command', (t) =>

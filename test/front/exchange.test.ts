@@ -284,6 +284,34 @@ for (const kind of await kinds()) {
     })
   })
 
+  test(front('no deadline ends what lasts, alone or beside what is late'), (t) => {
+    const lasting: ((reply: Reply) => void)[] = []
+    const dispatch: Dispatch = ({ operation }, answer) => {
+      if (operation === 'libraries.create') lasting.push(answer)
+    }
+    return withStage(kind, { responseMs: 40, dispatch }, async ({ rpc }) => {
+      const copy = (id: number) => ({
+        jsonrpc: '2.0',
+        id,
+        method: 'libraries.create',
+        params: { name: 'a', from: '/b' },
+      })
+      const make = { jsonrpc: '2.0', id: 3, method: 'libraries.create', params: { name: 'a' } }
+      t.is(codeOf(await rpc(make)), 'TIMEOUT')
+      const later = [rpc(copy(1)), rpc([copy(2), { jsonrpc: '2.0', id: 4, method: 'core.status' }])]
+      await until(() => lasting.length === 3, 'they are asked')
+      t.is(codeOf(await rpc({ ...copy(5), timeoutMs: 400 })), 'TIMEOUT')
+      for (const answer of lasting) answer({ ok: true, json: '"made"' })
+      const [one, batch] = await Promise.all(later)
+      t.is(one!.status, 200)
+      t.is(JSON.parse(one!.body).result, 'made')
+      t.is(batch!.status, 200)
+      const [made, late] = JSON.parse(batch!.body)
+      t.is(made.result, 'made')
+      t.is(late.error.data.code, 'TIMEOUT')
+    })
+  })
+
   test(front('an operation that throws is an INTERNAL error and nothing more'), (t) => {
     const dispatch: Dispatch = () => {
       throw new Error('broken on purpose')

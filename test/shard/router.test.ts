@@ -1,5 +1,14 @@
 // Shards as the daemon has them: real threads, requests that cross, and what happens when one of them dies.
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -185,6 +194,27 @@ test.serial('a job whose shard dies is taken up by the next one and ends with th
   })
   t.is(item!.failureCount, 0)
   t.like(await yard.call('libraries.info', { library }), { entries, files: 200 * 20, directories: 201 })
+  await yard.close()
+  t.is(yard.ledger.totals().used, 0)
+})
+
+test.serial('what a shard was making of a copy when it died is thrown away by the next one', async (t) => {
+  await using yard = await Yard.open(1)
+  const library = await yard.create('Kept')
+  const { job, path: from } = await yard.call<{ job: string; path: string }>('libraries.backup', { library })
+  await until(t, async () => (await yard.call<JobItem>('jobs.info', { library, job })).state === 'done')
+  truncateSync(join(from, 'library.db'), 2 ** 31)
+  const made = yard.call('libraries.create', { name: 'Big', from }).then(
+    () => 'answered',
+    (error: WireError) => error.code,
+  )
+  const half = () => readdirSync(yard.libraries).filter((name) => name.startsWith('.new-')).length
+  await until(t, () => half() === 1)
+  await yard.router.crash(0)
+  t.is(await made, 'SHARD_LOST')
+  await until(t, () => yard.restarts === 1)
+  await until(t, () => half() === 0)
+  t.like(await until(t, () => yard.call('libraries.info', { library })), { id: library })
   await yard.close()
   t.is(yard.ledger.totals().used, 0)
 })
