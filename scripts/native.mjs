@@ -53,7 +53,7 @@ function hasHeaders(nodedir) {
 }
 
 /** Resolves to null, or to the reason why there is no addon, in one line. */
-export async function buildNative() {
+async function buildNative() {
   rmSync(STAMP, { force: true })
   const { code, output } = await runNodeGyp()
   const problem = code === 0 ? null : reasonOf(output)

@@ -17,7 +17,7 @@ import {
 } from 'node:fs'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { buildEnvironment, buildNative, nativeTried } from './native.mjs'
+import { buildEnvironment, nativeTried } from './native.mjs'
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 const LOCK_FILE = join(ROOT, 'package-lock.json')
@@ -133,10 +133,8 @@ function nativeStep() {
   return {
     what: 'building the native addon',
     why: 'it was not built from these sources yet',
-    async run() {
-      const problem = await buildNative()
-      if (problem) console.error(`setup: going on without the native addon, which could not be built: ${problem}`)
-    },
+    // In a process of its own: one that is interrupted has built nothing, rather than failed for good.
+    run: () => run(process.execPath, [join(ROOT, 'scripts', 'native.mjs')]),
   }
 }
 
