@@ -28,8 +28,8 @@ const OPERATIONS = {
   ],
   'core.descriptors': ['Who holds every open descriptor.', '[Descriptors](#descriptors)'],
   'core.reload': [
-    'Reads config.json and the token again, as `spacedrive reload` does. Nobody is disconnected: a WebSocket that is open stays, whatever its token was.',
-    '`{taken, waiting}`: names of the settings that changed and are in force now (`connectionsMax`, `nofile`, `hostsAllowed`, `logLevel`, `token`), and of those that will be after the next start',
+    'Reads config.json, the token and the certificate again, as `spacedrive reload` does. Nobody is disconnected: a WebSocket that is open stays, whatever its token was.',
+    '`{taken, waiting}`: names of the settings that changed and are in force now (`connectionsMax`, `nofile`, `hostsAllowed`, `logLevel`, `token`, `certificate`), and of those that will be after the next start',
     'BAD_CONFIG or LIMIT_TOO_LOW, and then nothing has changed',
   ],
   'core.shutdown': [
@@ -765,7 +765,7 @@ The daemon listens on a TCP address (\`127.0.0.1:8080\` unless told otherwise) a
 Every request passes these checks in this order:
 
 1. **Host.** Exactly one, and one of the listening address, \`127.0.0.1\`, \`localhost\` or \`[::1]\` with the port, or a host allowed by \`--allow-host\`.
-2. **Origin.** Absent, or one of those hosts. \`Sec-Fetch-Site: cross-site\` is refused. On the unix socket any Origin is refused, and Host is not looked at.
+2. **Origin.** Absent, or one of those hosts, with \`https:\` where TLS is spoken. \`Sec-Fetch-Site: cross-site\` is refused. On the unix socket any Origin is refused, and Host is not looked at.
 3. **State.** While starting and draining, everything but \`/health\` is refused.
 4. **Token**, the one in \`DATA_DIR/token\`, or one that \`tokens.create\` gave: \`Authorization: Bearer TOKEN\`, or Basic with the token as password; on a WebSocket also the sub-protocol \`bearer.TOKEN\` beside \`spacedrive.v1\`. The unix socket needs none.
 5. **Route, method, type, length.**

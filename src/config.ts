@@ -1,5 +1,6 @@
 // The daemon's settings: defaults < config.json < environment < flags. Each source is checked once, the result frozen.
 import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { z } from './base/zod.js'
 import { errnoOf, fromSystem, SpacedriveError } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
@@ -27,6 +28,9 @@ export interface Config {
   /** Cap on the soft limit the daemon raises itself to; null leaves it to the hard limit. */
   readonly nofile: number | null
   readonly hostsAllowed: readonly string[]
+  /** Files in PEM by which TLS is spoken over TCP: both or neither. Absolute. */
+  readonly tlsCert: string | null
+  readonly tlsKey: string | null
   readonly logLevel: (typeof LOG_LEVELS)[number]
   /** Each lease of descriptors remembers the stack that took it. */
   readonly traceLeases: boolean
@@ -51,6 +55,8 @@ const DEFAULTS = {
   front: 'auto',
   nofile: null,
   hostsAllowed: [],
+  tlsCert: null,
+  tlsKey: null,
   logLevel: 'info',
   traceLeases: false,
   statisticsMs: LIMITS.statisticsMs,
@@ -65,6 +71,8 @@ const ENVIRONMENT = {
   front: 'SPACEDRIVE_FRONT',
   nofile: 'SPACEDRIVE_NOFILE',
   hostsAllowed: 'SPACEDRIVE_ALLOW_HOSTS',
+  tlsCert: 'SPACEDRIVE_TLS_CERT',
+  tlsKey: 'SPACEDRIVE_TLS_KEY',
   logLevel: 'SPACEDRIVE_LOG_LEVEL',
   traceLeases: 'SPACEDRIVE_TRACE_LEASES',
   statisticsMs: 'SPACEDRIVE_STATISTICS_MS',
@@ -109,6 +117,11 @@ const onOrOff = z.union(
 const HOST_WORDS = 'expected a host, or host:port, as it stands in the Host header'
 const host = z.string(HOST_WORDS).regex(/^[A-Za-z0-9.\-_[\]:]+$/, HOST_WORDS)
 
+const path = z
+  .string('expected the path of a file')
+  .min(1, 'expected the path of a file')
+  .transform((given) => resolve(given))
+
 const STATISTICS_WORDS = `expected milliseconds, from ${LIMITS.statisticsMsMin} to ${TIMER_MS_MAX}`
 
 const settings = z
@@ -121,6 +134,8 @@ const settings = z
     front: z.enum(['auto', 'uws', 'node'], 'expected auto, uws or node'),
     nofile: whole(LIMITS.softMax, `expected a whole number from 1 to ${LIMITS.softMax}`).nullable(),
     hostsAllowed: z.array(host),
+    tlsCert: path.nullable(),
+    tlsKey: path.nullable(),
     logLevel: z.enum(LOG_LEVELS, `expected one of ${LOG_LEVELS.join(', ')}`),
     traceLeases: onOrOff,
     statisticsMs: whole(TIMER_MS_MAX, STATISTICS_WORDS, LIMITS.statisticsMsMin),
@@ -134,6 +149,7 @@ export function configure(given: Place & { flags?: Settings; env?: Environment }
   const file = readConfigFile(paths(dataDir, env).config)
   const merged = Object.assign({}, DEFAULTS, defined(file), defined(fromEnvironment(env)), defined(flags))
   checkLines(merged)
+  checkTls(merged)
   return Object.freeze({
     dataDir,
     instance: instanceOf(given, env),
@@ -142,6 +158,20 @@ export function configure(given: Place & { flags?: Settings; env?: Environment }
     lineProtocol: merged.lineProtocol && Object.freeze({ ...merged.lineProtocol }),
     hostsAllowed: Object.freeze([...merged.hostsAllowed]),
   })
+}
+
+function checkTls({ tlsCert, tlsKey, front }: Pick<Config, 'tlsCert' | 'tlsKey' | 'front'>): void {
+  if (tlsCert === null && tlsKey === null) return
+  if (tlsCert === null || tlsKey === null) {
+    const [given, missing] = tlsCert === null ? ['tlsKey', '--tls-cert'] : ['tlsCert', '--tls-key']
+    throw new SpacedriveError('BAD_CONFIG', `${given}: a certificate and its key go together`, {
+      hint: `Name the other file as well, with ${missing} FILE.`,
+    })
+  }
+  if (front === 'uws') {
+    const hint = 'Start with `--front auto` or `--front node`, or put a proxy that speaks TLS in front.'
+    throw new SpacedriveError('BAD_CONFIG', 'front: TLS is spoken by node:http only', { hint })
+  }
 }
 
 /** Who reaches that port may do everything. */

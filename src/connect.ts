@@ -1,24 +1,38 @@
-// connect() in Node: http and the unix socket, on the WebSocket of ws.
+// connect() in Node: http, https and the unix socket, on the WebSocket of ws.
 import type { IncomingMessage } from 'node:http'
 import { connect as connectSocket } from 'node:net'
 import { WebSocket } from 'ws'
-import { fromWire, isErrorCode, SpacedriveError, type WireError } from './base/errors.js'
+import { errnoOf, fromWire, isErrorCode, SpacedriveError, type WireError } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
-import { Client, type ConnectOptions, type Hearer, type Line } from './client.js'
+import { Client, type ConnectOptions as Options, type Hearer, type Line } from './client.js'
 import { shortageBehind } from './descriptors/shortage.js'
 
+export interface ConnectOptions extends Options {
+  /** Of a daemon that speaks TLS: the certificate that vouches for it, in PEM, where no known authority does. */
+  readonly ca?: string
+}
+
+/** What Node says of a certificate for which nobody vouches, or of another name. */
+const UNTRUSTED = /^(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(?:GET_ISSUER|VERIFY_LEAF)|^CERT_|^ERR_TLS_CERT_/
+
 /**
- * @param url `http://HOST:PORT`, or `unix:PATH` of the daemon's socket
+ * @param url `http://HOST:PORT` or `https://HOST:PORT` (`ws`, `wss` are the same), or `unix:PATH` of the daemon's socket
  * @throws NO_DAEMON, UNAUTHORIZED and whatever else the first connection is refused with
  */
-export async function connect(url: string, options: ConnectOptions = {}): Promise<Client> {
-  const client = new Client(openLine, url, options)
+export async function connect(url: string, { ca, ...options }: ConnectOptions = {}): Promise<Client> {
+  const client = new Client((at, protocol, token, hearer) => openLine(at, protocol, token, ca, hearer), url, options)
   await client.open()
   return client
 }
 
-async function openLine(url: string, protocol: string, token: string | undefined, hearer: Hearer): Promise<Line> {
-  const ws = socketTo(url, protocol, token)
+async function openLine(
+  url: string,
+  protocol: string,
+  token: string | undefined,
+  ca: string | undefined,
+  hearer: Hearer,
+): Promise<Line> {
+  const ws = socketTo(url, protocol, token, ca)
   await new Promise<void>((resolve, reject) => {
     ws.once('open', resolve)
     ws.once('error', (error) => reject(unreached(url, error)))
@@ -38,8 +52,9 @@ async function openLine(url: string, protocol: string, token: string | undefined
   return line
 }
 
-function socketTo(url: string, protocol: string, token: string | undefined): WebSocket {
+function socketTo(url: string, protocol: string, token: string | undefined, ca: string | undefined): WebSocket {
   const options = {
+    ...(ca === undefined ? {} : { ca }),
     maxPayload: 64 * LIMITS.bodyBytesMax,
     handshakeTimeout: LIMITS.responseMs,
   }
@@ -62,6 +77,7 @@ async function closed(ws: WebSocket): Promise<void> {
 
 /** A name that cannot be looked up for lack of a descriptor is not a name that does not exist. */
 function unreached(url: string, error: Error): SpacedriveError {
+  if (UNTRUSTED.test(errnoOf(error) ?? '')) return untrusted(url, error)
   const absent = new SpacedriveError('NO_DAEMON', `${url}: ${error.message}`, { cause: error })
   return shortageBehind(error) ?? absent
 }
@@ -80,4 +96,9 @@ async function refusalOf(url: string, response: IncomingMessage): Promise<Spaced
     // Cut off, or no daemon of ours: what the status says has to do.
     return answered
   }
+}
+
+function untrusted(url: string, cause: Error): SpacedriveError {
+  const hint = 'Give the certificate that vouches for it as `ca`, or to Node with NODE_EXTRA_CA_CERTS=FILE.'
+  return new SpacedriveError('BAD_CONFIG', `${url} is not trusted: ${cause.message}`, { cause, hint })
 }

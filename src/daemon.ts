@@ -8,6 +8,7 @@ import { fromSystem, fromWire, SpacedriveError, toWire } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
 import { again, fromLoading } from './base/shortage.js'
 import { openLog, type LogFile } from './base/log.js'
+import { Certificate } from './certificate.js'
 import { paths, type Address, type Config, type Paths } from './config.js'
 import {
   prepareDirectory,
@@ -151,6 +152,7 @@ export class Daemon {
   #front: Front | undefined
   #timers: NodeJS.Timeout[] = []
   #state: Status['state'] = 'starting'
+  #certificate: Certificate | null = null
   #token = ''
   readonly #tokens = new Tokens((tokens) => {
     using _file = lend('doctor')
@@ -371,9 +373,14 @@ export class Daemon {
     const { lineProtocol } = this.#config
     if (!this.#config.http && !socketPath && !lineProtocol) return undefined
     this.#token = readOrMakeToken(this.#paths.token)
+    const { http, tlsCert, tlsKey } = this.#config
+    if (http && tlsCert !== null && tlsKey !== null) {
+      this.#certificate = new Certificate({ cert: tlsCert, key: tlsKey }, (...said) => this.#log(...said))
+    }
     const setup: FrontSetup = {
       implementation: this.#config.front,
-      http: this.#config.http,
+      http,
+      certificate: this.#certificate,
       socketPath,
       token: this.#token,
       tokens: this.#tokens,
@@ -583,6 +590,7 @@ export class Daemon {
     using _file = lend('doctor')
     const next = this.#options.reread?.() ?? this.#config
     const token = this.#front ? readOrMakeToken(this.#paths.token) : this.#token
+    const renew = this.#certificate?.prepare()
     const keys = Object.keys(next) as (keyof Config)[]
     const changed = keys.filter((key) => !isDeepStrictEqual(next[key], this.#config[key]))
     const taken: string[] = changed.filter((key) => LIVE.has(key))
@@ -593,6 +601,7 @@ export class Daemon {
     this.#logFile!.level = logLevel
     this.#front?.renewAccess(token, hostsAllowed)
     if (token !== this.#token) taken.push('token')
+    if (renew?.()) taken.push('certificate')
     this.#token = token
     this.#divide(this.#ledger!)
     this.#followLimit(this.#ledger!)
@@ -765,7 +774,7 @@ export class Daemon {
       reserve: [...this.#reserve.held],
       doors: {
         address: url,
-        port: url === null ? null : Number(new URL(url).port || 80),
+        port: url === null ? null : Number(new URL(url).port || (url.startsWith('https:') ? 443 : 80)),
         socket: this.#front?.socket ?? null,
         ...(this.#front?.lines ? { lines: this.#front.lines } : {}),
         clients: used('clients') + used('control'),

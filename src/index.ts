@@ -6,8 +6,8 @@ import type { Event } from './protocol/messages.js'
 import type { OperationName, ParamsOf } from './protocol/operations.js'
 import type { Results } from './protocol/results.js'
 
-export { Client, type ConnectOptions } from './client.js'
-export { connect } from './connect.js'
+export { Client } from './client.js'
+export { connect, type ConnectOptions } from './connect.js'
 export { SpacedriveError, type ErrorCode } from './base/errors.js'
 export type * from './protocol/messages.js'
 export type { OperationName, ParamsOf } from './protocol/operations.js'
@@ -26,6 +26,9 @@ export interface OpenOptions {
   readonly maxDescriptors?: number
   readonly shards?: number
   readonly front?: 'auto' | 'uws' | 'node'
+  /** Files in PEM by which TLS is spoken: both, or neither. */
+  readonly tlsCert?: string
+  readonly tlsKey?: string
 }
 
 /** A daemon in this process. Installs no signal handlers; after `close` nothing of it is left. */
@@ -41,7 +44,8 @@ export interface Daemon extends AsyncDisposable {
 /** @throws SpacedriveError: LIMIT_TOO_LOW, BUDGET_EXHAUSTED, ALREADY_RUNNING, ADDRESS_IN_USE, BAD_CONFIG, READ_ONLY, DISK_FULL */
 export async function open(options: OpenOptions): Promise<Daemon> {
   const { dataDir, http = false, socket = false, raiseLimit = false, maxDescriptors, shards, front } = options
-  const flags = checkSettings({ http, shards, front }, (key) => key)
+  const { tlsCert, tlsKey } = options
+  const flags = checkSettings({ http, shards, front, tlsCert, tlsKey }, (key) => key)
   const reread = () => configure({ dataDir, flags, env: {} })
   const { startDaemon } = await loadDaemon()
   const daemon = await startDaemon(reread(), {

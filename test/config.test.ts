@@ -31,6 +31,8 @@ test('without anything given the defaults hold, and the result is frozen', (t) =
     front: 'auto',
     nofile: null,
     hostsAllowed: [],
+    tlsCert: null,
+    tlsKey: null,
     logLevel: 'info',
     traceLeases: false,
     statisticsMs: 60_000,
@@ -98,6 +100,7 @@ for (const [key, wrong] of [
   ['statisticsMs', '1e99'],
   ['hostsAllowed', ['a/b']],
   ['hostsAllowed', 'a'],
+  ['tlsCert', ''],
   ['colour', 'red'],
 ] as const) {
   test(`${key} = ${JSON.stringify(wrong)} is refused and named`, (t) => {

@@ -24,6 +24,7 @@ const LAYERS = [
   'front',
   'compat',
   'console',
+  'certificate',
   'discovery',
   'daemon',
   'client',
@@ -72,6 +73,7 @@ const daemonSources = sources.filter(
 const PAID_BY: Readonly<Record<string, string>> = {
   'src/base/log.ts': 'the boot, then the reserve',
   'src/base/whole.ts': 'the boot, or the lease of the library',
+  'src/certificate.ts': 'the boot, then the reserve',
   'src/config.ts': 'the boot',
   'src/console.ts': 'the boot',
   'src/descriptors/listener.ts': 'the boot',

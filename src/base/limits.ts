@@ -364,6 +364,13 @@ export const LIMITS = {
   /** Addresses and wrong tokens that are remembered, of 100 bytes each: beyond it those not heard of for the longest are forgotten. */
   guessersMax: 4_096,
 
+  /** Who connects by TLS has shaken hands within this, or goes: a slow link takes a second for that. */
+  handshakeMs: 10_000,
+  /** The files of the certificate are looked at this often: two looks after a change it is in force. */
+  certificateLookMs: 2_000,
+  /** Of either: a chain of certificates takes some ten thousand. */
+  certificateBytesMax: 1 << 20,
+
   /** Draining: in-flight answers, then jobs, then libraries; after this the rest is cut off. */
   drainMs: 10_000,
   /** A crashed shard is replaced after this, doubled at each crash within a minute. */

@@ -1,4 +1,4 @@
-// `spacedrive reload`: the daemon reads config.json and the token again, while it runs.
+// `spacedrive reload`: the daemon reads config.json, the token and the certificate again, while it runs.
 import type { Command } from 'commander'
 import type { Reloaded } from '../protocol/results.js'
 import type { Desk } from './desk.js'
@@ -6,7 +6,7 @@ import type { Desk } from './desk.js'
 export function addReload(program: Command, desk: Desk): void {
   program
     .command('reload')
-    .description('have the daemon read config.json and the token again; nobody is disconnected')
+    .description('have the daemon read config.json, the token and the certificate again; nobody is disconnected')
     .action(async () => {
       const reloaded = await desk.client.call<Reloaded>('core.reload')
       await desk.answer(reloaded, () => linesOf(reloaded))

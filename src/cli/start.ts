@@ -24,6 +24,8 @@ interface StartOptions {
   readonly front?: string
   readonly nofile?: string
   readonly allowHost: readonly string[]
+  readonly tlsCert?: string
+  readonly tlsKey?: string
   readonly logLevel?: string
   readonly traceLeases?: boolean
   readonly statisticsMs?: string
@@ -40,6 +42,8 @@ const FLAGS = {
   front: '--front',
   nofile: '--nofile',
   hostsAllowed: '--allow-host',
+  tlsCert: '--tls-cert',
+  tlsKey: '--tls-key',
   logLevel: '--log-level',
   traceLeases: '--trace-leases',
   statisticsMs: '--statistics-ms',
@@ -61,6 +65,8 @@ export function addStart(program: Command, desk: Desk): void {
     .option('--front <uws|node|auto>', 'which server faces the clients (default: auto)')
     .option('--nofile <N>', 'cap on the descriptor limit it raises itself to')
     .option('--allow-host <HOST>', 'a Host header to accept beside its own address (may be repeated)', collected, [])
+    .option('--tls-cert <FILE>', 'speak TLS by this certificate (PEM); read again when it changes')
+    .option('--tls-key <FILE>', 'the key of that certificate')
     .option('--log-level <LEVEL>', 'trace, debug, info, warn, error, fatal or silent (default: info)')
     .option('--statistics-ms <MS>', 'log statistics once in this time (default: 60000)')
     .option('--trace-leases', 'remember where each lease of descriptors was taken; for finding leaks')
@@ -101,6 +107,8 @@ async function configOf(desk: Desk, options: StartOptions): Promise<() => Config
     front: options.front,
     nofile: options.nofile,
     hostsAllowed: options.allowHost.length > 0 ? options.allowHost : undefined,
+    tlsCert: options.tlsCert,
+    tlsKey: options.tlsKey,
     logLevel: options.logLevel,
     traceLeases: options.traceLeases,
     statisticsMs: options.statisticsMs,

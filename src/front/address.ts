@@ -10,8 +10,8 @@ import { listenerOf } from '../descriptors/listener.js'
 const SOCKET_PATH_BYTES_MAX = 103
 const LISTEN_TRIES = 3
 
-export function httpUrl(host: string, port: number): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+export function httpUrl(host: string, port: number, secure = false): string {
+  return `${secure ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 /** `[::1]` as people write it in an address, `::1` as the system wants it. */

@@ -11,7 +11,7 @@ const SUBPROTOCOL_TOKEN = 'bearer.'
 export class Access {
   readonly #hosts = new Set<string>()
   readonly #origins = new Set<string>()
-  readonly #listeners: [host: string, port: number][] = []
+  readonly #listeners: [host: string, port: number, secure: boolean][] = []
   #token = ''
   #bearer = ''
   readonly #tokens: Tokens
@@ -27,31 +27,32 @@ export class Access {
     this.#bearer = `Bearer ${token}`
     this.#hosts.clear()
     this.#origins.clear()
-    for (const [host, port] of this.#listeners) this.#allowListener(host, port)
+    for (const listener of this.#listeners) this.#allowListener(...listener)
     for (const host of hostsAllowed) {
-      this.#allow(host)
+      this.#allow(host, 'http')
       // A host beside our own is that of a proxy, which may speak TLS to the browser.
-      this.#origins.add(`https://${host.toLowerCase()}`)
+      this.#allow(host, 'https')
     }
   }
 
   /** Allows the addresses of a listener: the loopback names, and the host it was configured with. */
-  listening(host: string, port: number): void {
-    this.#listeners.push([host, port])
-    this.#allowListener(host, port)
+  listening(host: string, port: number, secure = false): void {
+    this.#listeners.push([host, port, secure])
+    this.#allowListener(host, port, secure)
   }
 
-  #allowListener(host: string, port: number): void {
+  #allowListener(host: string, port: number, secure: boolean): void {
+    const scheme = secure ? 'https' : 'http'
     const bracketed = host.includes(':') ? `[${host}]` : host
     for (const name of ['127.0.0.1', 'localhost', '[::1]', bracketed]) {
-      this.#allow(`${name}:${port}`)
-      if (port === 80) this.#allow(name)
+      this.#allow(`${name}:${port}`, scheme)
+      if (port === (secure ? 443 : 80)) this.#allow(name, scheme)
     }
   }
 
-  #allow(host: string): void {
+  #allow(host: string, scheme: 'http' | 'https'): void {
     this.#hosts.add(host.toLowerCase())
-    this.#origins.add(`http://${host.toLowerCase()}`)
+    this.#origins.add(`${scheme}://${host.toLowerCase()}`)
   }
 
   hostAllowed(host: string): boolean {

@@ -23,6 +23,19 @@ export interface Publisher {
   follow(filter: ParamsOf<'events.subscribe'>, wake: () => void, libraries?: ReadonlySet<string> | null): Reading
 }
 
+/** A certificate, with those that vouch for it, and its key, in PEM. */
+export interface Pair {
+  readonly cert: Buffer
+  readonly key: Buffer
+}
+
+export interface PairSource {
+  readonly pair: Pair
+  /** @param take is given every other pair from now on, until `stop` */
+  follow(take: (pair: Pair) => void): void
+  stop(): void
+}
+
 export interface FrontSetup {
   readonly implementation: 'auto' | 'uws' | 'node'
   readonly http: { readonly host: string; readonly port: number } | null
@@ -54,6 +67,10 @@ export interface FrontSetup {
   readonly stalls?: () => readonly Stall[]
   /** A client idle for so long may be closed for a newcomer; `LIMITS.newcomerIdleMs` unless a test wants it otherwise. */
   readonly newcomerIdleMs?: number
+  /** By which it speaks TLS over TCP, on node:http; null for not at all. */
+  readonly certificate?: PairSource | null
+  /** Who has not shaken hands within this time is closed; `LIMITS.handshakeMs` unless a test wants to see it pass. */
+  readonly handshakeMs?: number
   /** Who answers a body of POST /rpc that is not JSON-RPC; null for what is. */
   readonly tongue?: (text: string) => Tongue | null
   /** The response deadline; `LIMITS.responseMs` unless a test wants to see it pass. */
@@ -83,7 +100,7 @@ export type FrontState = 'starting' | 'serving' | 'draining'
 
 export interface Front {
   readonly kind: 'uws' | 'node'
-  /** `http://127.0.0.1:8080` with the true port, or null. */
+  /** `http://127.0.0.1:8080`, or `https://…`, with the true port, or null. */
   readonly http: string | null
   readonly socket: string | null
   /** Where the line protocol is spoken, if it is. */

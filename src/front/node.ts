@@ -1,5 +1,12 @@
 // The front on node:http and ws: the same protocol where no binary of uWebSockets.js loads. Slower, and it knows each connection.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions as HttpOptions,
+  type ServerResponse,
+} from 'node:http'
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
 import { LIMITS } from '../base/limits.js'
@@ -13,7 +20,7 @@ import { doorOf } from './door.js'
 import { Download, fileRequest, type FileRequest, type Sink } from './download.js'
 import { Exchange, type RpcStatus } from './exchange.js'
 import { Feed, type Wire } from './feed.js'
-import type { Connections, Front, FrontState, Peer } from './front.js'
+import type { Connections, Front, FrontState, PairSource, Peer } from './front.js'
 import { Gate, refusalBody, retryAfter, Seat, type Reason } from './gate.js'
 import { idleFeed, LOCAL_PEER, type Idle } from './idle.js'
 import { Room } from './room.js'
@@ -29,18 +36,26 @@ export async function openNodeFront(desk: Desk): Promise<Front> {
   return front
 }
 
-interface Visitor {
+class Visitor {
   readonly seat: Seat
-  readonly since: number
+  readonly since = performance.now()
   readonly peer: string
-  feed: Feed | null
+  /** What its requests come from: of TLS, once hands were shaken, another than came in. */
+  socket: Socket
+  feed: Feed | null = null
   /** The answer to its last request. */
-  latest: ServerResponse | null
+  latest: ServerResponse | null = null
   /** Requests that are not answered yet. */
-  inFlight: number
-  usedAt: number
+  inFlight = 0
+  usedAt = performance.now()
   /** Bytes of its socket up to the last whole request. */
-  read: number
+  read = 0
+
+  constructor(seat: Seat, peer: string, socket: Socket) {
+    this.seat = seat
+    this.peer = peer
+    this.socket = socket
+  }
 }
 
 class NodeFront implements Front {
@@ -51,6 +66,7 @@ class NodeFront implements Front {
   readonly #gate: Gate
   readonly #room: Room
   readonly #servers: Server[] = []
+  /** By the socket that came in. */
   readonly #visitors = new Map<Socket, Visitor>()
   readonly #feeds: WebSocketServer
   #pulse: NodeJS.Timeout | null = null
@@ -120,15 +136,15 @@ class NodeFront implements Front {
 
   #idle(idleMs: number): Idle[] {
     const now = performance.now()
-    return [...this.#visitors].flatMap(([socket, visitor]) => {
+    return [...this.#visitors.values()].flatMap((visitor) => {
       const { seat, peer, feed, usedAt } = visitor
       // On a control slot it is in nobody's way.
       if (seat.control > 0) return []
       const idle = feed
         ? idleFeed(feed, peer)
-        : asks(visitor, socket)
+        : asks(visitor)
           ? null
-          : { idleMs: now - usedAt, peer, close: () => hangUp(visitor, socket, usedAt) }
+          : { idleMs: now - usedAt, peer, close: () => hangUp(visitor, usedAt) }
       return idle && idle.idleMs >= idleMs ? [idle] : []
     })
   }
@@ -155,13 +171,14 @@ class NodeFront implements Front {
     this.#desk.deadlines.stop()
     this.#desk.streams.end()
     for (const { feed } of this.#visitors.values()) feed?.close(1001, 'the daemon is stopping')
-    for (const socket of this.#visitors.keys()) socket.destroy()
+    for (const { socket } of this.#visitors.values()) socket.destroy()
     if (this.#visitors.size > 0) await new Promise<void>((resolve) => (this.#whenEmpty = resolve))
   }
 
   #stopListening(): void {
     if (this.#pulse) clearInterval(this.#pulse)
     this.#desk.accept.stop()
+    this.#desk.setup.certificate?.stop()
     this.#room.stop()
     for (const server of this.#servers.splice(0)) {
       server.close()
@@ -170,11 +187,12 @@ class NodeFront implements Front {
   }
 
   async #listenTcp(host: string, port: number): Promise<void> {
+    const secure = Boolean(this.#desk.setup.certificate)
     const { server, seat } = this.#server(false)
     await listening(server, { host, port, exclusive: true }, `${host}:${port}`)
     const truePort = (server.address() as AddressInfo).port
-    this.#desk.access.listening(host, truePort)
-    this.http = httpUrl(host, truePort)
+    this.#desk.access.listening(host, truePort, secure)
+    this.http = httpUrl(host, truePort, secure)
     this.#watchDoor(server, seat, this.http)
   }
 
@@ -196,14 +214,8 @@ class NodeFront implements Front {
   }
 
   #server(local: boolean): { server: Server; seat: Seat } {
-    const server = createServer({
-      // Ours to answer, as the other implementation has it too: before routing, and with a code.
-      requireHostHeader: false,
-      headersTimeout: LIMITS.httpHeadersMs,
-      requestTimeout: LIMITS.httpRequestMs,
-      keepAliveTimeout: LIMITS.httpIdleMs,
-      connectionsCheckingInterval: 1_000,
-    })
+    const { certificate } = this.#desk.setup
+    const server = certificate && !local ? this.#tlsServer(certificate) : createServer(HTTP_OPTIONS)
     server.on('timeout', (socket: Socket) => this.#idled(socket))
     server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => this.#failed(error, socket))
     server.maxHeadersCount = LIMITS.httpHeadersMax
@@ -215,6 +227,30 @@ class NodeFront implements Front {
     return { server, seat }
   }
 
+  /** Who has not shaken hands yet is a client like any other: counted, and idle until something of it has come. */
+  #tlsServer(certificate: PairSource): TlsServer {
+    const { handshakeMs = LIMITS.handshakeMs, log } = this.#desk.setup
+    const options = { ...HTTP_OPTIONS, ...TLS_OPTIONS, handshakeTimeout: handshakeMs }
+    const server = createTlsServer({ ...options, ...certificate.pair })
+    certificate.follow((pair) => server.setSecureContext({ ...TLS_OPTIONS, ...pair }))
+    server.on('secureConnection', (socket) => {
+      const visitor = this.#visitorOf(socket)
+      if (!visitor) return void socket.destroy()
+      visitor.socket = socket
+      visitor.read = socket.bytesRead
+    })
+    server.on('tlsClientError', (error, socket) => {
+      log('debug', 'no TLS was agreed upon', { error: error.message })
+      socket.destroy()
+    })
+    return server
+  }
+
+  #visitorOf(socket: Socket): Visitor | undefined {
+    // What a TLSSocket was made of, which it does not tell otherwise.
+    return this.#visitors.get((socket as Socket & { _parent?: Socket })._parent ?? socket)
+  }
+
   /** Puts the gate before node:http's own listener, which would otherwise read from a refused socket. */
   #guard(server: Server, listener: Seat): void {
     const serve = server.listeners('connection') as ((socket: Socket) => void)[]
@@ -224,22 +260,13 @@ class NodeFront implements Front {
       listener.door?.meet()
       const peer = listener.local ? localPeer(socket) : peerOf(socket)
       const reason = this.#gate.enter(seat, () => peer)
-      if (reason !== null) refuseConnection(socket, reason, this.#desk)
+      if (reason !== null) refuseConnection(socket, reason, this.#desk, server)
       if (reason === 'starved' && listener.door) this.#desk.accept.rest(listener.door)
       if (reason !== null) return
       if (listener.door) this.#desk.accept.admitted(listener.door)
-      const usedAt = performance.now()
-      this.#visitors.set(socket, {
-        seat,
-        since: performance.now(),
-        peer,
-        feed: null,
-        latest: null,
-        inFlight: 0,
-        usedAt,
-        read: 0,
-      })
-      socket.once('close', () => this.#left(socket, seat))
+      const visitor = new Visitor(seat, peer, socket)
+      this.#visitors.set(socket, visitor)
+      socket.once('close', () => this.#left(socket, visitor))
       for (const each of serve) each.call(server, socket)
     })
   }
@@ -252,7 +279,7 @@ class NodeFront implements Front {
 
   /** What node:http does where nobody listens; but who had no chance to be in time is given the time once more. */
   #failed(error: NodeJS.ErrnoException, socket: Socket): void {
-    const visitor = this.#visitors.get(socket)
+    const visitor = this.#visitorOf(socket)
     if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && visitor && this.#desk.wentOn) return pardon(socket, visitor)
     if (socket.writable && !(visitor?.inFlight && visitor.latest?.headersSent)) {
       socket.write(`HTTP/1.1 ${statusLine(STATUS_BY_ERROR[error.code ?? ''] ?? 400)}\r\nConnection: close\r\n\r\n`)
@@ -260,18 +287,18 @@ class NodeFront implements Front {
     socket.destroy(error)
   }
 
-  #left(socket: Socket, seat: Seat): void {
+  #left(socket: Socket, visitor: Visitor): void {
     this.#visitors.delete(socket)
-    this.#gate.leave(seat)
+    this.#gate.leave(visitor.seat)
     if (this.#visitors.size === 0) this.#whenEmpty?.()
   }
 
   #request(req: IncomingMessage, res: ServerResponse): void {
-    const visitor = this.#visitors.get(req.socket)
+    const visitor = this.#visitorOf(req.socket)
     if (!visitor) return void req.socket.destroy()
     visitor.inFlight += 1
     visitor.latest = res
-    res.once('close', () => answered(visitor, req.socket))
+    res.once('close', () => answered(visitor))
     const exchange = new NodeExchange(this.#desk, visitor, req, res)
     try {
       const head = readHead(req)
@@ -301,7 +328,7 @@ class NodeFront implements Front {
   }
 
   #upgrade(req: IncomingMessage, socket: Socket, rest: Buffer): void {
-    const visitor = this.#visitors.get(socket)
+    const visitor = this.#visitorOf(socket)
     if (!visitor) return void socket.destroy()
     socket.on('error', () => socket.destroy())
     const head = readHead(req)
@@ -338,6 +365,20 @@ class NodeFront implements Front {
   }
 }
 
+const HTTP_OPTIONS: HttpOptions = {
+  // Ours to answer, as the other implementation has it too: before routing, and with a code.
+  requireHostHeader: false,
+  headersTimeout: LIMITS.httpHeadersMs,
+  requestTimeout: LIMITS.httpRequestMs,
+  keepAliveTimeout: LIMITS.httpIdleMs,
+  connectionsCheckingInterval: 1_000,
+}
+
+const TLS_OPTIONS = {
+  minVersion: 'TLSv1.2',
+  ALPNProtocols: ['http/1.1'],
+} as const
+
 /** WebSockets that sent something, a pong included, since the last ping. */
 const heard = new WeakSet<WebSocket>()
 
@@ -357,20 +398,20 @@ function pardon(socket: Socket, visitor: Visitor): void {
   socket.once('close', () => clearTimeout(timer))
 }
 
-function answered(visitor: Visitor, socket: Socket): void {
+function answered(visitor: Visitor): void {
   visitor.inFlight -= 1
   visitor.usedAt = performance.now()
-  visitor.read = socket.bytesRead
+  visitor.read = visitor.socket.bytesRead
 }
 
 /** A request is in flight, or has come in part. */
-function asks({ inFlight, read }: Visitor, socket: Socket): boolean {
+function asks({ inFlight, read, socket }: Visitor): boolean {
   return inFlight > 0 || socket.bytesRead > read
 }
 
 /** Unless it asked again since. */
-function hangUp(visitor: Visitor, socket: Socket, usedAt: number): void {
-  if (!asks(visitor, socket) && visitor.usedAt === usedAt) socket.destroy()
+function hangUp(visitor: Visitor, usedAt: number): void {
+  if (!asks(visitor) && visitor.usedAt === usedAt) visitor.socket.destroy()
 }
 
 /** An IPv4 client of a socket that listens on both is named as IPv4. */
@@ -384,9 +425,13 @@ function localPeer(socket: Socket): string {
   return loadNative()?.peers(Int32Array.of(fd))[0] || LOCAL_PEER
 }
 
-/** The answer fits the socket's empty buffer, so it is with the kernel when the descriptor is closed, on the spot. */
-function refuseConnection(socket: Socket, reason: Reason, desk: Desk): void {
+/**
+ * The answer fits the socket's empty buffer, so it is with the kernel when the descriptor is closed, on the spot. Over TLS there is
+ * nothing to say it in.
+ */
+function refuseConnection(socket: Socket, reason: Reason, desk: Desk, server: Server): void {
   socket.on('error', () => undefined)
+  if ('setSecureContext' in server) return void socket.destroy()
   const headers = { 'Retry-After': retryAfter(desk), 'Content-Type': 'application/json' }
   socket.write(rawAnswer(503, headers, refusalBody(reason)))
   socket.destroy()

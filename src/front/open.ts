@@ -1,4 +1,5 @@
-// Chooses the implementation, once, at boot: the same protocol either way, uWebSockets.js where a binary of it loads.
+// Chooses the implementation, once, at boot: the same protocol either way, uWebSockets.js where a binary of it loads. TLS is spoken
+// by the other one: it takes a new certificate while it runs, and counts its connections before they have shaken hands.
 import { createRequire } from 'node:module'
 import { SpacedriveError } from '../base/errors.js'
 import { again, fromLoading, isShortage } from '../base/shortage.js'
@@ -10,7 +11,7 @@ import { openUwsFront, type Uws } from './uws.js'
 /** Listens, and answers STARTING until `state` is set to 'serving'. */
 export async function openFront(setup: FrontSetup): Promise<Front> {
   if (setup.token.length === 0) throw new SpacedriveError('BAD_CONFIG', 'the token is empty')
-  const uws = setup.implementation === 'node' ? null : loadUws(setup)
+  const uws = setup.implementation === 'node' || setup.certificate ? null : loadUws(setup)
   const desk = new Desk(setup)
   return uws ? openUwsFront(uws, desk) : openNodeFront(desk)
 }
