@@ -189,6 +189,48 @@ export async function openGuardedLater(path: Buffer): Promise<OpenFile> {
   }
 }
 
+/** What the system takes of a path, which has a NUL at its end. */
+const PATH_BYTES_MAX = 4_095
+
+/** Whether it may be that the system does not take it in one piece. A byte is one character at least. */
+export function isFar(path: string): boolean {
+  return 3 * path.length > PATH_BYTES_MAX && Buffer.byteLength(path) > PATH_BYTES_MAX
+}
+
+/**
+ * Works with a path that the system takes: of one that is longer, with what is left of it from an open directory on the way. Then
+ * `work` may have one descriptor open and this another, so that the caller's lease is for two.
+ *
+ * @throws ENAMETOOLONG where the system has no name for an open directory; what opening it meets
+ */
+export function fromNear<T>(path: Buffer, work: (near: Buffer) => T): T {
+  if (path.length <= PATH_BYTES_MAX) return work(path)
+  let fd = -1
+  let near = path
+  try {
+    while (near.length > PATH_BYTES_MAX) {
+      const end = near.lastIndexOf(SLASH, PATH_BYTES_MAX)
+      const next = openSync(near.subarray(0, end), ON_THE_WAY)
+      if (fd >= 0) closeSync(fd)
+      fd = next
+      near = Buffer.concat([nameOf(fd), near.subarray(end)])
+    }
+    return work(near)
+  } finally {
+    if (fd >= 0) closeSync(fd)
+  }
+}
+
+const SLASH = 0x2f
+const ON_THE_WAY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
+
+/** Only where /proc is, or it would be a path to nothing. */
+function nameOf(fd: number): Buffer {
+  const name = `/proc/self/fd/${fd}`
+  if (lstatSync(name, { throwIfNoEntry: false })) return Buffer.from(name)
+  throw Object.assign(new Error('ENAMETOOLONG: name too long, open'), { code: 'ENAMETOOLONG' })
+}
+
 const BIG = { bigint: true } as const
 const lstatLater = promisify(lstat) as (path: Buffer, options: typeof BIG) => Promise<BigIntStats>
 const fstatLater = promisify(fstat) as (fd: number, options: typeof BIG) => Promise<BigIntStats>

@@ -6,7 +6,7 @@ import type { Media } from '../protocol/messages.js'
 import type { Blake3 } from './blake3.js'
 import { bytesHashed, CONTENT_AT, HASHED_BYTES_MAX, idOf, partsOf, readHashed } from './content-id.js'
 import { MEDIA_KINDS, TYPES, typeOf } from './content-type.js'
-import { openGuarded, readGuarded, SEEN, SEEN_LENGTH, type FileReader, type GuardedFile } from './guard.js'
+import { fromNear, openGuarded, readGuarded, SEEN, SEEN_LENGTH, type FileReader, type GuardedFile } from './guard.js'
 import { encodeName } from './names.js'
 import { microseconds } from './read.js'
 
@@ -22,6 +22,8 @@ export interface FilesWanted {
   readonly whole?: 'hash' | 'compare'
   /** Headers of pictures, sounds and films are read as well. */
   readonly media?: boolean
+  /** Who reads them holds a descriptor more, for what lies at paths that are longer than the system takes one. */
+  readonly beside?: boolean
 }
 
 /** Of a file whose type is known, and of which the parts for its id were read: `content`. */
@@ -100,7 +102,7 @@ function readOne(files: FilesWanted, at: number, buffer: Buffer): Buffer {
 
 /** The same as `readOne`, in two calls. */
 function readAtOnce(reader: FileReader, files: FilesWanted, at: number, buffer: Buffer): Buffer {
-  const { paths, sizes, mtimes, inodes } = files
+  const { sizes, mtimes, inodes } = files
   const size = sizes[at]!
   const parts = () => {
     mustBeIndexed(SEEN_NOW[SEEN.size] === BigInt(size))
@@ -109,8 +111,8 @@ function readAtOnce(reader: FileReader, files: FilesWanted, at: number, buffer: 
     if (isFresh(SEEN_NOW[SEEN.modified]!, SEEN_NOW[SEEN.changed]!)) throw new Changed(FRESH)
     return Float64Array.from(partsOf(size))
   }
-  const path = encodeName(paths[at]!)
-  const bytes = patiently(() => readGuarded(reader, path, SEEN_NOW, parts, buffer.subarray(CONTENT_AT)))
+  const into = buffer.subarray(CONTENT_AT)
+  const bytes = reached(files, at, (path) => readGuarded(reader, path, SEEN_NOW, parts, into))
   if (bytes !== bytesHashed(size)) throw new Changed('it changed while it was read')
   buffer.writeBigUInt64LE(BigInt(size), 0)
   return buffer.subarray(0, CONTENT_AT + bytes)
@@ -127,9 +129,9 @@ function mustBeIndexed(isSo: boolean): void {
  *
  * @throws Changed
  */
-export function openIndexed({ paths, sizes, mtimes, inodes }: FilesWanted, at: number): GuardedFile {
-  const path = encodeName(paths[at]!)
-  const file = patiently(() => openGuarded(path))
+export function openIndexed(files: FilesWanted, at: number): GuardedFile {
+  const { sizes, mtimes, inodes } = files
+  const file = reached(files, at, openGuarded)
   try {
     const { ino, size, mtimeNs, ctimeNs } = file.stat
     mustBeIndexed(ino === inodes[at] && Number(size) === sizes[at] && microseconds(mtimeNs) === mtimes[at])
@@ -157,6 +159,11 @@ const FRESH = 'it was written a moment ago'
 
 export function isSame(after: BigIntStats, before: BigIntStats): boolean {
   return after.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs
+}
+
+function reached<T>({ paths, beside }: FilesWanted, at: number, work: (path: Buffer) => T): T {
+  const path = encodeName(paths[at]!)
+  return patiently(() => (beside ? fromNear(path, work) : work(path)))
 }
 
 /** Somebody outside the ledger may have taken the descriptor this thread is lent: it waits for that, and then gives up as a whole. */

@@ -4,7 +4,7 @@ import { fromSystem, fromWire, SpacedriveError, toWire, type WireError } from '.
 import type { IdentifyFiles } from '../job/identify.js'
 import type { Blake3 } from '../scan/blake3.js'
 import { identifyFiles, type FilesRead, type FilesWanted, type LookInto } from '../scan/identify.js'
-import type { FileReader } from '../scan/guard.js'
+import { isFar, type FileReader } from '../scan/guard.js'
 import { compareFiles, hashFiles } from '../scan/whole.js'
 import type { IdentifyRequest } from './lines.js'
 
@@ -39,7 +39,7 @@ export function identifyElsewhere(begin: (port: MessagePort, request: IdentifyRe
         else end(() => resolve(message.read))
       })
       port1.on('close', () => end(() => reject(new SpacedriveError('SHARD_LOST', 'the reading thread ended'))))
-      begin(port2, { files, stop: stop.buffer as SharedArrayBuffer })
+      begin(port2, { files, stop: stop.buffer as SharedArrayBuffer, far: files.paths.some(isFar) })
     })
 }
 

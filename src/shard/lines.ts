@@ -127,6 +127,8 @@ export interface WalkRequest {
 export interface IdentifyRequest {
   readonly files: FilesWanted
   readonly stop: SharedArrayBuffer
+  /** Some lie at paths that are longer than the system takes one. */
+  readonly far: boolean
 }
 
 export type TaskWork = { readonly walk: WalkRequest } | { readonly identify: IdentifyRequest }

@@ -90,7 +90,7 @@ export class Tasks {
       .then(async (slot) => {
         try {
           slot.walking.path = placeOf(work)
-          using beside = 'walk' in work && !isLook ? this.#beside(slot) : null
+          using beside = isLook ? null : this.#beside(slot, work)
           const lent = slot.lease.count + (beside?.count ?? 0)
           await slot.pool.run({ port, work, lent, reads: beside ? 2 : 1 }, { transferList: [port] })
           this.#giveBack(slot)
@@ -185,9 +185,12 @@ export class Tasks {
     if (lease.count > taskThread + directory) lease.shrink(taskThread + directory)
   }
 
-  /** For a second directory that is read at the same time; a walk does without where there is no room, or no core, for it. */
-  #beside({ walking }: Slot): Lease | null {
-    if (availableParallelism() < 2 || this.#ledger.level !== 'normal') return null
+  /**
+   * For a second directory that is read at the same time, or one on the way to files far down; it does without where there is no
+   * room, or for a walk no core.
+   */
+  #beside({ walking }: Slot, work: TaskWork): Lease | null {
+    if ('walk' in work ? availableParallelism() < 2 || this.#ledger.level !== 'normal' : !work.identify.far) return null
     return this.#ledger.tryAcquire('jobs', this.#ledger.prices.directory, walking, true)
   }
 

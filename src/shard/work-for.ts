@@ -14,7 +14,7 @@ export interface Task {
   readonly port: MessagePort
   readonly work: TaskWork
   readonly lent: number
-  /** Directories at a time that a walk has descriptors for. */
+  /** Directories or files at a time that it has descriptors for. */
   readonly reads: number
 }
 
@@ -47,5 +47,7 @@ export async function workFor({ port, work, lent, reads }: Task, loadLookInto: (
     // What Node could not load it will not try again in this thread.
     throw error
   }
-  answerIdentify(port, work.identify, lent, { blake3, reader, lookInto })
+  const { files } = work.identify
+  const identify = reads > 1 ? { ...work.identify, files: { ...files, beside: true } } : work.identify
+  answerIdentify(port, identify, lent, { blake3, reader, lookInto })
 }

@@ -11,6 +11,7 @@ import {
   symlinkSync,
   truncateSync,
   utimesSync,
+  writeFileSync,
 } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -22,9 +23,10 @@ import { loadNative } from '../../src/descriptors/native.js'
 import { loadBlake3, loadWasmBlake3, type Blake3 } from '../../src/scan/blake3.js'
 import { partsOf, writtenId } from '../../src/scan/content-id.js'
 import { guessType, refineType, TYPES, typeOf } from '../../src/scan/content-type.js'
-import { markLive } from '../../src/scan/guard.js'
-import { identifyFiles, type FilesRead } from '../../src/scan/identify.js'
+import { isFar, markLive } from '../../src/scan/guard.js'
+import { identifyFiles, type FilesRead, type FilesWanted } from '../../src/scan/identify.js'
 import { microseconds } from '../../src/scan/read.js'
+import { hashFiles } from '../../src/scan/whole.js'
 import { Ground } from './files.js'
 
 const limits = LIMITS as { identifyFreshMs: number }
@@ -250,3 +252,55 @@ test.serial('a file that is written all the time gets an id only of a whole stat
   const whole = states.map((state) => referenceOf(state, blake3))
   for (const id of seen) t.true(whole.includes(id), id)
 })
+
+test.serial(
+  'a file past the 4,096 bytes that the system takes of a path is read by whoever holds a descriptor more',
+  async (t) => {
+    using ground = new Ground()
+    const before = process.cwd()
+    t.teardown(() => process.chdir(before))
+    const deep = Array.from({ length: 50 }, () => 'd'.repeat(200))
+    process.chdir(ground.path)
+    for (const each of deep) {
+      mkdirSync(each)
+      process.chdir(each)
+    }
+    writeFileSync('file', pattern(150_000))
+    symlinkSync('file', 'link')
+    const [file, link] = [statOf('file'), statOf('link')]
+    process.chdir(before)
+    const paths = ['file', 'link', 'none'].map((name) => join(ground.path, ...deep, name))
+    const known = [file, link, file]
+    const files: FilesWanted = {
+      paths,
+      sizes: Float64Array.from(known, ({ size }) => Number(size)),
+      mtimes: Float64Array.from(known, ({ mtimeNs }) => microseconds(mtimeNs)),
+      inodes: BigUint64Array.from(known, ({ ino }) => ino),
+    }
+    const blake3 = await loadBlake3()
+    const [far, near] = [paths.every(isFar), isFar(ground.path)]
+    t.deepEqual([far, near], [true, false])
+    for (const reader of READERS) {
+      const without = identifyFiles(files, blake3, () => false, reader)
+      t.deepEqual(
+        without.failures.map(({ code }) => code),
+        ['ENAMETOOLONG', 'ENAMETOOLONG', 'ENAMETOOLONG'],
+      )
+      const { ids, failures } = identifyFiles({ ...files, beside: true }, blake3, () => false, reader)
+      t.is(writtenId(ids[0]!), referenceOf(pattern(150_000), blake3))
+      t.deepEqual(
+        failures.map(({ at, code }) => [at, code]),
+        [
+          [1, 'PATH_REFUSED'],
+          [2, 'FILE_NOT_FOUND'],
+        ],
+      )
+    }
+    const { digests } = hashFiles({ ...files, beside: true }, blake3, () => false)
+    t.deepEqual(
+      Buffer.from(digests!.subarray(0, 32)).toString('hex'),
+      Buffer.from(blake3.digest(pattern(150_000))).toString('hex'),
+    )
+    execFileSync('rm', ['-r', join(ground.path, deep[0]!)])
+  },
+)
