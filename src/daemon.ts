@@ -406,7 +406,7 @@ export class Daemon {
 
   async #withLines(front: Front, setup: FrontSetup, where: Address): Promise<Front> {
     try {
-      return new Beside(front, await openLines(setup, where, this.#here))
+      return new Beside(front, await openLines(setup, where, this.#here, this.#logFile!.hear))
     } catch (error) {
       await front.drain(0)
       throw error

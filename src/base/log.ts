@@ -6,10 +6,14 @@ import { LIMITS } from './limits.js'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 export type Log = (level: LogLevel, message: string, fields?: Record<string, unknown>) => void
+/** Must not throw. */
+export type Heard = (level: LogLevel, message: string, fields: Readonly<Record<string, unknown>>) => void
 
 export interface LogFile {
   readonly log: Log
   level: string
+  /** Each line from now on, as it is written, or lost. Returns what ends it. */
+  hear(heard: Heard): () => void
   /**
    * Begins a new file where the old one has grown large, or was removed or replaced by somebody. What stands in the way then is tried again the next time;
    * until then the old one is written on.
@@ -24,10 +28,17 @@ export function openLog(path: string, level: string): LogFile {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const lines = new Lines(path)
   const logger: Logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.epochTime }, lines)
+  const hearing = new Set<Heard>()
   return {
-    log: (lineLevel, message, fields) => {
+    log: (lineLevel, message, fields = {}) => {
       lines.tellLost((lost) => logger.warn({ lost }, 'lines before this one could not be written and were lost'))
-      logger[lineLevel](fields ?? {}, message)
+      logger[lineLevel](fields, message)
+      if (hearing.size > 0 && logger.isLevelEnabled(lineLevel))
+        for (const heard of hearing) heard(lineLevel, message, fields)
+    },
+    hear: (heard) => {
+      hearing.add(heard)
+      return () => void hearing.delete(heard)
     },
     get level() {
       return logger.level

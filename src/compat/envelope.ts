@@ -2,9 +2,12 @@
 import { SpacedriveError, type WireError } from '../base/errors.js'
 
 export type Envelope =
-  | { readonly tag: 'Ping' | 'Shutdown' | 'Unsubscribe' | 'SubscribeLogs' | 'UnsubscribeLogs' }
+  | { readonly tag: 'Ping' | 'Shutdown' | 'Unsubscribe' | 'UnsubscribeLogs' }
   | { readonly tag: 'Call'; readonly method: string; readonly library: string | null; readonly payload: unknown }
-  | { readonly tag: 'Subscribe'; readonly types: readonly string[]; readonly filter: Readonly<Record<string, unknown>> }
+  | { readonly tag: 'Subscribe'; readonly types: readonly string[]; readonly filter: Filter }
+  | { readonly tag: 'SubscribeLogs'; readonly filter: Filter }
+
+type Filter = Readonly<Record<string, unknown>>
 
 const TAGS = ['Ping', 'Query', 'Action', 'Subscribe', 'Unsubscribe', 'SubscribeLogs', 'UnsubscribeLogs', 'Shutdown']
 /** Told by the beginning alone: a request of JSON-RPC is an object with several keys, none of them one of these. */
@@ -42,10 +45,11 @@ function tagged(tag: string, body: unknown): Envelope {
       return call(body)
     case 'Subscribe':
       return subscription(body)
+    case 'SubscribeLogs':
+      return { tag, filter: filterOf(body) }
     case 'Ping':
     case 'Shutdown':
     case 'Unsubscribe':
-    case 'SubscribeLogs':
     case 'UnsubscribeLogs':
       return { tag }
     default:
@@ -61,11 +65,16 @@ function call(body: unknown): Envelope {
 }
 
 function subscription(body: unknown): Envelope {
-  const { event_types: types = [], filter = {} } = isObject(body) ? body : {}
+  const { event_types: types = [] } = isObject(body) ? body : {}
   const isNames = types === null || (Array.isArray(types) && types.every((each) => typeof each === 'string'))
   if (!isNames) throw new Malformed('`event_types` is a list of names')
+  return { tag: 'Subscribe', types: (types ?? []) as string[], filter: filterOf(body) }
+}
+
+function filterOf(body: unknown): Filter {
+  const { filter = {} } = isObject(body) ? body : {}
   if (filter !== null && !isObject(filter)) throw new Malformed('`filter` is an object')
-  return { tag: 'Subscribe', types: (types ?? []) as string[], filter: filter ?? {} }
+  return filter ?? {}
 }
 
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

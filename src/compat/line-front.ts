@@ -1,6 +1,7 @@
 // The listener of the line protocol, beside the front: the same gate, the same slots, the same drain.
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { LIMITS } from '../base/limits.js'
+import type { LogFile } from '../base/log.js'
 import { doorOf } from '../front/door.js'
 import { bareHost, listening } from '../front/address.js'
 import { Desk } from '../front/desk.js'
@@ -20,8 +21,9 @@ export async function openLines(
   setup: FrontSetup,
   where: { readonly host: string; readonly port: number },
   here: Here,
+  hear: LogFile['hear'],
 ): Promise<LineFront> {
-  const lines = new LineFront(setup, here)
+  const lines = new LineFront(setup, here, hear)
   await lines.listen(bareHost(where.host), where.port)
   return lines
 }
@@ -45,7 +47,7 @@ export class LineFront {
   #timer: NodeJS.Timeout | null = null
   #whenEmpty: (() => void) | null = null
 
-  constructor(setup: FrontSetup, here: Here) {
+  constructor(setup: FrontSetup, here: Here, hear: LogFile['hear']) {
     // Whether the loop spins is judged by the front, which knows of all its work.
     this.desk = new Desk({ ...setup, work: () => Math.round(performance.now() * LIMITS.spinNeverPerMs) })
     this.#room = new Room({
@@ -57,7 +59,7 @@ export class LineFront {
     this.#gate = new Gate(setup.slots, this.desk, this.#room)
     this.#seat = new Seat(this.#gate, false)
     const interpreter = new Interpreter(setup.publisher, setup.dispatch, here)
-    this.#setup = { desk: this.desk, seat: this.#seat, interpreter, here }
+    this.#setup = { desk: this.desk, seat: this.#seat, interpreter, hear, here }
     this.#server = createServer({ allowHalfOpen: true })
     this.#server.on('connection', (socket) => this.#met(socket))
   }

@@ -1,9 +1,10 @@
 // One connection of the line protocol: a request a line, or what comes before the client closes its side; a line an answer.
-// When every line that came is answered it ends, as in Spacedrive; only who follows events stays.
+// When every line that came is answered it ends, as in Spacedrive; only who follows events or the log stays.
 import { isUtf8 } from 'node:buffer'
 import type { Socket } from 'node:net'
 import { toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import type { LogFile } from '../base/log.js'
 import type { GiveUp, Reply, Request } from '../protocol/messages.js'
 import type { Desk } from '../front/desk.js'
 import { barred } from '../front/exchange.js'
@@ -12,14 +13,23 @@ import { OWNER } from '../front/tokens.js'
 import { Turn } from '../front/turn.js'
 import type { Reader } from '../front/unread.js'
 import { failed, readEnvelope, refused, type Envelope } from './envelope.js'
-import { REFRESH, SHUTDOWN, wantedBy, type Interpreter, type Told } from './events.js'
+import { REFRESH, SHUTDOWN, wantedBy, type Interpreter } from './events.js'
+import { logGap, logWanted } from './logs.js'
 import { answerBy, malformed, type Here } from './tongue.js'
 
 export interface LineSetup {
   readonly desk: Desk
   readonly seat: Seat
   readonly interpreter: Interpreter
+  readonly hear: LogFile['hear']
   readonly here: Here
+}
+
+interface Following {
+  readonly isOfEvents: boolean
+  /** Says that something was not sent. */
+  readonly gap: () => string
+  readonly end: () => void
 }
 
 const NEWLINE = 0x0a
@@ -35,8 +45,8 @@ export class Line implements Reader {
   /** Of both. */
   #bytes = 0
   #turn: LineTurn | null = null
-  #following: (() => void) | null = null
-  /** Events that were not sent, for its client did not read. */
+  #following: Following | null = null
+  /** Something was not sent, for its client did not read. */
   #hasGap = false
   #answered = false
   /** The client has closed its side. */
@@ -95,7 +105,7 @@ export class Line implements Reader {
 
   /** The daemon stops. */
   stop(): void {
-    if (this.#following) this.#write(SHUTDOWN.line)
+    if (this.#following?.isOfEvents) this.#write(SHUTDOWN.line)
     this.#socket.destroySoon()
   }
 
@@ -166,7 +176,10 @@ export class Line implements Reader {
       case 'Unsubscribe':
         this.#unfollow()
         return this.#refuse('"Unsubscribed"')
+      case 'SubscribeLogs':
+        return this.#followLog(envelope)
       case 'UnsubscribeLogs':
+        this.#unfollow()
         return this.#refuse('"LogsUnsubscribed"')
       default:
         this.#turn = new LineTurn(this, this.#setup)
@@ -182,20 +195,28 @@ export class Line implements Reader {
     const wanted = wantedBy(types, filter, here)
     this.#unfollow()
     const { recent, end } = interpreter.follow((told) => {
-      if (wanted(told)) this.#send(told)
+      if (wanted(told)) this.#send(told.line)
     })
-    this.#following = end
+    this.#following = { isOfEvents: true, gap: () => REFRESH.line, end }
     this.#write('"Subscribed"')
-    for (const told of recent) if (wanted(told)) this.#send(told)
+    for (const told of recent) if (wanted(told)) this.#send(told.line)
+  }
+
+  #followLog({ filter }: Extract<Envelope, { tag: 'SubscribeLogs' }>): void {
+    const heard = logWanted(filter, (line) => this.#send(line))
+    this.#unfollow()
+    this.#write('"LogsSubscribed"')
+    this.#following = { isOfEvents: false, gap: logGap, end: this.#setup.hear(heard) }
   }
 
   #unfollow(): void {
-    this.#following?.()
+    this.#following?.end()
     this.#following = null
+    this.#hasGap = false
   }
 
-  /** Who does not read misses some, and is told so as soon as there is room: then all that it knows may be old. */
-  #send({ line }: Told): void {
+  /** Who does not read misses some, and is told so as soon as there is room. */
+  #send(line: string): void {
     if (this.#socket.writableLength > LIMITS.feedBufferedBytesMax) this.#hasGap = true
     else this.#write(line)
   }
@@ -204,7 +225,7 @@ export class Line implements Reader {
     this.#setup.desk.unread.forget(this)
     if (!this.#hasGap || !this.#following) return
     this.#hasGap = false
-    this.#write(REFRESH.line)
+    this.#write(this.#following.gap())
   }
 
   answered(text: string): void {

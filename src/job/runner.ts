@@ -180,7 +180,11 @@ export class Runner {
       await pool.hold(running.library, (library) => this.#runIn(library, running))
     } catch (error) {
       const wire = toWire(error)
-      log('warn', `job ${running.job} could not be begun: ${wire.message}`, { code: wire.code })
+      log('warn', `job ${running.job} could not be begun: ${wire.message}`, {
+        code: wire.code,
+        job: running.job,
+        library: running.library,
+      })
       // A job never fails for lack of descriptors: it waits in line and is tried again.
       if (wire.retryable && !signal.aborted) this.#again(running)
     }
@@ -221,7 +225,11 @@ export class Runner {
     } catch (error) {
       const wire = toWire(fromSqlite(error, library.path))
       if (this.#reasons.get(job) !== wire.code)
-        log('warn', `job ${job} of library "${library.name}": ${wire.message}`, { code: wire.code })
+        log('warn', `job ${job} of library "${library.name}": ${wire.message}`, {
+          code: wire.code,
+          job,
+          library: library.id,
+        })
       // Where the disk failed it goes on when the library is opened again.
       if (signal.aborted || library.failure) return
       if (wire.retryable) this.#wait(library, job, wire)
@@ -267,7 +275,11 @@ export class Runner {
       // On a full disk the job stands in line again and has said why.
     }
     if (sum.left === 0) return
-    log('warn', `job ${job} of library "${library.name}" left ${sum.left} descriptors`, { ...sum })
+    log('warn', `job ${job} of library "${library.name}" left ${sum.left} descriptors`, {
+      ...sum,
+      job,
+      library: library.id,
+    })
     this.#left.set(balance, setTimeout(() => this.#takeBack(balance), leakGraceMs).unref())
   }
 

@@ -257,6 +257,21 @@ test('who closed its side to end its line may follow, and is missed when it is g
   await eventually('its slot is given back', WAIT_MS, async () => !(await isThere(port)))
 })
 
+test('the log is told line by line, as far as it was asked for', async (t) => {
+  const follow = (filter: object | null) => new Caller().say({ SubscribeLogs: { filter } })
+  const [all, errors, others] = [follow(null), follow({ level: 'error' }), follow({ target: 'sd_core' })]
+  for (const caller of [all, errors, others]) await caller.line((line) => line === 'LogsSubscribed')
+  await daemon.call('tokens.create', { name: 'told of', scope: 'read' })
+  const { LogMessage: line } = await all.line((each) => /"told of" was made/.test(each.LogMessage?.message))
+  t.like(line, { level: 'INFO', target: 'spacedrive', job_id: null, library_id: null })
+  t.true(Math.abs(Date.parse(line.timestamp) - Date.now()) < WAIT_MS)
+  for (const caller of [errors, others])
+    t.deepEqual(await caller.say('UnsubscribeLogs').end(), ['LogsSubscribed', 'LogsUnsubscribed'])
+  const [{ Error: error }] = await new Caller().say({ SubscribeLogs: { filter: { level: 7 } } }).end()
+  t.regex(error.SerializationError, /filter/)
+  all.socket.destroy()
+})
+
 test('its connections are counted, named, and given back', async (t) => {
   const caller = new Caller().say(subscribe([]))
   await caller.line((line) => line === 'Subscribed')

@@ -102,7 +102,8 @@ test('what cannot be answered is told in their words', async (t) => {
   t.regex((await query('action:network.pair.generate.input', {})).Error.OperationFailed, /not enabled/)
   t.regex((await query('action:core.reset.input', { confirm: true })).Error.OperationFailed, /not reset/)
   t.regex((await say({ Query: { payload: 1 } })).Error.SerializationError, /missing field `method`/)
-  t.regex((await say({ Subscribe: { event_types: [] } })).Error.OperationFailed, /line protocol/)
+  for (const stays of [{ Subscribe: { event_types: [] } }, { SubscribeLogs: {} }])
+    t.regex((await say(stays)).Error.OperationFailed, /line protocol/)
   const elsewhere = { path: { Physical: { device_slug: 'another', path: '/' } } }
   t.regex((await query('query:files.directory_listing', elsewhere, library)).Error.OperationFailed, /not another/)
 })
