@@ -1,5 +1,5 @@
-// Show 5 of the protocol: bytes that nobody would send, to every way in: HTTP heads and bodies, JSON-RPC, WebSocket frames, cursors,
-// queries, ranges, the line protocol. The daemon may not crash, hang, leak or answer INTERNAL.
+// Show 5 of the protocol: bytes that nobody would send, to every way in: HTTP heads and bodies, JSON-RPC, WebSocket frames, MessagePack,
+// cursors, queries, ranges, the line protocol. The daemon may not crash, hang, leak or answer INTERNAL.
 // node bench/fuzz.mjs [TARGET …]: FUZZ_SECONDS for each (600), FUZZ_SEED, FUZZ_FRONT. What was wrong is kept in test/fuzz/corpus.
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -12,7 +12,7 @@ const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 1_000_000)
 const CORPUS = resolve('test/fuzz/corpus')
 const LOOK_EVERY = 500
 /** Sent at a time; where most of an input's time is a wait for what does not come, more. */
-const AT_ONCE = { http: 64, ws: 64 }
+const AT_ONCE = { http: 64, ws: 64, msgpack: 64 }
 const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(TARGETS)
 
 let failed = false

@@ -5,6 +5,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { PARAMS, type OperationName } from '../../src/protocol/operations.js'
+import { pack } from '../../src/protocol/msgpack.js'
 import { METHODS } from '../../src/compat/tongue.js'
 import type { Chance } from '../harness/churn.js'
 import type { Loose, TestDaemon } from '../harness/daemon.js'
@@ -28,8 +29,8 @@ export interface Ground {
 
 export interface Target {
   readonly seeds: readonly string[]
-  /** Pieces that mean something there. */
-  readonly words: readonly string[]
+  /** Pieces that mean something there; what is no text is given as bytes. */
+  readonly words: readonly (string | Buffer)[]
   /** What is wrong with the answer to it, or null. */
   send(ground: Ground, input: Buffer): Promise<string | null>
 }
@@ -49,6 +50,11 @@ export async function prepare(scene: Scene, front: string): Promise<Ground> {
   return { daemon, library, file: { id, bytes }, token: secret, lines: { host, port: Number(port) } }
 }
 
+/** A byte for each character. */
+function raw(...texts: string[]): Buffer[] {
+  return texts.map((text) => Buffer.from(text, 'latin1'))
+}
+
 /** Whatever was sent, this holds afterwards. @throws where it does not */
 export async function stands({ daemon, library }: Ground): Promise<void> {
   if ((await daemon.watch('core.ping')) !== 'pong') throw new Error('no pong')
@@ -60,7 +66,8 @@ export async function stands({ daemon, library }: Ground): Promise<void> {
 
 /** What makes an answer wrong, wherever it stands in it. */
 function fault(text: string): string | null {
-  const found = /"code":"(?:INTERNAL|SHARD_LOST)"|"code":-32603/.exec(text)
+  // The last two are the same in MessagePack.
+  const found = /"code":"(?:INTERNAL|SHARD_LOST)"|"code":-32603|\xa8INTERNAL|\xaaSHARD_LOST/.exec(text)
   return found ? `${found[0]} in ${text.slice(0, 300)}` : null
 }
 
@@ -119,6 +126,23 @@ async function posted({ daemon, token }: Ground, body: Buffer): Promise<string |
   return fault(text)
 }
 
+/** All that comes back to frames of a sub-protocol. */
+async function upgraded({ daemon, token }: Ground, protocol: string, frames: Buffer): Promise<string | null> {
+  const head = `GET /ws HTTP/1.1\r\nHost: ${daemon.url.host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: ${protocol}, bearer.${token}\r\n\r\n`
+  const where = { host: daemon.url.hostname, port: daemon.port }
+  const text = (await exchanged(where, frames, 'answer', head)).toString('latin1')
+  if (!text.startsWith('HTTP/1.1 101 ')) return `not upgraded: ${text.slice(0, 100)}`
+  // 1011: we could not answer.
+  return text.includes('\x03\xf3') ? `closed with 1011: ${text.slice(-100)}` : fault(text)
+}
+
+/** As long as the id of a library, so that the one may stand for the other in what is counted. */
+const LIBRARY = 'LIBRARY'.padEnd(36, '_')
+
+function packed(value: unknown): string {
+  return Buffer.from(pack(value)).toString('latin1')
+}
+
 const OPERATIONS = (Object.keys(PARAMS) as OperationName[]).filter((name) => !name.startsWith('core.'))
 const JSON_WORDS = [
   '{}', '[]', 'null', 'true', '-1', '0', '1e400', '9007199254740993', '""', '"\\u0000"', '"\\ud800"', '"/"', '"../.."',
@@ -175,14 +199,24 @@ export const TARGETS: Readonly<Record<string, Target>> = {
       '\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0',
       `\x81\xdc\0\0\0\0{"jsonrpc":"2.0","id":1,"method":"events.subscribe","params":{"cursor":"x.1","path":"/a"}}  `,
     ],
-    words: ['\x81', '\x80', '\x88', '\x89', '\xfe\0\x7e', '\xff', '\xc1', '\xf1', '\0\0\0\0', '{"jsonrpc"', '\xed\xa0\x80', ...JSON_WORDS], // prettier-ignore
-    async send({ daemon, token }, input) {
-      const head = `GET /ws HTTP/1.1\r\nHost: ${daemon.url.host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: spacedrive.v1, bearer.${token}\r\n\r\n`
-      const where = { host: daemon.url.hostname, port: daemon.port }
-      const text = (await exchanged(where, input, 'answer', head)).toString('latin1')
-      if (!text.startsWith('HTTP/1.1 101 ')) return `not upgraded: ${text.slice(0, 100)}`
-      // 1011: we could not answer.
-      return text.includes('\x03\xf3') ? `closed with 1011: ${text.slice(-100)}` : fault(text)
+    words: [...raw('\x81', '\x80', '\x88', '\x89', '\xfe\0\x7e', '\xff', '\xc1', '\xf1', '\0\0\0\0', '\xed\xa0\x80'), '{"jsonrpc"', ...JSON_WORDS], // prettier-ignore
+    async send(ground, input) {
+      return await upgraded(ground, 'spacedrive.v1', input)
+    },
+  },
+  msgpack: {
+    seeds: OPERATIONS.map((method) => packed({ jsonrpc: '2.0', id: 1, method, params: { library: LIBRARY } })).concat(
+      packed([
+        { jsonrpc: '2.0', id: 'a', method: 'core.ping' },
+        { jsonrpc: '2.0', method: 'core.ping' },
+      ]),
+      packed({ jsonrpc: '2.0', id: 7, timeoutMs: 5_000, method: 'search.files', params: { library: LIBRARY, query: 'é', limit: 2 ** 33, filters: { size: { min: -1.5 } } } }), // prettier-ignore
+    ),
+    words: raw('\xc0', '\xc1', '\xc2', '\xc4\xff', '\xc7\xff\x01', '\xca\x7f\x80\0\0', '\xcb\x7f\xf8\0\0\0\0\0\0', '\xcf\xff\xff\xff\xff\xff\xff\xff\xff', '\xd3\x80\0\0\0\0\0\0\0', '\xd4\x01x', '\xd9\xff', '\xda\xff\xff', '\xdb\xff\xff\xff\xff', '\xdc\xff\xff', '\xdd\xff\xff\xff\xff', '\xde\xff\xff', '\xdf\xff\xff\xff\xff', '\x80', '\x90', '\xa0', '\xff', '\xa9__proto__', '\xa6params', '\xa9timeoutMs', '\xa3\xed\xa0\x80', '\x91'.repeat(300), '\x81\xa1a'.repeat(100)), // prettier-ignore
+    async send(ground, input) {
+      const body = Buffer.from(input.toString('latin1').replaceAll(LIBRARY, ground.library), 'latin1')
+      const head = Buffer.from([0x82, 0xfe, body.length >> 8, body.length & 0xff, 0, 0, 0, 0])
+      return await upgraded(ground, 'spacedrive.v1.msgpack', Buffer.concat([head, body]))
     },
   },
   cursor: {
@@ -276,7 +310,7 @@ export function madeUp({ seeds, words }: Target, chance: Chance, kept: readonly 
   return input.subarray(0, 20_000)
 }
 
-function changed(input: Buffer, chance: Chance, words: readonly string[], any: () => Buffer): Buffer {
+function changed(input: Buffer, chance: Chance, words: Target['words'], any: () => Buffer): Buffer {
   const at = chance.below(input.length + 1)
   const to = Math.min(input.length, at + 1 + chance.below(chance.below(4) === 0 ? 200 : 8))
   const [before, part, after] = [input.subarray(0, at), input.subarray(at, to), input.subarray(to)]
@@ -294,11 +328,15 @@ function changed(input: Buffer, chance: Chance, words: readonly string[], any: (
     default:
       return Buffer.concat([
         before,
-        Buffer.from(words[chance.below(words.length)]!),
+        bytesOf(words[chance.below(words.length)]!),
         chance.below(2) ? part : after.subarray(0, 0),
         after,
       ])
   }
+}
+
+function bytesOf(word: string | Buffer): Buffer {
+  return typeof word === 'string' ? Buffer.from(word) : word
 }
 
 export function nameOf(input: Buffer): string {
