@@ -286,17 +286,21 @@ async function indexed(scene: Scene, daemon: TestDaemon): Promise<{ library: str
 }
 
 /** Connections until one is refused, perhaps without a word: every slot of the class clients is taken. */
+/** So many at once as there is room for: for one more, idle ones would make room. */
 async function fill(daemon: TestDaemon): Promise<Socket[]> {
-  const open: Socket[] = []
-  for (;;) {
-    const socket = connect(daemon.port, '127.0.0.1')
-    socket.on('error', () => undefined)
-    const told = new Promise<string>((resolve) => {
-      socket.once('data', (bytes) => resolve(String(bytes)))
-      socket.once('close', () => resolve(''))
-    })
-    socket.write(`GET /health HTTP/1.1\r\nHost: 127.0.0.1:${daemon.port}\r\n\r\n`)
-    if (!(await told).startsWith('HTTP/1.1 200')) return open
-    open.push(socket)
-  }
+  const { current, max } = (await daemon.watch('core.status')).connections
+  // Who asks for this has a place itself, and leaves.
+  const wanted = Array.from({ length: max - current + 1 }, () => take(daemon))
+  return (await Promise.all(wanted)).filter((socket) => socket !== null)
+}
+
+async function take({ port }: TestDaemon): Promise<Socket | null> {
+  const socket = connect(port, '127.0.0.1')
+  socket.on('error', () => undefined)
+  const told = new Promise<string>((resolve) => {
+    socket.once('data', (bytes) => resolve(String(bytes)))
+    socket.once('close', () => resolve(''))
+  })
+  socket.write(`GET /health HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`)
+  return (await told).startsWith('HTTP/1.1 200') ? socket : null
 }
