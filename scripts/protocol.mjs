@@ -454,7 +454,7 @@ const SHAPES = {
       [
         'shards',
         'array',
-        'Of `{id, libraries, inFlight, queued, restarts, stalledMs, givenUp}`. `stalledMs`: how long it has not turned its loop, from five seconds on, else 0. `givenUp`: requests that were not begun, because nobody waited for them any more.',
+        'Of `{id, libraries, inFlight, queued, restarts, stalledMs, givenUp, overloaded}`. `stalledMs`: how long it has not turned its loop, from five seconds on, else 0. `givenUp`: requests that were not begun, because nobody waited for them any more. `overloaded`: requests that were refused with `OVERLOADED`, and not begun either.',
       ],
       ['jobs', 'object', '`{running, queued}`.'],
       [
@@ -534,7 +534,17 @@ const BOUNDS = {
   packedDepthMax: ['', 'Values within values of a message in MessagePack.', 'answered with -32700'],
   batchRequestsMax: ['', 'Requests in one JSON-RPC batch.', '`REQUEST_TOO_LARGE` for the whole batch'],
   responseMs: ['ms', 'An answer that has not come by then.', '`TIMEOUT`; what was begun may still complete'],
-  shardInFlightMax: ['', 'Requests in flight to one shard.', '`SHARD_BUSY`'],
+  shardInFlightMax: ['', 'Requests of one shard, in flight or waiting.', '`SHARD_BUSY`'],
+  interactiveWaitingMax: ['', 'Reads that wait for one shard.', '`OVERLOADED` for one of who has the most in line'],
+  mutationsWaitingMax: ['', 'Writes that wait for one shard.', '`OVERLOADED`'],
+  queueCrowdMin: [
+    '',
+    'Reads, or writes, that wait for one shard; more are a crowd, if one has waited for `queueCrowdMs`.',
+    'of reads the newest first',
+  ],
+  interactiveAgeMs: ['ms', 'How long a read waits in a crowd.', '`OVERLOADED`; it was not begun'],
+  mutationAgeMs: ['ms', 'How long a write waits in a crowd.', '`OVERLOADED`; it was not begun'],
+  streamsWaitingMax: ['', 'Files to be sent that wait for one shard.', '`OVERLOADED` for the oldest'],
   libraryLeaseWaitMs: ['ms', 'Wait of a library that opens for descriptors.', '`BUDGET_EXHAUSTED`'],
   feedInFlightMax: ['', 'Requests of one WebSocket in flight.', '`SHARD_BUSY`'],
   feedSubscriptionsMax: ['', 'Subscriptions of one WebSocket.', '`BAD_REQUEST`'],
@@ -823,7 +833,7 @@ The sub-protocol \`spacedrive.v1.msgpack\` carries the same messages, events inc
 
 A result with \`cursor\` has more: ask again with the same parameters and that cursor. Entries that stay as they are come exactly once, whatever is added between two pages.`
 
-const OPERATIONS_INTRODUCTION = `Errors that an operation shares with others are told here once. Any, where the token does not go so far: \`FORBIDDEN\`. Any: \`STARTING\`, \`DRAINING\`, \`TIMEOUT\`, \`CANCELLED\`, \`INTERNAL\`. All but \`core.*\`, on a connection that sits on a control slot: \`CONNECTION_LIMIT\`. Those that take \`library\`: \`LIBRARY_NOT_FOUND\`, \`LIBRARY_LOCKED\`, \`LIBRARY_DAMAGED\`, \`LIBRARY_NEWER\`, \`DISK_FAILED\`. Those and \`libraries.create\`: \`BUDGET_EXHAUSTED\`, \`SHARD_BUSY\`, \`SHARD_LOST\`, \`READ_ONLY\`, \`DISK_FULL\`.
+const OPERATIONS_INTRODUCTION = `Errors that an operation shares with others are told here once. Any, where the token does not go so far: \`FORBIDDEN\`. Any: \`STARTING\`, \`DRAINING\`, \`TIMEOUT\`, \`CANCELLED\`, \`INTERNAL\`. All but \`core.*\`, on a connection that sits on a control slot: \`CONNECTION_LIMIT\`. Those that take \`library\`: \`LIBRARY_NOT_FOUND\`, \`LIBRARY_LOCKED\`, \`LIBRARY_DAMAGED\`, \`LIBRARY_NEWER\`, \`DISK_FAILED\`. Those and \`libraries.create\`: \`BUDGET_EXHAUSTED\`, \`OVERLOADED\`, \`SHARD_BUSY\`, \`SHARD_LOST\`, \`READ_ONLY\`, \`DISK_FULL\`.
 
 A request to a library that is closed opens it.`
 

@@ -80,6 +80,7 @@ const NOT_BEGUN = new Set<string>([
   'DRAINING',
   'CONNECTION_LIMIT',
   'SHARD_BUSY',
+  'OVERLOADED',
   'BUDGET_EXHAUSTED',
   'LIBRARY_LOCKED',
 ])

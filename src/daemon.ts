@@ -386,7 +386,11 @@ export class Daemon {
       tokens: this.#tokens,
       hostsAllowed: this.#config.hostsAllowed,
       slots: ledger,
-      dispatch: (request, answer) => this.#dispatch(request, answer),
+      dispatch: (request, answer, caller) => this.#dispatch(request, answer, caller),
+      crowded: {
+        isThere: () => this.#router?.isCrowded ?? false,
+        refuses: (library) => this.#router?.refusesUnread(library) ?? null,
+      },
       publisher: this.#events,
       files: new Files(ledger),
       tongue: (text) => tongueOf(text, this.#here),
@@ -661,14 +665,14 @@ export class Daemon {
     return this.#front.kind === 'uws' ? 'uWebSockets.js' : 'node:http'
   }
 
-  #dispatch(request: Request, answer: (reply: Reply) => void): GiveUp | void {
+  #dispatch(request: Request, answer: (reply: Reply) => void, caller?: object): GiveUp | void {
     const where = runsOn(request.operation)
     if (this.#state !== 'serving') {
       const code = this.#state === 'starting' ? 'STARTING' : 'DRAINING'
       const error = new SpacedriveError(code, `the daemon is ${this.#state}`, { retryAfterMs: 1000 })
       return answer({ ok: false, error: toWire(error) })
     }
-    if (where === 'library' || where === 'place') return this.#router!.request(request, answer)
+    if (where === 'library' || where === 'place') return this.#router!.request(request, answer, caller)
     if (where === 'feed') {
       const error = new SpacedriveError('BAD_REQUEST', `${request.operation} needs a WebSocket`, {
         hint: 'Ask over GET /ws.',

@@ -21,6 +21,11 @@ const ERRORS = {
     hint: 'Try again shortly, or close idle connections; `--max-connections` and a higher `ulimit -n` admit more.',
   },
   SHARD_BUSY: { status: 503, retryable: true, hint: 'Too many requests are in flight; try again shortly.' },
+  OVERLOADED: {
+    status: 503,
+    retryable: true,
+    hint: 'More is asked than can be done; nothing of it was begun. Ask again after `retryAfterMs`, and less at a time.',
+  },
   SHARD_LOST: { status: 503, retryable: true, hint: 'A worker thread died and is being replaced; try again shortly.' },
   LIBRARY_NOT_FOUND: { status: 404, retryable: false, hint: 'List the libraries with `spacedrive library list`.' },
   LIBRARY_LOCKED: {

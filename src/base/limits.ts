@@ -154,8 +154,51 @@ export const LIMITS = {
 
   /** Libraries with unfinished jobs that one shard opens at a time after a start; the others wait for these. */
   takeUpAtOnceMax: 8,
-  /** Requests one shard may have in flight; more get SHARD_BUSY at once. */
+  /** Requests one shard may have in flight or waiting; more get SHARD_BUSY at once. */
   shardInFlightMax: 10_000,
+  /** A shard that would begin the last of these only after so long is behind, and work for it is told apart by class. */
+  shardBehindMs: 200,
+  /** And only where so many are before it: fewer are not in each other's way. */
+  shardBehindMin: 64,
+  /**
+   * One that is behind is given as many ahead as it begins in about so long: less, and it runs dry before the main thread comes to it;
+   * more, and what it has cannot be put in another order any more.
+   */
+  shardAheadMs: 15,
+  /** At most as many as in so long, while it begins all it has before the main thread comes to send more. */
+  shardAheadMsMax: 80,
+  shardAheadMin: 4,
+  shardAheadMax: 512,
+  /** A shard begins requests for so long in one turn of its loop, then those that go on over many turns have theirs. */
+  shardTurnMs: 5,
+  /** Requests under way on one shard that go on for many turns of its loop, as long searches do: four have connections of their own. */
+  longAtOnceMax: 8,
+  /** Interactive requests that wait for one shard; then one of who has the most in line gets OVERLOADED. */
+  interactiveWaitingMax: 5_000,
+  /** Mutations that wait for one shard; more get OVERLOADED at once. */
+  mutationsWaitingMax: 3_000,
+  /** Files to be sent that wait for one shard; then the oldest gets OVERLOADED. */
+  streamsWaitingMax: 64,
+  /** Up to so many of a class wait in their order until their callers give up: a burst, or slow questions. More are a crowd. */
+  queueCrowdMin: 256,
+  /** And only where one of them has waited for so long: what is quick has no crowds. */
+  queueCrowdMs: 400,
+  /** So long after it was last seen a crowd is taken to be there still; it is there while half as many are refused as are served. */
+  queueCrowdLeftMs: 500,
+  /** After so long it has to be seen anew by how many wait: those who ask again at once because they are refused are no crowd. */
+  queueCrowdTrustedMs: 30_000,
+  /** In a crowd who has something in flight already is refused what else it wants to read, unread, while so many wait. */
+  queueCrowdEnough: 64,
+  /** In a crowd the newest are served first, and who waited this long gets OVERLOADED: nobody would come to it. */
+  interactiveAgeMs: 50,
+  /** In a crowd of mutations, which keep their order, who waited this long gets OVERLOADED. */
+  mutationAgeMs: 500,
+  /** A shard that does nothing for longer than this is not busy but stands still, and who waits for it does not grow older. */
+  queueStepMsMax: 100,
+  /** How often it is looked who has waited for too long. */
+  queueLookMs: 25,
+  /** OVERLOADED says to come back within 1 to so many seconds, at random. */
+  overloadedRetryMs: 3_000,
   /** Who waited this long for no more than a class guarantees is not overtaken any more, by no thread. */
   leaseOvertakenMs: 100,
   /**
@@ -448,4 +491,10 @@ assert(LIMITS.drainMs < LIMITS.cliStopMs)
 assert(LIMITS.feedEventsAheadBytes < LIMITS.feedBufferedBytesMax)
 assert(LIMITS.feedBufferedBytesMax < LIMITS.feedUnreadBytesMax)
 assert(LIMITS.feedUnreadBytesMax < LIMITS.unreadBytesMax)
+assert(
+  LIMITS.shardAheadMax + LIMITS.interactiveWaitingMax + LIMITS.mutationsWaitingMax + LIMITS.streamsWaitingMax <
+    LIMITS.shardInFlightMax,
+)
+assert(LIMITS.shardTurnMs < LIMITS.shardAheadMs && LIMITS.shardAheadMs < LIMITS.interactiveAgeMs)
+assert(LIMITS.mutationAgeMs < LIMITS.responseMs)
 assert(LIMITS.softWarn < LIMITS.softRecommended && LIMITS.softRecommended < LIMITS.softMax)

@@ -11,6 +11,7 @@ const TRY_AGAIN: ReadonlySet<ErrorCode> = new Set([
   'CONNECTION_LIMIT',
   'TOO_MANY_ATTEMPTS',
   'SHARD_BUSY',
+  'OVERLOADED',
   'SHARD_LOST',
   'STARTING',
   'DRAINING',

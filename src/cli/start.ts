@@ -134,13 +134,17 @@ function asUsage<Value>(check: () => Value): Value {
   }
 }
 
+/** Node opens the files of a graph all at once, and of the daemon's there are many: some of them come before. */
+async function loadServing() {
+  await import('../shard/router.js')
+  const { startDaemon } = await import('../daemon.js')
+  const [{ addRoots }, { Guard }] = await Promise.all([import('./roots.js'), import('./guard.js')])
+  return { startDaemon, addRoots, Guard }
+}
+
 async function serve(desk: Desk, config: Config, reread: () => Config, roots: readonly string[]): Promise<void> {
   // All that is needed later is loaded now: a load can fail once descriptors are short.
-  const [{ startDaemon }, { addRoots }, { Guard }] = await Promise.all([
-    import('../daemon.js'),
-    import('./roots.js'),
-    import('./guard.js'),
-  ]).catch(rethrowLoading)
+  const { startDaemon, addRoots, Guard } = await loadServing().catch(rethrowLoading)
   const stop = new Stop(desk)
   desk.terminal.outlivesReader = true
   try {

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { fromWire, SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import type { FileItem, GiveUp } from '../protocol/messages.js'
+import { STREAM, type FileItem, type GiveUp, type Reply } from '../protocol/messages.js'
 import { Timed } from './deadlines.js'
 import { refusal, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
 import { barred } from './exchange.js'
@@ -85,11 +85,12 @@ export class Download extends Timed implements Reader, Bound {
     this.#caller = caller
     caller.bind(this)
     this.#desk.deadlines.add(this)
-    this.#giveUp = this.#desk.setup.dispatch(request, (reply) => {
+    const answer = (reply: Reply) => {
       if (this.#over) return
       if (!reply.ok) this.#fail(fromWire(reply.error))
       else void this.#send(JSON.parse(reply.json) as FileItem).catch((thrown: unknown) => this.#fail(thrown))
-    })
+    }
+    this.#giveUp = this.#desk.setup.dispatch(request, answer, STREAM)
   }
 
   /** The client is gone. */

@@ -42,7 +42,7 @@ export abstract class Exchange extends Turn {
   protected override run(request: Request, answer: (reply: Reply) => void): GiveUp | void {
     const error = refusedOverHttp(request) ?? barred(request, this.#seat, this.desk, this.caller)
     if (error) answer({ ok: false, error: toWire(error) })
-    else return this.desk.setup.dispatch(request, seenBy(this.caller, request, answer))
+    else return this.desk.setup.dispatch(request, seenBy(this.caller, request, answer), this)
   }
 
   protected override settled(text: string | null, late: boolean): void {

@@ -1,9 +1,9 @@
 // One WebSocket: requests in, answers and events out, every list of it bounded.
 import { SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { encodeEvent, encodeGap } from '../protocol/codec.js'
+import { encodeEvent, encodeGap, encodeReply, glance } from '../protocol/codec.js'
 import type { GiveUp, Reply, Request } from '../protocol/messages.js'
-import { runsOn, type ParamsOf } from '../protocol/operations.js'
+import { runsOn, WORK, type ParamsOf } from '../protocol/operations.js'
 import type { Reading } from '../shard/events.js'
 import type { Desk } from './desk.js'
 import { barred, seenBy } from './exchange.js'
@@ -102,6 +102,8 @@ export class Feed implements Reader, Bound {
     if (isBinary !== this.#wire.packed) return this.close(1003, isBinary ? 'messages are text' : 'messages are binary')
     this.#desk.begun += 1
     this.#usedAt = performance.now()
+    const refused = this.#inFlight > 0 && !isBinary ? this.#refusedUnread(message) : null
+    if (refused !== null) return this.#push(refused)
     const turn = new FeedTurn(this, this.#desk)
     this.#beginning = turn
     turn.begin(message)
@@ -109,6 +111,16 @@ export class Feed implements Reader, Bound {
     if (turn.over) return
     if (this.#open) this.#turns.add(turn)
     else turn.abandon()
+  }
+
+  /** While more is asked than can be done, what would be refused anyway is not read first. */
+  #refusedUnread(text: string): string | null {
+    const { crowded } = this.#desk.setup
+    if (!crowded?.isThere()) return null
+    const seen = glance(text)
+    if (!seen || WORK[seen.method] !== 'interactive') return null
+    const error = crowded.refuses(seen.library)
+    return error && encodeReply(seen.id, { ok: false, error })
   }
 
   /** How long nothing was asked or answered; null while something is, or may come by subscription. */
@@ -176,7 +188,7 @@ export class Feed implements Reader, Bound {
       answer(reply)
     }
     try {
-      return this.#desk.setup.dispatch(request, counted)
+      return this.#desk.setup.dispatch(request, counted, this)
     } catch (error) {
       counted({ ok: false, error: toWire(error) })
     }

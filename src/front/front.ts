@@ -1,5 +1,6 @@
 // The daemon's face to its clients: one interface, two implementations (uWebSockets.js, and node:http with ws).
 // uWebSockets objects never leave this folder.
+import type { WireError } from '../base/errors.js'
 import type { Dispatch, Event, Level, Stall } from '../protocol/messages.js'
 import type { AcceptState } from './accept.js'
 import type { ConsoleFile } from './desk.js'
@@ -48,6 +49,8 @@ export interface FrontSetup {
   readonly hostsAllowed: readonly string[]
   readonly slots: Slots
   readonly dispatch: Dispatch
+  /** Whether more is asked than can be done; then, by library, what one more is told that is refused before it is read. */
+  readonly crowded?: { isThere(): boolean; refuses(library: string): WireError | null }
   readonly publisher: Publisher
   /** Files of the locations, for those who ask for their bytes; without it there is no such route. */
   readonly files?: Files

@@ -153,13 +153,14 @@ function addWork(page: MetricsPage, { libraries, shards, jobs, watching }: Statu
   page.one('counter', 'libraries_opened_total', 'Opens of a library that was closed.', libraries.opened)
   page.one('counter', 'libraries_evicted_total', 'Libraries closed to make room.', libraries.evicted)
   page.one('counter', 'libraries_reopened_total', 'Of those, asked for again soon after.', libraries.reopened)
-  const each = (key: 'libraries' | 'inFlight' | 'queued' | 'restarts' | 'givenUp') =>
+  const each = (key: 'libraries' | 'inFlight' | 'queued' | 'restarts' | 'givenUp' | 'overloaded') =>
     shards.map((shard): Sample => [{ shard: shard.id }, shard[key]])
   page.family('gauge', 'shard_libraries', 'Libraries a shard has open.', each('libraries'))
   page.family('gauge', 'shard_in_flight', 'Requests a shard has not answered.', each('inFlight'))
   page.family('gauge', 'shard_queued', 'Requests not sent to a shard yet.', each('queued'))
   page.family('counter', 'shard_restarts_total', 'Times the thread of a shard was replaced.', each('restarts'))
   page.family('counter', 'shard_given_up_total', 'Requests not begun: nobody waited for them.', each('givenUp'))
+  page.family('counter', 'shard_overloaded_total', 'Requests refused with OVERLOADED.', each('overloaded'))
   page.family(
     'gauge',
     'shard_stalled_seconds',

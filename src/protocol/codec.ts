@@ -99,6 +99,24 @@ function decodeUsual(text: string): Call | null {
   }
 }
 
+const OF_LIBRARY = '"library":"'
+const LIBRARY_ID_LENGTH = 36
+
+/** What a request written as usual seems to be, by its beginning: to look no further is for when there is no time. */
+export function glance(text: string): { id: number; method: OperationName; library: string } | null {
+  if (!text.startsWith(BEGIN)) return null
+  const comma = text.indexOf(',', BEGIN.length)
+  if (comma < 0 || comma > BEGIN.length + 9 || !text.startsWith(METHOD, comma)) return null
+  const digits = text.slice(BEGIN.length, comma)
+  const end = text.indexOf('"', comma + METHOD.length)
+  const method = text.slice(comma + METHOD.length, end)
+  if (end < 0 || !/^(0|[1-9]\d*)$/.test(digits) || !isOperation(method)) return null
+  const at = text.indexOf(OF_LIBRARY, end)
+  if (at < 0) return null
+  const library = text.slice(at + OF_LIBRARY.length, at + OF_LIBRARY.length + LIBRARY_ID_LENGTH)
+  return { id: Number(digits), method, library }
+}
+
 function decodeOne(message: unknown): Call {
   if (typeof message !== 'object' || message === null || Array.isArray(message)) {
     return bad(null, -32600, 'a request is an object')

@@ -23,8 +23,15 @@ export type Reply = { readonly ok: true; readonly json: string } | { readonly ok
 /** Told that nobody waits for the answer any more: what has not been begun by then is not begun. */
 export type GiveUp = () => void
 
-/** Calls `answer` exactly once, perhaps before it returns. */
-export type Dispatch = (request: Request, answer: (reply: Reply) => void) => GiveUp | void
+/**
+ * Calls `answer` exactly once, perhaps before it returns.
+ *
+ * @param caller the same for all that one client has under way, by which shares are kept; `STREAM` where it is for bytes to be sent
+ */
+export type Dispatch = (request: Request, answer: (reply: Reply) => void, caller?: object) => GiveUp | void
+
+/** Who asks for bytes that are sent on, which may be dropped before other things. */
+export const STREAM = Object.freeze({})
 
 export type EventType = (typeof EVENT_TYPES)[number]
 export type JobKind = (typeof JOB_KINDS)[number]
@@ -396,7 +403,7 @@ export interface Status {
     evicted: number
     reopened: number
   }
-  /** `stalledMs`: how long one has not turned its loop, from five seconds on; `givenUp`: requests not begun, for nobody waited. */
+  /** `stalledMs`: how long one has not turned its loop, from five seconds on; `givenUp`: requests not begun, for nobody waited; `overloaded`: those refused with OVERLOADED. */
   shards: {
     id: number
     libraries: number
@@ -405,6 +412,7 @@ export interface Status {
     restarts: number
     stalledMs: number
     givenUp: number
+    overloaded: number
   }[]
   jobs: { running: number; queued: number }
   /** Over all watched locations; `reasons` say why directories are polled, each once. */

@@ -443,6 +443,62 @@ export function isOfAnyLibrary(operation: OperationName): boolean {
   return OF_ANY_LIBRARY.has(operation)
 }
 
+/**
+ * What is done first, and who is refused, when a shard has more to do than it can: `control` never waits; `interactive`, the
+ * newest first when very many wait; `mutation`, in the order of coming; `stream`, the oldest are dropped; `job`, waits however long.
+ */
+export type WorkClass = 'control' | 'interactive' | 'mutation' | 'stream' | 'job'
+
+/** Of each operation. */
+export const WORK: Readonly<Record<OperationName, WorkClass>> = {
+  'core.ping': 'control',
+  'core.status': 'control',
+  'core.descriptors': 'control',
+  'core.reload': 'control',
+  'core.shutdown': 'control',
+  'libraries.create': 'mutation',
+  'libraries.list': 'interactive',
+  'libraries.info': 'interactive',
+  'libraries.rename': 'mutation',
+  'libraries.backup': 'mutation',
+  'libraries.check': 'mutation',
+  'libraries.compact': 'mutation',
+  'libraries.open': 'mutation',
+  'libraries.close': 'mutation',
+  'libraries.delete': 'mutation',
+  'locations.add': 'mutation',
+  'locations.list': 'interactive',
+  'locations.remove': 'mutation',
+  'locations.rescan': 'mutation',
+  'locations.update': 'mutation',
+  'files.list': 'interactive',
+  'files.get': 'interactive',
+  'files.explain': 'interactive',
+  'files.leftOut': 'interactive',
+  'search.files': 'interactive',
+  'tags.create': 'mutation',
+  'tags.list': 'interactive',
+  'tags.update': 'mutation',
+  'tags.delete': 'mutation',
+  'tags.apply': 'mutation',
+  'tags.remove': 'mutation',
+  'duplicates.list': 'interactive',
+  'duplicates.verify': 'mutation',
+  'files.hash': 'mutation',
+  'tokens.create': 'mutation',
+  'tokens.list': 'interactive',
+  'tokens.revoke': 'mutation',
+  'jobs.list': 'interactive',
+  'jobs.info': 'interactive',
+  'jobs.pause': 'mutation',
+  'jobs.resume': 'mutation',
+  'jobs.cancel': 'mutation',
+  'rpc.discover': 'interactive',
+  'rpc.cancel': 'control',
+  'events.subscribe': 'stream',
+  'events.unsubscribe': 'control',
+}
+
 /** Operations that a connection on a control slot may still ask for when every client slot is taken. */
 export function isControl(operation: OperationName): boolean {
   return operation.startsWith('core.')

@@ -141,6 +141,7 @@ export interface ShardSetup {
   readonly beats: SharedArrayBuffer
   readonly beat: number
   readonly givenUp: SharedArrayBuffer
+  readonly ahead: SharedArrayBuffer
   readonly told: Told
   readonly libraries: string
   readonly deleted: string

@@ -11,8 +11,18 @@ import { jobMayBegin } from '../descriptors/pressure.js'
 import type { BaseThread } from '../descriptors/names.js'
 import { newTold, type Told } from '../descriptors/threads.js'
 import type { Cataloged } from '../library/catalog.js'
-import type { Covered, Event, GiveUp, LibraryItem, Reply, Request, Stall, Status } from '../protocol/messages.js'
-import { isLasting, runsOn, type OperationName } from '../protocol/operations.js'
+import {
+  STREAM,
+  type Covered,
+  type Event,
+  type GiveUp,
+  type LibraryItem,
+  type Reply,
+  type Request,
+  type Stall,
+  type Status,
+} from '../protocol/messages.js'
+import { isLasting, runsOn, WORK, type OperationName, type WorkClass } from '../protocol/operations.js'
 import type { Events } from './events.js'
 import {
   COUNTS,
@@ -26,9 +36,12 @@ import {
   type Watched,
   type WatchedLocation,
 } from './lines.js'
+import { Ahead } from './ahead.js'
 import { GivenUp } from './given-up.js'
 import { Lasting } from './lasting.js'
+import { Patience } from './patience.js'
 import { placeOf } from './place.js'
+import { Queue, type Refused, type Waiting } from './queue.js'
 import { Sharing } from './sharing.js'
 import { startThread, type Tasks } from './tasks.js'
 
@@ -56,6 +69,12 @@ export interface RouterSetup {
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
 }
 
+/** Operations that go on for many turns of a shard's loop. */
+const LONG: ReadonlySet<ShardOperation> = new Set<OperationName>(['search.files', 'files.explain', 'files.leftOut'])
+
+/** What the daemon asks of a shard that may wait for others. */
+const OWN_JOBS: ReadonlySet<ShardOperation> = new Set<ShardOperation>(['shard.takeUp', 'shard.changes', 'shard.doubt'])
+
 const NOTHING_HELD: Held = { leases: [], jobs: [] }
 
 type Answer = (reply: Reply) => void
@@ -65,10 +84,24 @@ const GIVEN_UP: Reply = {
   error: toWire(new SpacedriveError('TIMEOUT', 'it was not begun: nobody waited for it any more')),
 }
 
+/** Not thrown: to find out where it was made would cost more than all else of a refusal, when there is the least time for it. */
+const OVERLOADED = toWire(new SpacedriveError('OVERLOADED', ''))
+
 interface Place {
   readonly number: number
   readonly counts: SharedArrayBuffer
   givenUp: GivenUp
+  ahead: Ahead
+  /** With fewer in flight one more is sent at once; none while the shard is behind, and then it is told apart who is next. */
+  atOnceMax: number
+  readonly queue: Queue
+  readonly patience: Patience
+  /** Requests under way that go on for many turns, of those that were told apart. */
+  long: number
+  /** Refused because they waited for too long, or too many did. */
+  overloaded: number
+  /** Not sent, for nobody waited for them any more. */
+  gone: number
   readonly told: Told
   /** What its thread held when it last answered. */
   held: Held
@@ -110,6 +143,8 @@ export class Router {
   #threads = 0
   #sending = false
   #closing = false
+  /** Set while any shard is behind. */
+  #looking: NodeJS.Timeout | undefined
 
   constructor(setup: RouterSetup) {
     this.#setup = setup
@@ -119,7 +154,10 @@ export class Router {
       get level() {
         return setup.ledger.level
       },
-      load: (shard) => (this.#places[shard]!.port ? this.#places[shard]!.inFlight.size : Infinity),
+      load: (shard) => {
+        const { port, inFlight, queue } = this.#places[shard]!
+        return port ? inFlight.size + queue.length : Infinity
+      },
       ask: (shard, operation, params) => this.#ask(this.#places[shard]!, operation, params),
       log: setup.log,
     })
@@ -127,6 +165,13 @@ export class Router {
       number,
       counts: new SharedArrayBuffer(COUNTS.words * Int32Array.BYTES_PER_ELEMENT),
       givenUp: new GivenUp(),
+      ahead: new Ahead(),
+      atOnceMax: LIMITS.shardInFlightMax,
+      queue: new Queue(),
+      patience: new Patience(),
+      long: 0,
+      overloaded: 0,
+      gone: 0,
       told: newTold(),
       held: NOTHING_HELD,
       startedAt: 0,
@@ -189,12 +234,30 @@ export class Router {
     })
   }
 
-  request(request: Request, answer: Answer): GiveUp | void {
+  request(request: Request, answer: Answer, caller?: object): GiveUp | void {
     try {
-      return this.#route(request, answer)
+      return this.#route(request, answer, caller)
     } catch (error) {
       answer({ ok: false, error: toWire(error) })
     }
+  }
+
+  /** More is asked of some shard than it can do. */
+  get isCrowded(): boolean {
+    return this.#looking !== undefined && this.#places.some(({ queue }) => queue.hasEnoughReaders)
+  }
+
+  /**
+   * So many ask to read of this library that one more, of who has something under way already, is refused before anything else of it is
+   * looked at. Null where that is not so.
+   */
+  refusesUnread(library: string): WireError | null {
+    if (!this.#catalog.has(library)) return null
+    const place = this.#placeOf(library)
+    if (!place.queue.hasEnoughReaders) return null
+    place.queue.refusedUnread()
+    place.overloaded += 1
+    return overloaded(`shard ${place.number} did not look at it: too many others wait, and one of yours`)
   }
 
   /** Shards whose loop does not turn. @param sinceMs no longer ago than this, for whoever looks stood still himself */
@@ -232,14 +295,15 @@ export class Router {
         reopened: sum(COUNTS.reopened),
         opened: sum(COUNTS.opened),
       },
-      shards: this.#places.map(({ number, inFlight, outgoing, restarts }, at) => ({
+      shards: this.#places.map(({ number, inFlight, outgoing, queue, restarts, gone, overloaded }, at) => ({
         id: number,
         libraries: words[at]![COUNTS.libraries]!,
-        inFlight: inFlight.size,
-        queued: outgoing.length / 3,
+        inFlight: inFlight.size + queue.length,
+        queued: outgoing.length / 3 + queue.length,
         restarts,
         stalledMs: this.#stalledMs(number, sinceMs),
-        givenUp: words[at]![COUNTS.givenUp]!,
+        givenUp: gone + words[at]![COUNTS.givenUp]!,
+        overloaded,
       })),
       jobs: { running: sum(COUNTS.running), queued: sum(COUNTS.queued) },
     }
@@ -285,7 +349,11 @@ export class Router {
   /** Jobs stop at their checkpoints, libraries close, threads end; threads that do not are ended after the deadline. */
   async close(deadlineMs: number): Promise<void> {
     this.#closing = true
-    for (const place of this.#places) place.started()
+    clearInterval(this.#looking)
+    for (const place of this.#places) {
+      place.started()
+      for (const waiting of place.queue.clear()) this.#hand(place, waiting)
+    }
     const late = new Promise<void>((resolve) => setTimeout(resolve, deadlineMs).unref())
     await Promise.race([this.#sharing.close(), late])
     await Promise.all(
@@ -303,26 +371,26 @@ export class Router {
     await Promise.all(this.#places[number]!.pool?.threads.map((thread) => thread.terminate()) ?? [])
   }
 
-  #route(request: Request, answer: Answer): GiveUp {
-    if (runsOn(request.operation) === 'place') return this.#make(request, answer)
+  #route(request: Request, answer: Answer, caller?: object): GiveUp {
+    if (runsOn(request.operation) === 'place') return this.#make(request, answer, caller)
     const id = request.params['library'] as string
     const known = this.#catalog.get(id)
     if (!known) throw new SpacedriveError('LIBRARY_NOT_FOUND', `no library ${id}`)
     if (known.problem && !WITH_A_PROBLEM.has(request.operation)) throw fromWire(known.problem)
     const owner = this.#placeOf(id)
     const at = this.#sharing.placeFor(request.operation, id, owner.number)
-    if (at !== owner.number) return this.#readElsewhere(this.#places[at]!, owner, request, answer)
-    return this.#askOwner(owner, id, request, answer)
+    if (at !== owner.number) return this.#readElsewhere(this.#places[at]!, owner, request, answer, caller)
+    return this.#askOwner(owner, id, request, answer, caller)
   }
 
-  #make({ operation, params }: Request, answer: Answer): GiveUp {
+  #make({ operation, params }: Request, answer: Answer, caller?: object): GiveUp {
     const id = uuidv7()
     const place = this.#placeOf(id)
     const made: Answer = (reply) => {
       place.making.delete(id)
       answer(reply)
     }
-    const ask = (late: Answer) => this.#enqueue(place, operation, { ...params, id }, late)
+    const ask = (late: Answer) => this.#enqueue(place, operation, { ...params, id }, late, caller)
     if (!isLasting(operation, params)) {
       const giveUp = ask(made)
       place.making.add(id)
@@ -345,17 +413,23 @@ export class Router {
     this.#lasting.end(new SpacedriveError('DRAINING', 'the daemon is stopping'))
   }
 
-  #askOwner(owner: Place, library: string, { operation, params }: Request, answer: Answer): GiveUp {
+  #askOwner(
+    owner: Place,
+    library: string,
+    { operation, params }: Request,
+    answer: Answer,
+    caller: object | undefined,
+  ): GiveUp {
     const before = this.#sharing.before(operation, library)
-    if (before) return this.#afterwards(before, (late) => this.#enqueue(owner, operation, params, late), answer)
+    if (before) return this.#afterwards(before, (late) => this.#enqueue(owner, operation, params, late, caller), answer)
     const told = this.#sharing.change(operation, library)
-    if (!told) return this.#enqueue(owner, operation, params, answer)
+    if (!told) return this.#enqueue(owner, operation, params, answer, caller)
     const both: Answer = (reply) => {
       told(reply)
       answer(reply)
     }
     try {
-      return this.#enqueue(owner, operation, params, both)
+      return this.#enqueue(owner, operation, params, both, caller)
     } catch (error) {
       told({ ok: false, error: toWire(error) })
       throw error
@@ -363,19 +437,25 @@ export class Router {
   }
 
   /** By a shard that reads the library as well; where that cannot, by its own after all. */
-  #readElsewhere(place: Place, owner: Place, { operation, params }: Request, answer: Answer): GiveUp {
+  #readElsewhere(
+    place: Place,
+    owner: Place,
+    { operation, params }: Request,
+    answer: Answer,
+    caller: object | undefined,
+  ): GiveUp {
     let given = false
     let giveUp: GiveUp = () => undefined
     const other: Answer = (reply) => {
-      if (reply.ok && reply.json !== 'null') return answer(reply)
+      if (reply.ok ? reply.json !== 'null' : reply.error.code === 'OVERLOADED') return answer(reply)
       if (given) return answer(GIVEN_UP)
       try {
-        giveUp = this.#enqueue(owner, operation, params, answer)
+        giveUp = this.#enqueue(owner, operation, params, answer, caller)
       } catch (error) {
         answer({ ok: false, error: toWire(error) })
       }
     }
-    giveUp = this.#enqueue(place, 'shard.read', { operation, params } satisfies SharedRead, other)
+    giveUp = this.#enqueue(place, 'shard.read', { operation, params } satisfies SharedRead, other, caller)
     return () => {
       given = true
       giveUp()
@@ -403,22 +483,102 @@ export class Router {
     return this.#places[placeOf(library, this.#places.length)]!
   }
 
-  #enqueue(place: Place, operation: ShardOperation, params: unknown, answer: Answer): GiveUp {
+  #enqueue(place: Place, operation: ShardOperation, params: unknown, answer: Answer, caller?: object): GiveUp {
     if (!place.port) throw lost(place)
-    if (place.inFlight.size >= LIMITS.shardInFlightMax) {
-      const retry = { retryAfterMs: 1000 }
-      throw new SpacedriveError(
-        'SHARD_BUSY',
-        `shard ${place.number} has ${place.inFlight.size} requests in flight`,
-        retry,
-      )
-    }
+    if (place.inFlight.size >= place.atOnceMax) return this.#tellApart(place, operation, params, answer, caller)
     const number = this.#next++
     place.inFlight.set(number, answer)
     place.outgoing.push(number, operation, params)
     this.#sendSoon()
     const { givenUp } = place
     return () => givenUp.add(number)
+  }
+
+  /** Of a shard that is behind: sent at once only if that leaves it few to begin, else it waits with others of its class. */
+  #tellApart(place: Place, operation: ShardOperation, params: unknown, answer: Answer, caller?: object): GiveUp {
+    const { queue, givenUp } = place
+    const count = place.inFlight.size + queue.length
+    if (count >= LIMITS.shardInFlightMax) {
+      const retry = { retryAfterMs: 1000 }
+      throw new SpacedriveError('SHARD_BUSY', `shard ${place.number} has ${count} requests in flight`, retry)
+    }
+    const asked = operation === 'shard.read' ? (params as SharedRead).operation : operation
+    const of = caller === STREAM ? 'stream' : workOf(asked)
+    const long = LONG.has(asked) && this.#isOpen(params)
+    const waiting = { of, long, operation, params, answer, caller: caller ?? null, since: 0, gone: false, number: 0 }
+    if (of === 'control' || (queue.length === 0 && this.#mayBeSent(place, long))) this.#hand(place, waiting)
+    else this.#wait(place, waiting)
+    return () => {
+      if (waiting.number > 0) givenUp.add(waiting.number)
+      else waiting.gone = true
+    }
+  }
+
+  /** Where it is yet to be opened a request waits for descriptors, and nobody should wait for it. */
+  #isOpen(params: unknown): boolean {
+    return this.#catalog.get((params as { library: string }).library)?.open !== false
+  }
+
+  #mayBeSent(place: Place, long: boolean): boolean {
+    return room(place) > 0 && (!long || place.long < LIMITS.longAtOnceMax)
+  }
+
+  #hand(place: Place, waiting: Waiting): void {
+    const number = this.#next++
+    waiting.number = number
+    place.inFlight.set(number, waiting.long ? counted(place, waiting.answer) : waiting.answer)
+    place.outgoing.push(number, waiting.operation, waiting.params)
+    this.#sendSoon()
+  }
+
+  #wait(place: Place, waiting: Waiting): void {
+    waiting.since = place.patience.at(performance.now())
+    const refused = place.queue.add(waiting)
+    if (refused) this.#overload(place, refused)
+    this.#refill(place)
+  }
+
+  /** Sends as many of those that wait as there is room for, but not one by one. */
+  #refill(place: Place): void {
+    const { queue } = place
+    if (queue.length === 0) return
+    if (2 * room(place) < place.ahead.most) return
+    if (place.outgoing.length === 0) place.ahead.refilled()
+    for (let left = room(place); left > 0; left--) {
+      const waiting = queue.next(place.long < LIMITS.longAtOnceMax)
+      if (!waiting) return
+      if (waiting.gone) leaveOut(place, waiting)
+      else this.#hand(place, waiting)
+    }
+  }
+
+  #fellBehind(place: Place): void {
+    place.atOnceMax = 0
+    place.patience.begin(performance.now())
+    this.#looking ??= setInterval(() => this.#lookAtQueues(), LIMITS.queueLookMs)
+  }
+
+  #lookAtQueues(): void {
+    const now = performance.now()
+    const behind = this.#places.filter(({ atOnceMax }) => atOnceMax === 0)
+    for (const place of behind) {
+      const { patience, queue, ahead } = place
+      patience.look(now, ahead.begunSoFar, this.#beats.silentMs(place.number + 1))
+      for (const refused of queue.expire(patience.ms, now)) this.#overload(place, refused)
+      this.#refill(place)
+      if (queue.isCalm && 2 * ahead.ms < LIMITS.shardBehindMs) place.atOnceMax = LIMITS.shardInFlightMax
+    }
+    if (behind.some(({ atOnceMax }) => atOnceMax === 0)) return
+    clearInterval(this.#looking)
+    this.#looking = undefined
+  }
+
+  #overload(place: Place, { waiting, why, place: at }: Refused): void {
+    if (waiting.gone) return leaveOut(place, waiting)
+    place.overloaded += 1
+    const words = why === 'age' ? 'too many others wait, and it for too long' : 'too many others wait'
+    const message = `shard ${place.number} did not begin it: ${words}, as number ${at} of its class`
+    waiting.answer({ ok: false, error: overloaded(message) })
   }
 
   /** Everything that came in this turn goes out in one message a shard. */
@@ -441,11 +601,15 @@ export class Router {
       ...(place.covered.length > 0 ? { covered: place.covered } : {}),
       ...(place.unwanted.length > 0 ? { unwanted: place.unwanted } : {}),
     }
+    const { ahead } = place
+    ahead.sent(place.outgoing.length / 3)
     place.outgoing = []
     place.know = []
     place.covered = []
     place.unwanted = []
     place.port.postMessage(message)
+    const isBehind = ahead.count > LIMITS.shardBehindMin && ahead.ms > LIMITS.shardBehindMs
+    if (isBehind && place.atOnceMax > 0) this.#fellBehind(place)
   }
 
   /** Asks the shard of a library on behalf of the daemon. @throws SpacedriveError as it came */
@@ -476,6 +640,7 @@ export class Router {
       const json = replies[at + 1] as string | null
       answer?.(json === null ? { ok: false, error: replies[at + 2] as WireError } : { ok: true, json })
     }
+    if (place.atOnceMax === 0) this.#refill(place)
     for (const event of events ?? []) this.#noticeAndPublish(event)
     for (let at = 0; logs && at < logs.length; at += 3) {
       this.#setup.log(logs[at] as 'info', logs[at + 1] as string, logs[at + 2] as Record<string, unknown>)
@@ -508,6 +673,7 @@ export class Router {
     place.told.fill(0)
     // The numbers of a lost thread's requests say nothing to the next one, and would stay for long.
     place.givenUp = new GivenUp()
+    place.ahead = new Ahead()
     this.#beats.leave(place.number + 1)
     place.startedAt = performance.now()
     const { port1, port2 } = new MessageChannel()
@@ -518,6 +684,7 @@ export class Router {
       beats: this.#beats.shared,
       beat: place.number + 1,
       givenUp: place.givenUp.shared,
+      ahead: place.ahead.shared,
       told: place.told,
       libraries: this.#setup.libraries,
       deleted: this.#setup.deleted,
@@ -560,7 +727,7 @@ export class Router {
     place.outgoing = []
     place.unwanted = []
     place.halfMade.push(...place.making)
-    const callers = [...place.inFlight.values()]
+    const callers = [...place.inFlight.values(), ...place.queue.clear().map(({ answer }) => answer)]
     place.inFlight.clear()
     for (const answer of callers) answer({ ok: false, error: toWire(lost(place)) })
     this.#forgetOpen(place)
@@ -661,6 +828,36 @@ export class Router {
         },
       )
   }
+}
+
+function workOf(operation: ShardOperation): WorkClass {
+  if (operation in WORK) return WORK[operation as OperationName]
+  return OWN_JOBS.has(operation) ? 'job' : 'control'
+}
+
+/** How many more may be sent to a shard that is behind. */
+function room({ ahead, outgoing }: Place): number {
+  return ahead.most - ahead.count - outgoing.length / 3
+}
+
+function overloaded(message: string): WireError {
+  const retryAfterMs = Math.round(1_000 + Math.random() * (LIMITS.overloadedRetryMs - 1_000))
+  return { ...OVERLOADED, message, retryAfterMs }
+}
+
+/** One of those that go on for many turns, until it is answered. */
+function counted(place: Place, answer: Answer): Answer {
+  place.long += 1
+  return (reply) => {
+    place.long -= 1
+    answer(reply)
+  }
+}
+
+/** Answered only to be counted. */
+function leaveOut(place: Place, { answer }: Waiting): void {
+  place.gone += 1
+  answer(GIVEN_UP)
 }
 
 function lost(place: Place): SpacedriveError {

@@ -44,6 +44,7 @@ import { runsOn, type OperationName, type ParamsOf } from '../protocol/operation
 import { decodeName, encodeName, printable } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
 import { describeRules } from '../scan/rules.js'
+import { Ahead } from './ahead.js'
 import { Explainer } from './explain.js'
 import { Copies } from './copies.js'
 import { GivenUp } from './given-up.js'
@@ -53,6 +54,7 @@ import {
   COUNTS,
   type FromShard,
   type Held,
+  type Requests,
   type ShardOperation,
   type ShardSetup,
   type SharedRead,
@@ -67,6 +69,8 @@ type Created = ParamsOf<'libraries.create'> & { readonly id: string }
 type InLibrary = (library: Library, params: never) => unknown
 
 const IDLE_CHECK_MS = 1_000
+/** The clock is looked at after so many elements of a list of requests, four of these. */
+const CLOCK_EACH = 12
 /** With more open libraries than this their connections are counted at intervals, not with each message. */
 const COUNTED_AT_ONCE_MAX = 256
 /** File systems that only look like files: what is read there never ends or is never the same. */
@@ -88,6 +92,7 @@ export class Shard {
   readonly #counts: Int32Array
   readonly #beats: Beats
   readonly #givenUp: GivenUp
+  readonly #ahead: Ahead
   #mainStands = false
   readonly #ended = new AbortController()
   readonly #timers: readonly NodeJS.Timeout[]
@@ -105,6 +110,14 @@ export class Shard {
   /** Libraries whose reads of this turn share a snapshot, which pays from the second request on. */
   readonly #reading = new Set<Library>()
   #several = false
+  /** What came when it had been at requests for long enough, in its order. */
+  #pending: Requests[] = []
+  /** For how long it was at requests since it last let others have a turn. */
+  #workedMs = 0
+  #goingOn = false
+  /** What was begun last, where more was there already: since when, and how many. */
+  #sliceAt = 0
+  #sliceCount = 0
 
   constructor(setup: ShardSetup, send: (message: FromShard, transfer?: MessagePort[]) => void) {
     loadSqlite()
@@ -114,6 +127,7 @@ export class Shard {
     this.#counts = new Int32Array(setup.counts)
     this.#beats = new Beats(setup.beats)
     this.#givenUp = new GivenUp(setup.givenUp)
+    this.#ahead = new Ahead(setup.ahead)
     this.#pool = new Pool(this.#ledger, {
       opened: (library) => this.#opened(library),
       closed: (library) => this.#publish({ type: 'library.closed', library: library.id }),
@@ -169,13 +183,58 @@ export class Shard {
     for (let at = 0; know && at < know.length; at += 2) this.#pool.know(know[at]!, know[at + 1]!)
     for (const library of unwanted ?? []) this.#copying.get(library)?.stop.abort()
     if (!requests) return
+    if (this.#pending.length === 0 && this.#workedMs < LIMITS.shardTurnMs) return this.#begin(requests)
+    this.#pending.push(requests)
+    this.#goOnSoon()
+  }
+
+  /**
+   * Node hands a thread a thousand messages in one turn of its loop, and while more come there is no end to it: what takes many
+   * turns would stand still. So what comes after so much work waits for the next turn.
+   */
+  #goOnSoon(): void {
+    if (this.#goingOn) return
+    this.#goingOn = true
+    setImmediate(() => {
+      this.#goingOn = false
+      this.#workedMs = 0
+      while (this.#pending.length > 0 && this.#workedMs < LIMITS.shardTurnMs) this.#begin(this.#pending.shift()!)
+      if (this.#pending.length > 0) this.#goOnSoon()
+    })
+  }
+
+  #begin(requests: Requests): void {
+    const since = performance.now()
+    // What it did for others meanwhile belongs to what these waited for.
+    if (this.#sliceCount > 0) this.#ahead.took(since - this.#sliceAt, this.#sliceCount)
     this.#several = requests.length > 3
-    for (let at = 0; at < requests.length; at += 3) {
+    const untilMs = since + LIMITS.shardTurnMs - this.#workedMs
+    let at = 0
+    do {
       this.#answer(requests[at] as number, requests[at + 1] as ShardOperation, requests[at + 2])
-    }
+      at += 3
+    } while (at < requests.length && (at % CLOCK_EACH !== 0 || performance.now() < untilMs))
     for (const library of this.#reading) library.endRead()
     this.#reading.clear()
     this.#copies.endTurn()
+    if (at < requests.length) {
+      this.#pending.unshift(requests.slice(at))
+      this.#goOnSoon()
+    }
+    this.#began(at / 3, since)
+  }
+
+  #began(count: number, since: number): void {
+    const ms = performance.now() - since
+    this.#workedMs += ms
+    this.#ahead.begun(count)
+    if (this.#pending.length === 0) {
+      this.#ahead.took(ms, count)
+      this.#sliceCount = 0
+    } else {
+      this.#sliceAt = since
+      this.#sliceCount = count
+    }
   }
 
   #answer(number: number, operation: ShardOperation, params: unknown): void {

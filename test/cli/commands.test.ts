@@ -164,6 +164,7 @@ for (const [code, exit] of [
   ['BUDGET_EXHAUSTED', 75],
   ['CONNECTION_LIMIT', 75],
   ['SHARD_BUSY', 75],
+  ['OVERLOADED', 75],
   ['STARTING', 75],
   ['DRAINING', 75],
   ['LIMIT_TOO_LOW', 78],

@@ -215,7 +215,18 @@ export function aStatus(changes: Partial<Status> = {}): Status {
       evicted: 99_999_999,
       reopened: 9_999_999,
     },
-    shards: [{ id: 0, libraries: 125_000, inFlight: 10_000, queued: 10_000, restarts: 3, stalledMs: 0, givenUp: 4 }],
+    shards: [
+      {
+        id: 0,
+        libraries: 125_000,
+        inFlight: 10_000,
+        queued: 10_000,
+        restarts: 3,
+        stalledMs: 0,
+        givenUp: 4,
+        overloaded: 5,
+      },
+    ],
     jobs: { running: 128, queued: 1_000_000 },
     ...changes,
   }

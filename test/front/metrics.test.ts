@@ -57,8 +57,8 @@ const status: Status = {
   loop: { utilization: 0.1, delayMs: 1, stalls: 1, stalledMs: 5_012 },
   libraries: { known: 9, open: 4, connections: 6, opened: 9, evicted: 20, reopened: 1 },
   shards: [
-    { id: 0, libraries: 3, inFlight: 2, queued: 1, restarts: 0, stalledMs: 0, givenUp: 4 },
-    { id: 1, libraries: 1, inFlight: 0, queued: 0, restarts: 2, stalledMs: 0, givenUp: 4 },
+    { id: 0, libraries: 3, inFlight: 2, queued: 1, restarts: 0, stalledMs: 0, givenUp: 4, overloaded: 5 },
+    { id: 1, libraries: 1, inFlight: 0, queued: 0, restarts: 2, stalledMs: 0, givenUp: 4, overloaded: 5 },
   ],
   jobs: { running: 1, queued: 3 },
 }

@@ -27,7 +27,7 @@ const LOOKED_MS = 60_000
 const UNFELT_IN_A_ROW = 3
 
 /** What may be said while descriptors are short. */
-const TYPED = /^(BUDGET_EXHAUSTED|CONNECTION_LIMIT|SHARD_LOST|SHARD_BUSY|closed before an answer)$/
+const TYPED = /^(BUDGET_EXHAUSTED|CONNECTION_LIMIT|SHARD_LOST|SHARD_BUSY|OVERLOADED|closed before an answer)$/
 
 /** A library and what may be read back: the last name that was acknowledged, and those whose answer never came. */
 interface Known {

@@ -1,0 +1,317 @@
+// What waits for one shard, by class of work: who is next, who has waited too long, and who stands back because it has more in
+// line than others. A shard is given no more than it begins in a moment, so that this order is the one that counts.
+import { LIMITS } from '../base/limits.js'
+import type { Reply } from '../protocol/messages.js'
+import type { WorkClass } from '../protocol/operations.js'
+import type { ShardOperation } from './lines.js'
+
+/** What is asked of a shard, and by whom. */
+export interface Asked {
+  readonly of: WorkClass
+  /** Goes on over many turns of the shard: no more than so many of these are begun at a time. */
+  readonly long: boolean
+  readonly operation: ShardOperation
+  readonly params: unknown
+  readonly answer: (reply: Reply) => void
+  /** Whose it is, where shares are kept. */
+  readonly caller: object | null
+}
+
+export interface Waiting extends Asked {
+  since: number
+  /** Nobody waits for it any more. */
+  gone: boolean
+  /** By which the shard knows it, once it was sent. */
+  number: number
+}
+
+/** Why somebody is refused, and where it stood. */
+export interface Refused {
+  readonly waiting: Waiting
+  readonly why: 'age' | 'full'
+  readonly place: number
+}
+
+/** Turns of the classes while all of them wait: more than half for who looks at a screen, a fifth for those who write. */
+const TURNS: readonly Exclude<WorkClass, 'control'>[] = [
+  'interactive',
+  'mutation',
+  'interactive',
+  'stream',
+  'interactive',
+  'mutation',
+  'interactive',
+  'interactive',
+  'job',
+  'interactive',
+  'stream',
+  'interactive',
+  'mutation',
+  'interactive',
+]
+
+export class Queue {
+  /** The interactive ones: what is done in one turn, and what is not. */
+  readonly #quick = new Shares()
+  readonly #long = new Shares()
+  readonly #mutation = new Line()
+  readonly #stream = new Line()
+  readonly #job = new Line()
+  #turn = 0
+  readonly #readers = new Crowd()
+  readonly #writers = new Crowd()
+
+  get length(): number {
+    return this.#quick.length + this.#long.length + this.#mutation.length + this.#stream.length + this.#job.length
+  }
+
+  get newestFirst(): boolean {
+    return this.#readers.isThere
+  }
+
+  get isCalm(): boolean {
+    return this.length === 0 && !this.#readers.isThere && !this.#writers.isThere
+  }
+
+  /** A crowd of readers, of which enough wait: one more of who has something under way may be refused before it is looked at. */
+  get hasEnoughReaders(): boolean {
+    return this.#readers.isThere && this.#quick.length + this.#long.length >= LIMITS.queueCrowdEnough
+  }
+
+  /** One more was refused before it was looked at. */
+  refusedUnread(): void {
+    this.#readers.refused += 1
+  }
+
+  /** Who is refused for it: itself, or one that is worth less. */
+  add(waiting: Waiting): Refused | null {
+    if (waiting.of === 'interactive') {
+      const shares = waiting.long ? this.#long : this.#quick
+      shares.add(waiting)
+      const all = this.#quick.length + this.#long.length
+      return all > LIMITS.interactiveWaitingMax ? refused(shares.worst(), 'full', all) : null
+    }
+    const line = this.#line(waiting.of)
+    if (waiting.of === 'mutation' && line.length >= LIMITS.mutationsWaitingMax)
+      return { waiting, why: 'full', place: line.length + 1 }
+    line.push(waiting)
+    if (waiting.of === 'stream' && line.length > LIMITS.streamsWaitingMax) return refused(line.shift(), 'full', 1)
+    return null
+  }
+
+  /** @param longMayBegin one more of those that go on for many turns may be begun */
+  next(longMayBegin: boolean): Waiting | null {
+    for (let tries = 0; tries < TURNS.length; tries++) {
+      const of = TURNS[this.#turn]!
+      this.#turn = (this.#turn + 1) % TURNS.length
+      const waiting = of === 'interactive' ? this.#takeReader(longMayBegin) : this.#line(of).shift()
+      if (waiting && of === 'mutation') this.#writers.begun += 1
+      if (waiting) return waiting
+    }
+    return null
+  }
+
+  /**
+   * Those that are out of it then: who waited for too long in a crowd, and whom nobody waits for any more. Where few wait nobody is
+   * refused, for it would only come again. Called at intervals while there are any, or a crowd was there.
+   *
+   * @param now by the clock by which they grow older
+   * @param time by one that never stands
+   */
+  expire(now: number, time = now): Refused[] {
+    const readers = this.#quick.length + this.#long.length
+    const manyReaders = this.#readers.look(readers, now - Math.min(this.#quick.oldest, this.#long.oldest), time)
+    const manyWriters = this.#writers.look(this.#mutation.length, now - this.#mutation.oldest, time)
+    const out: Refused[] = []
+    for (const waiting of this.#mutation.before(manyWriters ? now - LIMITS.mutationAgeMs : -Infinity))
+      out.push({ waiting, why: 'age', place: out.length + 1 })
+    for (const lane of [this.#quick, this.#long])
+      for (const waiting of lane.before(manyReaders ? now - LIMITS.interactiveAgeMs : -Infinity))
+        out.push({ waiting, why: 'age', place: lane.length + 1 })
+    for (const { waiting } of out) (waiting.of === 'mutation' ? this.#writers : this.#readers).refused += 1
+    return out
+  }
+
+  /** All of them, with nothing left. */
+  clear(): Waiting[] {
+    const all: Waiting[] = []
+    for (const lane of [this.#quick, this.#long, this.#mutation, this.#stream, this.#job])
+      all.push(...lane.before(Infinity))
+    return all
+  }
+
+  /** Of both kinds the one that stands first, as if they were in one line. */
+  #takeReader(longMayBegin: boolean): Waiting | undefined {
+    const [quick, long] = [this.#quick, this.#long]
+    const isLong = longMayBegin && long.length > 0 && (quick.length === 0 || long.isBefore(quick, this.newestFirst))
+    const waiting = (isLong ? long : quick).take(this.newestFirst)
+    if (waiting) this.#readers.begun += 1
+    return waiting
+  }
+
+  #line(of: WorkClass): Line {
+    if (of === 'mutation') return this.#mutation
+    return of === 'stream' ? this.#stream : this.#job
+  }
+}
+
+/**
+ * More of a class than can be served in time. Found by how many wait for how long, and from then on by how many are refused of how
+ * many: a lower number of those who wait would hold on to a crowd that comes back only because it was refused.
+ */
+class Crowd {
+  refused = 0
+  begun = 0
+  #since = 0
+  #until = -Infinity
+  #countedFrom = 0
+
+  get isThere(): boolean {
+    return this.#until > -Infinity
+  }
+
+  look(count: number, oldestMs: number, now: number): boolean {
+    if (this.isThere) this.#count(now)
+    if (!this.isThere && count > LIMITS.queueCrowdMin && oldestMs > LIMITS.queueCrowdMs) this.#begin(now)
+    return this.isThere
+  }
+
+  #begin(now: number): void {
+    this.#since = this.#countedFrom = now
+    this.#until = now + LIMITS.queueCrowdLeftMs
+    this.refused = this.begun = 0
+  }
+
+  #count(now: number): void {
+    if (now - this.#countedFrom >= LIMITS.queueCrowdLeftMs / 2) {
+      if (2 * this.refused > this.begun) this.#until = now + LIMITS.queueCrowdLeftMs
+      this.#countedFrom = now
+      this.refused = this.begun = 0
+    }
+    if (now >= this.#until || now - this.#since > LIMITS.queueCrowdTrustedMs) this.#until = -Infinity
+  }
+}
+
+function refused(waiting: Waiting | undefined, why: Refused['why'], place: number): Refused | null {
+  return waiting ? { waiting, why, place } : null
+}
+
+/** Behind whose second request in line stand all others that come within so long; behind its fourth those within three times that. */
+const STAND_BACK_MS = 25
+const RANKS = 10
+const BACK_MS = Array.from({ length: RANKS }, (_, rank) => STAND_BACK_MS * (2 ** rank - 1))
+
+/**
+ * Those of one caller stand the further back the more it has in line, as if they had come later: who asks one thing at a time does not
+ * wait behind who asks a thousand, and who asks two does not wait for ever.
+ */
+class Shares {
+  readonly #ranks: Line[] = Array.from({ length: RANKS }, () => new Line())
+  readonly #counts = new Map<object, number>()
+  length = 0
+
+  add(waiting: Waiting): void {
+    const { caller } = waiting
+    const count = caller === null ? 0 : (this.#counts.get(caller) ?? 0)
+    if (caller !== null) this.#counts.set(caller, count + 1)
+    this.#ranks[Math.min(RANKS - 1, 31 - Math.clz32(count + 1))]!.push(waiting)
+    this.length += 1
+  }
+
+  take(newest: boolean): Waiting | undefined {
+    if (this.length === 0) return undefined
+    const rank = this.#ranks[this.#first(newest)]!
+    return this.#out(newest ? rank.pop() : rank.shift())
+  }
+
+  /** Neither of them is empty. */
+  isBefore(other: Shares, newest: boolean): boolean {
+    return this.#standing(this.#first(newest), newest) < other.#standing(other.#first(newest), newest)
+  }
+
+  #first(newest: boolean): number {
+    let first = 0
+    for (let rank = 1; rank < RANKS; rank++)
+      if (this.#standing(rank, newest) < this.#standing(first, newest)) first = rank
+    return first
+  }
+
+  /** The less the further in front. */
+  #standing(rank: number, newest: boolean): number {
+    const line = this.#ranks[rank]!
+    return BACK_MS[rank]! + (newest ? -line.newest : line.oldest)
+  }
+
+  /** The oldest of those that stand the furthest back. */
+  worst(): Waiting | undefined {
+    return this.#out(this.#ranks.findLast((each) => each.length > 0)?.shift())
+  }
+
+  before(born: number): Waiting[] {
+    if (this.length === 0) return []
+    const all = this.#ranks.flatMap((rank) => rank.before(born))
+    for (const each of all) this.#out(each)
+    return all
+  }
+
+  get oldest(): number {
+    if (this.length === 0) return Infinity
+    return Math.min(...this.#ranks.map((rank) => rank.oldest))
+  }
+
+  #out(waiting: Waiting | undefined): Waiting | undefined {
+    if (!waiting) return undefined
+    this.length -= 1
+    const { caller } = waiting
+    if (caller === null) return waiting
+    const count = this.#counts.get(caller)! - 1
+    if (count > 0) this.#counts.set(caller, count)
+    else this.#counts.delete(caller)
+    return waiting
+  }
+}
+
+/** In the order of coming, taken from either end. */
+class Line {
+  #waiting: Waiting[] = []
+  #head = 0
+
+  get length(): number {
+    return this.#waiting.length - this.#head
+  }
+
+  get oldest(): number {
+    return this.#waiting[this.#head]?.since ?? Infinity
+  }
+
+  get newest(): number {
+    return this.length === 0 ? -Infinity : this.#waiting.at(-1)!.since
+  }
+
+  push(waiting: Waiting): void {
+    this.#waiting.push(waiting)
+  }
+
+  shift(): Waiting | undefined {
+    if (this.length === 0) return undefined
+    const first = this.#waiting[this.#head]!
+    this.#head += 1
+    // Now and then what was taken is let go, which costs each but little.
+    if (this.#head > 64 && this.#head > this.#waiting.length / 2) {
+      this.#waiting = this.#waiting.slice(this.#head)
+      this.#head = 0
+    }
+    return first
+  }
+
+  pop(): Waiting | undefined {
+    return this.length === 0 ? undefined : this.#waiting.pop()
+  }
+
+  /** Takes out those that came before, and the oldest whom nobody waits for any more. */
+  before(born: number): Waiting[] {
+    const out: Waiting[] = []
+    while (this.oldest < born || this.#waiting[this.#head]?.gone) out.push(this.shift()!)
+    return out
+  }
+}
