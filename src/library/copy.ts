@@ -6,13 +6,13 @@ import { LIMITS } from '../base/limits.js'
 import { endSnapshot, openReadOnly, type Connection } from './connection.js'
 import { Entries } from './entries.js'
 import { fileOf } from './file.js'
-import { askedBy, type SearchParams } from './filters.js'
+import { askedBy, foundItems, type FoundItems, type SearchParams } from './filters.js'
 import { filesOf } from './folder.js'
 import { Folders } from './folders.js'
 import { Identities } from './identities.js'
 import { Locations } from './locations.js'
 import { Names } from './names.js'
-import { Search } from './search.js'
+import { atOnce, Search } from './search.js'
 import { Tagged } from './tagged.js'
 import { Tags } from './tags.js'
 
@@ -76,16 +76,11 @@ export class Copy {
   }
 
   /** Undefined where it would take so long that others have to go first: that is for the library's own thread. */
-  search(params: SearchParams): unknown {
+  search(params: SearchParams): FoundItems | undefined {
     const { wanted, cursor, seal } = askedBy(params, this)
     if (Search.takesLong(wanted)) return undefined
-    const steps = this.#search.search(wanted, params.limit ?? LIMITS.pageDefault, cursor, this.#version)
-    const until = performance.now() + LIMITS.searchAtOnceMs
-    let step = steps.next()
-    for (; !step.done; step = steps.next()) if (performance.now() > until) return undefined
-    const { total, entries, cursor: next } = step.value
-    const items = entries.map((entry) => this.entries.item(entry))
-    return { total, items, ...(next === undefined ? {} : { cursor: seal(next) }) }
+    const page = atOnce(this.#search.search(wanted, params.limit ?? LIMITS.pageDefault, cursor, this.#version))
+    return page ? foundItems(page, this.entries, seal) : undefined
   }
 
   close(): void {

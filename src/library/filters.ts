@@ -3,6 +3,7 @@ import { refuse } from '../protocol/spans.js'
 import { SpacedriveError } from '../base/errors.js'
 import { isWithin } from '../base/places.js'
 import { ENTRY_KINDS, type ParamsOf, type SearchFilter, type SearchFilters } from '../protocol/operations.js'
+import type { Results } from '../protocol/results.js'
 import { readQuery, type Query, type Term } from '../protocol/query.js'
 import { KIND } from '../scan/read.js'
 import { negated, type Condition } from './conditions.js'
@@ -10,7 +11,7 @@ import { normalize, type Entries } from './entries.js'
 import { fold } from './fold.js'
 import type { Locations } from './locations.js'
 import { Inherited } from './places.js'
-import type { Wanted } from './search.js'
+import type { Page, Wanted } from './search.js'
 import { hasKind, headerSays, isDuplicate, type MediaSpan } from './held.js'
 import type { Identities } from './identities.js'
 import { hasTag } from './tagged.js'
@@ -54,6 +55,14 @@ export function askedBy(params: SearchParams, among: Among): Asked {
     throw new SpacedriveError('BAD_REQUEST', 'not a cursor of this search')
   const seal = (each: string) => (read.relative ? `${each}.${now}` : each)
   return { wanted: wantedBy(params, read.terms, [located(read, among), filters], among), cursor: inner, seal }
+}
+
+export type FoundItems = Results['search.files']
+
+/** A page as the client gets it. */
+export function foundItems({ total, entries: found, cursor }: Page, entries: Entries, seal: Asked['seal']): FoundItems {
+  const items = found.map((entry) => entries.item(entry))
+  return { total, items, ...(cursor === undefined ? {} : { cursor: seal(cursor) }) }
 }
 
 function wantedBy(

@@ -19,7 +19,7 @@ import { endSnapshot, openConnection, type Connection } from './connection.js'
 import { Duplicates } from './duplicates.js'
 import { Entries, rootName, type Entry } from './entries.js'
 import { fileOf, type Named as NamedFile } from './file.js'
-import { askedBy, type SearchParams } from './filters.js'
+import { askedBy, foundItems, type FoundItems, type SearchParams } from './filters.js'
 import { Folders } from './folders.js'
 import { diskFailed, filesOf, readLibraryJson, requireDatabase, writeLibraryJson } from './folder.js'
 import { Identities } from './identities.js'
@@ -30,7 +30,7 @@ import { holdLock, type Lock } from './lock.js'
 import { Names } from './names.js'
 import { Readers, type Reader } from './readers.js'
 import { migrate } from './schema.js'
-import { Search, type Page } from './search.js'
+import { atOnce, Search, type Page } from './search.js'
 import { Tagged } from './tagged.js'
 import { Tags, type Tag } from './tags.js'
 import { Unverified, type UnverifiedRow } from './unverified.js'
@@ -373,26 +373,12 @@ export class Library {
    * What `query`, by its `syntax`, and `filters` ask for together. In this turn, as nearly all are; what takes longer is done
    * in steps, and the library stays open meanwhile.
    */
-  async search(params: SearchParams): Promise<Found> {
+  async search(params: SearchParams): Promise<FoundItems> {
     const { wanted, cursor, seal } = askedBy(params, this)
     const run = (search: Search) => search.search(wanted, params.limit ?? LIMITS.pageDefault, cursor, this.version)
-    const found = ({ total, entries, cursor: next }: Page): Found => ({
-      total,
-      items: entries.map((entry) => this.entries.item(entry)),
-      ...(next === undefined ? {} : { cursor: seal(next) }),
-    })
-    const page = Search.takesLong(wanted) ? null : this.#searchAtOnce(run)
-    return page ? found(page) : this.during(async () => found(await this.#searchSlowly(run)))
-  }
-
-  /** Null for what turns out to take longer: that begins again with a reader of its own. */
-  #searchAtOnce(run: (search: Search) => Generator<void, Page>): Page | null {
-    const steps = run(this.#search)
-    const until = performance.now() + LIMITS.searchAtOnceMs
-    for (let step = steps.next(); ; step = steps.next()) {
-      if (step.done) return step.value
-      if (performance.now() > until) return null
-    }
+    const page = Search.takesLong(wanted) ? null : atOnce(run(this.#search))
+    if (page) return foundItems(page, this.entries, seal)
+    return this.during(async () => foundItems(await this.#searchSlowly(run), this.entries, seal))
   }
 
   /** Work that spans several turns: the library is not closed meanwhile to make room. */
@@ -594,12 +580,6 @@ export class Library {
     if (unfinished) mkdirSync(mark, { mode: 0o700 })
     else rmdirSync(mark)
   }
-}
-
-interface Found {
-  readonly total: number
-  readonly items: FileItem[]
-  readonly cursor?: string
 }
 
 const WAL_STATE = 'PRAGMA wal_checkpoint(NOOP)'

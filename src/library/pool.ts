@@ -177,12 +177,12 @@ export class Pool {
 
   /** Closes what was not used for a while, the sooner the higher the pressure; called at intervals. */
   closeIdle(): void {
+    this.closeFailed()
     const now = performance.now()
     const share = idleShare(this.#ledger.pressure)
     for (const library of [...this.#open.values()]) {
       library.shrink(LIMITS.poolReaderIdleMs * share)
-      const over = library.failure !== null || now - library.usedAt > LIMITS.libraryIdleMs * share
-      if (over && !inUse(library)) this.#close(library)
+      if (!inUse(library) && now - library.usedAt > LIMITS.libraryIdleMs * share) this.#close(library)
     }
   }
 

@@ -12,6 +12,7 @@ import {
   type PlaceTest,
   type Rows,
 } from './conditions.js'
+import { LIMITS } from '../base/limits.js'
 import type { Connection } from './connection.js'
 import { cursorOf, readCursor, type Cursor } from './cursors.js'
 import { KIND } from '../scan/read.js'
@@ -89,6 +90,15 @@ const CHILDREN = 8
 /** With more names, and one in eight of all, all entries are looked at instead of those of each name. */
 const NAMES_FEW = 20_000
 const NAMES_SHARE = 8
+
+/** Null for what does not come to its end within a moment: whoever asked may begin it again in another way. */
+export function atOnce<Result>(steps: Generator<void, Result>): Result | null {
+  const until = performance.now() + LIMITS.searchAtOnceMs
+  for (let step = steps.next(); ; step = steps.next()) {
+    if (step.done) return step.value
+    if (performance.now() > until) return null
+  }
+}
 
 export class Search {
   readonly #connection: Connection

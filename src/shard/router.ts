@@ -486,12 +486,18 @@ export class Router {
   #enqueue(place: Place, operation: ShardOperation, params: unknown, answer: Answer, caller?: object): GiveUp {
     if (!place.port) throw lost(place)
     if (place.inFlight.size >= place.atOnceMax) return this.#tellApart(place, operation, params, answer, caller)
+    const number = this.#give(place, operation, params, answer)
+    const { givenUp } = place
+    return () => givenUp.add(number)
+  }
+
+  /** @returns the number by which the shard knows it */
+  #give(place: Place, operation: ShardOperation, params: unknown, answer: Answer): number {
     const number = this.#next++
     place.inFlight.set(number, answer)
     place.outgoing.push(number, operation, params)
     this.#sendSoon()
-    const { givenUp } = place
-    return () => givenUp.add(number)
+    return number
   }
 
   /** Of a shard that is behind: sent at once only if that leaves it few to begin, else it waits with others of its class. */
@@ -524,11 +530,8 @@ export class Router {
   }
 
   #hand(place: Place, waiting: Waiting): void {
-    const number = this.#next++
-    waiting.number = number
-    place.inFlight.set(number, waiting.long ? counted(place, waiting.answer) : waiting.answer)
-    place.outgoing.push(number, waiting.operation, waiting.params)
-    this.#sendSoon()
+    const { operation, params, answer, long } = waiting
+    waiting.number = this.#give(place, operation, params, long ? counted(place, answer) : answer)
   }
 
   #wait(place: Place, waiting: Waiting): void {
