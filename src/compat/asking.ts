@@ -6,7 +6,7 @@ import type { Reply, Request } from '../protocol/messages.js'
 import { PARAMS, type OperationName } from '../protocol/operations.js'
 import type { Results } from '../protocol/results.js'
 import type { Device } from './device.js'
-import { wrong } from './envelope.js'
+import { Malformed, wrong } from './envelope.js'
 
 /** @throws what the operation was refused with */
 export type Ask = <Name extends OperationName>(operation: Name, params?: unknown) => Promise<Results[Name]>
@@ -53,6 +53,13 @@ export const text = z.string()
 export const maybe = z.string().nullish()
 export const count = z.int().min(0).max(Number.MAX_SAFE_INTEGER).nullish()
 export const truth = z.boolean().nullish()
+
+/** The filter of who follows something. @throws Malformed */
+export function checkedFilter<Schema extends ZodType>(schema: Schema, asked: unknown): Infer<Schema> {
+  const checked = schema.safeParse(asked)
+  if (checked.success) return checked.data
+  throw new Malformed(`\`filter\`: ${checked.error.issues[0]?.message}`)
+}
 
 export function askBy(run: (request: Request, answer: (reply: Reply) => void) => void): Ask {
   return <Name extends OperationName>(operation: Name, params: unknown = {}) =>

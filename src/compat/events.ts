@@ -4,8 +4,7 @@ import { isWithin } from '../base/places.js'
 import { z, type Infer } from '../base/zod.js'
 import type { Dispatch, Event, JobItem } from '../protocol/messages.js'
 import type { Publisher } from '../front/front.js'
-import { askBy, maybe, truth, type Ask } from './asking.js'
-import { Malformed } from './envelope.js'
+import { askBy, checkedFilter, maybe, truth, type Ask } from './asking.js'
 import { locationShapes } from './of-work.js'
 import { allTags } from './of-tags.js'
 import { fileShape, jobName, pathIn, progressOf, sdPath, tagShape, type Shape } from './shapes.js'
@@ -36,13 +35,12 @@ export type Wanted = (told: Told) => boolean
 
 /** @throws Malformed, BAD_REQUEST for a path that is not of this machine */
 export function wantedBy(types: readonly string[], asked: unknown, { device }: Here): Wanted {
-  const checked = filter.safeParse(asked)
-  if (!checked.success) throw new Malformed(`\`filter\`: ${checked.error.issues[0]?.message}`)
-  const { path_scope: scope, include_descendants: isDeep } = checked.data
+  const wanted = checkedFilter(filter, asked)
+  const { path_scope: scope, include_descendants: isDeep } = wanted
   const path = scope == null ? null : pathIn(scope, device)
   return (told) =>
     (types.length === 0 || types.includes(told.name)) &&
-    concerns(told, checked.data) &&
+    concerns(told, wanted) &&
     (path === null || told.paths.length === 0 || told.paths.some((each) => isIn(each, path, isDeep === true)))
 }
 

@@ -1,8 +1,7 @@
 // The log, told line by line as Spacedrive tells it.
 import type { Heard, LogLevel } from '../base/log.js'
 import { z } from '../base/zod.js'
-import { maybe } from './asking.js'
-import { Malformed } from './envelope.js'
+import { checkedFilter, maybe } from './asking.js'
 
 const filter = z.object({ library_id: maybe, job_id: maybe, level: maybe, target: maybe })
 
@@ -21,9 +20,7 @@ export function logGap(): string {
  * @throws Malformed
  */
 export function logWanted(asked: unknown, send: (line: string) => void): Heard {
-  const checked = filter.safeParse(asked)
-  if (!checked.success) throw new Malformed(`\`filter\`: ${checked.error.issues[0]?.message}`)
-  const { library_id, job_id, level, target } = checked.data
+  const { library_id, job_id, level, target } = checkedFilter(filter, asked)
   const isNever = target != null && !TARGET.includes(target)
   return (lineLevel, message, fields) => {
     if (isNever || lineLevel === 'debug') return
