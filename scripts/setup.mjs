@@ -23,7 +23,6 @@ const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 const LOCK_FILE = join(ROOT, 'package-lock.json')
 const PACKAGES_STAMP = join(ROOT, 'node_modules', '.spacedrive-setup.json')
 const BUILD_STAMP = join(ROOT, 'dist', '.spacedrive-setup.json')
-const NOT_COMPILED = 'none'
 const SOURCES = ['src', 'workers', 'test', 'tsconfig.json']
 const SETUP_LOCK = join(ROOT, 'dist', '.setup-lock')
 /** Compiling better-sqlite3 on a slow machine takes a few minutes; a lock older than this is of a process that is gone. */
@@ -71,7 +70,7 @@ function packagesStep() {
     async run() {
       rmSync(PACKAGES_STAMP, { force: true })
       await npm([command, '--include=dev', '--ignore-scripts', '--no-audit', '--no-fund'])
-      writeJson(PACKAGES_STAMP, { lock: lockHash(), abi: NOT_COMPILED })
+      writeJson(PACKAGES_STAMP, { lock: lockHash(), abi: null })
     },
   }
 }
@@ -109,12 +108,9 @@ function abiStep() {
   if (!stamp || stamp.abi === process.versions.modules) return null
   return {
     what: 'npm rebuild better-sqlite3, unless it loads (a minute or two where it must be compiled)',
-    why:
-      stamp.abi === NOT_COMPILED
-        ? 'it was installed without its binary'
-        : stamp.abi
-          ? `it was compiled for Node ABI ${stamp.abi} and this is ${process.versions.modules}`
-          : 'nobody noted which Node it was compiled for',
+    why: stamp.abi
+      ? `it was compiled for Node ABI ${stamp.abi} and this is ${process.versions.modules}`
+      : 'nobody noted that it was compiled for this Node',
     async run() {
       if (!(await sqliteLoads())) await npm(['rebuild', 'better-sqlite3'])
       if (!(await sqliteLoads())) throw new SetupError('better-sqlite3 does not load although it was just compiled')

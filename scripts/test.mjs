@@ -54,7 +54,7 @@ async function runSlow() {
   if (others.length === 0) count.failed++
   const waiting = partedBy(isAmong(SLOWEST), others).flat()
   await Promise.all(Array.from({ length: SLOW_AT_ONCE }, () => runInTurn(waiting)))
-  for (const file of alone) await runTests([file])
+  await runInTurn(alone)
 }
 
 function isAmong(names) {
