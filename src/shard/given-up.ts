@@ -7,12 +7,14 @@ import { LIMITS } from '../base/limits.js'
 const WORDS = 1 << Math.ceil(Math.log2(LIMITS.shardInFlightMax + 1))
 assert(WORDS > LIMITS.shardInFlightMax)
 
+export function newGivenUp(): SharedArrayBuffer {
+  return new SharedArrayBuffer(WORDS * Int32Array.BYTES_PER_ELEMENT)
+}
+
 export class GivenUp {
-  readonly shared: SharedArrayBuffer
   readonly #words: Int32Array
 
-  constructor(shared = new SharedArrayBuffer(WORDS * Int32Array.BYTES_PER_ELEMENT)) {
-    this.shared = shared
+  constructor(shared: SharedArrayBuffer) {
     this.#words = new Int32Array(shared)
   }
 

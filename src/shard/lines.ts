@@ -1,4 +1,4 @@
-// What goes over the port between the main thread and a shard: everything of one turn in one message.
+// What goes over the ports between a shard and those who ask it: everything of one turn in one message.
 import type { WireError } from '../base/errors.js'
 import type { Covered, Event } from '../protocol/messages.js'
 import type { FilesWanted } from '../scan/identify.js'
@@ -44,6 +44,8 @@ export interface ToShard {
   readonly covered?: (readonly [string, Covered])[]
   /** Libraries that are being made of a copy, and that nobody waits for any more. */
   readonly unwanted?: string[]
+  /** One more that asks, by a port of its own; its requests come there. */
+  readonly line?: { readonly port: MessagePort; readonly givenUp: SharedArrayBuffer }
 }
 
 export interface FromShard {

@@ -1,7 +1,7 @@
 // The main thread's side of the shards: which library is where, what is in flight, and what happens when a thread dies.
 import type { Piscina } from 'piscina'
 import { fileURLToPath } from 'node:url'
-import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import { MessageChannel } from 'node:worker_threads'
 import { uuidv7 } from 'uuidv7'
 import type { Beats } from '../base/beats.js'
 import { fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
@@ -11,41 +11,30 @@ import { jobMayBegin } from '../descriptors/pressure.js'
 import type { BaseThread } from '../descriptors/names.js'
 import { newTold, type Told } from '../descriptors/threads.js'
 import type { Cataloged } from '../library/catalog.js'
-import {
-  STREAM,
-  type Covered,
-  type Event,
-  type GiveUp,
-  type LibraryItem,
-  type Reply,
-  type Request,
-  type Stall,
-  type Status,
-} from '../protocol/messages.js'
-import { isLasting, runsOn, WORK, type OperationName, type WorkClass } from '../protocol/operations.js'
+import type { Covered, Event, GiveUp, LibraryItem, Reply, Request, Stall, Status } from '../protocol/messages.js'
+import { isLasting, runsOn, type OperationName } from '../protocol/operations.js'
 import type { Events } from './events.js'
 import {
   COUNTS,
   type FromShard,
   type Held,
-  type Requests,
   type SharedRead,
   type ShardOperation,
   type ShardSetup,
-  type ToShard,
   type Watched,
   type WatchedLocation,
 } from './lines.js'
-import { Ahead } from './ahead.js'
-import { GivenUp } from './given-up.js'
+import { newAhead } from './ahead.js'
+import { Asker, GIVEN_UP, type Line, type LineShared } from './asker.js'
+import { newGivenUp } from './given-up.js'
 import { Lasting } from './lasting.js'
-import { Patience } from './patience.js'
 import { placeOf } from './place.js'
-import { Queue, type Refused, type Waiting } from './queue.js'
 import { Sharing } from './sharing.js'
 import { startThread, type Tasks } from './tasks.js'
 
 const ENTRY = fileURLToPath(new URL('../../workers/shard.js', import.meta.url))
+/** Of those who ask the shards, the main thread. */
+const MAIN_LINE = 0
 /** Crashes further apart than this do not add up to a longer wait. */
 const CRASH_MEMORY_MS = 60_000
 /** Threads a place may lose before a start gives up. */
@@ -69,52 +58,20 @@ export interface RouterSetup {
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
 }
 
-/** Operations that go on for many turns of a shard's loop. */
-const LONG: ReadonlySet<ShardOperation> = new Set<OperationName>(['search.files', 'files.explain', 'files.leftOut'])
-
-/** What the daemon asks of a shard that may wait for others. */
-const OWN_JOBS: ReadonlySet<ShardOperation> = new Set<ShardOperation>(['shard.takeUp', 'shard.changes', 'shard.doubt'])
-
 const NOTHING_HELD: Held = { leases: [], jobs: [] }
 
 type Answer = (reply: Reply) => void
 
-const GIVEN_UP: Reply = {
-  ok: false,
-  error: toWire(new SpacedriveError('TIMEOUT', 'it was not begun: nobody waited for it any more')),
-}
-
-/** Not thrown: to find out where it was made would cost more than all else of a refusal, when there is the least time for it. */
-const OVERLOADED = toWire(new SpacedriveError('OVERLOADED', ''))
-
 interface Place {
   readonly number: number
   readonly counts: SharedArrayBuffer
-  givenUp: GivenUp
-  ahead: Ahead
-  /** With fewer in flight one more is sent at once; none while the shard is behind, and then it is told apart who is next. */
-  atOnceMax: number
-  readonly queue: Queue
-  readonly patience: Patience
-  /** Requests under way that go on for many turns, of those that were told apart. */
-  long: number
-  /** Refused because they waited for too long, or too many did. */
-  overloaded: number
-  /** Not sent, for nobody waited for them any more. */
-  gone: number
+  readonly line: Line
   readonly told: Told
   /** What its thread held when it last answered. */
   held: Held
   startedAt: number
   pool: Piscina | null
-  port: MessagePort | null
   thread: number
-  /** Requests by number, in the order they came. */
-  readonly inFlight: Map<number, Answer>
-  outgoing: Requests
-  know: string[]
-  covered: [string, Covered][]
-  unwanted: string[]
   /** Libraries that are being made, and those that a lost thread did not come to the end of. */
   readonly making: Set<string>
   halfMade: string[]
@@ -124,8 +81,6 @@ interface Place {
   restarts: number
   /** Told when it has a thread again. */
   started: () => void
-  /** What the last thread died of, or could not be started for. */
-  why: string
   crashedAt: number
   waitMs: number
 }
@@ -133,18 +88,15 @@ interface Place {
 export class Router {
   readonly #setup: RouterSetup
   readonly #places: Place[]
+  readonly #asker: Asker
   readonly #beats: Beats
   readonly #sharing: Sharing
   readonly #lasting = new Lasting()
   readonly #catalog = new Map<string, Cataloged & { open: boolean }>()
   /** Messages that came from shards so far. */
   messages = 0
-  #next = 1
   #threads = 0
-  #sending = false
   #closing = false
-  /** Set while any shard is behind. */
-  #looking: NodeJS.Timeout | undefined
 
   constructor(setup: RouterSetup) {
     this.#setup = setup
@@ -155,41 +107,33 @@ export class Router {
         return setup.ledger.level
       },
       load: (shard) => {
-        const { port, inFlight, queue } = this.#places[shard]!
+        const { port, inFlight, queue } = this.#asker.lines[shard]!
         return port ? inFlight.size + queue.length : Infinity
       },
-      ask: (shard, operation, params) => this.#ask(this.#places[shard]!, operation, params),
+      ask: (shard, operation, params) => this.#asker.ask(this.#asker.lines[shard]!, operation, params),
       log: setup.log,
     })
-    this.#places = Array.from({ length: setup.shards }, (_, number) => ({
-      number,
+    this.#asker = new Asker({
+      shards: setup.shards,
+      line: MAIN_LINE,
+      beats: setup.beats,
+      isOpen: (library) => this.#catalog.get(library)?.open !== false,
+    })
+    this.#places = this.#asker.lines.map((line) => ({
+      number: line.number,
       counts: new SharedArrayBuffer(COUNTS.words * Int32Array.BYTES_PER_ELEMENT),
-      givenUp: new GivenUp(),
-      ahead: new Ahead(),
-      atOnceMax: LIMITS.shardInFlightMax,
-      queue: new Queue(),
-      patience: new Patience(),
-      long: 0,
-      overloaded: 0,
-      gone: 0,
+      line,
       told: newTold(),
       held: NOTHING_HELD,
       startedAt: 0,
       pool: null,
-      port: null,
       thread: 0,
-      inFlight: new Map(),
-      outgoing: [],
-      know: [],
-      covered: [],
-      unwanted: [],
       making: new Set(),
       halfMade: [],
       toTakeUp: new Set(),
       takingUp: 0,
       restarts: 0,
       started: () => {},
-      why: '',
       crashedAt: -Infinity,
       waitMs: LIMITS.shardRestartMs,
     }))
@@ -224,7 +168,7 @@ export class Router {
   }
 
   #threadOf(place: Place): Promise<void> | undefined {
-    if (place.port || this.#closing) return undefined
+    if (place.line.port || this.#closing) return undefined
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, START_WAIT_MS)
       place.started = () => {
@@ -244,20 +188,12 @@ export class Router {
 
   /** More is asked of some shard than it can do. */
   get isCrowded(): boolean {
-    return this.#looking !== undefined && this.#places.some(({ queue }) => queue.hasEnoughReaders)
+    return this.#asker.isCrowded
   }
 
-  /**
-   * So many ask to read of this library that one more, of who has something under way already, is refused before anything else of it is
-   * looked at. Null where that is not so.
-   */
+  /** As the asker's, by library. */
   refusesUnread(library: string): WireError | null {
-    if (!this.#catalog.has(library)) return null
-    const place = this.#placeOf(library)
-    if (!place.queue.hasEnoughReaders) return null
-    place.queue.refusedUnread()
-    place.overloaded += 1
-    return overloaded(`shard ${place.number} did not look at it: too many others wait, and one of yours`)
+    return this.#catalog.has(library) ? this.#asker.refusesUnread(this.#placeOf(library).line) : null
   }
 
   /** Shards whose loop does not turn. @param sinceMs no longer ago than this, for whoever looks stood still himself */
@@ -295,7 +231,7 @@ export class Router {
         reopened: sum(COUNTS.reopened),
         opened: sum(COUNTS.opened),
       },
-      shards: this.#places.map(({ number, inFlight, outgoing, queue, restarts, gone, overloaded }, at) => ({
+      shards: this.#places.map(({ number, restarts, line: { inFlight, outgoing, queue, gone, overloaded } }, at) => ({
         id: number,
         libraries: words[at]![COUNTS.libraries]!,
         inFlight: inFlight.size + queue.length,
@@ -349,17 +285,14 @@ export class Router {
   /** Jobs stop at their checkpoints, libraries close, threads end; threads that do not are ended after the deadline. */
   async close(deadlineMs: number): Promise<void> {
     this.#closing = true
-    clearInterval(this.#looking)
-    for (const place of this.#places) {
-      place.started()
-      for (const waiting of place.queue.clear()) this.#hand(place, waiting)
-    }
+    for (const place of this.#places) place.started()
+    this.#asker.close()
     const late = new Promise<void>((resolve) => setTimeout(resolve, deadlineMs).unref())
     await Promise.race([this.#sharing.close(), late])
     await Promise.all(
       this.#places.map(async (place) => {
         await Promise.race([this.#ask(place, 'shard.drain', {}).catch(() => null), late])
-        place.port?.close()
+        place.line.port?.close()
         await place.pool?.destroy().catch(() => null)
         this.#setup.ledger.reclaim(place.thread)
       }),
@@ -400,8 +333,8 @@ export class Router {
       const notBegun = ask(late)
       return () => {
         notBegun()
-        place.unwanted.push(id)
-        this.#sendSoon()
+        place.line.unwanted.push(id)
+        this.#asker.sendSoon()
       }
     })
     place.making.add(id)
@@ -483,136 +416,8 @@ export class Router {
     return this.#places[placeOf(library, this.#places.length)]!
   }
 
-  #enqueue(place: Place, operation: ShardOperation, params: unknown, answer: Answer, caller?: object): GiveUp {
-    if (!place.port) throw lost(place)
-    if (place.inFlight.size >= place.atOnceMax) return this.#tellApart(place, operation, params, answer, caller)
-    const number = this.#give(place, operation, params, answer)
-    const { givenUp } = place
-    return () => givenUp.add(number)
-  }
-
-  /** @returns the number by which the shard knows it */
-  #give(place: Place, operation: ShardOperation, params: unknown, answer: Answer): number {
-    const number = this.#next++
-    place.inFlight.set(number, answer)
-    place.outgoing.push(number, operation, params)
-    this.#sendSoon()
-    return number
-  }
-
-  /** Of a shard that is behind: sent at once only if that leaves it few to begin, else it waits with others of its class. */
-  #tellApart(place: Place, operation: ShardOperation, params: unknown, answer: Answer, caller?: object): GiveUp {
-    const { queue, givenUp } = place
-    const count = place.inFlight.size + queue.length
-    if (count >= LIMITS.shardInFlightMax) {
-      const retry = { retryAfterMs: 1000 }
-      throw new SpacedriveError('SHARD_BUSY', `shard ${place.number} has ${count} requests in flight`, retry)
-    }
-    const asked = operation === 'shard.read' ? (params as SharedRead).operation : operation
-    const of = caller === STREAM ? 'stream' : workOf(asked)
-    const long = LONG.has(asked) && this.#isOpen(params)
-    const waiting = { of, long, operation, params, answer, caller: caller ?? null, since: 0, gone: false, number: 0 }
-    if (of === 'control' || (queue.length === 0 && this.#mayBeSent(place, long))) this.#hand(place, waiting)
-    else this.#wait(place, waiting)
-    return () => {
-      if (waiting.number > 0) givenUp.add(waiting.number)
-      else waiting.gone = true
-    }
-  }
-
-  /** Where it is yet to be opened a request waits for descriptors, and nobody should wait for it. */
-  #isOpen(params: unknown): boolean {
-    return this.#catalog.get((params as { library: string }).library)?.open !== false
-  }
-
-  #mayBeSent(place: Place, long: boolean): boolean {
-    return room(place) > 0 && (!long || place.long < LIMITS.longAtOnceMax)
-  }
-
-  #hand(place: Place, waiting: Waiting): void {
-    const { operation, params, answer, long } = waiting
-    waiting.number = this.#give(place, operation, params, long ? counted(place, answer) : answer)
-  }
-
-  #wait(place: Place, waiting: Waiting): void {
-    waiting.since = place.patience.at(performance.now())
-    const refused = place.queue.add(waiting)
-    if (refused) this.#overload(place, refused)
-    this.#refill(place)
-  }
-
-  /** Sends as many of those that wait as there is room for, but not one by one. */
-  #refill(place: Place): void {
-    const { queue } = place
-    if (queue.length === 0) return
-    if (2 * room(place) < place.ahead.most) return
-    if (place.outgoing.length === 0) place.ahead.refilled()
-    for (let left = room(place); left > 0; left--) {
-      const waiting = queue.next(place.long < LIMITS.longAtOnceMax)
-      if (!waiting) return
-      if (waiting.gone) leaveOut(place, waiting)
-      else this.#hand(place, waiting)
-    }
-  }
-
-  #fellBehind(place: Place): void {
-    place.atOnceMax = 0
-    place.patience.begin(performance.now())
-    this.#looking ??= setInterval(() => this.#lookAtQueues(), LIMITS.queueLookMs)
-  }
-
-  #lookAtQueues(): void {
-    const now = performance.now()
-    const behind = this.#places.filter(({ atOnceMax }) => atOnceMax === 0)
-    for (const place of behind) {
-      const { patience, queue, ahead } = place
-      patience.look(now, ahead.begunSoFar, this.#beats.silentMs(place.number + 1))
-      for (const refused of queue.expire(patience.ms, now)) this.#overload(place, refused)
-      this.#refill(place)
-      if (queue.isCalm && 2 * ahead.ms < LIMITS.shardBehindMs) place.atOnceMax = LIMITS.shardInFlightMax
-    }
-    if (behind.some(({ atOnceMax }) => atOnceMax === 0)) return
-    clearInterval(this.#looking)
-    this.#looking = undefined
-  }
-
-  #overload(place: Place, { waiting, why, place: at }: Refused): void {
-    if (waiting.gone) return leaveOut(place, waiting)
-    place.overloaded += 1
-    const words = why === 'age' ? 'too many others wait, and it for too long' : 'too many others wait'
-    const message = `shard ${place.number} did not begin it: ${words}, as number ${at} of its class`
-    waiting.answer({ ok: false, error: overloaded(message) })
-  }
-
-  /** Everything that came in this turn goes out in one message a shard. */
-  #sendSoon(): void {
-    if (this.#sending) return
-    this.#sending = true
-    setImmediate(() => {
-      this.#sending = false
-      for (const place of this.#places) this.#send(place)
-    })
-  }
-
-  #send(place: Place): void {
-    const nothing =
-      place.outgoing.length === 0 && place.know.length + place.covered.length + place.unwanted.length === 0
-    if (!place.port || nothing) return
-    const message: ToShard = {
-      ...(place.outgoing.length > 0 ? { requests: place.outgoing } : {}),
-      ...(place.know.length > 0 ? { know: place.know } : {}),
-      ...(place.covered.length > 0 ? { covered: place.covered } : {}),
-      ...(place.unwanted.length > 0 ? { unwanted: place.unwanted } : {}),
-    }
-    const { ahead } = place
-    ahead.sent(place.outgoing.length / 3)
-    place.outgoing = []
-    place.know = []
-    place.covered = []
-    place.unwanted = []
-    place.port.postMessage(message)
-    const isBehind = ahead.count > LIMITS.shardBehindMin && ahead.ms > LIMITS.shardBehindMs
-    if (isBehind && place.atOnceMax > 0) this.#fellBehind(place)
+  #enqueue({ line }: Place, operation: ShardOperation, params: unknown, answer: Answer, caller?: object): GiveUp {
+    return this.#asker.enqueue(line, operation, params, answer, caller)
   }
 
   /** Asks the shard of a library on behalf of the daemon. @throws SpacedriveError as it came */
@@ -623,27 +428,18 @@ export class Router {
 
   /** Tells the shard of a library how a location of it is watched. */
   tellCovered({ library, location }: WatchedLocation, covered: Covered): void {
-    this.#placeOf(library).covered.push([location, covered])
-    this.#sendSoon()
+    this.#placeOf(library).line.covered.push([location, covered])
+    this.#asker.sendSoon()
   }
 
-  #ask<T>(place: Place, operation: ShardOperation, params: unknown): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const answer = (reply: Reply) => (reply.ok ? resolve(JSON.parse(reply.json) as T) : reject(fromWire(reply.error)))
-      this.#enqueue(place, operation, params, answer)
-    })
+  #ask<T>({ line }: Place, operation: ShardOperation, params: unknown): Promise<T> {
+    return this.#asker.ask<T>(line, operation, params)
   }
 
-  #receive(place: Place, { replies, events, logs, tasks, watch, unshare }: FromShard): void {
+  #receive(place: Place, message: FromShard): void {
     this.messages += 1
-    for (let at = 0; replies && at < replies.length; at += 3) {
-      const number = replies[at] as number
-      const answer = place.inFlight.get(number)
-      place.inFlight.delete(number)
-      const json = replies[at + 1] as string | null
-      answer?.(json === null ? { ok: false, error: replies[at + 2] as WireError } : { ok: true, json })
-    }
-    if (place.atOnceMax === 0) this.#refill(place)
+    this.#asker.received(place.line, message)
+    const { events, logs, tasks, watch, unshare } = message
     for (const event of events ?? []) this.#noticeAndPublish(event)
     for (let at = 0; logs && at < logs.length; at += 3) {
       this.#setup.log(logs[at] as 'info', logs[at + 1] as string, logs[at + 2] as Record<string, unknown>)
@@ -674,20 +470,17 @@ export class Router {
     place.thread = this.#threads
     place.held = NOTHING_HELD
     place.told.fill(0)
-    // The numbers of a lost thread's requests say nothing to the next one, and would stay for long.
-    place.givenUp = new GivenUp()
-    place.ahead = new Ahead()
     this.#beats.leave(place.number + 1)
     place.startedAt = performance.now()
     const { port1, port2 } = new MessageChannel()
+    const shared: LineShared = { givenUp: newGivenUp(), ahead: newAhead(1) }
     const workerData: ShardSetup = {
       ledger: this.#setup.ledger.shared,
       thread: place.thread,
       counts: place.counts,
       beats: this.#beats.shared,
       beat: place.number + 1,
-      givenUp: place.givenUp.shared,
-      ahead: place.ahead.shared,
+      ...shared,
       told: place.told,
       libraries: this.#setup.libraries,
       deleted: this.#setup.deleted,
@@ -698,7 +491,7 @@ export class Router {
     // A thread that cannot start is no task's failure: without this it would end the process.
     pool.on('error', (error: unknown) => this.#lose(place, pool, toWire(error).message))
     place.pool = pool
-    place.port = port1
+    this.#asker.connect(place.line, port1, shared)
     place.started()
     port1.on('message', (message: FromShard) => this.#receive(place, message))
     pool.run({ port: port2 }, { transferList: [port2] }).then(
@@ -721,26 +514,19 @@ export class Router {
   #lose(place: Place, pool: Piscina | null, why: string): void {
     if (place.pool !== pool || this.#closing) return
     this.#setup.log('error', `shard ${place.number} was lost: ${why}`)
-    place.why = why
     const { thread } = place
-    place.port?.close()
-    place.port = null
     this.#beats.leave(place.number + 1)
     place.pool = null
-    place.outgoing = []
-    place.unwanted = []
     place.halfMade.push(...place.making)
-    const callers = [...place.inFlight.values(), ...place.queue.clear().map(({ answer }) => answer)]
-    place.inFlight.clear()
-    for (const answer of callers) answer({ ok: false, error: toWire(lost(place)) })
-    this.#forgetOpen(place)
-    this.#sharing.lost(place.number)
     const now = performance.now()
     place.waitMs =
       now - place.crashedAt < CRASH_MEMORY_MS
         ? Math.min(2 * place.waitMs, LIMITS.shardRestartMsMax)
         : LIMITS.shardRestartMs
     place.crashedAt = now
+    this.#asker.lose(place.line, { why, retryAfterMs: place.waitMs })
+    this.#forgetOpen(place)
+    this.#sharing.lost(place.number)
     Promise.resolve(pool?.destroy())
       .catch(() => null)
       .then(() => {
@@ -767,7 +553,7 @@ export class Router {
   #sweep(place: Place): void {
     const libraries = place.halfMade
     place.halfMade = []
-    if (libraries.length > 0 && place.port) this.#ask(place, 'shard.sweep', { libraries }).catch(() => null)
+    if (libraries.length > 0 && place.line.port) this.#ask(place, 'shard.sweep', { libraries }).catch(() => null)
   }
 
   #forgetOpen(place: Place): void {
@@ -783,9 +569,9 @@ export class Router {
 
   #tellCatalog(place: Place): void {
     for (const { id, path } of this.#catalog.values()) {
-      if (this.#placeOf(id) === place) place.know.push(id, path)
+      if (this.#placeOf(id) === place) place.line.know.push(id, path)
     }
-    this.#send(place)
+    this.#asker.send(place.line)
   }
 
   #takeUpUnfinished(places: readonly Place[]): void {
@@ -800,7 +586,7 @@ export class Router {
 
   /** A few at a time, and none under pressure: a start under load does not open everything at once. */
   #takeUpNext(place: Place): void {
-    if (this.#closing || !place.port) return
+    if (this.#closing || !place.line.port) return
     if (!jobMayBegin(this.#setup.ledger.level, 0)) return this.#takeUpLater(place)
     for (const id of place.toTakeUp) {
       if (place.takingUp >= LIMITS.takeUpAtOnceMax) return
@@ -831,40 +617,4 @@ export class Router {
         },
       )
   }
-}
-
-function workOf(operation: ShardOperation): WorkClass {
-  if (operation in WORK) return WORK[operation as OperationName]
-  return OWN_JOBS.has(operation) ? 'job' : 'control'
-}
-
-/** How many more may be sent to a shard that is behind. */
-function room({ ahead, outgoing }: Place): number {
-  return ahead.most - ahead.count - outgoing.length / 3
-}
-
-function overloaded(message: string): WireError {
-  const retryAfterMs = Math.round(1_000 + Math.random() * (LIMITS.overloadedRetryMs - 1_000))
-  return { ...OVERLOADED, message, retryAfterMs }
-}
-
-/** One of those that go on for many turns, until it is answered. */
-function counted(place: Place, answer: Answer): Answer {
-  place.long += 1
-  return (reply) => {
-    place.long -= 1
-    answer(reply)
-  }
-}
-
-/** Answered only to be counted. */
-function leaveOut(place: Place, { answer }: Waiting): void {
-  place.gone += 1
-  answer(GIVEN_UP)
-}
-
-function lost(place: Place): SpacedriveError {
-  return new SpacedriveError('SHARD_LOST', `shard ${place.number} is being replaced: ${place.why}`, {
-    retryAfterMs: place.waitMs,
-  })
 }

@@ -1,4 +1,4 @@
-// The thread's side of a shard's port: unpack, call, pack.
+// The thread's side of a shard's ports: unpack, call, pack.
 import { Piscina } from 'piscina'
 import type { MessagePort } from 'node:worker_threads'
 import { tellLoop } from '../descriptors/threads.js'
@@ -10,7 +10,15 @@ export function serve({ port }: { port: MessagePort }): Promise<void> {
     const setup = Piscina.workerData as ShardSetup
     tellLoop(setup.told)
     const shard = new Shard(setup, (message, transfer) => port.postMessage(message, transfer))
-    port.on('message', (message: ToShard) => shard.receive(message))
+    port.on('message', (message: ToShard) => {
+      if (message.line) open(shard, message.line)
+      shard.receive(message)
+    })
     port.on('close', resolve)
   })
+}
+
+function open(shard: Shard, { port, givenUp }: NonNullable<ToShard['line']>): void {
+  const line = shard.open(givenUp, (message) => port.postMessage(message))
+  port.on('message', (message: ToShard) => shard.receive(message, line))
 }

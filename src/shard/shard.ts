@@ -68,6 +68,14 @@ type LibraryOperation = Extract<OperationName, `${string}.${string}`>
 type Created = ParamsOf<'libraries.create'> & { readonly id: string }
 type InLibrary = (library: Library, params: never) => unknown
 
+/** To one of those that ask. */
+interface Line {
+  readonly number: number
+  readonly givenUp: GivenUp
+  readonly send: (message: FromShard) => void
+  replies: (number | string | null | WireError)[]
+}
+
 const IDLE_CHECK_MS = 1_000
 /** The clock is looked at after so many elements of a list of requests, four of these. */
 const CLOCK_EACH = 12
@@ -91,12 +99,12 @@ export class Shard {
   readonly #firstLook: FirstLook
   readonly #counts: Int32Array
   readonly #beats: Beats
-  readonly #givenUp: GivenUp
   readonly #ahead: Ahead
+  /** Of all that ask; the first is the main thread. */
+  readonly #lines: Line[] = []
   #mainStands = false
   readonly #ended = new AbortController()
   readonly #timers: readonly NodeJS.Timeout[]
-  #replies: (number | string | null | WireError)[] = []
   #events: Event[] = []
   #logs: unknown[] = []
   #watch: Watched[] = []
@@ -111,7 +119,7 @@ export class Shard {
   readonly #reading = new Set<Library>()
   #several = false
   /** What came when it had been at requests for long enough, in its order. */
-  #pending: Requests[] = []
+  #pending: { readonly line: Line; readonly requests: Requests }[] = []
   /** For how long it was at requests since it last let others have a turn. */
   #workedMs = 0
   #goingOn = false
@@ -126,8 +134,8 @@ export class Shard {
     this.#ledger = new Ledger(setup.ledger, setup.thread)
     this.#counts = new Int32Array(setup.counts)
     this.#beats = new Beats(setup.beats)
-    this.#givenUp = new GivenUp(setup.givenUp)
     this.#ahead = new Ahead(setup.ahead)
+    this.open(setup.givenUp, send)
     this.#pool = new Pool(this.#ledger, {
       opened: (library) => this.#opened(library),
       closed: (library) => this.#publish({ type: 'library.closed', library: library.id }),
@@ -178,13 +186,19 @@ export class Shard {
     this.#beats.beat(setup.beat)
   }
 
-  receive({ know, covered, unwanted, requests }: ToShard): void {
+  /** For one more thread that asks; the first is the main one. @returns its number here */
+  open(givenUp: SharedArrayBuffer, send: (message: FromShard) => void): number {
+    return this.#lines.push({ number: this.#lines.length, givenUp: new GivenUp(givenUp), send, replies: [] }) - 1
+  }
+
+  receive({ know, covered, unwanted, requests }: ToShard, from = 0): void {
+    const line = this.#lines[from]!
     for (const [location, how] of covered ?? []) this.#covered.set(location, how)
     for (let at = 0; know && at < know.length; at += 2) this.#pool.know(know[at]!, know[at + 1]!)
     for (const library of unwanted ?? []) this.#copying.get(library)?.stop.abort()
     if (!requests) return
-    if (this.#pending.length === 0 && this.#workedMs < LIMITS.shardTurnMs) return this.#begin(requests)
-    this.#pending.push(requests)
+    if (this.#pending.length === 0 && this.#workedMs < LIMITS.shardTurnMs) return this.#begin(line, requests)
+    this.#pending.push({ line, requests })
     this.#goOnSoon()
   }
 
@@ -198,12 +212,15 @@ export class Shard {
     setImmediate(() => {
       this.#goingOn = false
       this.#workedMs = 0
-      while (this.#pending.length > 0 && this.#workedMs < LIMITS.shardTurnMs) this.#begin(this.#pending.shift()!)
+      while (this.#pending.length > 0 && this.#workedMs < LIMITS.shardTurnMs) {
+        const { line, requests } = this.#pending.shift()!
+        this.#begin(line, requests)
+      }
       if (this.#pending.length > 0) this.#goOnSoon()
     })
   }
 
-  #begin(requests: Requests): void {
+  #begin(line: Line, requests: Requests): void {
     const since = performance.now()
     // What it did for others meanwhile belongs to what these waited for.
     if (this.#sliceCount > 0) this.#ahead.took(since - this.#sliceAt, this.#sliceCount)
@@ -211,23 +228,23 @@ export class Shard {
     const untilMs = since + LIMITS.shardTurnMs - this.#workedMs
     let at = 0
     do {
-      this.#answer(requests[at] as number, requests[at + 1] as ShardOperation, requests[at + 2])
+      this.#answer(line, requests[at] as number, requests[at + 1] as ShardOperation, requests[at + 2])
       at += 3
     } while (at < requests.length && (at % CLOCK_EACH !== 0 || performance.now() < untilMs))
     for (const library of this.#reading) library.endRead()
     this.#reading.clear()
     this.#copies.endTurn()
     if (at < requests.length) {
-      this.#pending.unshift(requests.slice(at))
+      this.#pending.unshift({ line, requests: requests.slice(at) })
       this.#goOnSoon()
     }
-    this.#began(at / 3, since)
+    this.#began(line, at / 3, since)
   }
 
-  #began(count: number, since: number): void {
+  #began(line: Line, count: number, since: number): void {
     const ms = performance.now() - since
     this.#workedMs += ms
-    this.#ahead.begun(count)
+    this.#ahead.begun(count, line.number)
     if (this.#pending.length === 0) {
       this.#ahead.took(ms, count)
       this.#sliceCount = 0
@@ -237,24 +254,24 @@ export class Shard {
     }
   }
 
-  #answer(number: number, operation: ShardOperation, params: unknown): void {
-    if (this.#givenUp.has(number)) return this.#leaveOut(number)
+  #answer(line: Line, number: number, operation: ShardOperation, params: unknown): void {
+    if (line.givenUp.has(number)) return this.#leaveOut(line, number)
     try {
       const result = this.#run(operation, params)
-      if (!(result instanceof Promise)) return this.#reply(number, result)
+      if (!(result instanceof Promise)) return this.#reply(line, number, result)
       result.then(
-        (value) => this.#reply(number, value),
-        (error: unknown) => this.#refuse(number, error),
+        (value) => this.#reply(line, number, value),
+        (error: unknown) => this.#refuse(line, number, error),
       )
     } catch (error) {
-      this.#refuse(number, error)
+      this.#refuse(line, number, error)
     }
   }
 
   /** Its caller has gone or was told TIMEOUT: answered only to be counted. */
-  #leaveOut(number: number): void {
+  #leaveOut(line: Line, number: number): void {
     this.#counts[COUNTS.givenUp]! += 1
-    this.#refuse(number, new SpacedriveError('TIMEOUT', 'it was not begun: nobody waited for it any more'))
+    this.#refuse(line, number, new SpacedriveError('TIMEOUT', 'it was not begun: nobody waited for it any more'))
   }
 
   #run(operation: ShardOperation, params: unknown): unknown {
@@ -680,17 +697,17 @@ export class Shard {
     this.#flushSoon()
   }
 
-  #reply(number: number, value: unknown): void {
-    this.#replies.push(number, JSON.stringify(value ?? null), null)
+  #reply({ replies }: Line, number: number, value: unknown): void {
+    replies.push(number, JSON.stringify(value ?? null), null)
     this.#flushSoon()
   }
 
-  #refuse(number: number, error: unknown): void {
+  #refuse({ replies }: Line, number: number, error: unknown): void {
     const wire = toWire(fromSqlite(error, 'the database of the library'))
     if (wire.code === 'INTERNAL')
       this.#log('error', wire.message, { stack: error instanceof Error ? error.stack : undefined })
     if (wire.code === 'DISK_FAILED') this.#pool.closeFailed()
-    this.#replies.push(number, null, wire)
+    replies.push(number, null, wire)
     this.#flushSoon()
   }
 
@@ -700,8 +717,9 @@ export class Shard {
     this.#flushing = true
     queueMicrotask(() => {
       this.#flushing = false
+      const main = this.#lines[0]!
       const message: FromShard = {
-        ...(this.#replies.length > 0 ? { replies: this.#replies } : {}),
+        ...(main.replies.length > 0 ? { replies: main.replies } : {}),
         ...(this.#events.length > 0 ? { events: this.#events } : {}),
         ...(this.#logs.length > 0 ? { logs: this.#logs } : {}),
         ...(this.#watch.length > 0 ? { watch: this.#watch } : {}),
@@ -709,12 +727,21 @@ export class Shard {
       }
       this.#watch = []
       this.#unshare = []
-      this.#replies = []
+      main.replies = []
       this.#events = []
       this.#logs = []
       this.#count()
-      this.#send(message)
+      if (this.#lines.length === 1) return this.#send(message)
+      if (Object.keys(message).length > 0) this.#send(message)
+      for (const line of this.#lines) this.#answerLine(line)
     })
+  }
+
+  /** The main thread's went with what else it is told. */
+  #answerLine(line: Line): void {
+    if (line.replies.length === 0) return
+    line.send({ replies: line.replies })
+    line.replies = []
   }
 
   #count(all = false): void {

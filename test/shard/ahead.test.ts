@@ -1,11 +1,11 @@
 // How far a shard is behind, by what it tells of itself.
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
-import { Ahead } from '../../src/shard/ahead.js'
+import { Ahead, newAhead } from '../../src/shard/ahead.js'
 
 function both(): { main: Ahead; shard: Ahead } {
-  const main = new Ahead()
-  return { main, shard: new Ahead(main.shared) }
+  const shared = newAhead(1)
+  return { main: new Ahead(shared), shard: new Ahead(shared) }
 }
 
 test('what was sent is before the shard until it is begun, for as long as that takes', (t) => {
@@ -33,10 +33,29 @@ test('slow requests are sent a few at a time, quick ones by hundreds, and one th
 
 test('the counts go round without a jump', (t) => {
   const { main, shard } = both()
-  new Int32Array(main.shared)[0] = 2 ** 31 - 2
-  const { count } = main
+  const nearly = 2 ** 31 - 2
+  main.sent(nearly)
+  shard.begun(nearly)
   main.sent(5)
-  t.is(main.count, (count + 5) | 0)
+  t.is(main.count, 5)
   shard.begun(5)
-  t.is(main.count, count)
+  t.is(main.count, 0)
+})
+
+test('each who asks has an equal part of what a shard has before it, and waits for what all have sent', (t) => {
+  const shared = newAhead(2)
+  const [one, other, shard] = [new Ahead(shared, 0), new Ahead(shared, 1), new Ahead(shared)]
+  shard.took(10, 1)
+  t.is(one.most, other.most)
+  t.true(one.most <= Math.max(LIMITS.shardAheadMin, Math.ceil(LIMITS.shardAheadMs / 10 / 2)))
+  one.sent(3)
+  other.sent(1)
+  t.is(one.count, 3)
+  t.is(other.count, 1)
+  t.is(other.ms, 40)
+  shard.begun(3, 0)
+  t.is(one.count, 0)
+  t.is(other.ms, 10)
+  shard.begun(1, 1)
+  t.is(one.ms, 0)
 })

@@ -1,0 +1,329 @@
+// One thread's lines to all shards: what it asked and has no answer to, what waits its turn, and who is refused where a shard has more
+// to do than it can. Everything of one turn of the loop goes in one message to each shard.
+import type { MessagePort } from 'node:worker_threads'
+import type { Beats } from '../base/beats.js'
+import { fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import { STREAM, type Covered, type GiveUp, type Reply } from '../protocol/messages.js'
+import { WORK, type OperationName, type WorkClass } from '../protocol/operations.js'
+import { Ahead, newAhead } from './ahead.js'
+import { GivenUp, newGivenUp } from './given-up.js'
+import type { FromShard, Requests, SharedRead, ShardOperation, ToShard } from './lines.js'
+import { Patience } from './patience.js'
+import { Queue, type Refused, type Waiting } from './queue.js'
+
+type Answer = (reply: Reply) => void
+
+/** Operations that go on for many turns of a shard's loop. */
+const LONG: ReadonlySet<ShardOperation> = new Set<OperationName>(['search.files', 'files.explain', 'files.leftOut'])
+
+/** What the daemon asks of a shard that may wait for others. */
+const OWN_JOBS: ReadonlySet<ShardOperation> = new Set<ShardOperation>(['shard.takeUp', 'shard.changes', 'shard.doubt'])
+
+export const GIVEN_UP: Reply = {
+  ok: false,
+  error: toWire(new SpacedriveError('TIMEOUT', 'it was not begun: nobody waited for it any more')),
+}
+
+/** Not thrown: to find out where it was made would cost more than all else of a refusal, when there is the least time for it. */
+const OVERLOADED = toWire(new SpacedriveError('OVERLOADED', ''))
+
+export interface AskerSetup {
+  readonly shards: number
+  /** Which of those who ask this one is, as `Ahead` counts them. */
+  readonly line: number
+  readonly beats: Beats
+  /** False where it is known that a library is yet to be opened. */
+  readonly isOpen: (library: string) => boolean
+}
+
+/** The line to one shard. */
+export interface Line {
+  /** Of the shard. */
+  readonly number: number
+  port: MessagePort | null
+  givenUp: GivenUp
+  ahead: Ahead
+  /** With fewer in flight one more is sent at once; none while the shard is behind, and then it is told apart who is next. */
+  atOnceMax: number
+  readonly queue: Queue
+  readonly patience: Patience
+  /** Requests under way that go on for many turns, of those that were told apart. */
+  long: number
+  /** Refused because they waited for too long, or too many did. */
+  overloaded: number
+  /** Not sent, for nobody waited for them any more. */
+  gone: number
+  /** Requests by number, in the order they came. */
+  readonly inFlight: Map<number, Answer>
+  outgoing: Requests
+  /** What only the main thread tells. */
+  know: string[]
+  covered: [string, Covered][]
+  unwanted: string[]
+  /** What its last thread died of, and when there may be another. */
+  lost: { readonly why: string; readonly retryAfterMs: number }
+}
+
+/** What a thread and a shard have in common besides the port. */
+export interface LineShared {
+  readonly givenUp: SharedArrayBuffer
+  readonly ahead: SharedArrayBuffer
+}
+
+export class Asker {
+  readonly lines: readonly Line[]
+  readonly #setup: AskerSetup
+  #next = 1
+  #sending = false
+  /** Set while any shard is behind. */
+  #looking: NodeJS.Timeout | undefined
+
+  constructor(setup: AskerSetup) {
+    this.#setup = setup
+    this.lines = Array.from({ length: setup.shards }, (_, number) => ({
+      number,
+      port: null,
+      givenUp: new GivenUp(newGivenUp()),
+      ahead: new Ahead(newAhead(1)),
+      atOnceMax: LIMITS.shardInFlightMax,
+      queue: new Queue(),
+      patience: new Patience(),
+      long: 0,
+      overloaded: 0,
+      gone: 0,
+      inFlight: new Map(),
+      outgoing: [],
+      know: [],
+      covered: [],
+      unwanted: [],
+      lost: { why: '', retryAfterMs: LIMITS.shardRestartMs },
+    }))
+  }
+  /** @param shared as the thread at the other end has it, and nobody had before */
+  connect(line: Line, port: MessagePort, { givenUp, ahead }: LineShared): void {
+    // The numbers of a lost thread's requests say nothing to the next one, and would stay for long.
+    line.givenUp = new GivenUp(givenUp)
+    line.ahead = new Ahead(ahead, this.#setup.line)
+    line.port = port
+  }
+
+  /** Its callers get a retryable error, and so does whoever asks until it is connected again. */
+  lose(line: Line, lost: Line['lost']): void {
+    line.lost = lost
+    line.port?.close()
+    line.port = null
+    line.outgoing = []
+    line.unwanted = []
+    const callers = [...line.inFlight.values(), ...line.queue.clear().map(({ answer }) => answer)]
+    line.inFlight.clear()
+    for (const answer of callers) answer({ ok: false, error: toWire(lostError(line)) })
+  }
+
+  /** What waits is sent, for nothing else is asked any more. */
+  close(): void {
+    clearInterval(this.#looking)
+    for (const line of this.lines) for (const waiting of line.queue.clear()) this.#hand(line, waiting)
+  }
+
+  /** More is asked of some shard than it can do. */
+  get isCrowded(): boolean {
+    return this.#looking !== undefined && this.lines.some(({ queue }) => queue.hasEnoughReaders)
+  }
+
+  /**
+   * So many ask to read of this shard that one more, of who has something under way already, is refused before anything else of it is
+   * looked at. Null where that is not so.
+   */
+  refusesUnread(line: Line): WireError | null {
+    if (!line.queue.hasEnoughReaders) return null
+    line.queue.refusedUnread()
+    line.overloaded += 1
+    return overloaded(`shard ${line.number} did not look at it: too many others wait, and one of yours`)
+  }
+
+  /** @throws SHARD_LOST, SHARD_BUSY */
+  enqueue(line: Line, operation: ShardOperation, params: unknown, answer: Answer, caller?: object): GiveUp {
+    if (!line.port) throw lostError(line)
+    if (line.inFlight.size >= line.atOnceMax) return this.#tellApart(line, operation, params, answer, caller)
+    const number = this.#give(line, operation, params, answer)
+    const { givenUp } = line
+    return () => givenUp.add(number)
+  }
+
+  /** @throws SpacedriveError as it came */
+  ask<T>(line: Line, operation: ShardOperation, params: unknown): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const answer = (reply: Reply) => (reply.ok ? resolve(JSON.parse(reply.json) as T) : reject(fromWire(reply.error)))
+      this.enqueue(line, operation, params, answer)
+    })
+  }
+
+  received(line: Line, { replies }: FromShard): void {
+    for (let at = 0; replies && at < replies.length; at += 3) {
+      const number = replies[at] as number
+      const answer = line.inFlight.get(number)
+      line.inFlight.delete(number)
+      const json = replies[at + 1] as string | null
+      answer?.(json === null ? { ok: false, error: replies[at + 2] as WireError } : { ok: true, json })
+    }
+    if (line.atOnceMax === 0) this.#refill(line)
+  }
+
+  /** Everything that came in this turn goes out in one message a shard. */
+  sendSoon(): void {
+    if (this.#sending) return
+    this.#sending = true
+    setImmediate(() => {
+      this.#sending = false
+      for (const line of this.lines) this.send(line)
+    })
+  }
+
+  send(line: Line): void {
+    const nothing = line.outgoing.length === 0 && line.know.length + line.covered.length + line.unwanted.length === 0
+    if (!line.port || nothing) return
+    const message: ToShard = {
+      ...(line.outgoing.length > 0 ? { requests: line.outgoing } : {}),
+      ...(line.know.length > 0 ? { know: line.know } : {}),
+      ...(line.covered.length > 0 ? { covered: line.covered } : {}),
+      ...(line.unwanted.length > 0 ? { unwanted: line.unwanted } : {}),
+    }
+    const { ahead } = line
+    ahead.sent(line.outgoing.length / 3)
+    line.outgoing = []
+    line.know = []
+    line.covered = []
+    line.unwanted = []
+    line.port.postMessage(message)
+    const isBehind = ahead.count > LIMITS.shardBehindMin && ahead.ms > LIMITS.shardBehindMs
+    if (isBehind && line.atOnceMax > 0) this.#fellBehind(line)
+  }
+
+  /** @returns the number by which the shard knows it */
+  #give(line: Line, operation: ShardOperation, params: unknown, answer: Answer): number {
+    const number = this.#next++
+    line.inFlight.set(number, answer)
+    line.outgoing.push(number, operation, params)
+    this.sendSoon()
+    return number
+  }
+
+  /** Of a shard that is behind: sent at once only if that leaves it few to begin, else it waits with others of its class. */
+  #tellApart(line: Line, operation: ShardOperation, params: unknown, answer: Answer, caller?: object): GiveUp {
+    const { queue, givenUp } = line
+    const count = line.inFlight.size + queue.length
+    if (count >= LIMITS.shardInFlightMax) {
+      const retry = { retryAfterMs: 1000 }
+      throw new SpacedriveError('SHARD_BUSY', `shard ${line.number} has ${count} requests in flight`, retry)
+    }
+    const asked = operation === 'shard.read' ? (params as SharedRead).operation : operation
+    const of = caller === STREAM ? 'stream' : workOf(asked)
+    const long = LONG.has(asked) && this.#isOpen(params)
+    const waiting = { of, long, operation, params, answer, caller: caller ?? null, since: 0, gone: false, number: 0 }
+    if (of === 'control' || (queue.length === 0 && this.#mayBeSent(line, long))) this.#hand(line, waiting)
+    else this.#wait(line, waiting)
+    return () => {
+      if (waiting.number > 0) givenUp.add(waiting.number)
+      else waiting.gone = true
+    }
+  }
+
+  /** Where it is yet to be opened a request waits for descriptors, and nobody should wait for it. */
+  #isOpen(params: unknown): boolean {
+    return this.#setup.isOpen((params as { library: string }).library)
+  }
+
+  #mayBeSent(line: Line, long: boolean): boolean {
+    return room(line) > 0 && (!long || line.long < LIMITS.longAtOnceMax)
+  }
+
+  #hand(line: Line, waiting: Waiting): void {
+    const { operation, params, answer, long } = waiting
+    waiting.number = this.#give(line, operation, params, long ? counted(line, answer) : answer)
+  }
+
+  #wait(line: Line, waiting: Waiting): void {
+    waiting.since = line.patience.at(performance.now())
+    const refused = line.queue.add(waiting)
+    if (refused) this.#overload(line, refused)
+    this.#refill(line)
+  }
+
+  /** Sends as many of those that wait as there is room for, but not one by one. */
+  #refill(line: Line): void {
+    const { queue } = line
+    if (queue.length === 0) return
+    if (2 * room(line) < line.ahead.most) return
+    if (line.outgoing.length === 0) line.ahead.refilled()
+    for (let left = room(line); left > 0; left--) {
+      const waiting = queue.next(line.long < LIMITS.longAtOnceMax)
+      if (!waiting) return
+      if (waiting.gone) leaveOut(line, waiting)
+      else this.#hand(line, waiting)
+    }
+  }
+
+  #fellBehind(line: Line): void {
+    line.atOnceMax = 0
+    line.patience.begin(performance.now())
+    this.#looking ??= setInterval(() => this.#lookAtQueues(), LIMITS.queueLookMs)
+  }
+
+  #lookAtQueues(): void {
+    const now = performance.now()
+    const behind = this.lines.filter(({ atOnceMax }) => atOnceMax === 0)
+    for (const line of behind) {
+      const { patience, queue, ahead } = line
+      patience.look(now, ahead.begunSoFar, this.#setup.beats.silentMs(line.number + 1))
+      for (const refused of queue.expire(patience.ms, now)) this.#overload(line, refused)
+      this.#refill(line)
+      if (queue.isCalm && 2 * ahead.ms < LIMITS.shardBehindMs) line.atOnceMax = LIMITS.shardInFlightMax
+    }
+    if (behind.some(({ atOnceMax }) => atOnceMax === 0)) return
+    clearInterval(this.#looking)
+    this.#looking = undefined
+  }
+
+  #overload(line: Line, { waiting, why, place: at }: Refused): void {
+    if (waiting.gone) return leaveOut(line, waiting)
+    line.overloaded += 1
+    const words = why === 'age' ? 'too many others wait, and it for too long' : 'too many others wait'
+    const message = `shard ${line.number} did not begin it: ${words}, as number ${at} of its class`
+    waiting.answer({ ok: false, error: overloaded(message) })
+  }
+}
+
+function workOf(operation: ShardOperation): WorkClass {
+  if (operation in WORK) return WORK[operation as OperationName]
+  return OWN_JOBS.has(operation) ? 'job' : 'control'
+}
+
+/** How many more may be sent to a shard that is behind. */
+function room({ ahead, outgoing }: Line): number {
+  return ahead.most - ahead.count - outgoing.length / 3
+}
+
+function overloaded(message: string): WireError {
+  const retryAfterMs = Math.round(1_000 + Math.random() * (LIMITS.overloadedRetryMs - 1_000))
+  return { ...OVERLOADED, message, retryAfterMs }
+}
+
+/** One of those that go on for many turns, until it is answered. */
+function counted(line: Line, answer: Answer): Answer {
+  line.long += 1
+  return (reply) => {
+    line.long -= 1
+    answer(reply)
+  }
+}
+
+/** Answered only to be counted. */
+function leaveOut(line: Line, { answer }: Waiting): void {
+  line.gone += 1
+  answer(GIVEN_UP)
+}
+
+function lostError({ number, lost: { why, retryAfterMs } }: Line): SpacedriveError {
+  return new SpacedriveError('SHARD_LOST', `shard ${number} is being replaced: ${why}`, { retryAfterMs })
+}
