@@ -100,7 +100,7 @@ function post(url, options, body) {
       response.on('end', () => resolve(text)).on('error', reject)
     })
     // A daemon closes what was silent for ten seconds, as it is while a bench waits for another program.
-    const again = (error) => sent.reusedSocket && error.code === 'ECONNRESET'
+    const again = (error) => sent.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(error.code)
     sent.on('error', (error) => (again(error) ? resolve(post(url, options, body)) : reject(error))).end(body)
   })
 }
@@ -147,10 +147,13 @@ function loadWrk(url, bodies, headers, seconds, connections) {
   return Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)[1])
 }
 
-/** Requests a second over WebSockets, so many in flight on each; from a process of its own that costs little itself. */
-export function loadFeeds(url, { bodies, token, seconds = 4, connections = 64, inFlight = 16 }) {
+/**
+ * Requests a second over WebSockets, so many in flight on each, from a process of its own. `loads/feeds.mjs` costs little itself
+ * and sends many messages in one write; `loads/ws.mjs` is an ordinary client.
+ */
+export function loadFeeds(url, { bodies, token, client = 'feeds', seconds = 4, connections = 64, inFlight = 16 }) {
   const asked = JSON.stringify({ url: url.replace(/^http/, 'ws'), token, bodies, seconds, connections, inFlight })
-  const script = fileURLToPath(new URL('loads/feeds.mjs', import.meta.url))
+  const script = fileURLToPath(new URL(`loads/${client}.mjs`, import.meta.url))
   const { stdout, stderr, status } = spawnSync(process.execPath, [script, asked], { encoding: 'utf8' })
   if (status !== 0) throw new Error(stderr)
   return Number(stdout)

@@ -19,7 +19,8 @@ for (const shards of [1, 2]) {
     return { id: list.length + at, method: 'search.files', params: { library, query, limit: 50 } }
   })
   const bodies = [...list, ...find, ...find].map(({ id, ...rest }) => JSON.stringify({ jsonrpc: '2.0', id, ...rest }))
-  const run = () => loadFeeds(`${daemon.http}/ws`, { bodies, token: daemon.token, seconds: SECONDS })
+  // As many as wait until they are served: of more, a shard that is behind refuses some.
+  const run = () => loadFeeds(`${daemon.http}/ws`, { bodies, token: daemon.token, seconds: SECONDS, inFlight: 4 })
   sides.push({ shards, daemon, run, rates: [], cpu: [] })
 }
 

@@ -91,6 +91,8 @@ async function measure() {
   console.log(`${closed} clients closed, ${told} of them told why, ${reset} reset`)
   const log = readFileSync(`${daemon.dataDir}/logs/daemon.log`, 'utf8')
   console.log(`lines of the log with EMFILE: ${log.split('\n').filter((line) => line.includes('EMFILE')).length}`)
+  // A process waits for its debugger to go before it ends.
+  for (const inspector of Object.values(inspectors)) inspector.terminate()
   await Promise.all([daemon.stop(), echo.stop()])
 }
 

@@ -1,6 +1,7 @@
 // HTTP `files.get` through a shard against a bare uWebSockets echo of the same body, and against fastify with
 // better-sqlite3 in one thread; `core.ping` and `files.get` over WebSocket against an echo of the same messages. 64 connections,
-// 16 in flight on each WebSocket, load from a process of its own, runs in turn.
+// 16 in flight on each WebSocket, by an ordinary client and by one that sends sixteen in one write; load from a process of its own,
+// runs in turn.
 import Database from 'better-sqlite3'
 import { join } from 'node:path'
 import { cpuOf, index, load, loadFeeds, ratio, scratch, startDaemon, startServer, tell } from './harness.mjs'
@@ -37,8 +38,8 @@ const echo = await startServer({ script: 'servers/uws-echo.mjs' })
 const fastify = await startServer({ script: 'servers/fastify-sqlite.mjs', args: [plain] })
 const headers = { 'content-type': 'application/json', authorization: `Bearer ${daemon.token}` }
 const http = (server) => load(`${server.http}/rpc`, { bodies, headers, seconds: SECONDS })
-const feeds = (server, texts) =>
-  loadFeeds(`${server.http}/ws`, { bodies: texts, token: daemon.token, seconds: SECONDS })
+const feeds = (server, texts, client) =>
+  loadFeeds(`${server.http}/ws`, { bodies: texts, token: daemon.token, client, seconds: SECONDS })
 const sides = {
   'HTTP ours': [daemon.pid, () => http(daemon)],
   'HTTP echo': [echo.child.pid, () => http(echo)],
@@ -47,6 +48,10 @@ const sides = {
   'ping echo': [echo.child.pid, () => feeds(echo, pings)],
   'get ours': [daemon.pid, () => feeds(daemon, bodies)],
   'get echo': [echo.child.pid, () => feeds(echo, bodies)],
+  'ping ours, ws': [daemon.pid, () => feeds(daemon, pings, 'ws')],
+  'ping echo, ws': [echo.child.pid, () => feeds(echo, pings, 'ws')],
+  'get ours, ws': [daemon.pid, () => feeds(daemon, bodies, 'ws')],
+  'get echo, ws': [echo.child.pid, () => feeds(echo, bodies, 'ws')],
 }
 
 const rates = Object.fromEntries(Object.keys(sides).map((name) => [name, []]))
@@ -64,13 +69,15 @@ for (let round = 0; round < ROUNDS; round++) {
 }
 for (const name of Object.keys(sides)) {
   const list = (all) => all.map((each) => Math.round(each)).join(' ')
-  console.log(`${name.padEnd(9)} ${list(rates[name])} requests/s; a second of its CPU: ${list(perCpu[name])}`)
+  console.log(`${name.padEnd(13)} ${list(rates[name])} requests/s; a second of its CPU: ${list(perCpu[name])}`)
 }
 for (const [what, ours, theirs, goal] of [
   ['files.get over HTTP, of a bare uWebSockets echo', 'HTTP ours', 'HTTP echo', 0.5],
   ['files.get over HTTP, of fastify + better-sqlite3', 'HTTP ours', 'fastify', 3.2],
-  ['core.ping over WebSocket, of a bare uWebSockets echo', 'ping ours', 'ping echo', 0.9],
-  ['files.get over WebSocket, of a bare uWebSockets echo', 'get ours', 'get echo', 0.65],
+  ['core.ping over WebSocket by `ws`, of a bare uWebSockets echo', 'ping ours, ws', 'ping echo, ws', 0.9],
+  ['files.get over WebSocket by `ws`, of a bare uWebSockets echo', 'get ours, ws', 'get echo, ws', 0.65],
+  ['core.ping over WebSocket, sixteen in one write, of a bare uWebSockets echo', 'ping ours', 'ping echo', 0.9],
+  ['files.get over WebSocket, sixteen in one write, of a bare uWebSockets echo', 'get ours', 'get echo', 0.65],
 ]) {
   tell(what, ratio(rates[ours], rates[theirs]), goal)
   const { median, least, most } = ratio(perCpu[ours], perCpu[theirs])

@@ -179,6 +179,8 @@ uint8_t kindNumber(mode_t mode) {
 }
 
 struct Described {
+  /** Came to the port of clients: no more is asked of it. */
+  bool client;
   uint8_t kind;
   uint8_t flags;
   uint8_t family;
@@ -218,7 +220,7 @@ std::string peerProcess(int fd) {
 #endif
 }
 
-void noteSocket(int fd, Described& described) {
+void noteSocket(int fd, int clientPort, Described& described) {
   sockaddr_storage address{};
   socklen_t length = sizeof address;
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) return;
@@ -235,18 +237,21 @@ void noteSocket(int fd, Described& described) {
   described.family = address.ss_family == AF_INET ? kIpv4 : kIpv6;
   described.localPort = portOf(address);
   length = sizeof address;
-  if (getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0) described.peer = addressOf(address);
+  const bool connected = getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0;
+  described.client = connected && described.localPort == clientPort;
+  if (described.client) return;
+  if (connected) described.peer = addressOf(address);
   else if (listens(fd)) described.flags |= kListening;
 }
 
 /** As few calls as can be: there may be fifteen thousand clients. */
-bool describeOne(int fd, Described& described) {
+bool describeOne(int fd, int clientPort, Described& described) {
   struct stat status;
   if (fstat(fd, &status) != 0) return false;
   described.kind = kindNumber(status.st_mode);
   described.inode = static_cast<double>(status.st_ino);
   if (described.kind == kSocket) {
-    noteSocket(fd, described);
+    noteSocket(fd, clientPort, described);
     return true;
   }
   if ((fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY) described.flags |= kReadOnly;
@@ -337,12 +342,17 @@ Napi::Value describe(const Napi::CallbackInfo& call) {
 
 /**
  * What `describe` says, and more, of many numbers in one call; those that are not open are left out. Columns of equal length, of
- * which the first `count` places are filled; a text that says nothing is empty.
+ * which the first `count` places are filled; a text that says nothing is empty. Clients of `clientPort` are not among them: of these
+ * the number and the inode is told, in columns of `clients` places.
  */
 Napi::Value describeAll(const Napi::CallbackInfo& call) {
   Napi::Env env = call.Env();
   const Napi::Int32Array numbers = call[0].As<Napi::Int32Array>();
+  const int clientPort = call[1].As<Napi::Number>().Int32Value();
   const size_t length = numbers.ElementLength();
+  Napi::Int32Array clientFds = Napi::Int32Array::New(env, length);
+  Napi::Float64Array clientInodes = Napi::Float64Array::New(env, length);
+  uint32_t clients = 0;
   Napi::Int32Array fds = Napi::Int32Array::New(env, length);
   Napi::Uint8Array kinds = Napi::Uint8Array::New(env, length);
   Napi::Uint8Array flags = Napi::Uint8Array::New(env, length);
@@ -354,7 +364,13 @@ Napi::Value describeAll(const Napi::CallbackInfo& call) {
   for (size_t i = 0; i < length; i++) {
     const int32_t fd = numbers[i];
     Described described{};
-    if (!describeOne(fd, described)) continue;
+    if (!describeOne(fd, clientPort, described)) continue;
+    if (described.client) {
+      clientFds[clients] = fd;
+      clientInodes[clients] = described.inode;
+      clients++;
+      continue;
+    }
     fds[count] = fd;
     kinds[count] = described.kind;
     flags[count] = described.flags;
@@ -367,6 +383,9 @@ Napi::Value describeAll(const Napi::CallbackInfo& call) {
   }
   Napi::Object result = Napi::Object::New(env);
   result.Set("count", Napi::Number::New(env, count));
+  result.Set("clients", Napi::Number::New(env, clients));
+  result.Set("clientFds", clientFds);
+  result.Set("clientInodes", clientInodes);
   result.Set("fds", fds);
   result.Set("kinds", kinds);
   result.Set("flags", flags);

@@ -782,7 +782,7 @@ export class Daemon {
         socket: this.#front?.socket ?? null,
         ...(this.#front?.lines ? { lines: this.#front.lines } : {}),
         clients: used('clients') + used('control'),
-        peers: this.#front?.peers() ?? [],
+        peers: () => this.#front?.peers() ?? [],
       },
       jobs,
       untold,

@@ -26,6 +26,7 @@ function reader(socket) {
   let skip = 0
   let head = null
   return (chunk) => {
+    if (chunk.includes('"error":{')) throw new Error(`an answer is an error: ${chunk.subarray(0, 500)}`)
     if (head) chunk = Buffer.concat([head, chunk])
     head = null
     let at = skip

@@ -7,9 +7,10 @@ import { Ages, inSlices, look, lookAgain, type Seen } from './look.js'
 import { Base, nameAll, type Name, type Named } from './names.js'
 import { countOpen } from './rlimit.js'
 
-/** A look may cost this share of the main thread's time, and costs about this much for each descriptor. */
+/** A look may cost this share of the main thread's time, and costs about this much for each descriptor, a client that is counted less. */
 const LOOK_SHARE = 0.01
 const LOOK_MS_EACH = 0.004
+const LOOK_MS_CLIENT = 0.001
 
 /** Asked twice by a look that finds somebody without a name: before it, and after. */
 export type AskNamed = () => Promise<Named>
@@ -32,7 +33,7 @@ export class Audit {
   #atStart: ReadonlySet<number> = new Set()
   #looking = false
   #lookedAt = -Infinity
-  #lookedAtCount = 0
+  #lookCostMs = 0
   #driftThen = 0
   #leak: (Leak & { at: string }) | null = null
 
@@ -65,7 +66,7 @@ export class Audit {
   /** What is open now and nobody else's belongs to the process itself from now on. */
   async settle(ask: AskNamed): Promise<void> {
     const named = await ask()
-    const seen = await look()
+    const { seen } = await look()
     // What came with the process is as old as the process.
     for (const one of seen) if (this.#atStart.has(one.fd)) one.since = 0
     const names = await nameAll(this.#ages.tell(seen), this.#base, named)
@@ -87,7 +88,7 @@ export class Audit {
     if (this.#looking || !this.#isDue()) return null
     this.#looking = true
     try {
-      const { unaccounted, named } = await this.#looked(ask)
+      const { unaccounted, named } = await this.#looked(ask, false)
       const leak = this.#leaks.consider(unaccounted, named, performance.now())
       if (leak) this.#leak = { ...leak, at: new Date().toISOString() }
       return leak
@@ -97,7 +98,7 @@ export class Audit {
   }
 
   async describe(ask: AskNamed): Promise<Omit<Descriptors, 'limit' | 'classes'>> {
-    const { seen, names, unaccounted: nameless } = await this.#looked(ask)
+    const { seen, names, unaccounted: nameless } = await this.#looked(ask, true)
     this.#leaks.keep(nameless)
     const holders: Holder[] = []
     const unaccounted: Descriptors['unaccounted'] = []
@@ -118,43 +119,51 @@ export class Audit {
 
   #isDue(): boolean {
     const since = performance.now() - this.#lookedAt
-    if (since < (this.#lookedAtCount * LOOK_MS_EACH) / LOOK_SHARE) return false
+    if (since < this.#lookCostMs / LOOK_SHARE) return false
     if (since >= LIMITS.lookMs) return true
     return this.#drift() > this.#driftThen || this.#leaks.doubtful
   }
 
   /** One look at a time; whoever comes meanwhile shares the next. */
-  #looked(ask: AskNamed): Promise<Looked> {
+  #looked(ask: AskNamed, whole: boolean): Promise<Looked> {
     if (!this.#running) {
-      this.#running = this.#look(ask).finally(() => (this.#running = null))
+      this.#running = this.#look(ask, whole).finally(() => (this.#running = null))
       return this.#running
     }
     this.#next ??= this.#running
       .catch(() => null)
       .then(() => {
         this.#next = null
-        return this.#looked(ask)
+        return this.#looked(ask, true)
       })
     return this.#next
   }
 
-  async #look(ask: AskNamed): Promise<Looked> {
-    const before = await ask()
-    const seen = await look()
+  /** @param whole or clients are counted, and looked at one by one only where they are more than were let in */
+  async #look(ask: AskNamed, whole: boolean): Promise<Looked> {
+    const asked = await ask()
+    const { seen, clients } = await look(asked.doors.port, whole ? null : this.#ages)
+    const before = clients > asked.doors.clients ? both(asked, await ask()) : asked
     const aged = this.#ages.tell(seen)
-    this.#lookedAtCount = seen.length
+    this.#lookCostMs = seen.length * LOOK_MS_EACH + clients * LOOK_MS_CLIENT
     this.#lookedAt = performance.now()
     this.#driftThen = this.#drift()
-    const names = await nameAll(aged, this.#base, before)
+    if (clients > before.doors.clients) return this.#look(ask, true)
+    const names = await nameAll(aged, this.#base, besides(before, clients))
     if (names.size === seen.length) return { seen, unaccounted: [], names, named: before }
     // Some were opened since the threads were asked: what those have closed meanwhile is in the first answer. Some are gone.
     const named = both(before, await ask())
-    const all = await nameAll(aged, this.#base, named)
+    const all = await nameAll(aged, this.#base, besides(named, clients))
     const nameless = seen.filter(({ fd }) => !all.has(fd))
     const left = new Set(lookAgain(nameless))
     const open = seen.filter((one) => all.has(one.fd) || left.has(one))
     return { seen: open, unaccounted: [...left], names: all, named }
   }
+}
+
+/** What is left to name others by when so many clients were counted. */
+function besides(named: Named, clients: number): Named {
+  return { ...named, doors: { ...named.doors, clients: named.doors.clients - clients } }
 }
 
 /** A lease that one of the two answers has is one that was held at some time between them. */

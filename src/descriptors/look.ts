@@ -3,7 +3,7 @@ import { readdirSync, readlinkSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { LIMITS } from '../base/limits.js'
 import { decodeName, printable } from '../scan/names.js'
-import { loadNative, type Native } from './native.js'
+import { loadNative, type DescriptorColumns } from './native.js'
 
 export interface Seen {
   readonly fd: number
@@ -19,17 +19,40 @@ export interface Seen {
   readonly localPort: number
   /** `ADDRESS:PORT` at the other end, or `pid N` of a unix socket. */
   readonly peer: string
+  /** Came to the port of the front: it is known by this before anybody is asked who it is. */
+  readonly client: boolean
   /** When it was first seen, by `performance.now()`. */
   since: number
 }
 
-/** What the looks remember of each other, in the order in which descriptors were first seen. */
+/** What the looks remember of each other. */
 export class Ages {
+  /** In the order in which they were first seen. */
   readonly #known = new Map<number, Seen>()
+  /** Of clients, of which there may be very many: by their numbers. */
+  #clientInodes = new Float64Array(0)
+  #clientSince = new Float64Array(0)
 
-  /** Sets since when each is there. Returns all of them, the oldest first. */
+  /** Sets since when each is there. Returns all of them, clients after the others, the oldest first. */
   tell(seen: readonly Seen[]): Seen[] {
-    const fresh = new Map(seen.map((one) => [one.fd, one]))
+    const clients = seen.filter(({ client }) => client)
+    for (const one of clients) one.since = this.client(one.fd, one.inode, one.since)
+    clients.sort((one, other) => one.since - other.since)
+    return [...this.#tellOthers(seen), ...clients]
+  }
+
+  /** @returns since when this one is there */
+  client(fd: number, inode: number, now: number): number {
+    if (fd >= this.#clientInodes.length) this.#grow(fd + 1)
+    if (this.#clientInodes[fd] === inode) return this.#clientSince[fd]!
+    this.#clientInodes[fd] = inode
+    this.#clientSince[fd] = now
+    return now
+  }
+
+  #tellOthers(seen: readonly Seen[]): Iterable<Seen> {
+    const fresh = new Map<number, Seen>()
+    for (const one of seen) if (!one.client) fresh.set(one.fd, one)
     for (const [fd, before] of this.#known) {
       const now = fresh.get(fd)
       if (now?.inode !== before.inode || now.target !== before.target) {
@@ -41,7 +64,16 @@ export class Ages {
       fresh.delete(fd)
     }
     for (const [fd, one] of fresh) this.#known.set(fd, one)
-    return [...this.#known.values()]
+    return this.#known.values()
+  }
+
+  #grow(length: number): void {
+    const [inodes, since] = [this.#clientInodes, this.#clientSince]
+    const room = Math.max(length, 2 * inodes.length)
+    this.#clientInodes = new Float64Array(room)
+    this.#clientInodes.set(inodes)
+    this.#clientSince = new Float64Array(room)
+    this.#clientSince.set(since)
   }
 }
 
@@ -57,61 +89,91 @@ const KINDS = ['file', 'directory', 'socket', 'pipe', 'other'] as const
 const FAMILIES = { 1: 'unix', 4: 'ipv4', 6: 'ipv6' } as const
 const FOLDER = process.platform === 'linux' ? '/proc/self/fd' : '/dev/fd'
 const LISTENING = 2
+const NO_PORT = -1
 const KEPT_ON_EXEC = 4
+
+/** What one look has found. */
+export interface Look {
+  readonly seen: readonly Seen[]
+  /** Clients that are not among these, because only their number was wanted. */
+  readonly clients: number
+}
 
 /**
  * Each descriptor as it was at some moment of the look. With the addon none is needed for it.
  *
+ * @param clientPort where clients come in
+ * @param counts where clients are only counted, a fifth of the cost: who remembers when each came
  * @throws EMFILE without the addon, when there is none left to look with
  */
-export async function look(): Promise<Seen[]> {
+export async function look(clientPort: number | null = null, counts: Ages | null = null): Promise<Look> {
   const native = loadNative()
-  if (!native) return lookPlain()
+  if (!native) return { seen: lookPlain(), clients: 0 }
   const numbers = native.list()
   const seen: Seen[] = []
+  let clients = 0
   for (let at = 0; at < numbers.length; at += LIMITS.lookSliceMax) {
     if (at > 0) await nextTurn()
-    seen.push(...lookNative(native, numbers.subarray(at, at + LIMITS.lookSliceMax)))
+    const slice = numbers.subarray(at, at + LIMITS.lookSliceMax)
+    const columns = native.describeAll(slice, (counts && clientPort) ?? NO_PORT)
+    seen.push(...readColumns(columns, clientPort))
+    clients += columns.clients
+    if (counts) noteClients(columns, counts)
   }
-  return seen
+  return { seen, clients }
+}
+
+function noteClients({ clients, clientFds, clientInodes }: DescriptorColumns, ages: Ages): void {
+  const now = performance.now()
+  for (let at = 0; at < clients; at++) ages.client(clientFds[at]!, clientInodes[at]!, now)
 }
 
 /** Of some that were seen those that are open still, as the same. */
 export function lookAgain(some: readonly Seen[]): Seen[] {
   const native = loadNative()
+  const numbers = Int32Array.from(some, ({ fd }) => fd)
   const now = native
-    ? lookNative(
-        native,
-        Int32Array.from(some, ({ fd }) => fd),
-      )
+    ? readColumns(native.describeAll(numbers, NO_PORT), null)
     : some.filter(({ fd, target }) => linkTarget(`${FOLDER}/${fd}`) === target)
   const same = new Set(now.map(({ fd, inode, target }) => `${fd} ${inode} ${target}`))
   return some.filter(({ fd, inode, target }) => same.has(`${fd} ${inode} ${target}`))
 }
 
-function lookNative(native: Native, numbers: Int32Array): Seen[] {
-  const { count, fds, kinds, flags, families, ports, inodes, texts } = native.describeAll(numbers)
+function readColumns(columns: DescriptorColumns, clientPort: number | null): Seen[] {
+  const { count, fds, kinds, flags, families, ports, inodes, texts } = columns
   const words = printable(decodeName(texts)).split('\0')
   const since = performance.now()
-  return Array.from({ length: count }, (_, at) => ({
-    fd: fds[at]!,
-    kind: KINDS[kinds[at]!] ?? 'other',
-    target: words[2 * at] || `socket:[${inodes[at]}]`,
-    inode: inodes[at]!,
-    keptOnExec: (flags[at]! & KEPT_ON_EXEC) !== 0,
-    listening: (flags[at]! & LISTENING) !== 0,
-    family: FAMILIES[families[at] as keyof typeof FAMILIES] ?? null,
-    localPort: ports[at]!,
-    peer: words[2 * at + 1]!,
-    since,
-  }))
+  return Array.from({ length: count }, (_, at) => {
+    const peer = words[2 * at + 1]!
+    return {
+      fd: fds[at]!,
+      kind: KINDS[kinds[at]!] ?? 'other',
+      target: words[2 * at] || `socket:[${inodes[at]}]`,
+      inode: inodes[at]!,
+      keptOnExec: (flags[at]! & KEPT_ON_EXEC) !== 0,
+      listening: (flags[at]! & LISTENING) !== 0,
+      family: FAMILIES[families[at] as keyof typeof FAMILIES] ?? null,
+      localPort: ports[at]!,
+      peer,
+      client: clientPort !== null && ports[at] === clientPort && peer !== '',
+      since,
+    }
+  })
 }
 
 function lookPlain(): Seen[] {
   const seen = readdirSync(FOLDER).flatMap((name): Seen[] => {
     const target = linkTarget(`${FOLDER}/${name}`)
     if (target === null) return []
-    const unknown = { inode: 0, keptOnExec: false, listening: false, family: null, localPort: 0, peer: '' } as const
+    const unknown = {
+      inode: 0,
+      keptOnExec: false,
+      listening: false,
+      family: null,
+      localPort: 0,
+      peer: '',
+      client: false,
+    } as const
     return [{ fd: Number(name), kind: kindOf(target), target, ...unknown, since: performance.now() }]
   })
   return seen.toSorted((one, other) => one.fd - other.fd)

@@ -19,7 +19,14 @@ export interface Doors {
   /** Of the line protocol. */
   readonly lines?: { readonly address: string; readonly port: number }
   readonly clients: number
-  readonly peers: readonly { remotePort: number | null; since: number | null; kind: string }[]
+  /** Asked only where clients are named one by one. */
+  readonly peers: () => readonly DoorPeer[]
+}
+
+export interface DoorPeer {
+  readonly remotePort: number | null
+  readonly since: number | null
+  readonly kind: string
 }
 
 /** A thread that lives as long as the process, and is part of its base. */
@@ -95,7 +102,7 @@ class Naming {
   readonly #reserve: ReadonlySet<number>
   readonly #paths = new Map<string, Claim[]>()
   readonly #claims: Claim[] = []
-  readonly #since: ReadonlyMap<number, Doors['peers'][number]>
+  #peers: ReadonlyMap<number, DoorPeer> | null = null
   /** Of a thread that loads its modules still. */
   #loading: Name | null = null
   #clientsLeft: number
@@ -106,7 +113,6 @@ class Naming {
     this.#clientsLeft = named.doors.clients
     this.#untoldLeft = named.untold
     this.#reserve = new Set(named.reserve)
-    this.#since = new Map(named.doors.peers.flatMap((each) => (each.remotePort ? [[each.remotePort, each]] : [])))
     this.#note({ class: 'base', holder: 'main thread', detail: '' }, ownLoop())
     for (const [path, holder] of named.files) this.#claimPath(path, fileClaim(holder))
     for (const thread of named.threads) this.#claimThread(thread)
@@ -130,10 +136,15 @@ class Naming {
     this.#clientsLeft -= 1
     if (local) return clientName(one.peer === '' ? 'unix socket' : `unix socket, ${one.peer}`)
     const detail = one.peer || one.target
-    const peer = this.#since.size > 0 ? this.#since.get(Number(detail.slice(detail.lastIndexOf(':') + 1))) : undefined
+    const peer = this.#peerAt(detail)
     if (!peer) return clientName(detail)
     const name = clientName(`${detail} ${peer.kind}`)
     return peer.since ? { ...name, ageMs: Math.round(performance.now() - peer.since) } : name
+  }
+
+  #peerAt(address: string): DoorPeer | undefined {
+    this.#peers ??= byPort(this.#named.doors.peers())
+    return this.#peers.size > 0 ? this.#peers.get(Number(address.slice(address.lastIndexOf(':') + 1))) : undefined
   }
 
   /** The claim whose path is the longest of those that hold this one. */
@@ -206,6 +217,10 @@ class Naming {
     for (const [fd, purpose] of numbers) this.#numbers.set(fd, { ...name, detail: purpose })
     return numbers.size
   }
+}
+
+function byPort(peers: readonly DoorPeer[]): Map<number, DoorPeer> {
+  return new Map(peers.flatMap((each) => (each.remotePort ? [[each.remotePort, each]] : [])))
 }
 
 function fileClaim(holder: string): Claim {

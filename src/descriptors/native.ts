@@ -14,6 +14,10 @@ export interface DescriptorDescription {
 
 /** Only the first `count` places are filled. */
 export interface DescriptorColumns {
+  /** Of those that are clients no more is told than these two. */
+  readonly clients: number
+  readonly clientFds: Int32Array
+  readonly clientInodes: Float64Array
   readonly count: number
   readonly fds: Int32Array
   /** 0 file, 1 directory, 2 socket, 3 pipe, 4 other. */
@@ -87,8 +91,12 @@ export interface Native {
   closeOnExec(first: number): number
   /** Null where that number is not open. */
   describe(fd: number): DescriptorDescription | null
-  /** Of those numbers that are open, in as few calls of the system as can be; see `look.ts` for what the columns say. */
-  describeAll(fds: Int32Array): DescriptorColumns
+  /**
+   * Of those numbers that are open, in as few calls of the system as can be; see `look.ts` for what the columns say.
+   *
+   * @param clientPort sockets connected to this local port are only counted; −1 for none
+   */
+  describeAll(fds: Int32Array, clientPort: number): DescriptorColumns
   /** Seven numbers, −1 for none, that the event loop of this thread holds: see `threads.ts`. */
   loopDescriptors(): Int32Array
   /** The reserve of the whole process, all threads alike: descriptors that are really held. Each returns how many are missing. */

@@ -66,13 +66,14 @@ export class Feed implements Reader, Bound {
   readonly #seat: Seat
   readonly #wire: Wire
   readonly #caller: Caller
-  readonly #turns = new Set<FeedTurn>()
-  readonly #subscriptions = new Map<string, Subscription>()
+  /** These four are made when they are first needed: of very many clients most only sit there. */
+  #turns: Set<FeedTurn> | null = null
+  #subscriptions: Map<string, Subscription> | null = null
   /** Those that have events to be sent, in the order in which they are due. */
-  readonly #due = new Set<Subscription>()
+  #due: Set<Subscription> | null = null
   #subscribed = 0
   #inFlight = 0
-  #outbox: string[] = []
+  #outbox: string[] | null = null
   #outboxBytes = 0
   /** No fewer than the bytes that the kernel has yet to take: asked for only when that might be many. */
   #unsentMost = 0
@@ -109,7 +110,7 @@ export class Feed implements Reader, Bound {
     turn.begin(message)
     this.#beginning = null
     if (turn.over) return
-    if (this.#open) this.#turns.add(turn)
+    if (this.#open) (this.#turns ??= new Set()).add(turn)
     else turn.abandon()
   }
 
@@ -127,7 +128,8 @@ export class Feed implements Reader, Bound {
   get idleMs(): number | null {
     // The socket of a closed one may not be asked for anything.
     if (!this.#open) return null
-    const busy = this.#subscriptions.size > 0 || this.#turns.size > 0 || this.#inFlight > 0 || this.#buffered() > 0
+    const working = isFilled(this.#subscriptions) || isFilled(this.#turns) || this.#inFlight > 0
+    const busy = working || this.#buffered() > 0
     return busy ? null : performance.now() - this.#usedAt
   }
 
@@ -156,16 +158,16 @@ export class Feed implements Reader, Bound {
     this.#open = false
     this.#caller.free(this)
     this.#desk.unread.forget(this)
-    for (const { reading } of this.#subscriptions.values()) reading.end()
-    this.#subscriptions.clear()
-    this.#due.clear()
-    for (const turn of this.#turns) turn.abandon()
-    this.#turns.clear()
+    for (const { reading } of this.#subscriptions?.values() ?? []) reading.end()
+    this.#subscriptions = null
+    this.#due = null
+    for (const turn of this.#turns ?? []) turn.abandon()
+    this.#turns = null
   }
 
   settled(turn: FeedTurn, text: string | null): void {
     if (turn !== this.#beginning) {
-      this.#turns.delete(turn)
+      this.#turns?.delete(turn)
       this.#usedAt = performance.now()
     }
     if (text !== null) this.#push(text)
@@ -201,12 +203,13 @@ export class Feed implements Reader, Bound {
   }
 
   #cancel(id: string | number): Reply {
-    const cancelled = this.#beginning?.cancel(id) || [...this.#turns].some((turn) => turn.cancel(id))
+    const cancelled = this.#beginning?.cancel(id) || [...(this.#turns ?? [])].some((turn) => turn.cancel(id))
     return { ok: true, json: JSON.stringify({ cancelled }) }
   }
 
   #subscribe(filter: ParamsOf<'events.subscribe'>, answer: Answer): void {
-    if (this.#subscriptions.size >= LIMITS.feedSubscriptionsMax) {
+    const subscriptions = (this.#subscriptions ??= new Map())
+    if (subscriptions.size >= LIMITS.feedSubscriptionsMax) {
       const message = `one WebSocket may hold ${LIMITS.feedSubscriptionsMax} subscriptions`
       return answer(refused(new SpacedriveError('BAD_REQUEST', message, { hint: 'End one with events.unsubscribe.' })))
     }
@@ -215,7 +218,7 @@ export class Feed implements Reader, Bound {
     const wake = () => this.#wake(subscription)
     const reading = this.#desk.setup.publisher.follow(filter, wake, this.#caller.libraries)
     const subscription: Subscription = { id, reading, seq: 0 }
-    this.#subscriptions.set(id, subscription)
+    subscriptions.set(id, subscription)
     const { cursor, missed } = reading
     const told = filter.cursor === undefined ? {} : { missed }
     answer({ ok: true, json: JSON.stringify({ subscription: id, cursor, ...told }) })
@@ -223,25 +226,25 @@ export class Feed implements Reader, Bound {
   }
 
   #unsubscribe(id: string): Reply {
-    const subscription = this.#subscriptions.get(id)
+    const subscription = this.#subscriptions?.get(id)
     if (!subscription) {
       const hint = 'Use an id that events.subscribe gave on this WebSocket.'
       return refused(new SpacedriveError('BAD_REQUEST', 'there is no such subscription', { hint }))
     }
-    this.#subscriptions.delete(id)
-    this.#due.delete(subscription)
+    this.#subscriptions!.delete(id)
+    this.#due?.delete(subscription)
     subscription.reading.end()
     return { ok: true, json: 'true' }
   }
 
   #wake(subscription: Subscription): void {
-    this.#due.add(subscription)
+    ;(this.#due ??= new Set()).add(subscription)
     this.#flushSoon()
   }
 
   /** The client has read on. */
   drained(): void {
-    if (this.#due.size > 0) this.#flushSoon()
+    if (isFilled(this.#due)) this.#flushSoon()
   }
 
   /**
@@ -250,18 +253,18 @@ export class Feed implements Reader, Bound {
    *
    * @returns how many characters that is
    */
-  #takeEvents(texts: string[]): number {
+  #takeEvents(due: Set<Subscription>, texts: string[]): number {
     const room = LIMITS.feedEventsAheadBytes - this.#buffered()
     if (room <= 0) return 0
     const before = texts.length
-    const share = Math.ceil(room / this.#due.size)
-    for (const subscription of [...this.#due]) {
+    const share = Math.ceil(room / due.size)
+    for (const subscription of [...due]) {
       const { lost, cursor, events, more } = subscription.reading.take(share)
-      this.#due.delete(subscription)
+      due.delete(subscription)
       if (lost > 0) texts.push(encodeGap(subscription.id, subscription.seq, lost, cursor))
       subscription.seq += lost
       for (const event of events) texts.push(encodeEvent(subscription.id, (subscription.seq += 1), event))
-      if (more) this.#due.add(subscription)
+      if (more) due.add(subscription)
     }
     return texts.slice(before).reduce((sum, { length }) => sum + length, 0)
   }
@@ -279,8 +282,9 @@ export class Feed implements Reader, Bound {
   /** What one tick brings leaves in one system call. */
   #push(text: string): void {
     if (!this.#open) return
-    if (this.#beginning && this.#wire.gathers && this.#outbox.length === 0) return this.#send(text)
-    this.#outbox.push(text)
+    if (this.#beginning && this.#wire.gathers && !this.#outbox) return this.#send(text)
+    if (this.#outbox) this.#outbox.push(text)
+    else this.#outbox = [text]
     this.#outboxBytes += text.length
     this.#flushSoon()
     if (this.#holds(LIMITS.feedUnreadBytesMax)) this.cutOff()
@@ -302,16 +306,16 @@ export class Feed implements Reader, Bound {
   flush(): void {
     this.#flushes = false
     if (!this.#open) return
-    const texts = this.#outbox
+    const texts = this.#outbox ?? []
     const chars = this.#outboxBytes
-    this.#outbox = []
+    this.#outbox = null
     this.#outboxBytes = 0
-    const eventChars = this.#due.size > 0 ? this.#takeEvents(texts) : 0
+    const eventChars = isFilled(this.#due) ? this.#takeEvents(this.#due, texts) : 0
     if (texts.length === 0) return
     if (texts.length === 1) this.#wire.send(texts[0]!)
     else this.#wire.sendAll(texts)
     this.#sent(texts.length, chars + eventChars)
-    if (this.#due.size > 0 && !this.#holds(LIMITS.feedEventsAheadBytes)) this.#flushLater()
+    if (isFilled(this.#due) && !this.#holds(LIMITS.feedEventsAheadBytes)) this.#flushLater()
   }
 
   /** After the others have had their turn of the loop. */
@@ -343,6 +347,10 @@ class FeedTurn extends Turn {
   protected override settled(text: string | null): void {
     this.#feed.settled(this, text)
   }
+}
+
+function isFilled<All extends { readonly size: number }>(all: All | null): all is All {
+  return all !== null && all.size > 0
 }
 
 function busy(message: string): Reply {

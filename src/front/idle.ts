@@ -17,9 +17,10 @@ export const LOCAL_PEER = 'unix socket'
 
 export const GIVEN_WAY = 'idle, and others need the connection'
 
-export function idleFeed(feed: Feed, peer: string): Idle | null {
+/** Null for one that is not, or for less than `leastMs`. */
+export function idleFeed(feed: Feed, peer: string, leastMs: number): Idle | null {
   const { idleMs } = feed
-  if (idleMs === null) return null
+  if (idleMs === null || idleMs < leastMs) return null
   return {
     idleMs,
     peer,

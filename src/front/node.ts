@@ -141,7 +141,7 @@ class NodeFront implements Front {
       // On a control slot it is in nobody's way.
       if (seat.control > 0) return []
       const idle = feed
-        ? idleFeed(feed, peer)
+        ? idleFeed(feed, peer, idleMs)
         : asks(visitor)
           ? null
           : { idleMs: now - usedAt, peer, close: () => hangUp(visitor, usedAt) }

@@ -142,9 +142,13 @@ class UwsFront implements Front {
   }
 
   #idle(idleMs: number): Idle[] {
-    const feeds = [...this.#feeds.keys()].flatMap((feed) => idleFeed(feed, feed.peer) ?? [])
     const slackMs = LIMITS.workingStepMs + LIMITS.acceptLookMs + this.#desk.accept.latestMs
-    return [...feeds.filter((each) => each.idleMs >= idleMs), ...(this.#clients?.idle(idleMs, slackMs) ?? [])]
+    const idle = this.#clients?.idle(idleMs, slackMs) ?? []
+    for (const feed of this.#feeds.keys()) {
+      const one = idleFeed(feed, feed.peer, idleMs)
+      if (one) idle.push(one)
+    }
+    return idle
   }
 
   peers(): Peer[] {
@@ -353,11 +357,17 @@ interface ExclusiveListen {
   listen(host: string, port: number, options: number, cb: (listener: us_listen_socket | false) => void): void
 }
 
-/** An IPv4 client of a socket that listens on both is named as IPv4. */
+/** An IPv4 client of a socket that listens on both is named as IPv4. Those that come from one address share the text. */
 function peerOf(socket: { getRemoteAddressAsText(): ArrayBuffer }): string {
   const address = Buffer.from(socket.getRemoteAddressAsText()).toString('latin1')
-  return address.includes('.') ? address.slice(address.lastIndexOf(':') + 1) : address
+  if (address === latestAddress) return latestPeer
+  latestAddress = address
+  latestPeer = address.includes('.') ? address.slice(address.lastIndexOf(':') + 1) : address
+  return latestPeer
 }
+
+let latestAddress = ''
+let latestPeer = ''
 
 /** Of bytes that are known to be UTF-8. A Buffer over them first costs three times as much. */
 function textOf(message: ArrayBuffer): string {

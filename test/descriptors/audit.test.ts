@@ -43,7 +43,7 @@ class Yard {
 
   readonly named = (): Promise<Named> => {
     const { folder, ledger, reserve } = this
-    const doors = { address: null, port: null, socket: null, clients: 0, peers: [] }
+    const doors = { address: null, port: null, socket: null, clients: 0, peers: () => [] }
     return Promise.resolve({
       leases: ledger.held(),
       threads: [],
@@ -206,7 +206,7 @@ test.serial('a client has its peer and its port, and no more of them have a name
   await Promise.all(sockets.map((each) => once(each, 'connect')))
   while ((await new Promise<number>((resolve) => server.getConnections((_, count) => resolve(count)))) < 2)
     await sleep(5)
-  const doors = { address: `http://127.0.0.1:${port}`, port, socket: null, clients: 1, peers: [] }
+  const doors = { address: `http://127.0.0.1:${port}`, port, socket: null, clients: 1, peers: () => [] }
   yard.also = { doors }
   const { holders, unaccounted } = await yard.audit.describe(yard.named)
   const [client, ...others] = holders.filter((each) => each.class === 'clients')
@@ -222,6 +222,41 @@ test.serial('a client has its peer and its port, and no more of them have a name
   for (const each of sockets) each.destroy()
   await new Promise((resolve) => server.close(resolve))
 })
+
+test.serial(
+  'clients are only counted while they are as many as were let in, and their age is known all the same',
+  async (t) => {
+    const server = net.createServer(() => {}).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const sockets = Array.from({ length: 4 }, () => net.connect(port, '127.0.0.1'))
+    await Promise.all(sockets.map((each) => once(each, 'connect')))
+    while ((await new Promise<number>((resolve) => server.getConnections((_, count) => resolve(count)))) < 4)
+      await sleep(5)
+    using yard = new Yard()
+    let asked = 0
+    const peers = () => {
+      asked += 1
+      return []
+    }
+    const doors = { address: null, port, socket: null, clients: 4, peers }
+    yard.also = { doors }
+    await yard.audit.settle(yard.named)
+    asked = 0
+    t.is(await yard.audit.watch(yard.named), null)
+    t.is(asked, 0, 'nobody was asked who they are')
+    await sleep(100)
+    const { holders, unaccounted } = await yard.audit.describe(yard.named)
+    t.deepEqual(unaccounted, [])
+    const clients = holders.filter((each) => each.class === 'clients')
+    t.is(clients.length, 4)
+    for (const { ageMs } of clients) t.true(ageMs >= 90, `${ageMs} ms, known from the first look on`)
+    yard.also = { doors: { ...doors, clients: 0 } }
+    t.like(await alarmOf(yard), { growth: 4, likeliest: { holder: 'the front' } })
+    for (const each of sockets) each.destroy()
+    await new Promise((resolve) => server.close(resolve))
+  },
+)
 
 test.serial('what stays without a holder raises one alarm, which names the likeliest by where it lies', async (t) => {
   using yard = await Yard.settled()
