@@ -85,14 +85,20 @@ export class Entries {
       .raw()
   }
 
-  get(id: string): FileItem {
+  /** By an id as clients have it, or by a path. @throws FILE_NOT_FOUND */
+  get({ id, path }: { id?: string | undefined; path?: string | undefined }): { entry: Entry; item: FileItem } {
+    if (id === undefined) {
+      const entry = this.#entryAt(path!)
+      return { entry, item: this.item(entry) }
+    }
     const entry = this.byText(id)
     if (!entry) throw new SpacedriveError('FILE_NOT_FOUND', `no entry ${id} in this library`)
-    if (this.#isDisplaced(entry))
+    const item = this.#itemInPlace(entry)
+    if (!item)
       throw new SpacedriveError('FILE_NOT_FOUND', `something else has the place of entry ${id}`, {
         hint: 'The scan that runs tells at its end whether it is elsewhere: ask again then.',
       })
-    return this.item(entry)
+    return { entry, item }
   }
 
   getByPath(path: string): FileItem {
@@ -108,18 +114,23 @@ export class Entries {
   items(ids: readonly number[]): FileItem[] {
     return ids.flatMap((id) => {
       const entry = this.byId(id)
-      return entry && !this.#isDisplaced(entry) ? [this.item(entry)] : []
+      return (entry && this.#itemInPlace(entry)) ?? []
     })
   }
 
-  /** It, or a directory above it, has lost its place to something of another kind, and nobody knows yet where it is. */
-  #isDisplaced(entry: Entry): boolean {
-    return this.pathOfEntry(entry).includes(DISPLACED)
+  /** Null where it, or a directory above it, has lost its place to something of another kind, and nobody knows yet where it is. */
+  #itemInPlace(entry: Entry): FileItem | null {
+    const name = this.#names.text(entry.name)
+    const path = this.pathOf(entry, name)
+    return path.includes(DISPLACED) ? null : this.#itemAt(entry, name, path)
   }
 
   item(entry: Entry): FileItem {
     const name = this.#names.text(entry.name)
-    const path = this.pathOf(entry, name)
+    return this.#itemAt(entry, name, this.pathOf(entry, name))
+  }
+
+  #itemAt(entry: Entry, name: string, path: string): FileItem {
     return {
       id: String(entry.id),
       library: this.#library,

@@ -18,9 +18,8 @@ export interface Named {
 }
 
 /** @throws FILE_NOT_FOUND */
-export function fileOf({ entries, identities, tags, tagged }: Stores, { id, path }: Named): FileItem {
-  const named = id === undefined ? entries.getByPath(path!) : entries.get(id)
-  const entry = entries.byText(named.id)!
+export function fileOf({ entries, identities, tags, tagged }: Stores, asked: Named): FileItem {
+  const { entry, item: named } = entries.get(asked)
   const hash = identities.hashOf(entry)
   const item = hash === undefined ? named : { ...named, hash }
   if (!tags.some) return item

@@ -246,3 +246,21 @@ test('a glance tells of a usual request what it is and of which library, and not
   for (const other of ['', '{}', '{"jsonrpc":"2.0","id":1,"method":"core.ping"}', `[${text('1', 'files.list')}]`])
     t.is(glance(other), null, other)
 })
+
+test('what is recognised without JSON.parse or the schema is what these make of it, and nothing else is', (t) => {
+  const get = (id: number, library: string, entry: string) =>
+    `{"jsonrpc":"2.0","id":${id},"method":"files.get","params":{"library":"${library}","id":"${entry}"}}`
+  const usual = fc.tuple(fc.nat(), fc.uuid(), fc.maxSafeNat()).map(([id, ...of]) => get(id, of[0], String(of[1])))
+  const edited = fc
+    .tuple(usual, fc.nat(), fc.nat(2), fc.constantFrom(...'"\\,:{} 0aG-\0\u00e4', '","id":"', '"}}'))
+    .map(([text, place, gone, put]) => {
+      const at = place % (text.length + 1)
+      return text.slice(0, at) + put + text.slice(at + gone)
+    })
+  const told = (text: string) => decode(text).calls.map(({ error, ...rest }) => ({ ...rest, code: error?.code }))
+  // A space before it, and it is read as any other JSON.
+  const same = (text: string) => t.deepEqual(told(text), told(` ${text}`), text)
+  fc.assert(fc.property(fc.oneof(usual, edited), same), { numRuns: 2_000 })
+  const library = '01a20942-1332-77fa-ab45-4a2e15942043'
+  for (const entry of ['', '1', '1".', '9'.repeat(15), '9'.repeat(16), '9'.repeat(101)]) same(get(1, library, entry))
+})
