@@ -144,6 +144,7 @@ export class Daemon {
   #logFile: LogFile | undefined
   #ledger: Ledger | undefined
   #audit: Audit | undefined
+  #leaving = { count: 0, at: -Infinity }
   #machine: MachineFiles | undefined
   #pressure: Pressure | undefined
   #tasks: Tasks | undefined
@@ -539,9 +540,18 @@ export class Daemon {
     const { level, pressure } = ledger
     const { worst } = this.#pressure!
     const asked = askedAt({ level, pressure, worst }, ledger.totals().budget, idle)
-    const closed = asked ? (this.#front?.giveWay({ count: asked.clients, idleMs: asked.clientIdleMs }) ?? 0) : 0
-    ledger.askBack(Math.max(0, (asked?.descriptors ?? 0) - closed))
+    const leaving = this.#stillLeaving()
+    const count = Math.max(0, (asked?.clients ?? 0) - leaving)
+    const closed = asked ? (this.#front?.giveWay({ count, idleMs: asked.clientIdleMs }) ?? 0) : 0
+    if (closed > 0) this.#leaving = { count: leaving + closed, at: performance.now() }
+    ledger.askBack(Math.max(0, (asked?.descriptors ?? 0) - leaving - closed))
     if (level === 'high' || level === 'critical') this.#tasks?.giveWay()
+  }
+
+  /** Clients that were closed and whose descriptors the kernel keeps until their peers close as well: nobody else has to go for them. */
+  #stillLeaving(): number {
+    const { count, at } = this.#leaving
+    return performance.now() - at < LIMITS.leavingMs ? Math.min(count, this.#audit!.unaccounted()) : 0
   }
 
   /** Of what a host program opens beside the daemon nobody here can tell whether it is too much. */

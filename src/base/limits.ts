@@ -420,6 +420,8 @@ export const LIMITS = {
   shardRestartMs: 100,
   shardRestartMsMax: 10_000,
 
+  /** A WebSocket that was closed may keep its descriptor for so long: what uWebSockets.js gives its peer to close as well. */
+  leavingMs: 16_000,
   /** Descriptors described in one go, about 3 ms; requests go first between two of them. */
   lookSliceMax: 1_000,
   /** All descriptors are looked at once in this time at least, and after a second when their count cannot be explained. */

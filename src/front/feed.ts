@@ -124,6 +124,11 @@ export class Feed implements Reader, Bound {
     return error && encodeReply(seen.id, { ok: false, error })
   }
 
+  /** Else it was closed, by either side. */
+  get isOpen(): boolean {
+    return this.#open
+  }
+
   /** How long nothing was asked or answered; null while something is, or may come by subscription. */
   get idleMs(): number | null {
     // The socket of a closed one may not be asked for anything.

@@ -126,8 +126,9 @@ class NodeFront implements Front {
     return this.#desk.connections(this.#gate, idle)
   }
 
-  giveWay(asked: { count: number; idleMs: number }): number {
-    return this.#room.giveWay(asked)
+  giveWay({ count, idleMs }: { count: number; idleMs: number }): number {
+    const leaving = [...this.#visitors.values()].filter(({ feed }) => feed?.isOpen === false).length
+    return this.#room.giveWay({ count: count - leaving, idleMs })
   }
 
   renewAccess(token: string, hostsAllowed: readonly string[]): void {

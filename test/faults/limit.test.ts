@@ -1,6 +1,7 @@
 // The limit itself: too low, absurdly high, refused, and changed under a running daemon.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import net from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
 import { CLASSES } from '../../src/protocol/messages.js'
@@ -128,6 +129,25 @@ test.serial(
   }),
 )
 
+for (const front of ['uws', 'node']) {
+  test.serial(`${front}: for clients that take their time to go no others have to`, async (t) => {
+    await play(async (scene) => {
+      const daemon = await scene.daemon({ limit: '400:400', args: ['--front', front] })
+      const rest = await daemon.descriptorsAtRest()
+      let told = 0
+      const sockets = await Promise.all(Array.from({ length: 160 }, () => stubborn(daemon, () => (told += 1))))
+      daemon.limit(200)
+      await eventually('some are told to go', 30_000, () => told > 0)
+      // Pressure is looked at several times while those that were told keep their descriptors.
+      await new Promise((resolve) => setTimeout(resolve, 6 * LIMITS.pressureCheckMs))
+      t.true(told < 140, `${told} of 160 had to go`)
+      for (const socket of sockets) socket.destroy()
+      daemon.limit(400)
+      await sound(t, daemon, [], rest)
+    })
+  })
+}
+
 test.serial(
   'a cut below what a boot needs does not end it: it says so, answers, and works again after the raise',
   async (t) => {
@@ -164,6 +184,25 @@ test.serial('a raise past --nofile is not used', async (t) => {
     t.is((await daemon.stop()).code, 0)
   })
 })
+
+/** A WebSocket that says nothing, and does not close its side when it is told that the other is closed. */
+function stubborn(daemon: TestDaemon, told: () => void): Promise<net.Socket> {
+  const socket = net.connect({ port: daemon.port, host: '127.0.0.1', allowHalfOpen: true })
+  socket.on('error', () => {})
+  socket.write(
+    `GET /ws HTTP/1.1\r\nHost: 127.0.0.1:${daemon.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+      `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer ${daemon.token}\r\n\r\n`,
+  )
+  return new Promise((resolve, reject) => {
+    socket.once('data', (head) => {
+      if (!String(head).startsWith('HTTP/1.1 101')) return reject(new Error(String(head)))
+      socket.on('data', (frame: Buffer) => {
+        if (frame[0] === 0x88) told()
+      })
+      resolve(socket)
+    })
+  })
+}
 
 async function madeLibrary(daemon: TestDaemon, name: string): Promise<string> {
   const { id: library } = await daemon.call('libraries.create', { name })
