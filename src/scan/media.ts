@@ -1,8 +1,11 @@
 // What the header of a picture, a sound or a film says of it: how large it is shown, how long it takes, when it was taken.
+import { avi } from './media/avi.js'
 import { boxes } from './media/boxes.js'
+import { heif } from './media/heif.js'
 import { bmp, gif, jpeg, png, tiff, webp } from './media/images.js'
 import { matroska } from './media/matroska.js'
-import { flac, mp3, wav } from './media/sounds.js'
+import { ogg } from './media/ogg.js'
+import { aiff, flac, mp3, wav } from './media/sounds.js'
 import { Ended, type Header, type Media } from './media/header.js'
 
 export type { Header }
@@ -17,7 +20,14 @@ const READERS: Readonly<Record<string, Reader>> = {
   'image/webp': webp,
   'image/bmp': bmp,
   'image/tiff': tiff,
+  'image/heic': heif,
+  'image/heif': heif,
+  'image/avif': heif,
   'audio/wav': wav,
+  'audio/aiff': aiff,
+  'audio/ogg': ogg,
+  'video/ogg': ogg,
+  'video/x-msvideo': avi,
   'audio/flac': flac,
   'audio/mpeg': mp3,
   'audio/mp4': boxes,

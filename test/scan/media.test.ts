@@ -48,27 +48,39 @@ function told(bytes: Buffer): Media {
 const FLAT = { width: 32, height: 16 }
 const UPRIGHT = { width: 16, height: 32, takenAt: '2026-07-01T12:34:56+02:00' }
 
-/** Made by ffmpeg, the dates and the turn by exiftool; the lengths are what ffprobe says. */
+/**
+ * Made by ffmpeg and libheif, the dates and the turn by exiftool; the lengths are what ffprobe says, but that of Opus, of which it
+ * counts what is to be skipped as well.
+ */
 const TOLD: Readonly<Record<string, Media>> = {
+  'film.avi': { ...FLAT, durationMs: 200 },
   'film.mkv': { ...FLAT, durationMs: 628 },
   'film.mov': { ...FLAT, durationMs: 200 },
   'film.mp4': { ...FLAT, durationMs: 200 },
+  'film.ogv': { ...FLAT, durationMs: 500 },
   'film.webm': { ...FLAT, durationMs: 200 },
   'lossy.webp': FLAT,
+  'red.avif': FLAT,
   'red.bmp': FLAT,
   'red.gif': FLAT,
   'red.png': FLAT,
   'red.webp': { ...FLAT, takenAt: '2020-02-29T00:00:00' },
+  'taken.avif': { ...FLAT, takenAt: UPRIGHT.takenAt },
+  'taken.heic': { ...FLAT, takenAt: UPRIGHT.takenAt },
   'taken.jpg': UPRIGHT,
   'taken.png': UPRIGHT,
   'taken.tiff': UPRIGHT,
   'taken.webp': UPRIGHT,
+  'tone.aiff': { durationMs: 500 },
   'tone.flac': { durationMs: 500 },
   'tone.m4a': { durationMs: 500 },
   'tone.mp3': { durationMs: 648 },
+  'tone.oga': { durationMs: 500 },
+  'tone.ogg': { durationMs: 500 },
+  'tone.opus': { durationMs: 500 },
 }
 
-test('what ffmpeg and exiftool wrote is told as they tell it', (t) => {
+test('what ffmpeg, libheif and exiftool wrote is told as they tell it', (t) => {
   t.deepEqual(readdirSync(SAMPLES).toSorted(), Object.keys(TOLD))
   for (const [name, media] of Object.entries(TOLD)) t.deepEqual(told(sample(name)), media, name)
 })
@@ -111,6 +123,25 @@ test('a film that lies on its side is told as it is shown', (t) => {
   film.writeUInt32BE(0x10000, matrix + 4)
   film.writeInt32BE(-0x10000, matrix + 12)
   t.deepEqual(told(film), { width: 16, height: 32, durationMs: 200 })
+})
+
+test('a picture in boxes is told as its own box turns it, whatever EXIF says', (t) => {
+  const picture = sample('taken.heic')
+  // How deep its colours are becomes how it is turned: one quarter, then two.
+  const depth = picture.indexOf('pixi', 0, 'latin1')
+  picture.write('irot', depth, 'latin1')
+  picture[depth + 4] = 1
+  t.deepEqual(told(picture), UPRIGHT)
+  picture[depth + 4] = 2
+  t.deepEqual(told(picture), { ...FLAT, takenAt: UPRIGHT.takenAt })
+})
+
+test('of a long film in AVI all parts are counted', (t) => {
+  const film = sample('film.avi')
+  // ffmpeg keeps the place of the number for a film that becomes long.
+  film.write('LIST', film.indexOf('odml', 0, 'latin1') - 8, 'latin1')
+  film.writeUInt32LE(1_000, film.indexOf('dmlh', 0, 'latin1') + 8)
+  t.deepEqual(told(film), { ...FLAT, durationMs: 100_000 })
 })
 
 test('a date that no calendar has, and a zone nobody lives in, are not told', (t) => {

@@ -3,7 +3,7 @@ import { bytesAt, setDuration, setSides, turn, type Header, type Media } from '.
 
 const FRACTION = 2 ** 16
 
-interface Box {
+export interface Box {
   readonly name: string
   /** Of what it holds. */
   readonly from: number
@@ -54,7 +54,7 @@ function isFilm(header: Header, start: number, end: number): boolean {
 }
 
 /** The boxes between two places; one that reaches past the end is the last. */
-function* within(header: Header, start: number, end: number): Generator<Box> {
+export function* within(header: Header, start: number, end: number): Generator<Box> {
   for (let at = start; at + 8 <= end;) {
     const head = bytesAt(header, at, 8)
     const short = head.readUInt32BE(0)

@@ -102,6 +102,13 @@ function exif(header: Header, at: number, into: Media): void {
   shown(into, found)
 }
 
+/** When it was taken alone: the file says by itself how it is turned. */
+export function takenIn(header: Header, at: number, into: Media): void {
+  const found: Exif = {}
+  readExif(header, at, found)
+  shown(into, { ...found, isTurned: false })
+}
+
 interface Exif {
   width?: number
   height?: number

@@ -1,4 +1,4 @@
-// Sounds: WAV, FLAC, and MP3 where a header says how many frames it has.
+// Sounds: WAV, AIFF, FLAC, and MP3 where a header says how many frames it has.
 import { bytesAt, setDuration, type Header, type Media } from './header.js'
 
 const PCM = 1
@@ -29,6 +29,20 @@ export function wav(header: Header, into: Media): void {
         if (samples > 0 && samples !== UNKNOWN && !isPlain) return setDuration(into, samples / samplesASecond)
         return setDuration(into, Math.min(length, left) / bytesASecond)
       }
+    }
+    at += 8 + length + (length % 2)
+  }
+}
+
+export function aiff(header: Header, into: Media): void {
+  for (let at = 12; ;) {
+    const chunk = bytesAt(header, at, 8)
+    const length = chunk.readUInt32BE(4)
+    if (chunk.toString('latin1', 0, 4) === 'COMM') {
+      const common = bytesAt(header, at + 8, 18)
+      // The rate is a number of 80 bits: an exponent, and 64 bits that begin with the one before the point.
+      const rate = common.readUInt32BE(10) * 2 ** ((common.readUInt16BE(8) & 0x7fff) - 16_383 - 31)
+      return setDuration(into, common.readUInt32BE(2) / rate)
     }
     at += 8 + length + (length % 2)
   }
