@@ -1,7 +1,8 @@
 // HTTP `files.get` through a shard against a bare uWebSockets echo of the same body, and against fastify with
 // better-sqlite3 in one thread; `core.ping` and `files.get` over WebSocket against an echo of the same messages. 64 connections,
 // 16 in flight on each WebSocket, by an ordinary client and by one that sends sixteen in one write; load from a process of its own,
-// runs in turn.
+// runs in turn. What is asked again soon is answered without its shard, so over HTTP so many files are asked for in turn as well that
+// each of them goes through it.
 import Database from 'better-sqlite3'
 import { join } from 'node:path'
 import { cpuOf, index, load, loadFeeds, ratio, scratch, startDaemon, startServer, tell } from './harness.mjs'
@@ -10,10 +11,21 @@ const ROUNDS = Number(process.env.ROUNDS ?? 5)
 const SECONDS = Number(process.env.SECONDS ?? 4)
 const daemon = await startDaemon({ args: process.env.FRONT ? ['--front', process.env.FRONT] : [] })
 const { library, location } = await index(daemon.call, process.env.TREE ?? '/usr/share')
-const { items } = await daemon.call('search.files', { library, query: '', limit: 1000 })
+const { items, cursor: first } = await daemon.call('search.files', { library, query: '', limit: 1000 })
 const bodies = items
   .slice(0, 500)
   .map(({ id }, at) => JSON.stringify({ jsonrpc: '2.0', id: at, method: 'files.get', params: { library, id } }))
+/** So many that what was asked of one is forgotten when its turn comes again. */
+const MANY = 60_000
+const many = [...items]
+for (let cursor = first; cursor && many.length < MANY;) {
+  const page = await daemon.call('search.files', { library, query: '', limit: 1000, cursor })
+  many.push(...page.items)
+  cursor = page.cursor
+}
+const each = many.map(({ id }, at) =>
+  JSON.stringify({ jsonrpc: '2.0', id: at, method: 'files.get', params: { library, id } }),
+)
 const pings = bodies.map((_, id) => JSON.stringify({ jsonrpc: '2.0', id, method: 'core.ping' }))
 
 const plain = join(scratch, 'plain.db')
@@ -37,12 +49,13 @@ database.close()
 const echo = await startServer({ script: 'servers/uws-echo.mjs' })
 const fastify = await startServer({ script: 'servers/fastify-sqlite.mjs', args: [plain] })
 const headers = { 'content-type': 'application/json', authorization: `Bearer ${daemon.token}` }
-const http = (server) => load(`${server.http}/rpc`, { bodies, headers, seconds: SECONDS })
+const http = (server, texts = bodies) => load(`${server.http}/rpc`, { bodies: texts, headers, seconds: SECONDS })
 const feeds = (server, texts, client) =>
   loadFeeds(`${server.http}/ws`, { bodies: texts, token: daemon.token, client, seconds: SECONDS })
 const sides = {
   'HTTP ours': [daemon.pid, () => http(daemon)],
   'HTTP echo': [echo.child.pid, () => http(echo)],
+  'HTTP many': [daemon.pid, () => http(daemon, each)],
   fastify: [fastify.child.pid, () => http(fastify)],
   'ping ours': [daemon.pid, () => feeds(daemon, pings)],
   'ping echo': [echo.child.pid, () => feeds(echo, pings)],
@@ -73,6 +86,7 @@ for (const name of Object.keys(sides)) {
 }
 for (const [what, ours, theirs, goal] of [
   ['files.get over HTTP, of a bare uWebSockets echo', 'HTTP ours', 'HTTP echo', 0.5],
+  ['files.get over HTTP, each of many files in turn, of a bare uWebSockets echo', 'HTTP many', 'HTTP echo', 0.5],
   ['files.get over HTTP, of fastify + better-sqlite3', 'HTTP ours', 'fastify', 3.2],
   ['core.ping over WebSocket by `ws`, of a bare uWebSockets echo', 'ping ours, ws', 'ping echo, ws', 0.9],
   ['files.get over WebSocket by `ws`, of a bare uWebSockets echo', 'get ours, ws', 'get echo, ws', 0.65],

@@ -156,6 +156,10 @@ export const LIMITS = {
   takeUpAtOnceMax: 8,
   /** Requests one shard may have in flight or waiting; more get SHARD_BUSY at once. */
   shardInFlightMax: 10_000,
+  /** Of answers that a thread keeps of each shard, so as not to ask again: some 7,000, which are 4 to 8 MB. At more it begins anew. */
+  keptCharsMax: 4_000_000,
+  /** Libraries of one shard of which a thread keeps answers; at more it begins anew. */
+  keptLibrariesMax: 1_000,
   /** A shard that would begin the last of these only after so long is behind, and work for it is told apart by class. */
   shardBehindMs: 200,
   /** And only where so many are before it: fewer are not in each other's way. */

@@ -63,6 +63,8 @@ export class Library {
   keptUntil = 0
   /** Set when the disk failed under a write: nothing is done with it any more, and it is closed as soon as may be. */
   failure: SpacedriveError | null = null
+  /** Told of whatever may change what is read of it, before and after. */
+  writes: { begin(): void; end(): void } | null = null
   #name: string
   #reading = false
   readonly #connection: Connection
@@ -519,6 +521,7 @@ export class Library {
   commit<T>(work: () => T): T {
     this.endRead()
     if (this.failure) throw this.failure
+    this.writes?.begin()
     try {
       const done = work()
       this.#walCheckpoint(LIMITS.walFramesMax)
@@ -535,6 +538,7 @@ export class Library {
       throw this.#noted(fromSqlite(error, filesOf(this.path).database))
     } finally {
       this.version += 1
+      this.writes?.end()
     }
   }
 

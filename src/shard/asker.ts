@@ -8,6 +8,7 @@ import { STREAM, type Covered, type GiveUp, type Reply } from '../protocol/messa
 import { WORK, type OperationName, type WorkClass } from '../protocol/operations.js'
 import { Ahead, newAhead } from './ahead.js'
 import { GivenUp, newGivenUp } from './given-up.js'
+import { Kept, newWritten } from './kept.js'
 import type { FromShard, Requests, SharedRead, ShardOperation, ToShard } from './lines.js'
 import { Patience } from './patience.js'
 import { Queue, type Refused, type Waiting } from './queue.js'
@@ -44,6 +45,7 @@ export interface Line {
   port: MessagePort | null
   givenUp: GivenUp
   ahead: Ahead
+  kept: Kept
   /** With fewer in flight one more is sent at once; none while the shard is behind, and then it is told apart who is next. */
   atOnceMax: number
   readonly queue: Queue
@@ -69,6 +71,7 @@ export interface Line {
 export interface LineShared {
   readonly givenUp: SharedArrayBuffer
   readonly ahead: SharedArrayBuffer
+  readonly written: SharedArrayBuffer
 }
 
 export class Asker {
@@ -86,6 +89,7 @@ export class Asker {
       port: null,
       givenUp: new GivenUp(newGivenUp()),
       ahead: new Ahead(newAhead(1)),
+      kept: new Kept(newWritten()),
       atOnceMax: LIMITS.shardInFlightMax,
       queue: new Queue(),
       patience: new Patience(),
@@ -101,16 +105,18 @@ export class Asker {
     }))
   }
   /** @param shared as the thread at the other end has it, and nobody had before */
-  connect(line: Line, port: MessagePort, { givenUp, ahead }: LineShared): void {
+  connect(line: Line, port: MessagePort, { givenUp, ahead, written }: LineShared): void {
     // The numbers of a lost thread's requests say nothing to the next one, and would stay for long.
     line.givenUp = new GivenUp(givenUp)
     line.ahead = new Ahead(ahead, this.#setup.line)
+    line.kept = new Kept(written)
     line.port = port
   }
 
   /** Its callers get a retryable error, and so does whoever asks until it is connected again. */
   lose(line: Line, lost: Line['lost']): void {
     line.lost = lost
+    line.kept = new Kept(newWritten())
     line.port?.close()
     line.port = null
     line.outgoing = []

@@ -144,6 +144,7 @@ export interface ShardSetup {
   readonly beat: number
   readonly givenUp: SharedArrayBuffer
   readonly ahead: SharedArrayBuffer
+  readonly written: SharedArrayBuffer
   readonly told: Told
   readonly libraries: string
   readonly deleted: string

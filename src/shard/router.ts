@@ -12,7 +12,7 @@ import type { BaseThread } from '../descriptors/names.js'
 import { newTold, type Told } from '../descriptors/threads.js'
 import type { Cataloged } from '../library/catalog.js'
 import type { Covered, Event, GiveUp, LibraryItem, Reply, Request, Stall, Status } from '../protocol/messages.js'
-import { isLasting, runsOn, type OperationName } from '../protocol/operations.js'
+import { isLasting, runsOn, WORK, type OperationName } from '../protocol/operations.js'
 import type { Events } from './events.js'
 import {
   COUNTS,
@@ -27,6 +27,7 @@ import {
 import { newAhead } from './ahead.js'
 import { Asker, GIVEN_UP, type Line, type LineShared } from './asker.js'
 import { newGivenUp } from './given-up.js'
+import { keyOf, newWritten } from './kept.js'
 import { Lasting } from './lasting.js'
 import { placeOf } from './place.js'
 import { Sharing } from './sharing.js'
@@ -304,13 +305,32 @@ export class Router {
     await Promise.all(this.#places[number]!.pool?.threads.map((thread) => thread.terminate()) ?? [])
   }
 
-  #route(request: Request, answer: Answer, caller?: object): GiveUp {
+  #route(request: Request, answer: Answer, caller?: object): GiveUp | void {
     if (runsOn(request.operation) === 'place') return this.#make(request, answer, caller)
     const id = request.params['library'] as string
     const known = this.#catalog.get(id)
     if (!known) throw new SpacedriveError('LIBRARY_NOT_FOUND', `no library ${id}`)
     if (known.problem && !WITH_A_PROBLEM.has(request.operation)) throw fromWire(known.problem)
     const owner = this.#placeOf(id)
+    if (WORK[request.operation] === 'mutation') return this.#change(owner, id, request, answer, caller)
+    const key = keyOf(request)
+    if (key === null) return this.#read(owner, id, request, answer, caller)
+    const { kept } = owner.line
+    const json = kept.find(id, key)
+    if (json !== undefined) return answer({ ok: true, json })
+    return this.#read(owner, id, request, kept.keeping(id, key, answer), caller)
+  }
+
+  #change(owner: Place, id: string, request: Request, answer: Answer, caller: object | undefined): GiveUp | void {
+    const both = owner.line.kept.changing(id, answer)
+    try {
+      return this.#askOwner(owner, id, request, both, caller)
+    } catch (error) {
+      both({ ok: false, error: toWire(error) })
+    }
+  }
+
+  #read(owner: Place, id: string, request: Request, answer: Answer, caller: object | undefined): GiveUp {
     const at = this.#sharing.placeFor(request.operation, id, owner.number)
     if (at !== owner.number) return this.#readElsewhere(this.#places[at]!, owner, request, answer, caller)
     return this.#askOwner(owner, id, request, answer, caller)
@@ -473,7 +493,7 @@ export class Router {
     this.#beats.leave(place.number + 1)
     place.startedAt = performance.now()
     const { port1, port2 } = new MessageChannel()
-    const shared: LineShared = { givenUp: newGivenUp(), ahead: newAhead(1) }
+    const shared: LineShared = { givenUp: newGivenUp(), ahead: newAhead(1), written: newWritten() }
     const workerData: ShardSetup = {
       ledger: this.#setup.ledger.shared,
       thread: place.thread,

@@ -48,6 +48,7 @@ import { Ahead } from './ahead.js'
 import { Explainer } from './explain.js'
 import { Copies } from './copies.js'
 import { GivenUp } from './given-up.js'
+import { Written } from './kept.js'
 import { identifyElsewhere } from './identifier.js'
 import { deleteTag, tagOperations } from './tags.js'
 import {
@@ -100,6 +101,7 @@ export class Shard {
   readonly #counts: Int32Array
   readonly #beats: Beats
   readonly #ahead: Ahead
+  readonly #written: Written
   /** Of all that ask; the first is the main thread. */
   readonly #lines: Line[] = []
   #mainStands = false
@@ -135,10 +137,11 @@ export class Shard {
     this.#counts = new Int32Array(setup.counts)
     this.#beats = new Beats(setup.beats)
     this.#ahead = new Ahead(setup.ahead)
+    this.#written = new Written(setup.written)
     this.open(setup.givenUp, send)
     this.#pool = new Pool(this.#ledger, {
       opened: (library) => this.#opened(library),
-      closed: (library) => this.#publish({ type: 'library.closed', library: library.id }),
+      closed: (library) => this.#closed(library),
       failed: (library, why) => this.#failed(library, why),
     })
     this.#copies = new Copies(this.#ledger)
@@ -608,7 +611,18 @@ export class Shard {
     this.#count(true)
   }
 
+  /** What is read of it from now on is of another time: its folder may have been another one in between. */
+  #closed({ id }: Library): void {
+    this.#written.begin(id)
+    this.#written.end(id)
+    this.#publish({ type: 'library.closed', library: id })
+  }
+
   #opened(library: Library): void {
+    library.writes = {
+      begin: () => this.#written.begin(library.id),
+      end: () => this.#written.end(library.id),
+    }
     this.#publish({ type: 'library.opened', library: library.id, name: library.name })
     this.#runner.takeUp(library)
     for (const location of library.locations.all().filter((each) => !each.removing)) {

@@ -18,7 +18,7 @@ import { fromWire, type WireError } from '../../src/base/errors.js'
 import { LIMITS } from '../../src/base/limits.js'
 import { Ledger } from '../../src/descriptors/ledger.js'
 import { plan } from '../../src/descriptors/planner.js'
-import type { Event, JobItem, LibraryInfo } from '../../src/protocol/messages.js'
+import type { Event, FileItem, JobItem, LibraryInfo } from '../../src/protocol/messages.js'
 import type { OperationName } from '../../src/protocol/operations.js'
 import { Events } from '../../src/shard/events.js'
 import { placeOf } from '../../src/shard/place.js'
@@ -400,6 +400,50 @@ test.serial('a library that is too much for its shard is read by the other as we
   t.deepEqual([...new Set(await again.stop())], ['LIBRARY_NOT_FOUND'])
   t.is(openIn(yard.libraries), 0)
   t.is(yard.ledger.use('libraries').used, 0)
+})
+
+test.serial('what was asked before is answered at once, and whoever asked for a change finds it', async (t) => {
+  await using yard = await Yard.open(2)
+  const library = await yard.create('Library')
+  writeFileSync(join(yard.tree, 'a'), '')
+  writeFileSync(join(yard.tree, 'b'), '')
+  const { job } = await yard.call<{ job: string }>('locations.add', { library, path: yard.tree })
+  await until(t, async () => (await yard.call<JobItem>('jobs.info', { library, job })).state === 'done')
+  for (const name of ['x', 'y']) await yard.call('tags.create', { library, name })
+  const paths = ['a', 'b'].map((name) => join(yard.tree, name))
+  const has = new Map(paths.map((path) => [path, new Set<string>()]))
+  let atOnce = 0
+  const read = (path: string) => {
+    const expected = [...has.get(path)!].sort()
+    let told = false
+    const asked = yard
+      .call<FileItem>('files.get', { library, path })
+      .then(({ tags }) => t.deepEqual(tags ?? [], expected))
+    yard.router.request({ operation: 'files.get', params: { library, path } }, () => (told = true))
+    if (told) atOnce += 1
+    return asked
+  }
+  const write = (path: string, tag: string) => {
+    const tags = has.get(path)!
+    const operation = tags.has(tag) ? 'tags.remove' : 'tags.apply'
+    if (!tags.delete(tag)) tags.add(tag)
+    return yard.call(operation, { library, tag, paths: [path] })
+  }
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)]!
+  for (let at = 0; at < 300; at++) {
+    const asked = Math.random() < 0.3 ? write(pick(paths), pick(['x', 'y'])) : read(pick(paths))
+    if (Math.random() < 0.7) await asked
+  }
+  t.true(atOnce > 20, `${atOnce}`)
+  await yard.call('libraries.close', { library })
+  let told = false
+  yard.router.request({ operation: 'files.get', params: { library, path: paths[0]! } }, () => (told = true))
+  t.false(told, 'a library that was closed is opened again')
+  await until(t, () => told)
+  await read(paths[0]!)
+  await yard.router.crash(placeOf(library, 2))
+  await until(t, () => yard.restarts === 1)
+  await until(t, () => read(paths[0]!).then(() => true))
 })
 
 test.serial('the other shard dies while it reads a library as well: nobody is refused', async (t) => {
