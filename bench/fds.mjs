@@ -15,7 +15,7 @@ await play(async (scene) => {
   pinging.take()
   await sleep(1_000)
   print('ping alone', pinging.take().latenciesMs)
-  const guests = crowd(daemon, connections)
+  const guests = crowd(daemon, connections, true)
   await eventually('they are in', 30_000, async () => (await daemon.status()).connections.current > 0.95 * connections)
   await sleep(300)
   pinging.take()

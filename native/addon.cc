@@ -43,6 +43,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("setAside", Napi::Function::New(env, setAside, "setAside"));
   exports.Set("putBack", Napi::Function::New(env, putBack, "putBack"));
   exports.Set("lastWatched", Napi::Function::New(env, lastWatched, "lastWatched"));
+  exports.Set("lastUnwatched", Napi::Function::New(env, lastUnwatched, "lastUnwatched"));
   exports.Set("silence", Napi::Function::New(env, silence, "silence"));
   exports.Set("peers", Napi::Function::New(env, peers, "peers"));
   exports.Set("hangUp", Napi::Function::New(env, hangUp, "hangUp"));

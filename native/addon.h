@@ -42,6 +42,7 @@ void watchReads(const Napi::CallbackInfo& call);
 Napi::Value setAside(const Napi::CallbackInfo& call);
 void putBack(const Napi::CallbackInfo& call);
 Napi::Value lastWatched(const Napi::CallbackInfo& call);
+Napi::Value lastUnwatched(const Napi::CallbackInfo& call);
 Napi::Value silence(const Napi::CallbackInfo& call);
 Napi::Value peers(const Napi::CallbackInfo& call);
 Napi::Value hangUp(const Napi::CallbackInfo& call);

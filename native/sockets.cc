@@ -193,6 +193,13 @@ Napi::Value lastWatched(const Napi::CallbackInfo& call) {
   return Napi::Number::New(call.Env(), watcher->fd);
 }
 
+/** The descriptor that this thread's loop ceased to watch last, for good, in this turn; it is closed by now. −1 if there was none. */
+Napi::Value lastUnwatched(const Napi::CallbackInfo& call) {
+  const uv_handle_t* handle = loopOf(call.Env())->closing_handles;
+  const bool watched = handle != nullptr && handle->type == UV_POLL;
+  return Napi::Number::New(call.Env(), watched ? reinterpret_cast<const uv_poll_t*>(handle)->io_watcher.fd : -1);
+}
+
 /** For each of `fds` two numbers: milliseconds since its peer was heard, and since it was written to. −1, −1: bytes wait; −2, −2: no client of `port`. */
 Napi::Value silence(const Napi::CallbackInfo& call) {
   const auto asked = call[0].As<Napi::Int32Array>();

@@ -439,7 +439,7 @@ const SHAPES = {
       [
         'connections',
         'object',
-        '`{current, max, peak, accepted, refused, refusedBy, accept, acceptFailures, unreadBytes, unreadCut, wrongTokens}`; `idle` too where it is known. `refusedBy` has a count for each reason. `accept` is `open`, `failing` while no descriptor can be had for those who wait, or `spinning` while the loop turns in vain. `unreadBytes` is what clients have not read of long answers, `unreadCut` how many were cut because that was too much. `wrongTokens` counts requests with a token that is none.',
+        '`{current, max, peak, accepted, refused, refusedBy, accept, acceptFailures, unreadBytes, unreadCut, wrongTokens}`; `idle` and `strangers`, those of TCP that have shown no token yet, where they are known. `refusedBy` has a count for each reason. `accept` is `open`, `failing` while no descriptor can be had for those who wait, or `spinning` while the loop turns in vain. `unreadBytes` is what clients have not read of long answers, `unreadCut` how many were cut because that was too much. `wrongTokens` counts requests with a token that is none.',
       ],
       [
         'loop',

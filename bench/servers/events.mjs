@@ -14,7 +14,7 @@ const front = await openFront({
   socketPath: null,
   token: 'bench',
   hostsAllowed: [],
-  slots: { take: () => true, give: () => undefined },
+  slots: { take: () => true, give: () => undefined, ceiling: () => 10_000 },
   dispatch: (_request, answer) => answer({ ok: true, json: '"pong"' }),
   publisher: events,
   log: () => undefined,

@@ -411,6 +411,13 @@ export const LIMITS = {
   /** Addresses and wrong tokens that are remembered, of 100 bytes each: beyond it those not heard of for the longest are forgotten. */
   guessersMax: 4_096,
 
+  /** Who connects over TCP has asked for something within this, or goes: a slow link takes a second for that. */
+  strangerMs: 2_000,
+  /** When all connections are taken, those who have shown no token make room down to one in so many of all, before anybody else. */
+  strangersShare: 8,
+  /** One of them makes room when it was silent for so long: whoever has just come has had no chance to ask. */
+  strangerChanceMs: 500,
+
   /** Who connects by TLS has shaken hands within this, or goes: a slow link takes a second for that. */
   handshakeMs: 10_000,
   /** The files of the certificate are looked at this often: two looks after a change it is in force. */
@@ -494,6 +501,7 @@ assert(LIMITS.batchEntriesMax <= LIMITS.compareWholeMax)
 assert(LIMITS.libraryLeaseWaitMs < LIMITS.responseMs)
 assert(LIMITS.drainMs < LIMITS.responseMs)
 assert(LIMITS.drainMs < LIMITS.cliStopMs)
+assert(LIMITS.strangerChanceMs < LIMITS.strangerMs && LIMITS.strangerMs < LIMITS.responseMs)
 assert(LIMITS.feedEventsAheadBytes < LIMITS.feedBufferedBytesMax)
 assert(LIMITS.feedBufferedBytesMax < LIMITS.feedUnreadBytesMax)
 assert(LIMITS.feedUnreadBytesMax < LIMITS.unreadBytesMax)

@@ -248,6 +248,11 @@ export class Ledger {
     }
   }
 
+  /** The most that may be held of a class now. */
+  ceiling(descriptorClass: DescriptorClass): number {
+    return Atomics.load(this.#words, classAt(INDEX[descriptorClass]) + CEILING)
+  }
+
   /** How many more of a class could be had at once. */
   room(descriptorClass: DescriptorClass): number {
     const { used, floor, ceiling } = this.use(descriptorClass)

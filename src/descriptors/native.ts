@@ -135,6 +135,8 @@ export interface Native {
   putBack(fd: number, kept: number): void
   /** The descriptor that the loop of this thread began to watch last; −1 once the kernel was told of it. */
   lastWatched(): number
+  /** The one that it ceased to watch last, for good, in this turn, by when it is closed; −1 if there was none. */
+  lastUnwatched(): number
   /**
    * For each of `fds` two numbers: milliseconds since its peer was heard, and since it was written to. −1 twice where bytes
    * wait to be read or sent, −2 twice where it is no client of `port`.

@@ -3,37 +3,78 @@ import { isIP } from 'node:net'
 import { LIMITS } from '../base/limits.js'
 import type { Native } from '../descriptors/native.js'
 import { LOCAL_PEER, type Idle, type Working } from './idle.js'
+import { Stranger, type Strangers } from './strangers.js'
 
 /** The kernel's clock for sockets moves in steps of up to 10 ms. */
 const TICK_MS = 10
+/** What `silence` tells of one of whom bytes wait, and of what is no client. */
+const BUSY = -1
+const GONE = -2
 
 interface Client {
   peer: string | null
   isFeed: boolean
   /** On the unix socket, where the kernel does not tell how long a peer was silent: only counted. */
   readonly local: boolean
+  stranger: Stranger | null
 }
 
 export class Clients {
   port = 0
   readonly #native: Native
   readonly #working: Working
+  readonly #strangers: Strangers
   /** In the order in which they came or were last seen busy. Who has gone stays until it is noticed, or its number comes again. */
   readonly #known = new Map<number, Client>()
   /** A WebSocket that could not be told from an HTTP connection: none is closed then, for it may be a subscriber. */
   #blind = false
 
-  constructor(native: Native, working: Working) {
+  constructor(native: Native, working: Working, strangers: Strangers) {
     this.#native = native
     this.#working = working
+    this.#strangers = strangers
   }
 
-  /** In the accept loop: the loop began to watch this one last. */
-  entered(local: boolean): void {
+  /** In the accept loop: the loop began to watch this one last. @param peer null on the unix socket */
+  entered(peer: string | null): void {
     const fd = this.#native.lastWatched()
     if (fd < 0) return
+    this.#forget(fd)
+    const client: Client = { peer, isFeed: false, local: peer === null, stranger: null }
+    this.#known.set(fd, client)
+    if (peer !== null) this.#strangers.enter((client.stranger = new SilentStranger(this, fd, peer)))
+  }
+
+  /** Right after a connection was closed. */
+  left(): void {
+    this.#forget(this.#native.lastUnwatched())
+  }
+
+  /** Right after its reading was stopped and begun again, as with `upgraded`. */
+  asked(): void {
+    const stranger = this.#known.get(this.#native.lastWatched())?.stranger
+    if (stranger) this.#strangers.asked(stranger)
+  }
+
+  /** As `asked`. */
+  identified(): void {
+    const client = this.#known.get(this.#native.lastWatched())
+    if (client?.stranger) this.#strangers.leave(client.stranger)
+    if (client) client.stranger = null
+  }
+
+  hangUp(fd: number): void {
+    this.#native.hangUp(fd, this.port)
+  }
+
+  isBusy(fd: number): boolean {
+    return this.#native.silence(Int32Array.of(fd), this.port)[0] === BUSY
+  }
+
+  #forget(fd: number): void {
+    const client = this.#known.get(fd)
+    if (client?.stranger) this.#strangers.leave(client.stranger)
     this.#known.delete(fd)
-    this.#known.set(fd, { peer: null, isFeed: false, local })
   }
 
   /** In the accept loop, or right after `upgraded`: the process at the other end of a unix socket. */
@@ -60,8 +101,12 @@ export class Clients {
     const told = this.#native.silence(Int32Array.from(fds), this.port)
     return fds.flatMap((fd, at) => {
       const client = this.#known.get(fd)!
+      if (told[2 * at] === GONE) {
+        this.#forget(fd)
+        return []
+      }
+      // Looked at, so that the next call looks at others first.
       this.#known.delete(fd)
-      if (told[2 * at] === -2) return []
       this.#known.set(fd, client)
       const silentMs = client.isFeed ? null : this.#silentMs(told[2 * at]!, told[2 * at + 1]!, slackMs)
       if (silentMs === null || silentMs < idleMs) return []
@@ -80,9 +125,9 @@ export class Clients {
       const client = this.#known.get(fd)!
       client.peer = peer
       // Its number may be that of a socket by which this process talks to somebody.
-      const here = client.local ? peer !== '' && isIP(peer) === 0 : told[2 * at] !== -2
+      const here = client.local ? peer !== '' && isIP(peer) === 0 : told[2 * at] !== GONE
       if (here) counts.set(peer, (counts.get(peer) ?? 0) + 1)
-      else this.#known.delete(fd)
+      else this.#forget(fd)
     })
     return counts
   }
@@ -99,7 +144,26 @@ export class Clients {
     if (this.#known.get(fd) !== client || client.isFeed) return
     const [receivedMs, sentMs] = this.#native.silence(Int32Array.of(fd), this.port)
     if (Math.min(receivedMs!, sentMs!) < idleMs) return
-    this.#known.delete(fd)
-    this.#native.hangUp(fd, this.port)
+    this.#forget(fd)
+    this.hangUp(fd)
+  }
+}
+
+class SilentStranger extends Stranger {
+  readonly #clients: Clients
+  readonly #fd: number
+
+  constructor(clients: Clients, fd: number, peer: string) {
+    super(peer)
+    this.#clients = clients
+    this.#fd = fd
+  }
+
+  get busy(): boolean {
+    return this.#clients.isBusy(this.#fd)
+  }
+
+  hangUp(): void {
+    this.#clients.hangUp(this.#fd)
   }
 }

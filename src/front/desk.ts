@@ -16,12 +16,17 @@ import { METRICS_TYPE } from './metrics.js'
 import { names } from './ranges.js'
 import { Resume } from './resume.js'
 import { OWNER, Tokens, type Caller } from './tokens.js'
+import { Strangers } from './strangers.js'
 import { Streams } from './streams.js'
 import { Unread } from './unread.js'
 
 /** Who sends a request; asked for its address only while that matters. */
 export interface From {
   readonly peer: string
+  /** Called whenever it has shown a right token. */
+  known(): void
+  /** Called whenever it has shown none. */
+  asked(): void
 }
 
 /** A whole answer outside JSON-RPC. */
@@ -81,6 +86,9 @@ export class Desk {
   readonly working = new Working()
   /** Of the connections, between peers. */
   shares = new Shares()
+  readonly strangers: Strangers
+  /** Set where the front cannot tell who is one. */
+  strangersUnknown = false
   readonly unread = new Unread()
   readonly guesses = new Guesses((peer) =>
     this.setup.log('warn', 'many wrong tokens come from one address', { peer, wrongTokens: this.guesses.count }),
@@ -95,13 +103,17 @@ export class Desk {
     this.access = new Access(setup.token, setup.hostsAllowed, setup.tokens ?? new Tokens())
     this.resume = new Resume(() => this.lateMs)
     this.deadlines = new Deadlines(setup.responseMs ?? LIMITS.responseMs)
+    const { strangerMs = LIMITS.strangerMs, slots } = setup
+    const part = () => setup.strangersPart ?? Math.floor(slots.ceiling('clients') / LIMITS.strangersShare)
+    this.strangers = new Strangers(strangerMs, part)
     const { log, borrow = () => null, room = isRoom, work = () => 0 } = setup
     this.accept = new AcceptWatch({ log, borrow, room, work: () => this.begun + work() })
   }
 
   connections({ current, peak, accepted, refused, refusedBy }: Gate, idle: number): Connections {
     const { state, failures } = this.accept
-    const counted = { current, peak, accepted, refused, refusedBy, idle }
+    const strangers = this.strangersUnknown ? {} : { strangers: this.strangers.count }
+    const counted = { current, peak, accepted, refused, refusedBy, idle, ...strangers }
     return { ...counted, accept: state, acceptFailures: failures, ...this.unread.told, wrongTokens: this.guesses.count }
   }
 
@@ -161,6 +173,7 @@ export class Desk {
     this.begun += 1
     const page = this.#checkSource(head, seat)
     if (page) return page
+    this.#greet(head, from)
     if (path === '/health') return method === 'GET' ? this.#health() : notAllowed('GET')
     const unready = this.#checkState()
     if (unready) return unready
@@ -197,11 +210,23 @@ export class Desk {
     return this.#checkSource(head, seat) ?? this.#checkState() ?? this.#identify(head, seat, from, upgrades)
   }
 
+  /** Who shows a right token where none is asked for is known as well. */
+  #greet(head: Head, from: From): void {
+    if (this.strangers.count === 0) return
+    const caller = head.authorization === undefined ? null : this.access.identify(head, false)
+    if (caller === null || typeof caller === 'string') from.asked()
+    else from.known()
+  }
+
   #identify(head: Head, seat: Seat, from: From, upgrades = false): Caller | Page {
     if (seat.local) return OWNER
     const caller = this.access.identify(head, upgrades)
-    if (caller === null) return TOKENLESS
-    return typeof caller === 'string' ? this.#wrong(caller, from.peer) : caller
+    if (caller === null || typeof caller === 'string') {
+      from.asked()
+      return caller === null ? TOKENLESS : this.#wrong(caller, from.peer)
+    }
+    from.known()
+    return caller
   }
 
   #wrong(secret: string, peer: string): Page {

@@ -15,6 +15,8 @@ export interface Slots {
   /** Takes `count` descriptors of a class at once, or returns false and counts a refusal. */
   take(descriptorClass: 'clients' | 'control', count: number): boolean
   give(descriptorClass: 'clients' | 'control', count: number): void
+  /** The most that may be taken of a class now. */
+  ceiling(descriptorClass: 'clients' | 'control'): number
 }
 
 /** Where events come from. */
@@ -74,6 +76,10 @@ export interface FrontSetup {
   readonly certificate?: PairSource | null
   /** Who has not shaken hands within this time is closed; `LIMITS.handshakeMs` unless a test wants to see it pass. */
   readonly handshakeMs?: number
+  /** Who asks for nothing within this time is closed; `LIMITS.strangerMs` unless a test wants it otherwise. */
+  readonly strangerMs?: number
+  /** So many who have shown no token may stay when somebody needs the place; an eighth of all unless a test wants it otherwise. */
+  readonly strangersPart?: number
   /** Who answers a body of POST /rpc that is not JSON-RPC; null for what is. */
   readonly tongue?: (text: string) => Tongue | null
   /** The response deadline; `LIMITS.responseMs` unless a test wants to see it pass. */
@@ -89,6 +95,8 @@ export interface Connections {
   /** The refused, by the reason they were told. */
   refusedBy: Record<string, number>
   idle?: number
+  /** Those of TCP that have shown no token yet, where they are known. */
+  strangers?: number
   /** Of long answers, what their clients have not read; and how many clients were cut because all of it was too much. */
   unreadBytes: number
   unreadCut: number

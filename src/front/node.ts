@@ -26,6 +26,7 @@ import { idleFeed, LOCAL_PEER, type Idle } from './idle.js'
 import { Room } from './room.js'
 import { Head } from './head.js'
 import { statusLine } from './status-line.js'
+import { Stranger } from './strangers.js'
 import { Stream, STREAM_HEADERS, streamRequest, type StreamRequest, type StreamSink } from './stream.js'
 import type { Caller } from './tokens.js'
 import type { Reader } from './unread.js'
@@ -50,11 +51,38 @@ class Visitor {
   usedAt = performance.now()
   /** Bytes of its socket up to the last whole request. */
   read = 0
+  stranger: VisitingStranger | null = null
 
   constructor(seat: Seat, peer: string, socket: Socket) {
     this.seat = seat
     this.peer = peer
     this.socket = socket
+  }
+
+  asked(): void {
+    this.stranger?.strangers?.asked(this.stranger)
+  }
+
+  known(): void {
+    this.stranger?.strangers?.leave(this.stranger)
+    this.stranger = null
+  }
+}
+
+class VisitingStranger extends Stranger {
+  readonly #visitor: Visitor
+
+  constructor(visitor: Visitor) {
+    super(visitor.peer)
+    this.#visitor = visitor
+  }
+
+  get busy(): boolean {
+    return this.#visitor.inFlight > 0
+  }
+
+  hangUp(): void {
+    this.#visitor.socket.destroy()
   }
 }
 
@@ -76,6 +104,7 @@ class NodeFront implements Front {
     this.#desk = desk
     this.#room = new Room({
       idle: (idleMs) => this.#idle(idleMs),
+      strangers: () => desk.strangers.idle(),
       count: () => this.#count(),
       newcomerIdleMs: desk.setup.newcomerIdleMs ?? LIMITS.newcomerIdleMs,
     })
@@ -179,6 +208,7 @@ class NodeFront implements Front {
   #stopListening(): void {
     if (this.#pulse) clearInterval(this.#pulse)
     this.#desk.accept.stop()
+    this.#desk.strangers.stop()
     this.#desk.setup.certificate?.stop()
     this.#room.stop()
     for (const server of this.#servers.splice(0)) {
@@ -266,6 +296,7 @@ class NodeFront implements Front {
       if (reason !== null) return
       if (listener.door) this.#desk.accept.admitted(listener.door)
       const visitor = new Visitor(seat, peer, socket)
+      if (!seat.local) this.#desk.strangers.enter((visitor.stranger = new VisitingStranger(visitor)))
       this.#visitors.set(socket, visitor)
       socket.once('close', () => this.#left(socket, visitor))
       for (const each of serve) each.call(server, socket)
@@ -289,6 +320,7 @@ class NodeFront implements Front {
   }
 
   #left(socket: Socket, visitor: Visitor): void {
+    visitor.known()
     this.#visitors.delete(socket)
     this.#gate.leave(visitor.seat)
     if (this.#visitors.size === 0) this.#whenEmpty?.()

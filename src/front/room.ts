@@ -7,6 +7,8 @@ import { closeIdle, Shares, type Idle, type Weighed } from './idle.js'
 export interface RoomSetup {
   /** Clients without a request in flight, idle for so long. */
   readonly idle: (idleMs: number) => Idle[]
+  /** Those among them who have shown no token, if they make room before the others do. */
+  readonly strangers?: () => Idle[] | null
   /** How many connections each peer has. */
   readonly count: () => Map<string, number>
   readonly newcomerIdleMs: number
@@ -16,8 +18,8 @@ export class Room {
   readonly shares = new Shares()
   readonly #setup: RoomSetup
   #at = -Infinity
-  /** Somebody was refused since room was made last. */
-  #isWanted = false
+  /** So many were refused since room was made last. */
+  #wanted = 0
   #timer: NodeJS.Timeout | null = null
 
   constructor(setup: RoomSetup) {
@@ -27,7 +29,7 @@ export class Room {
   /** In the accept loop, for each that is refused: only noted there. */
   wanted(peer: string): void {
     this.shares.refused(peer)
-    this.#isWanted = true
+    this.#wanted += 1
     this.recount()
   }
 
@@ -53,8 +55,8 @@ export class Room {
     const weighed = this.shares.weigh(this.#setup.count())
     const owed = this.#reclaim(weighed)
     if (weighed.over.size === 0) {
-      if (this.#isWanted) this.#giveUpIdle()
-      this.#isWanted = false
+      if (this.#wanted > 0) this.#giveUpIdle()
+      this.#wanted = 0
     }
     // Those with a request in flight are idle a moment later.
     if (owed) this.#timer = setTimeout(() => this.#make(), LIMITS.makeRoomMs).unref()
@@ -73,8 +75,10 @@ export class Room {
   }
 
   #giveUpIdle(): void {
-    const idle = this.#setup.idle(this.#setup.newcomerIdleMs).filter(({ peer }) => !this.shares.spares(peer))
-    closeIdle(idle, batch(idle.length))
+    const strangers = this.#setup.strangers?.() ?? null
+    const all = strangers ?? this.#setup.idle(this.#setup.newcomerIdleMs)
+    const idle = all.filter(({ peer }) => !this.shares.spares(peer))
+    closeIdle(idle, strangers ? Math.min(this.#wanted, LIMITS.giveWayClientsMax) : batch(idle.length))
   }
 }
 

@@ -87,10 +87,11 @@ class UwsFront implements Front {
     this.#uws = uws
     this.#desk = desk
     const native = loadNative()
-    this.#clients = native && process.platform === 'linux' ? new Clients(native, desk.working) : null
-    desk.idleUnknown = this.#clients === null
+    this.#clients = native && process.platform === 'linux' ? new Clients(native, desk.working, desk.strangers) : null
+    desk.idleUnknown = desk.strangersUnknown = this.#clients === null
     this.#room = new Room({
       idle: (idleMs) => this.#idle(idleMs),
+      strangers: () => desk.strangers.idle(),
       count: () => this.#clients?.count() ?? new Map(),
       newcomerIdleMs: desk.setup.newcomerIdleMs ?? LIMITS.newcomerIdleMs,
     })
@@ -177,6 +178,7 @@ class UwsFront implements Front {
 
   #stopListening(): void {
     this.#desk.accept.stop()
+    this.#desk.strangers.stop()
     this.#room.stop()
     for (const listener of this.#listeners.splice(0)) this.#uws.us_listen_socket_close(listener)
   }
@@ -239,7 +241,10 @@ class UwsFront implements Front {
         refusing = true
         refuseConnection(res, reason, this.#desk)
         refusing = false
-      } else if (!refusing) this.#leave(seat)
+      } else if (!refusing) {
+        this.#leave(seat)
+        this.#clients?.left()
+      }
     }
   }
 
@@ -248,7 +253,7 @@ class UwsFront implements Front {
     const reason = this.#gate.enter(seat, () => (seat.local ? this.#localPeer() : peerOf(res)))
     if (reason !== null) return reason
     if (seat === this.#tcp) this.#tcpCount += 1
-    this.#clients?.entered(seat.local)
+    this.#clients?.entered(seat.local ? null : peerOf(res))
     if (seat.door) this.#desk.accept.admitted(seat.door)
     return null
   }
@@ -263,7 +268,7 @@ class UwsFront implements Front {
   }
 
   #rpc(res: HttpResponse, req: HttpRequest, seat: Seat): void {
-    const exchange = new UwsExchange(this.#desk, seat, res)
+    const exchange = new UwsExchange(this.#desk, seat, res, this.#clients)
     try {
       const admitted = this.#desk.admitRpc(readHead(req), seat, exchange)
       if (isPage(admitted)) exchange.refuse(admitted)
@@ -274,7 +279,7 @@ class UwsFront implements Front {
   }
 
   #page(res: HttpResponse, req: HttpRequest, seat: Seat): void {
-    const exchange = new UwsExchange(this.#desk, seat, res)
+    const exchange = new UwsExchange(this.#desk, seat, res, this.#clients)
     try {
       const method = req.getMethod().toUpperCase()
       const path = req.getUrl()
@@ -304,7 +309,7 @@ class UwsFront implements Front {
   }
 
   #upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t, seat: Seat): void {
-    const exchange = new UwsExchange(this.#desk, seat, res)
+    const exchange = new UwsExchange(this.#desk, seat, res, this.#clients)
     try {
       const { protocols, key, extensions } = readHead(req)
       const caller = this.#desk.admitFeed(head, seat, exchange)
@@ -451,10 +456,12 @@ class UwsExchange extends Exchange implements Reader {
   #download: Download | null = null
   #stream: Stream | null = null
   readonly #seat: Seat
+  readonly #clients: Clients | null
 
-  constructor(desk: Desk, seat: Seat, res: HttpResponse) {
+  constructor(desk: Desk, seat: Seat, res: HttpResponse, clients: Clients | null) {
     super(desk, seat)
     this.#seat = seat
+    this.#clients = clients
     this.#res = res
     // Before anything else: a handler that returns without it, and without an answer, aborts the process (L17).
     res.onAborted(() => this.#aborted())
@@ -480,6 +487,24 @@ class UwsExchange extends Exchange implements Reader {
     })
     this.#download = new Download(this.desk, this.desk.setup.files!, request, sink)
     this.#download.begin(this.#seat, caller)
+  }
+
+  /** Which connection it is can only be told of one that the loop begins to watch: not worth it where nobody is a stranger. */
+  known(): void {
+    if (this.desk.strangers.count === 0 || !this.#clients) return
+    this.#watchAnew()
+    this.#clients.identified()
+  }
+
+  asked(): void {
+    if (this.desk.strangers.count === 0 || !this.#clients) return
+    this.#watchAnew()
+    this.#clients.asked()
+  }
+
+  #watchAnew(): void {
+    this.#res.pause()
+    this.#res.resume()
   }
 
   /** From now on it is known as one that is not idle because it is silent. */

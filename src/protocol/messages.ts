@@ -372,6 +372,8 @@ export interface Status {
     refused: number
     /** Clients without a request in flight; absent where that is not known. */
     idle?: number
+    /** Those of TCP that have shown no token yet; absent where that is not known. */
+    strangers?: number
     /** The refused, by why: `clients` or `control` were taken, no descriptor was left (`starved`), … */
     refusedBy: Record<string, number>
     /** `failing` while no descriptor can be had for those who wait, `spinning` while the loop turns in vain. */

@@ -41,6 +41,10 @@ export class CountedSlots implements Slots {
     return true
   }
 
+  ceiling(slot: 'clients' | 'control'): number {
+    return this.max[slot]
+  }
+
   give(slot: 'clients' | 'control', count: number): void {
     assert(this.used[slot] >= count, `more ${slot} given back than taken`)
     this.used[slot] -= count
@@ -104,6 +108,8 @@ export async function withStage(
     dispatch: pong,
     publisher: bell,
     newcomerIdleMs: Infinity,
+    strangerMs: Infinity,
+    strangersPart: Infinity,
     log: () => undefined,
     ...options,
   })

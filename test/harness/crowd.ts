@@ -1,10 +1,13 @@
-// A crowd of plain TCP connections, to be run as a process of its own: PORT COUNT. Half say nothing, half ask for GET /health.
+// A crowd of plain TCP connections, to be run as a process of its own: PORT COUNT [TOKEN]. Half say nothing, half ask for GET /health; with a token
+// all ask, and show it.
 // All are made at once and stay until the other side ends them. Each line on stdin is answered by one of JSON on stdout: what became of each.
 import net from 'node:net'
 import { createInterface } from 'node:readline'
 
-const [port = 0, count = 0] = process.argv.slice(2).map(Number)
-const REQUEST = `GET /health HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`
+const [port = 0, count = 0] = process.argv.slice(2, 4).map(Number)
+const token = process.argv[4]
+const SHOWN = token === undefined ? '' : `Authorization: Bearer ${token}\r\n`
+const REQUEST = `GET /health HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${SHOWN}\r\n`
 
 export interface Fates {
   /** Got its 200. */
@@ -28,7 +31,7 @@ interface One {
 }
 
 const all: One[] = []
-for (let at = 0; at < count; at++) all.push(connect(at % 2 === 0))
+for (let at = 0; at < count; at++) all.push(connect(token !== undefined || at % 2 === 0))
 createInterface({ input: process.stdin }).on('line', () => console.log(JSON.stringify(fates())))
 process.stdin.on('end', () => process.exit(0))
 

@@ -7,10 +7,12 @@ import { createInterface } from 'node:readline'
 import type { Fates } from './crowd.js'
 import { parsed, type TestDaemon } from './daemon.js'
 
-/** Connects `count` times at once from another process. */
-export function crowd({ port }: TestDaemon, count: number) {
+/** Connects `count` times at once from another process. @param isKnown all show the token */
+export function crowd({ port, token }: TestDaemon, count: number, isKnown = false) {
   const script = join(import.meta.dirname, 'crowd.js')
-  const child = spawn(process.execPath, [script, String(port), String(count)], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [script, String(port), String(count), ...(isKnown ? [token] : [])], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   const lines = createInterface({ input: child.stdout })
   return {
     pid: child.pid!,
