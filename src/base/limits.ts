@@ -348,6 +348,10 @@ export const LIMITS = {
   /** Rows of one page: default and most. */
   pageDefault: 100,
   pageMax: 1_000,
+  /** Children of a directory that are put in order in one go, some 10 ms; of more only the order is kept, 8 bytes each. */
+  listAtOnceMax: 2_000,
+  /** Who goes through more than that is told of those that were there when it began, for so long: none twice, and none left out. */
+  listingKeptMs: 300_000,
   /** A search that takes longer than this goes on between other requests. */
   searchAtOnceMs: 5,
   /** Without a connection of its own it is begun again so often when entries changed meanwhile. */

@@ -10,6 +10,7 @@ import { askedBy, foundItems, type FoundItems, type SearchParams } from './filte
 import { filesOf } from './folder.js'
 import { Folders } from './folders.js'
 import { Identities } from './identities.js'
+import type { ListedPage } from './listings.js'
 import { Locations } from './locations.js'
 import { Names } from './names.js'
 import { atOnce, Search } from './search.js'
@@ -71,8 +72,10 @@ export class Copy {
     return fileOf(this, params)
   }
 
-  list({ path, parent, sort, limit, cursor }: ParamsOf<'files.list'>): unknown {
-    return this.entries.list({ path, parent }, sort ?? 'name', limit ?? LIMITS.pageDefault, cursor, this.#version)
+  /** Undefined where there are so many that they are put in order in steps: that is for the library's own thread. */
+  list({ path, parent, sort, limit, cursor }: ParamsOf<'files.list'>): ListedPage | undefined {
+    const most = limit ?? LIMITS.pageDefault
+    return this.entries.list({ path, parent }, sort ?? 'name', most, cursor, this.#version) ?? undefined
   }
 
   /** Undefined where it would take so long that others have to go first: that is for the library's own thread. */

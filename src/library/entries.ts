@@ -6,11 +6,10 @@ import { guessType, refineType } from '../scan/content-type.js'
 import { encodeName, isPrintable, joined, printable, relativeTo } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
 import type { Connection } from './connection.js'
-import { readPlace, writePlace } from './cursors.js'
 import { dateOf } from './dates.js'
-import { fold } from './fold.js'
 import type { Folders } from './folders.js'
 import type { Identities } from './identities.js'
+import { Listings, type ListedPage, type Sort } from './listings.js'
 import type { Location, Locations } from './locations.js'
 import { DISPLACED, type Names } from './names.js'
 
@@ -34,18 +33,14 @@ export function toEntry([id, parent, location, kind, size, mtime, inode, name]: 
   return { id, parent, location, kind, size, mtime, inode, name }
 }
 
-export type Sort = 'name' | 'size' | 'modified'
-
-interface Child {
-  readonly id: number
-  readonly key: string | number
-  readonly name: string
+/** By its path, or by the id of its entry. */
+export interface Directory {
+  readonly path?: string | undefined
+  readonly parent?: string | undefined
 }
 
 /** Paths of directories remembered, to spare the walk up to the root. */
 const PATHS_KEPT = 10_000
-/** Sorted directories kept for their next page. */
-const LISTINGS_KEPT = 4
 
 const INODE = `CASE WHEN entry.inode BETWEEN 0 AND 9007199254740991 THEN entry.inode ELSE printf('%d', entry.inode) END`
 export const ENTRY_COLUMNS = `entry.id, entry.parent, entry.location, entry.kind, entry.size, entry.mtime, ${INODE} AS inode, entry.name`
@@ -60,7 +55,7 @@ export class Entries {
   readonly #child
   readonly #children
   readonly #paths = new Map<number, string>()
-  readonly #listings = new Map<string, { version: number; children: Child[] }>()
+  readonly #listings: Listings
 
   constructor(
     library: string,
@@ -83,6 +78,7 @@ export class Entries {
     this.#children = connection
       .prepare<[number], EntryRow>(`SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.parent = ? AND entry.name >= 0`)
       .raw()
+    this.#listings = new Listings(connection, this)
   }
 
   /** By an id as clients have it, or by a path. @throws FILE_NOT_FOUND */
@@ -204,23 +200,27 @@ export class Entries {
     })
   }
 
-  /** @param version changes whenever entries do */
+  /**
+   * The children of a directory. Null where they are too many for one turn: `order` makes ready for them.
+   *
+   * @param version changes whenever entries do
+   * @param since when it was asked
+   * @throws FILE_NOT_FOUND
+   */
   list(
-    directory: { path?: string | undefined; parent?: string | undefined },
+    directory: Directory,
     sort: Sort,
     limit: number,
     cursor: string | undefined,
     version: number,
-  ): { items: FileItem[]; cursor?: string } {
-    const id = this.#directoryId(directory)
-    const children = this.#sorted(id, sort, version)
-    const from = cursor === undefined ? 0 : placeAfter(children, readCursor(cursor))
-    const page = children.slice(from, from + limit)
-    const items = this.items(page.map((child) => child.id))
-    const last = page.at(-1)
-    return last && from + limit < children.length
-      ? { items, cursor: writePlace([last.key, last.name, last.id] satisfies ChildPlace) }
-      : { items }
+    since = performance.now(),
+  ): ListedPage | null {
+    return this.#listings.page({ directory: this.#directoryId(directory), sort, limit, cursor, version, since })
+  }
+
+  /** In steps. @throws FILE_NOT_FOUND */
+  order(connection: Connection, directory: Directory, sort: Sort, version: number): Generator<void, void> {
+    return this.#listings.order(connection, this.#directoryId(directory), sort, version)
   }
 
   /** Absolute, as in scan/names; '' where there is no such entry. */
@@ -233,7 +233,7 @@ export class Entries {
     this.#paths.clear()
   }
 
-  #directoryId({ path, parent }: { path?: string | undefined; parent?: string | undefined }): number {
+  #directoryId({ path, parent }: Directory): number {
     const entry = parent === undefined ? this.#entryAt(path!) : this.byText(parent)
     if (!entry) throw new SpacedriveError('FILE_NOT_FOUND', `no entry ${parent} in this library`)
     return entry.id
@@ -264,29 +264,12 @@ export class Entries {
     return path
   }
 
-  #sorted(id: number, sort: Sort, version: number): Child[] {
-    const key = `${id} ${sort}`
-    const known = this.#listings.get(key)
-    this.#listings.delete(key)
-    const children = known?.version === version ? known.children : this.#sort(id, sort)
-    this.#listings.set(key, { version, children })
-    if (this.#listings.size > LISTINGS_KEPT) this.#listings.delete(this.#listings.keys().next().value!)
-    return children
-  }
-
-  #sort(id: number, sort: Sort): Child[] {
-    const keyOf = (entry: Entry, name: string) =>
-      sort === 'name' ? fold(name) : -(sort === 'size' ? this.#bytesOf(entry) : entry.mtime)
-    return this.childrenOf(id)
-      .map((entry) => {
-        const name = this.#names.text(entry.name)
-        return { id: entry.id, name, key: keyOf(entry, name) }
-      })
-      .sort(compare)
+  nameOf({ name }: Pick<Entry, 'name'>): string {
+    return this.#names.text(name)
   }
 
   /** Of a directory what is in it. */
-  #bytesOf({ id, kind, size }: Entry): number {
+  bytesOf({ id, kind, size }: Pick<Entry, 'id' | 'kind' | 'size'>): number {
     return kind === KIND.directory ? this.#folders.totalOf(id).bytes : size
   }
 }
@@ -296,40 +279,10 @@ export function rootName(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1) || '/'
 }
 
-function compare(a: Child, b: Child): number {
-  if (a.key !== b.key) return a.key < b.key ? -1 : 1
-  if (a.name !== b.name) return a.name < b.name ? -1 : 1
-  return a.id - b.id
-}
-
-function placeAfter(children: readonly Child[], last: Child): number {
-  let low = 0
-  let high = children.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (compare(children[middle]!, last) <= 0) low = middle + 1
-    else high = middle
-  }
-  return low
-}
-
 /** Of a path that is not valid UTF-8; the name is a part of it and may be. */
 function trueBytes(path: string, name: string): { pathBytes: string; nameBytes?: string } {
   const pathBytes = encodeName(path).toString('base64')
   return isPrintable(name) ? { pathBytes } : { nameBytes: encodeName(name).toString('base64'), pathBytes }
-}
-
-/** Key, name and id of the last child. */
-type ChildPlace = [key: string | number, name: string, id: number]
-
-function isChildPlace(value: unknown): value is ChildPlace {
-  const [key, name, id] = Array.isArray(value) ? (value as unknown[]) : []
-  return (typeof key === 'string' || typeof key === 'number') && typeof name === 'string' && typeof id === 'number'
-}
-
-function readCursor(cursor: string): Child {
-  const [key, name, id] = readPlace(cursor, isChildPlace, 'listing')
-  return { key, name, id }
 }
 
 /** Absolute, without `.`, `..` and doubled slashes. */

@@ -17,7 +17,7 @@ import { checkLibrary } from './check.js'
 import { Comparisons } from './comparisons.js'
 import { endSnapshot, openConnection, type Connection } from './connection.js'
 import { Duplicates } from './duplicates.js'
-import { Entries, rootName, type Entry } from './entries.js'
+import { Entries, rootName, type Directory, type Entry } from './entries.js'
 import { fileOf, type Named as NamedFile } from './file.js'
 import { askedBy, foundItems, type FoundItems, type SearchParams } from './filters.js'
 import { Folders } from './folders.js'
@@ -25,12 +25,13 @@ import { diskFailed, filesOf, readLibraryJson, requireDatabase, writeLibraryJson
 import { Identities } from './identities.js'
 import { Ids } from './ids.js'
 import { Jobs } from './jobs.js'
+import type { ListedPage, Sort } from './listings.js'
 import { locationItem, Locations, type Location } from './locations.js'
 import { holdLock, type Lock } from './lock.js'
 import { Names } from './names.js'
 import { Readers, type Reader } from './readers.js'
 import { migrate } from './schema.js'
-import { atOnce, Search, type Page } from './search.js'
+import { atOnce, Search } from './search.js'
 import { Tagged } from './tagged.js'
 import { Tags, type Tag } from './tags.js'
 import { Unverified, type UnverifiedRow } from './unverified.js'
@@ -74,6 +75,8 @@ export class Library {
   readonly #ids: Ids
   readonly #folders: Folders
   readonly #search: Search
+  /** A directory that is being put in order. */
+  #ordering: Promise<void> | null = null
   readonly #readers: Readers
   readonly #lock: Lock
   readonly #live: LiveFiles
@@ -377,10 +380,31 @@ export class Library {
    */
   async search(params: SearchParams): Promise<FoundItems> {
     const { wanted, cursor, seal } = askedBy(params, this)
-    const run = (search: Search) => search.search(wanted, params.limit ?? LIMITS.pageDefault, cursor, this.version)
-    const page = Search.takesLong(wanted) ? null : atOnce(run(this.#search))
+    const run = ({ search }: Pick<Reader, 'search'>) =>
+      search.search(wanted, params.limit ?? LIMITS.pageDefault, cursor, this.version)
+    const page = Search.takesLong(wanted) ? null : atOnce(run({ search: this.#search }))
     if (page) return foundItems(page, this.entries, seal)
-    return this.during(async () => foundItems(await this.#searchSlowly(run), this.entries, seal))
+    return this.during(async () => foundItems(await this.#slowly(run), this.entries, seal))
+  }
+
+  /** A page of a directory. Of one that holds very many, in steps until they are in order, one directory after the other. */
+  list({ path, parent, sort = 'name', limit = LIMITS.pageDefault, cursor }: ListParams): MaybeLater<ListedPage> {
+    const directory = { path, parent }
+    const since = performance.now()
+    const page = () => this.entries.list(directory, sort, limit, cursor, this.version, since)
+    return page() ?? this.during(() => this.#listSlowly(page, directory, sort))
+  }
+
+  async #listSlowly(page: () => ListedPage | null, directory: Directory, sort: Sort): Promise<ListedPage> {
+    const order = ({ connection }: Pick<Reader, 'connection'>) =>
+      this.entries.order(connection, directory, sort, this.version)
+    for (;;) {
+      while (this.#ordering) await this.#ordering.catch(() => {})
+      const ready = page()
+      if (ready) return ready
+      this.#ordering = this.#slowly(order).finally(() => (this.#ordering = null))
+      await this.#ordering
+    }
   }
 
   /** Work that spans several turns: the library is not closed meanwhile to make room. */
@@ -393,9 +417,10 @@ export class Library {
     }
   }
 
-  async #searchSlowly(run: (search: Search) => Generator<void, Page>): Promise<Page> {
+  /** What is read in steps, with room for other requests between two of them. */
+  async #slowly<T>(run: Steps<T>): Promise<T> {
     const reader = this.#borrowIfAny()
-    return reader ? this.#readSlowly(reader, run) : this.#searchBetween(run)
+    return reader ? this.#readSlowly(reader, run) : this.#readBetween(run)
   }
 
   /** What stands in the way of another connection, such as a folder that was taken away, is no reason not to read by the one there is. */
@@ -411,24 +436,25 @@ export class Library {
    * Without a reader, between the writes of others: begun again after each of them, and at last finished in one go, so
    * that what is answered was true at one moment.
    */
-  async #searchBetween(run: (search: Search) => Generator<void, Page>): Promise<Page> {
+  async #readBetween<T>(run: Steps<T>): Promise<T> {
+    const reader = { connection: this.#connection, search: this.#search }
     for (let tries = 0; tries < LIMITS.searchTriesMax; tries++) {
       const { version } = this
-      const steps = run(this.#search)
+      const steps = run(reader)
       for (let step = steps.next(); this.version === version; step = steps.next()) {
         if (step.done) return step.value
         await nextTurn()
       }
     }
-    return finish(run(this.#search))
+    return finish(run(reader))
   }
 
-  /** In a snapshot of its own, with room for other requests between two steps. */
-  async #readSlowly<T>(reader: Reader, run: (search: Search) => Generator<void, T>): Promise<T> {
+  /** In a snapshot of its own. */
+  async #readSlowly<T>(reader: Reader, run: Steps<T>): Promise<T> {
     try {
       reader.connection.exec('BEGIN')
       try {
-        const steps = run(reader.search)
+        const steps = run(reader)
         let step = steps.next()
         for (; !step.done; step = steps.next()) await nextTurn()
         return step.value
@@ -585,6 +611,18 @@ export class Library {
     else rmdirSync(mark)
   }
 }
+
+/** What is asked of a directory. */
+export interface ListParams extends Directory {
+  readonly sort?: Sort | undefined
+  readonly limit?: number | undefined
+  readonly cursor?: string | undefined
+}
+
+type MaybeLater<T> = T | Promise<T>
+
+/** Something to be read in steps, by one connection. */
+type Steps<T> = (reader: Pick<Reader, 'connection' | 'search'>) => Generator<void, T>
 
 const WAL_STATE = 'PRAGMA wal_checkpoint(NOOP)'
 

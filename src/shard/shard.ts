@@ -779,8 +779,7 @@ const MANY_READS: ReadonlySet<ShardOperation> = new Set(['files.list', 'search.f
 const IN_LIBRARY: Partial<Record<LibraryOperation, InLibrary>> = {
   'libraries.open': (library: Library) => ({ id: library.id, name: library.name, path: library.path, open: true }),
   'files.get': (library: Library, params: ParamsOf<'files.get'>) => library.file(params),
-  'files.list': (library: Library, { path, parent, sort, limit, cursor }: ParamsOf<'files.list'>) =>
-    library.entries.list({ path, parent }, sort ?? 'name', limit ?? LIMITS.pageDefault, cursor, library.version),
+  'files.list': (library: Library, params: ParamsOf<'files.list'>) => library.list(params),
   'search.files': (library: Library, params: ParamsOf<'search.files'>) => library.search(params),
   'tags.list': (library: Library, { query, limit, cursor }: ParamsOf<'tags.list'>) =>
     library.tags.list(query, limit ?? LIMITS.pageDefault, cursor),

@@ -313,7 +313,7 @@ test.serial(
     const media = (name: string) => itemOf(stage, library, name).media
     t.deepEqual(media('moved.png'), { width: 640, height: 480 })
     t.deepEqual(
-      library.entries.list({ path: stage.tree }, 'name', 10, undefined, library.version).items.at(-1)!.media,
+      library.entries.list({ path: stage.tree }, 'name', 10, undefined, library.version)!.items.at(-1)!.media,
       {
         width: 641,
         height: 480,
