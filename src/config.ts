@@ -25,6 +25,8 @@ export interface Config {
   readonly connectionsMax: number | 'auto'
   readonly shards: number | 'auto'
   readonly front: 'auto' | 'uws' | 'node'
+  /** Threads that face the clients; with one it is the main thread. */
+  readonly fronts: number
   /** Cap on the soft limit the daemon raises itself to; null leaves it to the hard limit. */
   readonly nofile: number | null
   readonly hostsAllowed: readonly string[]
@@ -53,6 +55,7 @@ const DEFAULTS = {
   connectionsMax: 'auto',
   shards: 'auto',
   front: 'auto',
+  fronts: 1,
   nofile: null,
   hostsAllowed: [],
   tlsCert: null,
@@ -69,6 +72,7 @@ const ENVIRONMENT = {
   connectionsMax: 'SPACEDRIVE_MAX_CONNECTIONS',
   shards: 'SPACEDRIVE_SHARDS',
   front: 'SPACEDRIVE_FRONT',
+  fronts: 'SPACEDRIVE_FRONTS',
   nofile: 'SPACEDRIVE_NOFILE',
   hostsAllowed: 'SPACEDRIVE_ALLOW_HOSTS',
   tlsCert: 'SPACEDRIVE_TLS_CERT',
@@ -132,6 +136,7 @@ const settings = z
     connectionsMax: wholeOrAuto(LIMITS.softMax),
     shards: wholeOrAuto(LIMITS.shardsMax),
     front: z.enum(['auto', 'uws', 'node'], 'expected auto, uws or node'),
+    fronts: whole(LIMITS.frontsMax, `expected a whole number from 1 to ${LIMITS.frontsMax}`),
     nofile: whole(LIMITS.softMax, `expected a whole number from 1 to ${LIMITS.softMax}`).nullable(),
     hostsAllowed: z.array(host),
     tlsCert: path.nullable(),
@@ -150,6 +155,7 @@ export function configure(given: Place & { flags?: Settings; env?: Environment }
   const merged = Object.assign({}, DEFAULTS, defined(file), defined(fromEnvironment(env)), defined(flags))
   checkLines(merged)
   checkTls(merged)
+  checkFronts(merged)
   return Object.freeze({
     dataDir,
     instance: instanceOf(given, env),
@@ -172,6 +178,19 @@ function checkTls({ tlsCert, tlsKey, front }: Pick<Config, 'tlsCert' | 'tlsKey' 
     const hint = 'Start with `--front auto` or `--front node`, or put a proxy that speaks TLS in front.'
     throw new SpacedriveError('BAD_CONFIG', 'front: TLS is spoken by node:http only', { hint })
   }
+}
+
+function checkFronts({ fronts, front, http, tlsCert }: Pick<Config, 'fronts' | 'front' | 'http' | 'tlsCert'>): void {
+  if (fronts === 1) return
+  const why =
+    http === null
+      ? 'there is no address to listen at'
+      : tlsCert !== null
+        ? 'TLS is spoken by node:http, which has one'
+        : front === 'node'
+          ? 'node:http has one'
+          : null
+  if (why !== null) throw new SpacedriveError('BAD_CONFIG', `fronts: ${why}`, { hint: 'Start with `--fronts 1`.' })
 }
 
 /** Who reaches that port may do everything. */

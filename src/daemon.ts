@@ -45,9 +45,11 @@ import { Beside } from './compat/beside.js'
 import { thisDevice } from './compat/device.js'
 import { openLines } from './compat/line-front.js'
 import { tongueOf, type Here } from './compat/tongue.js'
+import { borrowForAccept } from './front/accept.js'
 import { Files } from './front/files.js'
 import type { Connections, Front, FrontSetup } from './front/front.js'
 import { openFront } from './front/open.js'
+import { Fronts } from './fronts.js'
 import { Lookout } from './front/lookout.js'
 import { Tokens } from './front/tokens.js'
 import { bootLines } from './front/status.js'
@@ -151,6 +153,12 @@ export class Daemon {
   #router: Router | undefined
   #watcher: Watcher | undefined
   #front: Front | undefined
+  /** Those in threads of their own. */
+  #fronts: Fronts | undefined
+  /** Told of an error after which the daemon should end, where it is not thrown in this thread. */
+  faulted: (error: unknown) => void = (error) => {
+    if (!this.survives(error)) void this.close()
+  }
   #timers: NodeJS.Timeout[] = []
   #state: Status['state'] = 'starting'
   #certificate: Certificate | null = null
@@ -193,8 +201,9 @@ export class Daemon {
     this.#audit = new Audit(ledger, this.#hostOpen)
     this.#pressure = new Pressure(ledger, this.#machine)
     this.#audit.begin(atStart)
-    this.#front = await this.#openFront(ledger)
-    this.#books.book('listeners', this.#listeners())
+    this.#beats = Beats.create(1 + shards + this.#config.fronts)
+    this.#front = await this.#openFront(ledger, shards)
+    this.#books.book(this.#fronts ? 'listeners and front threads' : 'listeners', this.#listeners())
     this.#reserve.fill(ledger.totals().reserve)
     this.#books.leaveOut(this.#reserve.count)
     await this.#openShards(ledger, shards)
@@ -280,6 +289,7 @@ export class Daemon {
       await soon(this.#front.drain(hurry ? 0 : LIMITS.drainMs / 2))
       await this.#front.drain(0)
     }
+    await this.#fronts?.close()
     await this.#watcher?.close()
     await this.#router?.close(hurry ? 1_000 : LIMITS.drainMs / 2)
     await this.#tasks?.close()
@@ -369,7 +379,7 @@ export class Daemon {
     )
   }
 
-  async #openFront(ledger: Ledger): Promise<Front | undefined> {
+  async #openFront(ledger: Ledger, shards: number): Promise<Front | undefined> {
     const socketPath = this.#options.socket === false ? null : this.#paths.socket
     const { lineProtocol } = this.#config
     if (!this.#config.http && !socketPath && !lineProtocol) return undefined
@@ -405,8 +415,27 @@ export class Daemon {
       stalls: () => this.#stalls(),
       log: (level, message, fields) => this.#log(level, message, fields),
     }
-    const front = await openFront(setup)
+    const front = this.#config.fronts > 1 ? await this.#openFronts(ledger, shards, setup) : await openFront(setup)
     return lineProtocol ? await this.#withLines(front, setup, lineProtocol) : front
+  }
+
+  async #openFronts(ledger: Ledger, shards: number, setup: FrontSetup): Promise<Fronts> {
+    const fronts = (this.#fronts = new Fronts({
+      count: this.#config.fronts,
+      shards,
+      ledger,
+      beats: this.#beats,
+      beat: 1 + shards,
+      events: this.#events,
+      tokens: this.#tokens,
+      dataDir: this.#config.dataDir,
+      dispatch: (request, answer) => this.#dispatch(request, answer),
+      metrics: () => this.#lookout.metrics(),
+      failed: (error) => this.faulted(error),
+      log: (level, message, fields) => this.#log(level, message, fields),
+    }))
+    await fronts.open(setup, openFront)
+    return fronts
   }
 
   async #withLines(front: Front, setup: FrontSetup, where: Address): Promise<Front> {
@@ -421,7 +450,7 @@ export class Daemon {
   #stalls(): Stall[] {
     const { stood, turningMs } = this.#lookout
     const main = stood ? [{ thread: 'main', stoodMs: Math.round(stood.stoodMs) }] : []
-    return [...main, ...(this.#router?.stalls(turningMs) ?? [])]
+    return [...main, ...(this.#router?.stalls(turningMs) ?? []), ...(this.#fronts?.stalls(turningMs) ?? [])]
   }
 
   #openLookout(): Lookout {
@@ -450,7 +479,6 @@ export class Daemon {
       log: (level, message) => this.#log(level, message),
     }))
     this.#events.subscribe({ types: ['library.deleted'] }, ({ library }) => watcher.unwatchLibrary(library!))
-    this.#beats = Beats.create(1 + shards)
     this.#router = new Router({
       shards,
       beats: this.#beats,
@@ -461,6 +489,7 @@ export class Daemon {
       deleted: join(this.#paths.dataDir, 'deleted'),
       leftOut,
       watch: (location) => watcher.watch(location),
+      askers: this.#fronts,
       log: (level, message, fields) => this.#log(level, message, fields),
     })
     await this.#router.open(() => this.#measureThread(ledger, shards))
@@ -468,13 +497,14 @@ export class Daemon {
 
   #listeners(): number {
     const { http, lineProtocol } = this.#config
-    return (http ? 1 : 0) + (lineProtocol ? 1 : 0) + (this.#options.socket === false ? 0 : 1)
+    return (http ? this.#config.fronts : 0) + (lineProtocol ? 1 : 0) + (this.#options.socket === false ? 0 : 1)
   }
 
   /** Before threads and listeners are there: what is open now, and what they will cost. */
   #expectedBase(shards: number): number {
     const listeners = this.#listeners()
-    const ahead = listeners * PRICES.listener + shards * PRICES.taskThread + BOOT_MARGIN
+    const threads = shards + (this.#config.fronts > 1 ? this.#config.fronts : 0)
+    const ahead = listeners * PRICES.listener + threads * PRICES.taskThread + BOOT_MARGIN
     return this.#books.counted - this.#hostOpen + ahead
   }
 
@@ -600,7 +630,7 @@ export class Daemon {
   }
 
   /** All of it or, where a setting is wrong, nothing. */
-  #reload(): Reloaded {
+  #reload(): Reloaded | Promise<Reloaded> {
     using _file = lend('doctor')
     const next = this.#options.reread?.() ?? this.#config
     const token = this.#front ? readOrMakeToken(this.#paths.token) : this.#token
@@ -620,7 +650,7 @@ export class Daemon {
     this.#divide(this.#ledger!)
     this.#followLimit(this.#ledger!)
     this.#log('info', 'settings were read again', { ...reloaded })
-    return reloaded
+    return this.#fronts ? this.#fronts.heeded().then(() => reloaded) : reloaded
   }
 
   /** What it then is, a look at the limit finds. */
@@ -652,13 +682,23 @@ export class Daemon {
     if (unknown !== undefined) throw new SpacedriveError('LIBRARY_NOT_FOUND', `no library ${unknown}`)
     const made = this.#tokens.create(asked)
     this.#log('info', `a token "${made.name}" was made`, { id: made.id, scope: made.scope })
-    return made
+    return this.#fronts ? this.#fronts.tokensChanged().then(() => made) : made
   }
 
   #revokeToken(given: string): unknown {
-    const revoked = this.#tokens.revoke(given)
+    const revoked = this.#revoke(given)
     this.#log('info', 'a token was revoked', { id: revoked.token })
-    return revoked
+    return this.#fronts ? this.#fronts.tokensChanged().then(() => revoked) : revoked
+  }
+
+  /** Holds at once in all threads, also where it cannot be stored. */
+  #revoke(given: string): { token: string } {
+    try {
+      return this.#tokens.revoke(given)
+    } catch (error) {
+      void this.#fronts?.tokensChanged()
+      throw error
+    }
   }
 
   /** When each was last used is worth no failure. */
@@ -672,7 +712,9 @@ export class Daemon {
 
   #frontLine(): string {
     if (!this.#front) return 'none'
-    return this.#front.kind === 'uws' ? 'uWebSockets.js' : 'node:http'
+    const { fronts } = this.#config
+    const kind = this.#front.kind === 'uws' ? 'uWebSockets.js' : 'node:http'
+    return fronts > 1 ? `${kind} in ${fronts} threads` : kind
   }
 
   #dispatch(request: Request, answer: (reply: Reply) => void, caller?: object): GiveUp | void {
@@ -756,7 +798,7 @@ export class Daemon {
       },
       loop: this.#lookout.loop,
       watching: this.#watcher!.sum(),
-      events: this.#events.use,
+      events: this.#fronts?.events(this.#events.use) ?? this.#events.use,
       ...this.#router!.counts(this.#lookout.turningMs),
     }
   }
@@ -777,7 +819,7 @@ export class Daemon {
     const used = (name: 'clients' | 'control') => this.#ledger!.use(name).used
     return {
       leases: [...this.#ledger!.held(), ...leases],
-      threads: this.#router!.threads(),
+      threads: [...this.#router!.threads(), ...(this.#fronts?.threads() ?? [])],
       libraries,
       files: new Map([
         [lock, 'lock'],
@@ -820,9 +862,4 @@ function checkNofile(nofile: number | null): void {
     `--nofile ${nofile} is less than the ${LIMITS.hardFloor} that are needed`,
     { hint: 'Leave out --nofile, or give it more.' },
   )
-}
-
-function borrowForAccept(): Disposable | null {
-  const loan = lend('accept')
-  return loan.count > 0 ? loan : null
 }

@@ -26,6 +26,8 @@ export interface OpenOptions {
   readonly maxDescriptors?: number
   readonly shards?: number
   readonly front?: 'auto' | 'uws' | 'node'
+  /** Threads that face the clients of `http`; 1 by default, which is the thread that calls. */
+  readonly fronts?: number
   /** Files in PEM by which TLS is spoken: both, or neither. */
   readonly tlsCert?: string
   readonly tlsKey?: string
@@ -43,9 +45,9 @@ export interface Daemon extends AsyncDisposable {
 
 /** @throws SpacedriveError: LIMIT_TOO_LOW, BUDGET_EXHAUSTED, ALREADY_RUNNING, ADDRESS_IN_USE, BAD_CONFIG, READ_ONLY, DISK_FULL */
 export async function open(options: OpenOptions): Promise<Daemon> {
-  const { dataDir, http = false, socket = false, raiseLimit = false, maxDescriptors, shards, front } = options
+  const { dataDir, http = false, socket = false, raiseLimit = false, maxDescriptors, shards, front, fronts } = options
   const { tlsCert, tlsKey } = options
-  const flags = checkSettings({ http, shards, front, tlsCert, tlsKey }, (key) => key)
+  const flags = checkSettings({ http, shards, front, fronts, tlsCert, tlsKey }, (key) => key)
   const reread = () => configure({ dataDir, flags, env: {} })
   const { startDaemon } = await loadDaemon()
   const daemon = await startDaemon(reread(), {

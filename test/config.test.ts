@@ -29,6 +29,7 @@ test('without anything given the defaults hold, and the result is frozen', (t) =
     connectionsMax: 'auto',
     shards: 'auto',
     front: 'auto',
+    fronts: 1,
     nofile: null,
     hostsAllowed: [],
     tlsCert: null,

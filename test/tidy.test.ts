@@ -23,6 +23,8 @@ const LAYERS = [
   'workers',
   'front',
   'compat',
+  'front-thread',
+  'fronts',
   'console',
   'certificate',
   'discovery',
@@ -103,6 +105,7 @@ const LOADED_AT_BOOT: Readonly<Record<string, string>> = {
   'src/index.ts': 'when a daemon is opened in this process, before it serves',
   'src/scan/blake3.ts': 'in the first task of a thread, as a part of its start',
   'src/version.ts': 'with the file itself',
+  'workers/front.ts': 'before it tells that it has loaded',
   'workers/shard.ts': 'in the first task of a thread, as a part of its start',
   'workers/watch.ts': 'in the first task of a thread, as a part of its start',
   'workers/task.ts': 'in the first task of a thread, as a part of its start',
@@ -268,6 +271,8 @@ function mayImport(from: string, to: string): boolean {
 
 /** `src/scan/walk.ts` → scan, `src/daemon.ts` → daemon, `workers/shard.ts` → workers. */
 function layerOf(path: string): string {
+  // The one thread that is a front.
+  if (path === 'workers/front.ts') return 'front-thread'
   const [folder = '', name = ''] = path.split('/')
   const layer = folder === 'src' ? name.replace(/\.ts$/, '') : folder
   if (!LAYERS.includes(layer)) throw new Error(`${path} is in no layer: add its folder to LAYERS where it belongs`)

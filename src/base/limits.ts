@@ -469,6 +469,16 @@ export const LIMITS = {
 
   /** Shards one may ask for: each is a thread of about 9 MB and 4 to 5 descriptors. */
   shardsMax: 64,
+  /** Threads that hold descriptors at a time, each with a column of the ledger; a lost one's number is not used again for long. */
+  ledgerThreadsMax: 256,
+  /** Front threads one may ask for: each is a thread of some 15 MB, 4 to 5 descriptors and a listener, and keeps the last events. */
+  frontsMax: 8,
+  /** What a front thread has asked of the main thread and has no answer to; more gets SHARD_BUSY. */
+  forwardedMax: 2_000,
+  /** A front thread counts what it has once in this time, and whenever somebody asks it for the status. */
+  frontCountMs: 250,
+  /** A front thread that is told to end has so long. */
+  frontEndMs: 2_000,
   /** The CLI waits this long for a daemon it detaches: a large catalog on a cold disk still makes it. */
   cliStartMs: 30_000,
   /** The CLI waits this long for a stopped daemon to be gone: the drain and some more. */
@@ -508,7 +518,7 @@ assert(LIMITS.drainMs < LIMITS.cliStopMs)
 assert(LIMITS.strangerChanceMs < LIMITS.strangerMs && LIMITS.strangerMs < LIMITS.responseMs)
 assert(LIMITS.feedEventsAheadBytes < LIMITS.feedBufferedBytesMax)
 assert(LIMITS.feedBufferedBytesMax < LIMITS.feedUnreadBytesMax)
-assert(LIMITS.feedUnreadBytesMax < LIMITS.unreadBytesMax)
+assert(LIMITS.feedUnreadBytesMax <= LIMITS.unreadBytesMax / LIMITS.frontsMax)
 assert(
   LIMITS.shardAheadMax + LIMITS.interactiveWaitingMax + LIMITS.mutationsWaitingMax + LIMITS.streamsWaitingMax <
     LIMITS.shardInFlightMax,

@@ -5,7 +5,7 @@ import { LIMITS } from '../base/limits.js'
 
 export class Guard {
   readonly #daemon: Daemon
-  readonly #onError = (error: unknown) => this.#caught(error)
+  readonly #onError = (error: unknown) => this.caught(error)
   /** Set once the daemon is going down for an error. */
   faulted = false
 
@@ -19,7 +19,7 @@ export class Guard {
     process.removeListener('uncaughtException', this.#onError)
   }
 
-  #caught(error: unknown): void {
+  caught(error: unknown): void {
     if (this.#daemon.survives(error) || this.faulted) return
     this.faulted = true
     // Whatever is broken may hold the drain up as well.

@@ -22,6 +22,7 @@ interface StartOptions {
   readonly maxConnections?: string
   readonly shards?: string
   readonly front?: string
+  readonly fronts?: string
   readonly nofile?: string
   readonly allowHost: readonly string[]
   readonly tlsCert?: string
@@ -40,6 +41,7 @@ const FLAGS = {
   connectionsMax: '--max-connections',
   shards: '--shards',
   front: '--front',
+  fronts: '--fronts',
   nofile: '--nofile',
   hostsAllowed: '--allow-host',
   tlsCert: '--tls-cert',
@@ -63,6 +65,7 @@ export function addStart(program: Command, desk: Desk): void {
     .option('--max-connections <N|auto>', 'most client connections at a time (default: auto)')
     .option('--shards <N|auto>', 'threads that serve libraries (default: auto)')
     .option('--front <uws|node|auto>', 'which server faces the clients (default: auto)')
+    .option('--fronts <N>', 'threads that face the clients of that address; Linux only (default: 1, the main thread)')
     .option('--nofile <N>', 'cap on the descriptor limit it raises itself to')
     .option('--allow-host <HOST>', 'a Host header to accept beside its own address (may be repeated)', collected, [])
     .option('--tls-cert <FILE>', 'speak TLS by this certificate (PEM); read again when it changes')
@@ -105,6 +108,7 @@ async function configOf(desk: Desk, options: StartOptions): Promise<() => Config
     connectionsMax: options.maxConnections,
     shards: options.shards,
     front: options.front,
+    fronts: options.fronts,
     nofile: options.nofile,
     hostsAllowed: options.allowHost.length > 0 ? options.allowHost : undefined,
     tlsCert: options.tlsCert,
@@ -150,6 +154,7 @@ async function serve(desk: Desk, config: Config, reread: () => Config, roots: re
   try {
     const daemon = await startDaemon(config, { reread })
     const guard = new Guard(daemon)
+    daemon.faulted = (error) => guard.caught(error)
     for (const line of daemon.bootLines) desk.note(line)
     await desk.answer(daemon.ready, () => readyLines(daemon.ready, desk.paths))
     stop.arm(daemon)

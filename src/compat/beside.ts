@@ -1,6 +1,7 @@
 // A front and the listener of the line protocol beside it, as one: counted, drained and asked to give way together.
 import type { Level } from '../protocol/messages.js'
 import type { Connections, Front, FrontState, Peer } from '../front/front.js'
+import { together } from '../front/sums.js'
 import type { LineFront } from './line-front.js'
 
 export class Beside implements Front {
@@ -46,25 +47,7 @@ export class Beside implements Front {
   }
 
   connections(): Connections {
-    const [one, other] = [this.#front.connections(), this.#lines.connections()]
-    const both = { ...one }
-    // The most of each need not have been at the same time: together it is no less than the truth.
-    const sums = [
-      'current',
-      'peak',
-      'accepted',
-      'refused',
-      'acceptFailures',
-      'unreadBytes',
-      'unreadCut',
-      'wrongTokens',
-    ] as const
-    for (const name of sums) both[name] += other[name]
-    const refusedBy = Object.entries(other.refusedBy).map(([why, count]) => [why, count + (one.refusedBy[why] ?? 0)])
-    both.refusedBy = { ...one.refusedBy, ...Object.fromEntries(refusedBy) }
-    if (one.idle !== undefined) both.idle = one.idle + (other.idle ?? 0)
-    if (other.accept !== 'open') both.accept = other.accept
-    return both
+    return together(this.#front.connections(), this.#lines.connections())
   }
 
   giveWay(asked: { count: number; idleMs: number }): number {

@@ -36,7 +36,7 @@ const HEAD_WORDS = 3 * LINE
 const CLASS_WORDS = LINE
 /** A line more than it needs: the buffer begins anywhere in one. */
 const COLUMN_WORDS = 2 * LINE
-const THREADS_MAX = 256
+const THREADS_MAX = LIMITS.ledgerThreadsMax
 const COLUMNS_AT = HEAD_WORDS + CLASSES.length * CLASS_WORDS
 
 const EPOCH = 0

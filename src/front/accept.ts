@@ -3,6 +3,7 @@
 // was met. Third line: the loop is busy and turns fast, with nothing to show for it.
 import { performance } from 'node:perf_hooks'
 import { LIMITS } from '../base/limits.js'
+import { lend } from '../descriptors/reserve.js'
 
 /** One listening socket. Its owner counts whom it meets, let in or not. */
 export interface Door {
@@ -28,6 +29,12 @@ export interface AcceptSetup {
   readonly room: (count: number) => boolean
   /** Everything the loop has worked at so far: requests, answers, messages of threads. */
   readonly work: () => number
+}
+
+/** A descriptor of the reserve, for whoever is accepted only to be told; null where it has none. */
+export function borrowForAccept(): Disposable | null {
+  const loan = lend('accept')
+  return loan.count > 0 ? loan : null
 }
 
 export type AcceptState = 'open' | 'failing' | 'spinning'

@@ -38,6 +38,8 @@ export interface Page {
   readonly headers: Readonly<Record<string, string>>
   /** The connection ends with this answer: its request is not worth reading to the end. */
   readonly close: boolean
+  /** The body, where it has yet to come. */
+  readonly later?: Promise<string>
 }
 
 /** A file of the console: what anybody may read, and a browser may keep as long as it asks whether it is still the same. */
@@ -89,10 +91,8 @@ export class Desk {
   readonly strangers: Strangers
   /** Set where the front cannot tell who is one. */
   strangersUnknown = false
-  readonly unread = new Unread()
-  readonly guesses = new Guesses((peer) =>
-    this.setup.log('warn', 'many wrong tokens come from one address', { peer, wrongTokens: this.guesses.count }),
-  )
+  readonly unread: Unread
+  readonly guesses: Guesses
   readonly streams = new Streams()
   readonly resume: Resume
   /** Requests and messages that were begun, and parts of them that were read or written. */
@@ -100,11 +100,17 @@ export class Desk {
 
   constructor(setup: FrontSetup) {
     this.setup = setup
+    const fronts = setup.fronts ?? 1
+    this.unread = new Unread(LIMITS.unreadBytesMax / fronts)
+    this.guesses = new Guesses((peer) => {
+      const { count } = this.guesses
+      setup.log('warn', 'many wrong tokens come from one address', { peer, wrongTokens: count })
+    }, fronts)
     this.access = new Access(setup.token, setup.hostsAllowed, setup.tokens ?? new Tokens())
     this.resume = new Resume(() => this.lateMs)
     this.deadlines = new Deadlines(setup.responseMs ?? LIMITS.responseMs)
     const { strangerMs = LIMITS.strangerMs, slots } = setup
-    const part = () => setup.strangersPart ?? Math.floor(slots.ceiling('clients') / LIMITS.strangersShare)
+    const part = () => setup.strangersPart ?? Math.floor(slots.ceiling('clients') / LIMITS.strangersShare / fronts)
     this.strangers = new Strangers(strangerMs, part)
     const { log, borrow = () => null, room = isRoom, work = () => 0 } = setup
     this.accept = new AcceptWatch({ log, borrow, room, work: () => this.begun + work() })
@@ -236,9 +242,11 @@ export class Desk {
     return refusal(error, { headers: { 'Retry-After': String(Math.ceil(waitMs / 1_000)) } })
   }
 
-  #metrics(method: string, text: () => string): Page {
+  #metrics(method: string, text: () => string | Promise<string>): Page {
     if (method !== 'GET' && method !== 'HEAD') return notAllowed('GET, HEAD')
-    return { status: 200, type: METRICS_TYPE, body: text(), headers: {}, close: false }
+    const body = text()
+    const page = { status: 200, type: METRICS_TYPE, headers: {}, close: false } as const
+    return typeof body === 'string' ? { ...page, body } : { ...page, body: '', later: body }
   }
 
   #health(): Page {

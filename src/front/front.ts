@@ -49,6 +49,10 @@ export interface FrontSetup {
   readonly tokens?: Tokens
   /** Host header values allowed beside those of the listening address, e.g. `files.example:443`. */
   readonly hostsAllowed: readonly string[]
+  /** One of so many that listen at the same port, each in a thread of its own; what is bounded for all is divided among them. */
+  readonly fronts?: number
+  /** Told of a peer that was refused for want of a connection, so that the others of those make room as well. */
+  readonly wanted?: (peer: string) => void
   readonly slots: Slots
   readonly dispatch: Dispatch
   /** Whether more is asked than can be done; then, by library, what one more is told that is refused before it is read. */
@@ -59,7 +63,7 @@ export interface FrontSetup {
   /** The files of the console by path; without them `GET /` is a text. */
   readonly console?: ReadonlyMap<string, ConsoleFile>
   /** The text of GET /metrics; without it there is no such page. */
-  readonly metrics?: () => string
+  readonly metrics?: () => string | Promise<string>
   /** Frees descriptors of the reserve until disposed of, for those who are only let in to be refused; null when it has none. */
   readonly borrow?: () => Disposable | null
   /** Whether so many who come now will find a descriptor. */
@@ -97,6 +101,8 @@ export interface Connections {
   idle?: number
   /** Those of TCP that have shown no token yet, where they are known. */
   strangers?: number
+  /** Of each front thread, where there are any. */
+  fronts?: { current: number; accepted: number }[]
   /** Of long answers, what their clients have not read; and how many clients were cut because all of it was too much. */
   unreadBytes: number
   unreadCut: number
@@ -123,6 +129,8 @@ export interface Front {
   level: Level
   /** Closes clients without a request in flight that were idle for `idleMs`, the longest idle first. Returns how many. */
   giveWay(asked: { count: number; idleMs: number }): number
+  /** Somebody of this peer was refused by another front of the same port. */
+  makeRoom?(peer: string): void
   /** Who may ask from now on. */
   renewAccess(token: string, hostsAllowed: readonly string[]): void
   /** Stops listening, lets answers in flight finish until the deadline, then closes every connection. */

@@ -13,12 +13,19 @@ export class Guesses {
   /** Since the start. */
   count = 0
   readonly #tell: (peer: string) => void
+  readonly #max: number
+  readonly #ms: number
   /** By address, and by the digest of the token. The one that was heard of the longest ago is first. */
   readonly #guessers = new Map<string, Guesser>()
 
-  /** @param tell hears of an address whenever it has used up what it had */
-  constructor(tell: (peer: string) => void) {
+  /**
+   * @param tell hears of an address whenever it has used up what it had
+   * @param fronts among how many threads what one may do is divided
+   */
+  constructor(tell: (peer: string) => void, fronts = 1) {
     this.#tell = tell
+    this.#max = Math.max(1, Math.floor(LIMITS.guessesMax / fronts))
+    this.#ms = LIMITS.guessMs * fronts
   }
 
   /** Notes one, and says in how many milliseconds the next is looked at; 0 where this one was. */
@@ -32,12 +39,12 @@ export class Guesses {
   }
 
   #take(key: string, now: number): number {
-    const { left, at } = this.#guessers.get(key) ?? { left: LIMITS.guessesMax, at: now }
-    const back = Math.min(LIMITS.guessesMax, left + (now - at) / LIMITS.guessMs)
+    const { left, at } = this.#guessers.get(key) ?? { left: this.#max, at: now }
+    const back = Math.min(this.#max, left + (now - at) / this.#ms)
     this.#guessers.delete(key)
     this.#guessers.set(key, { left: back < 1 ? back : back - 1, at: now })
     if (this.#guessers.size > LIMITS.guessersMax) this.#guessers.delete(this.#guessers.keys().next().value!)
-    return back < 1 ? (1 - back) * LIMITS.guessMs : 0
+    return back < 1 ? (1 - back) * this.#ms : 0
   }
 
   #isLast(key: string): boolean {

@@ -12,6 +12,8 @@ export interface RoomSetup {
   /** How many connections each peer has. */
   readonly count: () => Map<string, number>
   readonly newcomerIdleMs: number
+  /** Told of those that are refused, where other fronts could make room for them as well. */
+  readonly tellOthers?: ((peer: string) => void) | undefined
 }
 
 export class Room {
@@ -20,6 +22,8 @@ export class Room {
   #at = -Infinity
   /** So many were refused since room was made last. */
   #wanted = 0
+  /** Peers that were refused since, where others are told. */
+  readonly #untold = new Set<string>()
   #timer: NodeJS.Timeout | null = null
 
   constructor(setup: RoomSetup) {
@@ -28,6 +32,12 @@ export class Room {
 
   /** In the accept loop, for each that is refused: only noted there. */
   wanted(peer: string): void {
+    if (this.#setup.tellOthers && this.#untold.size < LIMITS.sharePeersMax) this.#untold.add(peer)
+    this.wantedElsewhere(peer)
+  }
+
+  /** Refused by another front of this daemon: the kernel chooses to which one who comes. */
+  wantedElsewhere(peer: string): void {
     this.shares.refused(peer)
     this.#wanted += 1
     this.recount()
@@ -52,6 +62,8 @@ export class Room {
   #make(): void {
     this.#timer = null
     this.#at = performance.now()
+    for (const peer of this.#untold) this.#setup.tellOthers?.(peer)
+    this.#untold.clear()
     const weighed = this.shares.weigh(this.#setup.count())
     const owed = this.#reclaim(weighed)
     if (weighed.over.size === 0) {

@@ -25,6 +25,9 @@ const storedTokens = z.array(stored)
 
 export type StoredToken = Infer<typeof stored>
 
+/** Its id, and the moment. */
+export type TokenUse = readonly [id: string, at: number]
+
 /** What was begun with a token and goes on. */
 export interface Bound {
   tokenEnded(): void
@@ -168,6 +171,32 @@ export class Tokens {
     return { ...itemOf(kept), secret }
   }
 
+  /** As they are stored, for a thread that is to know the same. */
+  stored(): StoredToken[] {
+    return [...this.#byDigest.values()].map(({ token, caller }) => ({ ...token, ...usedAt(caller) }))
+  }
+
+  /** In a thread that is told: these are all there are. What was begun with one that is not among them ends. */
+  follow(tokens: readonly StoredToken[]): void {
+    const known = new Map(tokens.map((token) => [token.digest, token]))
+    for (const [digest, { caller }] of [...this.#byDigest]) {
+      if (known.has(digest)) continue
+      this.#byDigest.delete(digest)
+      caller.revoke()
+    }
+    for (const [digest, token] of known) if (!this.#byDigest.has(digest)) this.#keep(token)
+  }
+
+  /** When some were used, as another thread saw it. */
+  used(uses: readonly TokenUse[]): void {
+    for (const [id, at] of uses) {
+      const caller = [...this.#byDigest.values()].find(({ token }) => token.id === id)?.caller
+      if (!caller || at <= (caller.usedAt ?? 0)) continue
+      caller.usedAt = at
+      this.#changed = true
+    }
+  }
+
   list(): TokenItem[] {
     return [...this.#byDigest.values()].map(itemOf)
   }
@@ -206,7 +235,7 @@ export class Tokens {
 
   #store(): void {
     this.#savedAt = performance.now()
-    this.#save([...this.#byDigest.values()].map(({ token, caller }) => ({ ...token, ...usedAt(caller) })))
+    this.#save(this.stored())
     this.#changed = false
   }
 }

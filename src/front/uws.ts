@@ -35,6 +35,8 @@ export type Uws = typeof import('uWebSockets.js')
 
 /** What uWebSockets calls LIBUS_LISTEN_EXCLUSIVE_PORT: without it a second daemon shares our port (L19). */
 const EXCLUSIVE_PORT = 1
+/** SO_REUSEPORT: the kernel divides those who come among all sockets of this user that listen there. */
+const SHARED_PORT = 0
 
 /**
  * The headers of every answer as the value of one: writeHeader copies its value as it is, and each call of it costs as
@@ -94,6 +96,7 @@ class UwsFront implements Front {
       strangers: () => desk.strangers.idle(),
       count: () => this.#clients?.count() ?? new Map(),
       newcomerIdleMs: desk.setup.newcomerIdleMs ?? LIMITS.newcomerIdleMs,
+      tellOthers: desk.setup.wanted,
     })
     desk.shares = this.#room.shares
     this.#gate = new Gate(desk.setup.slots, desk, this.#room)
@@ -136,6 +139,10 @@ class UwsFront implements Front {
 
   giveWay(asked: { count: number; idleMs: number }): number {
     return this.#room.giveWay(asked)
+  }
+
+  makeRoom(peer: string): void {
+    this.#room.wantedElsewhere(peer)
   }
 
   renewAccess(token: string, hostsAllowed: readonly string[]): void {
@@ -186,7 +193,11 @@ class UwsFront implements Front {
   async #listenTcp(host: string, port: number): Promise<void> {
     const app = this.#app(this.#tcp)
     const before = listeningNow()
-    const listener = await listenAgain(() => listenTcp(app, host, port), { host, port }, `${host}:${port}`)
+    const isShared = this.#desk.setup.fronts !== undefined
+    const options = isShared ? SHARED_PORT : EXCLUSIVE_PORT
+    // The others that share the port listen there: why it cannot be had is asked of another.
+    const asked = { host, port: isShared ? 0 : port }
+    const listener = await listenAgain(() => listenTcp(app, host, port, options), asked, `${host}:${port}`)
     const truePort = this.#uws.us_socket_local_port(listener)
     this.#desk.access.listening(host, truePort)
     this.http = httpUrl(host, truePort)
@@ -293,7 +304,7 @@ class UwsFront implements Front {
         : this.#desk.answer(method, path, head, seat, exchange)
       if (wanted && !isPage(admitted)) return exchange.send(wanted, admitted)
       if (method === 'HEAD') exchange.headOnly()
-      exchange.refuse(admitted as Page)
+      exchange.tell(admitted as Page)
     } catch (error) {
       exchange.fail(error)
     }
@@ -358,7 +369,7 @@ class UwsFront implements Front {
   }
 }
 
-interface ExclusiveListen {
+interface OptionalListen {
   listen(host: string, port: number, options: number, cb: (listener: us_listen_socket | false) => void): void
 }
 
@@ -382,11 +393,11 @@ function textOf(message: ArrayBuffer): string {
 const { utf8Slice } = Buffer.prototype as unknown as { utf8Slice(this: Uint8Array, from: number, to: number): string }
 
 /** Both call back before they return. */
-function listenTcp(app: TemplatedApp, host: string, port: number): us_listen_socket | false {
+function listenTcp(app: TemplatedApp, host: string, port: number, options: number): us_listen_socket | false {
   let listener: us_listen_socket | false = false
   // The overload of host, port and options is missing from the types, not from the addon.
-  const exclusive = app as unknown as ExclusiveListen
-  exclusive.listen(host, port, EXCLUSIVE_PORT, (each) => (listener = each))
+  const optional = app as unknown as OptionalListen
+  optional.listen(host, port, options, (each) => (listener = each))
   return listener
 }
 
@@ -544,6 +555,15 @@ class UwsExchange extends Exchange implements Reader {
     } catch {
       // The response was upgraded or ended already: there is nobody left to tell.
     }
+  }
+
+  /** Once all of it is there. */
+  tell(page: Page): void {
+    if (!page.later) return this.refuse(page)
+    page.later.then(
+      (body) => this.refuse({ ...page, body }),
+      (error: unknown) => this.fail(error),
+    )
   }
 
   override refuse(page: Page): void {

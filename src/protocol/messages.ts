@@ -384,6 +384,8 @@ export interface Status {
     unreadCut: number
     /** Since the start. */
     wrongTokens: number
+    /** Of each thread of `--fronts`, where there is more than the main one; the unix socket is the main thread's. */
+    fronts?: { current: number; accepted: number }[]
   }
   /** Of the main thread, over the last second: the share that was not waiting, and the latest that a timer came. */
   loop: {

@@ -48,13 +48,23 @@ export interface Reading {
   end(): void
 }
 
+/** What other threads that keep the same events, told one by one and in order, have in common with who publishes them. */
+export interface EventsShared {
+  readonly run: string
+  /** How many there were so far, where not all of them may have been told yet. */
+  readonly published: SharedArrayBuffer
+}
+
 export class Events {
+  /** Null for who publishes. */
+  readonly #leads: EventsShared | null
+  readonly #published: BigInt64Array
   readonly #listeners = new Set<Listener>()
   readonly #places = new Set<Place>()
   /** Those who have read everything. */
   readonly #asleep = new Set<Place>()
   /** Names this run of the daemon: its numbers mean nothing to another. */
-  readonly #run = randomBytes(6).toString('base64url')
+  readonly #run: string
   #number = 0
   #kept: Kept[] = []
   #keptBytes = 0
@@ -62,6 +72,17 @@ export class Events {
   readonly #progress = new Map<string, Kept>()
   #dropped = 0
   coalesced = 0
+
+  /** @param leads who publishes, for a thread that is told; it is told from the first on */
+  constructor(leads: EventsShared | null = null) {
+    this.#leads = leads
+    this.#run = leads?.run ?? randomBytes(6).toString('base64url')
+    this.#published = new BigInt64Array(leads?.published ?? new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT))
+  }
+
+  get shared(): EventsShared {
+    return { run: this.#run, published: this.#published.buffer as SharedArrayBuffer }
+  }
 
   get use(): Status['events'] {
     const { coalesced } = this
@@ -87,13 +108,15 @@ export class Events {
 
   publish(event: Event): void {
     this.#number += 1
+    if (!this.#leads) Atomics.store(this.#published, 0, BigInt(this.#number))
     const cursor = this.cursorOf(this.#number)
     const kept = { event, json: JSON.stringify(event), cursor, number: this.#number, isPassed: false }
     if (event.type === 'job.changed') this.#supersede(kept)
     this.#keep(kept)
     for (const { filter, deliver } of this.#listeners) if (matches(filter, ALL, event)) deliver(event)
     for (const place of this.#asleep) {
-      if (!place.wants(event)) continue
+      // Who came with a cursor that another thread gave may have had it there.
+      if (place.at >= this.#number || !place.wants(event)) continue
       this.#asleep.delete(place)
       place.at = this.#number - 1
       place.wake()
@@ -151,7 +174,8 @@ export class Events {
   #numberOf(cursor: string): number | null {
     const [run, number] = cursor.split('.')
     const told = Number(number)
-    return run === this.#run && Number.isInteger(told) && told >= 0 && told <= this.#number ? told : null
+    if (run !== this.#run || !Number.isInteger(told) || told < 0) return null
+    return told <= this.#number || BigInt(told) <= Atomics.load(this.#published, 0) ? told : null
   }
 }
 

@@ -1,7 +1,7 @@
 // The main thread's side of the shards: which library is where, what is in flight, and what happens when a thread dies.
 import type { Piscina } from 'piscina'
 import { fileURLToPath } from 'node:url'
-import { MessageChannel } from 'node:worker_threads'
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { uuidv7 } from 'uuidv7'
 import type { Beats } from '../base/beats.js'
 import { fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
@@ -21,6 +21,7 @@ import {
   type SharedRead,
   type ShardOperation,
   type ShardSetup,
+  type ToShard,
   type Watched,
   type WatchedLocation,
 } from './lines.js'
@@ -36,6 +37,8 @@ import { startThread, type Tasks } from './tasks.js'
 const ENTRY = fileURLToPath(new URL('../../workers/shard.js', import.meta.url))
 /** Of those who ask the shards, the main thread. */
 const MAIN_LINE = 0
+/** Numbers of threads in the ledger; 0 is the main one, and the last are those of fronts. */
+const SHARD_THREADS_MAX = LIMITS.ledgerThreadsMax - 1 - LIMITS.frontsMax
 /** Crashes further apart than this do not add up to a longer wait. */
 const CRASH_MEMORY_MS = 60_000
 /** Threads a place may lose before a start gives up. */
@@ -45,6 +48,16 @@ const START_WAIT_MS = 5_000
 const TAKE_UP_MS = 1_000
 /** What can be asked of a library that is known to be damaged: to look again, and to go. */
 const WITH_A_PROBLEM: ReadonlySet<OperationName> = new Set(['libraries.open', 'libraries.delete'])
+
+/** Told of each shard by a port of its own, and of what is asked of it. */
+export interface Askers {
+  readonly count: number
+  connect(asker: number, shard: number, port: MessagePort, shared: LineShared): void
+  lost(shard: number, lost: Line['lost']): void
+  /** What there is when the daemon begins to serve; from then on events tell. */
+  catalog(libraries: readonly (readonly [library: string, open: boolean])[]): void
+  load(shard: number): Pick<Status['shards'][number], 'inFlight' | 'queued' | 'overloaded' | 'givenUp'>
+}
 
 export interface RouterSetup {
   readonly shards: number
@@ -56,6 +69,8 @@ export interface RouterSetup {
   readonly deleted: string
   readonly leftOut: readonly string[]
   readonly watch: (location: Watched) => void
+  /** Other threads that ask the shards. */
+  readonly askers?: Askers | undefined
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
 }
 
@@ -153,6 +168,8 @@ export class Router {
     started()
     for (const each of found) this.#catalog.set(each.id, { ...each, open: false })
     for (const place of this.#places) this.#tellCatalog(place)
+    const usable = [...this.#catalog.values()].filter(({ problem }) => !problem)
+    this.#setup.askers?.catalog(usable.map(({ id, open }) => [id, open]))
     this.#takeUpUnfinished(this.#places)
   }
 
@@ -232,16 +249,19 @@ export class Router {
         reopened: sum(COUNTS.reopened),
         opened: sum(COUNTS.opened),
       },
-      shards: this.#places.map(({ number, restarts, line: { inFlight, outgoing, queue, gone, overloaded } }, at) => ({
-        id: number,
-        libraries: words[at]![COUNTS.libraries]!,
-        inFlight: inFlight.size + queue.length,
-        queued: outgoing.length / 3 + queue.length,
-        restarts,
-        stalledMs: this.#stalledMs(number, sinceMs),
-        givenUp: gone + words[at]![COUNTS.givenUp]!,
-        overloaded,
-      })),
+      shards: this.#places.map(({ number, restarts, line: { inFlight, outgoing, queue, gone, overloaded } }, at) => {
+        const others = this.#setup.askers?.load(number)
+        return {
+          id: number,
+          libraries: words[at]![COUNTS.libraries]!,
+          inFlight: inFlight.size + queue.length + (others?.inFlight ?? 0),
+          queued: outgoing.length / 3 + queue.length + (others?.queued ?? 0),
+          restarts,
+          stalledMs: this.#stalledMs(number, sinceMs),
+          givenUp: gone + words[at]![COUNTS.givenUp]! + (others?.givenUp ?? 0),
+          overloaded: overloaded + (others?.overloaded ?? 0),
+        }
+      }),
       jobs: { running: sum(COUNTS.running), queued: sum(COUNTS.queued) },
     }
   }
@@ -486,14 +506,18 @@ export class Router {
   }
 
   #start(place: Place): void {
-    this.#threads = (this.#threads % 250) + 1
+    this.#threads = (this.#threads % SHARD_THREADS_MAX) + 1
     place.thread = this.#threads
     place.held = NOTHING_HELD
     place.told.fill(0)
     this.#beats.leave(place.number + 1)
     place.startedAt = performance.now()
     const { port1, port2 } = new MessageChannel()
-    const shared: LineShared = { givenUp: newGivenUp(), ahead: newAhead(1), written: newWritten() }
+    const shared: LineShared = {
+      givenUp: newGivenUp(),
+      ahead: newAhead(1 + (this.#setup.askers?.count ?? 0)),
+      written: newWritten(),
+    }
     const workerData: ShardSetup = {
       ledger: this.#setup.ledger.shared,
       thread: place.thread,
@@ -514,10 +538,21 @@ export class Router {
     this.#asker.connect(place.line, port1, shared)
     place.started()
     port1.on('message', (message: FromShard) => this.#receive(place, message))
+    this.#connectAskers(place, shared)
     pool.run({ port: port2 }, { transferList: [port2] }).then(
       () => this.#lose(place, pool, 'ended'),
       (error: unknown) => this.#lose(place, pool, toWire(error).message),
     )
+  }
+
+  #connectAskers({ number, line }: Place, shared: LineShared): void {
+    const { askers } = this.#setup
+    for (let asker = 0; askers && asker < askers.count; asker++) {
+      const { port1, port2 } = new MessageChannel()
+      const givenUp = newGivenUp()
+      line.port!.postMessage({ line: { port: port2, givenUp } } satisfies ToShard, [port2])
+      askers.connect(asker, number, port1, { ...shared, givenUp })
+    }
   }
 
   /** Null when the system lets no thread be started; then it is tried again later, as after a crash. */
@@ -544,7 +579,9 @@ export class Router {
         ? Math.min(2 * place.waitMs, LIMITS.shardRestartMsMax)
         : LIMITS.shardRestartMs
     place.crashedAt = now
-    this.#asker.lose(place.line, { why, retryAfterMs: place.waitMs })
+    const lost = { why, retryAfterMs: place.waitMs }
+    this.#asker.lose(place.line, lost)
+    this.#setup.askers?.lost(place.number, lost)
     this.#forgetOpen(place)
     this.#sharing.lost(place.number)
     Promise.resolve(pool?.destroy())

@@ -11,7 +11,7 @@ import type { ShardOperation } from './lines.js'
 
 const READS: ReadonlySet<OperationName> = new Set(['files.get', 'files.list', 'search.files'])
 /** What needs the library for itself. */
-const ALONE: ReadonlySet<OperationName> = new Set(['libraries.close', 'libraries.delete', 'libraries.compact'])
+export const ALONE: ReadonlySet<OperationName> = new Set(['libraries.close', 'libraries.delete', 'libraries.compact'])
 
 export interface Shards {
   readonly count: number

@@ -1,0 +1,158 @@
+// What goes over the port between the main thread and a thread that is a front, and what that thread counts in shared memory.
+import type { MessagePort } from 'node:worker_threads'
+import type { WireError } from '../base/errors.js'
+import type { Told } from '../descriptors/threads.js'
+import type { Event, Level, Status } from '../protocol/messages.js'
+import type { Line, LineShared } from '../shard/asker.js'
+import type { EventsShared } from '../shard/events.js'
+import type { Requests } from '../shard/lines.js'
+import type { AcceptState } from './accept.js'
+import type { ConsoleFile } from './desk.js'
+import type { Connections, FrontState } from './front.js'
+import type { Reason } from './gate.js'
+import type { StoredToken, TokenUse } from './tokens.js'
+
+/** What it is started with. */
+export interface FrontThreadSetup {
+  /** Among the fronts, from 0. */
+  readonly number: number
+  readonly fronts: number
+  readonly shards: number
+  readonly ledger: SharedArrayBuffer
+  /** In the ledger. */
+  readonly thread: number
+  readonly beats: SharedArrayBuffer
+  readonly beat: number
+  readonly told: Told
+  readonly counts: SharedArrayBuffer
+  readonly events: EventsShared
+  readonly token: string
+  readonly tokens: readonly StoredToken[]
+  readonly hostsAllowed: readonly string[]
+  readonly console: ReadonlyMap<string, ConsoleFile>
+  readonly dataDir: string
+}
+
+export interface ToFront {
+  /** Where to listen, once all have loaded. */
+  readonly listen?: { readonly host: string; readonly port: number }
+  readonly state?: FrontState
+  readonly level?: Level
+  readonly access?: { readonly token: string; readonly hostsAllowed: readonly string[] }
+  readonly tokens?: readonly StoredToken[]
+  /** Libraries there are and that can be asked, and whether each is open. */
+  readonly catalog?: readonly (readonly [library: string, open: boolean])[]
+  readonly shard?: { readonly number: number; readonly port: MessagePort } & LineShared
+  readonly lost?: { readonly number: number } & Line['lost']
+  /** In the order in which they were published, none left out. */
+  readonly events?: readonly Event[]
+  /** number, result as JSON or null, error or null; … */
+  readonly replies?: readonly (number | string | null | WireError)[]
+  readonly giveWay?: { readonly count: number; readonly idleMs: number }
+  /** A peer that another front refused. */
+  readonly wanted?: string
+  readonly drain?: number
+  readonly end?: true
+  /** To be answered once all before it was heeded. */
+  readonly heed?: number
+}
+
+export interface FromFront {
+  readonly loaded?: true
+  readonly http?: string
+  /** Why it does not listen. */
+  readonly failed?: WireError
+  /** number, operation, parameters; … */
+  readonly requests?: Requests
+  /** Of those, what nobody waits for any more. */
+  readonly gaveUp?: readonly number[]
+  /** level, message, fields; … */
+  readonly logs?: readonly unknown[]
+  readonly used?: readonly TokenUse[]
+  readonly wanted?: string
+  readonly heeded?: number
+  /** Nobody caught it. */
+  readonly uncaught?: WireError & { readonly stack?: string | undefined }
+}
+
+/** What the main thread is asked for beside operations: the text of GET /metrics. */
+export const METRICS = 'front.metrics'
+
+const ACCEPT_STATES: readonly AcceptState[] = ['open', 'spinning', 'failing']
+const REASONS: readonly Reason[] = ['clients', 'control', 'draining', 'starved', 'share']
+const SUMS = [
+  'current',
+  'peak',
+  'accepted',
+  'refused',
+  'idle',
+  'strangers',
+  'acceptFailures',
+  'unreadBytes',
+  'unreadCut',
+  'wrongTokens',
+] as const
+const EVENTS = ['subscriptions', 'dropped', 'coalesced'] as const
+const SHARD = ['inFlight', 'queued', 'overloaded', 'givenUp'] as const
+
+const ACCEPT_AT = SUMS.length
+const REASONS_AT = ACCEPT_AT + 1
+const EVENTS_AT = REASONS_AT + REASONS.length
+/** Closed because it was asked to give way. */
+const GAVE_WAY_AT = EVENTS_AT + EVENTS.length
+const SHARDS_AT = GAVE_WAY_AT + 1
+
+export type LineCounts = Pick<Status['shards'][number], (typeof SHARD)[number]>
+export type EventCounts = Pick<Status['events'], (typeof EVENTS)[number]>
+
+/** Written by the thread that counts, read by the main one. */
+export class FrontCounts {
+  readonly shared: SharedArrayBuffer
+  readonly #words: Float64Array
+
+  static create(shards: number): FrontCounts {
+    const words = SHARDS_AT + shards * SHARD.length
+    return new FrontCounts(new SharedArrayBuffer(words * Float64Array.BYTES_PER_ELEMENT))
+  }
+
+  constructor(shared: SharedArrayBuffer) {
+    this.shared = shared
+    this.#words = new Float64Array(shared)
+  }
+
+  write(connections: Connections, events: EventCounts, lines: readonly LineCounts[]): void {
+    SUMS.forEach((name, at) => (this.#words[at] = connections[name] ?? 0))
+    this.#words[ACCEPT_AT] = ACCEPT_STATES.indexOf(connections.accept)
+    REASONS.forEach((reason, at) => (this.#words[REASONS_AT + at] = connections.refusedBy[reason] ?? 0))
+    EVENTS.forEach((name, at) => (this.#words[EVENTS_AT + at] = events[name]))
+    lines.forEach((line, shard) =>
+      SHARD.forEach((name, at) => (this.#words[SHARDS_AT + shard * SHARD.length + at] = line[name])),
+    )
+  }
+
+  gaveWay(count: number): void {
+    this.#words[GAVE_WAY_AT]! += count
+  }
+
+  get gaveWaySoFar(): number {
+    return this.#words[GAVE_WAY_AT]!
+  }
+
+  get connections(): Connections {
+    const sums = Object.fromEntries(SUMS.map((name, at) => [name, this.#words[at]!])) as Record<
+      (typeof SUMS)[number],
+      number
+    >
+    const refusedBy = Object.fromEntries(REASONS.map((reason, at) => [reason, this.#words[REASONS_AT + at]!]))
+    return { ...sums, refusedBy, accept: ACCEPT_STATES[this.#words[ACCEPT_AT]!]! }
+  }
+
+  get events(): EventCounts {
+    return Object.fromEntries(EVENTS.map((name, at) => [name, this.#words[EVENTS_AT + at]!])) as EventCounts
+  }
+
+  line(shard: number): LineCounts {
+    const from = SHARDS_AT + shard * SHARD.length
+    return Object.fromEntries(SHARD.map((name, at) => [name, this.#words[from + at]!])) as LineCounts
+  }
+}

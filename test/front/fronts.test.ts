@@ -1,0 +1,270 @@
+// Fronts in threads of their own, as clients meet them: two that share a port answer as one does, and are counted, limited, drained
+// and ended as one.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { Agent } from 'node:http'
+import test, { type ExecutionContext } from 'ava'
+import { connect, open, type Client } from '../../src/index.js'
+import { loadNative } from '../../src/descriptors/native.js'
+import { eventually, launch, type Loose, type TestDaemon } from '../harness/daemon.js'
+import { crowd } from '../harness/load.js'
+import { play, type Scene } from '../harness/scene.js'
+
+const FRONTS = ['--fronts', '2']
+const served = process.platform === 'linux' && loadNative() ? test.serial : test.serial.skip
+/** The kernel divides them by chance: that all are at one front happens once in ten million. */
+const MANY = 24
+
+/** As many clients, each over a connection of its own that stays until `hangUp`. */
+class Many implements Disposable {
+  readonly #agents = Array.from({ length: MANY }, () => new Agent({ keepAlive: true, maxSockets: 1 }))
+
+  each<Result>(ask: (agent: Agent) => Promise<Result>): Promise<Result[]> {
+    return Promise.all(this.#agents.map(ask))
+  }
+
+  [Symbol.dispose](): void {
+    for (const agent of this.#agents) agent.destroy()
+  }
+}
+
+served('two fronts answer as one does: reads, writes, tokens, events with replay, files and figures', async (t) => {
+  await play(async (scene) => {
+    const daemon = await scene.daemon({ args: FRONTS, limit: '400:400' })
+    const rest = await daemon.descriptorsAtRest()
+    t.regex(daemon.said.err, /^front: uWebSockets\.js in 2 threads; /m)
+    const { library } = await daemon.index('library', scene.tree('tree', 300))
+    await bothAnswer(t, daemon, library)
+    await tokensHoldAtOnce(t, daemon)
+    await eventsAreWhole(t, scene, daemon, library)
+    await daemon.call('libraries.close', { library })
+    daemon.hangUp()
+    t.deepEqual(await daemon.descriptorsAtRest(rest), rest)
+    t.is((await daemon.stop()).code, 0)
+  })
+})
+
+async function bothAnswer(t: ExecutionContext, daemon: TestDaemon, library: string): Promise<void> {
+  using many = new Many()
+  const root = (await daemon.call('locations.list', { library }))[0].path
+  const lists = await many.each((agent) => daemon.call('files.list', { library, path: root, limit: 10 }, { agent }))
+  for (const list of lists) t.deepEqual(list, lists[0])
+  const found = await many.each((agent) => daemon.call('search.files', { library, query: 'f', limit: 500 }, { agent }))
+  for (const each of found) t.deepEqual(each, found[0])
+  const { id } = found[0].items.find(({ kind }: Loose) => kind === 'file')
+  const files = await many.each((agent) => daemon.ask(`/libraries/${library}/files/${id}`, { agent }))
+  t.true(files.every(({ status }) => status === 200))
+  // What is made by way of one front is there for all, and what is gone is gone.
+  const made = await many.each((agent) => daemon.call('libraries.create', { name: `made ${Math.random()}` }, { agent }))
+  for (const { id: each } of made.slice(0, 4)) {
+    const told = await many.each((agent) => daemon.call('libraries.info', { library: each }, { agent }))
+    t.true(told.every((info) => info.id === each))
+    await daemon.call('libraries.delete', { library: each, data: true })
+    const codes = await many.each((agent) => daemon.codeOf('libraries.info', { library: each }, { agent }))
+    t.deepEqual(new Set(codes), new Set(['LIBRARY_NOT_FOUND']))
+  }
+  for (const { id: each } of made.slice(4)) await daemon.call('libraries.delete', { library: each, data: true })
+  const batch = [
+    { jsonrpc: '2.0', id: 1, method: 'core.ping' },
+    { jsonrpc: '2.0', id: 2, method: 'libraries.list' },
+    { jsonrpc: '2.0', id: 3, method: 'libraries.info', params: { library } },
+  ]
+  const asking = { method: 'POST', body: JSON.stringify(batch) }
+  const batches = await many.each((agent) => daemon.ask('/rpc', { ...asking, agent }))
+  for (const { body } of batches) t.deepEqual(JSON.parse(body), JSON.parse(batches[0]!.body))
+  t.is((await daemon.ask('/health')).status, 200)
+
+  // The threads count once in a while.
+  const connections = await eventually('all are counted', 30_000, async () => {
+    const status = (await daemon.status()) as Loose
+    const { connections, descriptors, shards } = status
+    const held = connections.fronts.reduce((sum: number, { current }: Loose) => sum + current, 0)
+    // And who asks over the unix socket.
+    const isSum = held >= MANY && connections.current === held + 1 && descriptors.classes.clients.used === held + 1
+    return isSum && shards.every(({ inFlight, queued }: Loose) => inFlight + queued === 0) && connections
+  })
+  t.is(connections.fronts.length, 2)
+  t.true(
+    connections.fronts.every(({ accepted }: Loose) => accepted > 0),
+    'both met some',
+  )
+  t.is((await daemon.status()).descriptors.unaccounted, 0)
+  const { body: metrics } = await daemon.ask('/metrics')
+  t.true(Number(/^spacedrive_connections (\d+)$/m.exec(metrics)?.[1]) >= MANY)
+}
+
+/** Who is told that a token was made or revoked may rely on it, whichever front is asked next. */
+async function tokensHoldAtOnce(t: ExecutionContext, daemon: TestDaemon): Promise<void> {
+  using many = new Many()
+  for (const name of ['first', 'second']) {
+    const { id, secret: token } = await daemon.call('tokens.create', { name, scope: 'read' })
+    const codes = () => many.each((agent) => daemon.codeOf('core.ping', {}, { agent, token }))
+    t.deepEqual(new Set(await codes()), new Set(['answered "pong"']))
+    t.is(await daemon.codeOf('libraries.create', { name: 'no' }, { token }), 'FORBIDDEN')
+    await eventually('its use is known', 30_000, async () => {
+      return (await daemon.call('tokens.list')).some((each: Loose) => each.id === id && each.usedAt)
+    })
+    await daemon.call('tokens.revoke', { token: id })
+    for (const code of await codes()) t.regex(code, /^(?:UNAUTHORIZED|TOO_MANY_ATTEMPTS)$/)
+  }
+}
+
+async function eventsAreWhole(t: ExecutionContext, scene: Scene, daemon: TestDaemon, library: string): Promise<void> {
+  const { token } = daemon
+  const clients: Client[] = []
+  scene.atEnd(() => Promise.all(clients.map((client) => client.close())))
+  const heard: string[][] = []
+  for (let at = 0; at < 12; at++) {
+    const client = await connect(daemon.ready.http, { token, format: at % 2 ? 'msgpack' : 'json' })
+    const names: string[] = (heard[at] = [])
+    clients.push(client)
+    await client.subscribe({ types: ['library.renamed'], library }, (event, missed) => {
+      names.push(missed === 0 ? String(event['name']) : `missed ${missed}`)
+    })
+  }
+  const [first] = clients
+  const { cursor } = await first!.call('events.subscribe', { types: ['library.renamed'] })
+  const names = Array.from({ length: 20 }, (_, at) => `name ${at}`)
+  for (const [at, name] of names.entries())
+    await clients[at % clients.length]!.call('libraries.rename', { library, name })
+  await eventually('each heard all', 60_000, () => heard.every(({ length }) => length >= names.length))
+  for (const each of heard) t.deepEqual(each, names)
+  // A cursor of one front is one of the other, and nobody is told anything twice.
+  for (const [at, client] of clients.entries()) {
+    const again: string[] = []
+    const end = await client.subscribe({ types: ['library.renamed'], cursor }, (event, missed) => {
+      again.push(missed === 0 ? String(event['name']) : `missed ${missed}`)
+    })
+    await eventually(`client ${at} has what it asked for again`, 60_000, () => again.length >= names.length)
+    t.deepEqual(again, names)
+    await end()
+  }
+  t.true((await daemon.status()).events.subscriptions >= clients.length)
+  await Promise.all(clients.map((client) => client.close()))
+}
+
+served('the limit of connections is one for both fronts, and a cut of the limit as well', async (t) => {
+  await play(async (scene) => {
+    const daemon = await scene.daemon({ args: [...FRONTS, '--max-connections', '30'], limit: '400:400' })
+    const rest = await daemon.descriptorsAtRest()
+    const guests = crowd(daemon, 100)
+    let left = false
+    scene.atEnd(() => left || guests.leave())
+    await eventually('all were met', 60_000, async () => {
+      const { accepted, refused } = (await daemon.status()).connections
+      return accepted + refused >= 100
+    })
+    const { connections, descriptors } = await daemon.status()
+    t.true(connections.refusedBy['clients']! + (connections.refusedBy['share'] ?? 0) > 0)
+    t.true(descriptors.classes.clients.peak <= 30)
+    t.true(connections.current <= 31)
+    const { strange, example } = await guests.fates()
+    t.is(strange, 0, example)
+
+    const before = daemon.descriptorCount
+    const cut = before - 15
+    daemon.limit(cut)
+    await eventually('those that are idle have gone', 60_000, async () => {
+      const status = await daemon.status().catch(() => null)
+      return status?.limit.soft === cut && daemon.descriptorCount < cut
+    })
+    daemon.limit(400)
+    left = true
+    await guests.leave()
+    t.is(await daemon.callOnceLetIn('core.ping'), 'pong')
+    daemon.hangUp()
+    t.deepEqual(await daemon.descriptorsAtRest(rest), rest)
+    t.false(/EMFILE/.test(daemon.log))
+    t.is((await daemon.stop()).code, 0)
+  })
+})
+
+served(
+  'a drain answers what is in flight at both; a thread that fails ends the daemon with 1, and nothing aborts',
+  async (t) => {
+    await play(async (scene) => {
+      const broken = scene.path('broken')
+      const script = scene.path('break.cjs')
+      writeFileSync(script, `(${breakFront.toString()})(${JSON.stringify(broken)}, require)`)
+      const daemon = await scene.daemon({ args: FRONTS, env: { NODE_OPTIONS: `--require ${script}` } })
+      using many = new Many()
+      const { library } = await daemon.index('library', scene.tree('tree', 50))
+      const asked = many.each((agent) => daemon.codeOf('libraries.info', { library }, { agent }))
+      await asked
+      // Connections are open at both when it comes.
+      writeFileSync(broken, '')
+      t.deepEqual(await daemon.exited, { code: 1, signal: null })
+      t.regex(readFileSync(scene.path('data', 'logs', 'daemon.log'), 'utf8'), /front 0: somebody broke it/)
+    })
+    await play(async (scene) => {
+      const daemon = await scene.daemon({ args: FRONTS })
+      const { library } = await daemon.index('library', scene.tree('tree', 50))
+      const other = launch(scene.path('other'), { args: [...FRONTS, '--http', `127.0.0.1:${daemon.port}`] })
+      using many = new Many()
+      const asking = many.each(async (agent) => {
+        let answered = 0
+        for (;;) {
+          const code = await daemon
+            .codeOf('libraries.rename', { library, name: `x${answered}` }, { agent })
+            .catch(String)
+          if (!code.startsWith('answered')) return { answered, code }
+          answered += 1
+        }
+      })
+      t.not((await other.exited).code, 0)
+      t.regex(other.said.err, /ADDRESS_IN_USE/, 'the port is shared with nobody else')
+      t.is((await daemon.stop()).code, 0)
+      for (const { answered, code } of await asking) {
+        t.true(answered > 0)
+        t.true(code === 'DRAINING' || /ECONNREFUSED|ECONNRESET|EPIPE|socket hang up/.test(code), code)
+      }
+    })
+  },
+)
+
+/** Runs in the daemon, as text: knows nothing of this file. */
+function breakFront(broken: string, load: NodeJS.Require): void {
+  const { existsSync } = load('node:fs') as typeof import('node:fs')
+  const { workerData } = load('node:worker_threads') as typeof import('node:worker_threads')
+  if (workerData?.fronts === undefined || workerData.number !== 0) return
+  const timer = setInterval(() => {
+    if (!existsSync(broken)) return
+    clearInterval(timer)
+    throw new Error('somebody broke it')
+  }, 20)
+  timer.unref()
+}
+
+served(
+  'what two fronts cannot serve is refused at the start, and a limit that is too low with what they cost',
+  async (t) => {
+    await play(async (scene) => {
+      const starts = [
+        { args: [...FRONTS, '--front', 'node'], code: 'BAD_CONFIG' },
+        { args: [...FRONTS, '--http', 'off'], code: 'BAD_CONFIG' },
+        { args: FRONTS, env: { SPACEDRIVE_NATIVE: 'off' }, code: 'BAD_CONFIG' },
+        { args: FRONTS, limit: '58:58', code: 'LIMIT_TOO_LOW' },
+      ]
+      for (const [at, { code, ...starting }] of starts.entries()) {
+        const { said, exited } = launch(scene.path(`data ${at}`), starting)
+        t.is((await exited).code === 0, false, code)
+        t.regex(said.err, new RegExp(`^error ${code}: [^\n]+\nhint: `, 'm'), said.err)
+      }
+    })
+  },
+)
+
+served('a program that has a daemon with two fronts is left with nothing of it', async (t) => {
+  await play(async (scene) => {
+    const daemon = await open({ dataDir: scene.dataDir, http: '127.0.0.1:0', fronts: 2, shards: 1 })
+    const client = await connect(daemon.http!, { token: await tokenOf(daemon) })
+    const { id } = await client.call('libraries.create', { name: 'mine' })
+    t.is((await daemon.call('libraries.info', { library: id })).name, 'mine')
+    await client.close()
+    await daemon.close()
+    t.pass()
+  })
+})
+
+async function tokenOf(daemon: Awaited<ReturnType<typeof open>>): Promise<string> {
+  return (await daemon.call('tokens.create', { name: 'test', scope: 'admin' })).secret
+}
