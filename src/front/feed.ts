@@ -129,13 +129,13 @@ export class Feed implements Reader, Bound {
     return this.#open
   }
 
-  /** How long nothing was asked or answered; null while something is, or may come by subscription. */
-  get idleMs(): number | null {
+  /** How long nothing was asked or answered, if it is so long; null while something is, or may come by subscription. */
+  idleFor(leastMs: number): number | null {
+    const idleMs = performance.now() - this.#usedAt
     // The socket of a closed one may not be asked for anything.
-    if (!this.#open) return null
+    if (idleMs < leastMs || !this.#open) return null
     const working = isFilled(this.#subscriptions) || isFilled(this.#turns) || this.#inFlight > 0
-    const busy = working || this.#buffered() > 0
-    return busy ? null : performance.now() - this.#usedAt
+    return working || this.#buffered() > 0 ? null : idleMs
   }
 
   /** Ends the feed from our side. */

@@ -17,26 +17,49 @@ export const LOCAL_PEER = 'unix socket'
 
 export const GIVEN_WAY = 'idle, and others need the connection'
 
-/** Null for one that is not, or for less than `leastMs`. */
+/** Null for one that is not, or for less than `leastMs`. There may be very many: it makes as little as can be. */
 export function idleFeed(feed: Feed, peer: string, leastMs: number): Idle | null {
-  const { idleMs } = feed
-  if (idleMs === null || idleMs < leastMs) return null
-  return {
-    idleMs,
-    peer,
-    close: () => {
-      if ((feed.idleMs ?? -1) >= idleMs) feed.close(1013, GIVEN_WAY)
-    },
+  const idleMs = feed.idleFor(leastMs)
+  return idleMs === null ? null : new IdleFeed(feed, peer, idleMs)
+}
+
+class IdleFeed implements Idle {
+  readonly idleMs: number
+  readonly peer: string
+  readonly #feed: Feed
+
+  constructor(feed: Feed, peer: string, idleMs: number) {
+    this.#feed = feed
+    this.peer = peer
+    this.idleMs = idleMs
+  }
+
+  close(): void {
+    if (this.#feed.idleFor(this.idleMs) !== null) this.#feed.close(1013, GIVEN_WAY)
   }
 }
 
 /** Closes at most `count`, and returns how many that is. The loop reads once more before: what was on its way is served. */
-export function closeIdle(idle: Idle[], count: number): number {
-  const chosen = idle.sort((one, other) => other.idleMs - one.idleMs).slice(0, count)
+export function closeIdle(idle: readonly Idle[], count: number): number {
+  const chosen = longest(idle, count)
   setImmediate(() => {
     for (const each of chosen) each.close()
   })
   return chosen.length
+}
+
+/** The longest idle of any number. */
+function longest(idle: readonly Idle[], count: number): Idle[] {
+  let chosen: Idle[] = []
+  let leastMs = -Infinity
+  const trim = () => (chosen = chosen.sort((one, other) => other.idleMs - one.idleMs).slice(0, count))
+  for (const each of idle) {
+    if (each.idleMs <= leastMs) continue
+    chosen.push(each)
+    if (chosen.length < 2 * count) continue
+    leastMs = trim().at(-1)?.idleMs ?? Infinity
+  }
+  return trim()
 }
 
 const SLOTS = 256

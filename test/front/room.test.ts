@@ -1,8 +1,9 @@
 // Who gives way when connections are short, and who never does.
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import test from 'ava'
 import net from 'node:net'
 import type { Dispatch, Reply } from '../../src/protocol/messages.js'
-import { Shares } from '../../src/front/idle.js'
+import { closeIdle, Shares } from '../../src/front/idle.js'
 import { nativeProblem } from '../../src/descriptors/native.js'
 import { closing, kinds, ping, pong, reader, rpcText, sleep, until, withStage, type Stage } from './stage.js'
 
@@ -363,4 +364,22 @@ test('what is divided is all that was held when it was contested, and not what i
     ]),
   )
   t.false(shares.full('b'))
+})
+
+test('of very many that are idle those go that were it for the longest', async (t) => {
+  const closed: number[] = []
+  const idle = Array.from({ length: 5_000 }, (_, at) => {
+    const idleMs = (at * 7_919) % 5_000
+    return { idleMs, peer: '', close: () => void closed.push(idleMs) }
+  })
+  for (const count of [0, 1, 40, 5_000, 6_000]) {
+    closed.length = 0
+    const most = Math.min(count, 5_000)
+    t.is(closeIdle(idle, count), most)
+    await nextTurn()
+    t.deepEqual(
+      closed,
+      Array.from({ length: most }, (_, at) => 4_999 - at),
+    )
+  }
 })
