@@ -38,8 +38,10 @@ const LAYERS = [
 ]
 const ENTRIES = /^(src\/(index|browser)\.ts|src\/cli\/main\.ts|src\/cli\/selftest\/crowd\.ts|workers\/[^/]+\.ts)$/
 
-/** Where a moment is stored or shown, or ages count from it that a person asked for. Whatever waits, waits by `performance.now()`: a clock that is set ends nothing early. */
+/** Where a moment is stored or shown, ages count from it that a person asked for, or it is held against times of files, which know no other clock. Whatever waits, waits by `performance.now()`: a clock that is set ends nothing early. */
 const DATED = new Set([
+  'src/job/index-location.ts',
+  'src/library/apply.ts',
   'src/library/backup.ts',
   'src/library/comparisons.ts',
   'src/library/filters.ts',

@@ -257,6 +257,8 @@ export const LIMITS = {
   batchEntriesMax: 2_000,
   /** A directory of more is compared in slices of a batch: gathered, so many take 50 ms in one turn, and 10 MB. */
   compareWholeMax: 20_000,
+  /** So much older than a look at it a file has to be for its birth to prove that it was seen: file systems tell it in steps of up to two seconds. */
+  bornBeforeMs: 2_000,
   /** Batches a walk may be ahead of the shard that applies them. */
   walkAheadBatchesMax: 4,
   /** A directory that could not be read is tried again after this, doubled at each try. */

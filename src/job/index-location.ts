@@ -2,6 +2,7 @@
 // on after a crash.
 import { lstatSync } from 'node:fs'
 import { fromSystem, SpacedriveError } from '../base/errors.js'
+import { rootSign } from '../library/apply.js'
 import type { Entry } from '../library/entries.js'
 import type { Library } from '../library/library.js'
 import type { Location } from '../library/locations.js'
@@ -18,6 +19,10 @@ interface Checkpoint {
   readonly fresh: boolean
   readonly place: Place | null
   readonly walked: boolean
+  /** When the scan began, in milliseconds since 1970; null once something that the index knows could not be looked at. */
+  readonly since?: number | null
+  /** What the root was then, see `rootSign`. */
+  readonly root?: string | null
 }
 
 /**
@@ -32,6 +37,10 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
   const applier = library.applier(location, start.fresh)
   const left = job.left_out === null ? {} : (JSON.parse(job.left_out) as Record<string, number>)
   const root = readRoot(location)
+  const reached = (place: Place | null, walked: boolean): string => {
+    const since = applier.wasBlind ? null : (start.since ?? null)
+    return JSON.stringify({ ...start, place, walked, since } satisfies Checkpoint)
+  }
   const replaced = inodeKey(root.inode) !== storedRoot(library, location)?.inode
   if (!replaced || start.place) library.write(() => applier.updateRoot(root))
   if (!start.walked) {
@@ -49,7 +58,7 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
         applier.apply(batch, (sofar, place) => {
           done += sofar.entries
           for (const [rule, count] of Object.entries(sofar.leftOut)) left[rule] = (left[rule] ?? 0) + count
-          const checkpoint = place && JSON.stringify({ fresh: start.fresh, place, walked: false } satisfies Checkpoint)
+          const checkpoint = place && reached(place, false)
           const { fraction } = batch
           library.jobs.writeProgress(job.id, {
             checkpoint,
@@ -70,8 +79,9 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
     }
     // A walk that is stopped while it waits for its next batch ends like one that is through.
     if (signal.aborted) return
-    const walked = JSON.stringify({ fresh: start.fresh, place: null, walked: true } satisfies Checkpoint)
-    library.write(() => library.jobs.writeProgress(job.id, { checkpoint: walked, done, fraction: 1, failures: [] }))
+    library.write(() =>
+      library.jobs.writeProgress(job.id, { checkpoint: reached(null, true), done, fraction: 1, failures: [] }),
+    )
   }
   for (;;) {
     const applied = library.commit(() => applier.finishSlice())
@@ -82,6 +92,9 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
   }
   library.write(() => {
     library.locations.markScanned(location, left)
+    const { since = null, root: sign = null } = start
+    if (since !== null && sign !== null && !applier.wasBlind && sign === rootSign(location))
+      library.locations.markLooked(location, { at: since, root: sign })
     library.identities.hurry(location.id)
     if (library.locations.get(location.uid).mode !== 'shallow') enqueueIdentify(library, location)
   })
@@ -95,6 +108,8 @@ function readCheckpoint(job: JobRow, library: Library, location: Location): Chec
     fresh: location.scannedAt === null && library.locations.entriesOf(location) === 1,
     place: null,
     walked: false,
+    since: Date.now(),
+    root: rootSign(location),
   }
 }
 

@@ -7,6 +7,7 @@ import { errnoOf } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { diff, inodeKey, plainInode, type Difference, type Found, type Known, type Metadata } from '../scan/diff.js'
 import { decodeNames, encodeName, joined } from '../scan/names.js'
+import { remoteAt } from '../scan/remote.js'
 import { FOREIGN, KIND, KIND_MASK, kindOf, microseconds, UNREAD } from '../scan/read.js'
 import type { Batch, Place, Run } from '../scan/walk.js'
 import type { Connection } from './connection.js'
@@ -68,6 +69,10 @@ export class Applier {
   #hasUnverified = false
   /** Whether files of this location are read for what they hold. */
   #reads = false
+  /** Something that the index knows of could not be looked at. */
+  #wasBlind = false
+  /** Before this, in microseconds, everything that the index knows had been looked at last; read when it is asked for. */
+  #lookedAt: number | null = null
 
   /**
    * @param unlisted where only what changed is brought: there it puts the inodes of directories that are new, or other ones than
@@ -89,6 +94,7 @@ export class Applier {
   apply(batch: Batch, checkpoint: (applied: Applied, place: Place | null) => void): Applied {
     while (this.isMidway) this.slice()
     const applied = nothingApplied()
+    this.#lookedAt = null
     this.#reads = this.#stores.locations.byId(this.#location.id)?.mode !== 'shallow'
     this.#transaction(() => {
       let decoded: string[] | null = null
@@ -142,6 +148,12 @@ export class Applier {
     this.#gathered = []
     this.#sliced = null
     this.#midway = null
+    this.#wasBlind = false
+  }
+
+  /** Something that the index knew of was passed over since the walk began: what there is of it says nothing. */
+  get wasBlind(): boolean {
+    return this.#wasBlind
   }
 
   /** A large directory is yet to be looked through for what it holds no more: call `slice` before anything else is applied. */
@@ -190,6 +202,7 @@ export class Applier {
     if (entry && path !== '' && GONE.has(error.code) && !this.#isThere(entry))
       return void this.#statements.miss.run(entry.id, this.#location.id, WHY.missing)
     applied.failures.push({ path, ...error })
+    if (entry && this.#statements.someIn.get(entry.id, 1) !== undefined) this.#wasBlind = true
     if (entry) this.#stores.unverified.note(entry.id, this.#location.id, error.code, error.message)
   }
 
@@ -310,6 +323,7 @@ export class Applier {
     if (!run.last && !isLarge) return
     const found = this.#gathered
     this.#gathered = []
+    this.#wasBlind ||= found.some(({ unread }) => unread)
     const parent = this.#sliced?.parent ?? this.#directoryId(run.directory)
     if (parent === undefined || !this.#isDirectory(parent)) {
       if (run.self) this.#noteUnlisted(plainInode(run.self.inode))
@@ -470,12 +484,42 @@ export class Applier {
     if (left) this.#unlisted.add(left.inode)
   }
 
-  /** File systems use an inode again at once, so a file must also have kept its size and time, as a rename does. */
+  /**
+   * File systems use an inode again at once, so a file must also have kept its size and time, as a rename does; or it was written
+   * since, and is older than the last look at it.
+   */
   #isMoved(entry: Entry, directory: string, found: Found): boolean {
     if (entry.parent < 0) return false
-    const isLike = found.kind === KIND.directory || (entry.size === found.size && entry.mtime === found.mtime)
-    if (!isLike || (this.#statements.isMissing.get(entry.id) === undefined && this.#isThere(entry))) return false
-    return found.kind !== KIND.directory || this.#isSameDirectory(entry, directory, found)
+    if (this.#statements.isMissing.get(entry.id) === undefined && this.#isThere(entry)) return false
+    if (found.kind === KIND.directory) return this.#isSameDirectory(entry, directory, found)
+    return (entry.size === found.size && entry.mtime === found.mtime) || this.#isSameFile(entry, directory, found)
+  }
+
+  #isSameFile(entry: Entry, directory: string, found: Found): boolean {
+    if (this.#lookedBefore() < 0) return false
+    const stat = this.#look(joined(this.#location.path, join(directory, found.name)))
+    return stat !== undefined && isOf(stat, { ...entry, kind: found.kind }) && this.#wasSeen(stat, entry)
+  }
+
+  /** What has its inode now was made before the last look at the entry, and so it is what was looked at. */
+  #wasSeen(stat: BigIntStats, entry: Entry): boolean {
+    const { birthtimeNs } = stat
+    if (birthtimeNs <= 0n) return false
+    if (microseconds(birthtimeNs) < this.#lookedBefore()) return true
+    // Whoever saw it with this time saw it then or later, unless the time was one to come.
+    return isOld(stat, entry) && entry.mtime <= 1_000 * Date.now()
+  }
+
+  #lookedBefore(): number {
+    return (this.#lookedAt ??= this.#readLooked())
+  }
+
+  /** -1 where it proves nothing: another disk may be mounted there, or the clock that says when a file was made is another one. */
+  #readLooked(): number {
+    const { locations } = this.#stores
+    const looked = locations.looked(this.#location)
+    if (!looked || looked.at > Date.now() || wasSetBack() || looked.root !== rootSign(this.#location)) return -1
+    return 1_000 * (looked.at - LIMITS.bornBeforeMs)
   }
 
   /**
@@ -489,7 +533,7 @@ export class Applier {
     // It is elsewhere by now, or its file system does not tell when it was made.
     if (!stat || stat.ino !== BigInt(found.inode) || stat.birthtimeNs <= 0n) return true
     // Copies and what was unpacked were given times from before they were made.
-    return isOld(stat, entry) || this.#holdsSome(entry, path)
+    return isOld(stat, entry) || this.#wasSeen(stat, entry) || this.#holdsSome(entry, path)
   }
 
   /** Of what the index knows in a directory, something lies at `path` as it was: those made anew have got old inodes as well. */
@@ -535,7 +579,9 @@ export class Applier {
       return isOf(lstatSync(encodeName(path), { bigint: true }), entry)
     } catch (error) {
       const errno = errnoOf(error)
-      return errno === 'ENAMETOOLONG' ? isLong : errno !== 'ENOENT' && errno !== 'ENOTDIR'
+      if (errno === 'ENOENT' || errno === 'ENOTDIR') return false
+      this.#wasBlind = true
+      return errno !== 'ENAMETOOLONG' || isLong
     }
   }
 
@@ -581,6 +627,25 @@ export class Applier {
     tally(this.#counts, kind, size, sign)
     if (kind !== KIND.file && kind !== KIND.directory) this.#counts.others += sign
   }
+}
+
+/** The same as long as the same directory of the same disk is there; null where that is not told, or by another machine's clock. */
+export function rootSign({ path }: Location): string | null {
+  const root = encodeName(path)
+  try {
+    const { ino, birthtimeNs } = lstatSync(root, { bigint: true })
+    return birthtimeNs > 0n && remoteAt(root) === null ? `${ino} ${birthtimeNs}` : null
+  } catch {
+    return null
+  }
+}
+
+/** The two clocks are never quite the same, and half of `bornBeforeMs` is left for less. */
+const SET_BACK_MS = 1_000
+
+/** The clock that tells when files are made was set back since this thread began: what is younger may seem to be older. */
+function wasSetBack(): boolean {
+  return Date.now() < performance.timeOrigin + performance.now() - SET_BACK_MS
 }
 
 interface Sliced {

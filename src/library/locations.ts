@@ -25,6 +25,16 @@ export interface Location {
   readonly mode: Mode
 }
 
+/**
+ * When the last whole scan began: whatever the index knows of a location was looked at since. And what its root was then, by which a
+ * disk is told from another one that is mounted there.
+ */
+export interface Looked {
+  /** Milliseconds since 1970. */
+  readonly at: number
+  readonly root: string
+}
+
 /** Changes of the counts, added to a location in the transaction that makes them true. */
 export interface Counts {
   files: number
@@ -125,6 +135,20 @@ export class Locations {
     this.forget()
   }
 
+  looked(location: Location): Looked | null {
+    const stored = this.#connection
+      .prepare<[string], string>('SELECT value FROM meta WHERE key = ?')
+      .pluck()
+      .get(lookedKey(location))
+    return stored === undefined ? null : (JSON.parse(stored) as Looked)
+  }
+
+  markLooked(location: Location, looked: Looked): void {
+    this.#connection
+      .prepare('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)')
+      .run(lookedKey(location), JSON.stringify(looked))
+  }
+
   /** From now on it is gone for callers; its entries go in slices, also after a crash. */
   markRemoving(location: Location): void {
     this.#connection.prepare('UPDATE location SET removing = 1 WHERE id = ?').run(location.id)
@@ -133,6 +157,7 @@ export class Locations {
 
   delete(location: Location): void {
     this.#connection.prepare('DELETE FROM location WHERE id = ?').run(location.id)
+    this.#connection.prepare('DELETE FROM meta WHERE key = ?').run(lookedKey(location))
     this.forget()
   }
 
@@ -169,6 +194,10 @@ export class Locations {
     )
     return this.#known
   }
+}
+
+function lookedKey({ id }: Location): string {
+  return `looked ${id}`
 }
 
 function fromRow(row: Row): Location {

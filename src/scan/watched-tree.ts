@@ -4,7 +4,7 @@
 // changed (the kernel's queue overflowed, more changed than is remembered), the whole tree is in doubt: every watch is proven
 // again, and then the tree is to be scanned.
 import { createHash } from 'node:crypto'
-import { lstatSync, statfsSync, type BigIntStats } from 'node:fs'
+import { lstatSync, type BigIntStats } from 'node:fs'
 import { errnoOf, fromSystem } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { LocationRules } from '../protocol/operations.js'
@@ -14,6 +14,7 @@ import { decodeNames, encodeName, joined } from './names.js'
 import { lookAt, microseconds, type Listing, type ReadDirectory } from './read.js'
 import { Rules } from './rules.js'
 import { Collector, emit, failureOf, pick, subdirectories, type Batch } from './walk.js'
+import { remoteAt } from './remote.js'
 import { IN, POLLED, type Bound, type Watch } from './watch.js'
 
 export interface Directory {
@@ -599,36 +600,6 @@ function isSame(a: Identity | null, b: Identity | null): boolean {
 function identityOf(path: Buffer): Identity | null {
   const stat = statOf(path)
   return stat && { dev: stat.dev, ino: stat.ino }
-}
-
-/** As `statfs` has them, from linux/magic.h and the sources of those that are not there. */
-const REMOTE = new Map([
-  [0x6969, 'NFS'],
-  [0x517b, 'SMB'],
-  [0xfe534d42, 'SMB'],
-  [0xff534d42, 'CIFS'],
-  [0x65735546, 'FUSE'],
-  [0x01021997, '9P'],
-  [0x00c36400, 'Ceph'],
-  [0x5346414f, 'AFS'],
-  [0x6b414653, 'AFS'],
-  [0x73757245, 'Coda'],
-  [0x0bd00bd0, 'Lustre'],
-  [0x19830326, 'BeeGFS'],
-  [0x47504653, 'GPFS'],
-  [0x01161970, 'GFS2'],
-  [0x7461636f, 'OCFS2'],
-  [0x20030528, 'OrangeFS'],
-  [0x786f4256, 'VirtualBox'],
-  [0xbacbacbc, 'VMware'],
-])
-
-function remoteAt(path: Buffer, fileSystem = (at: Buffer) => statfsSync(at).type): string | null {
-  try {
-    return REMOTE.get(fileSystem(path) >>> 0) ?? null
-  } catch {
-    return null
-  }
 }
 
 function metadata({ size, mtimeNs, ino }: BigIntStats): { size: number; mtime: number; inode: bigint } {

@@ -57,7 +57,7 @@ interface Thing {
   readonly below: Map<string, Thing> | null
   /** Size or time are not what they were. */
   isTouched: boolean
-  /** A directory with a time from before it was made: nothing proves that it is the same one once all that lay in it is gone. */
+  /** It has a time from before it was made: nothing that a watcher told of it proves that it is the same one once it was written. */
   isDated?: boolean
 }
 
@@ -83,9 +83,12 @@ export class Model {
   readonly #waiting = new Set<string>()
   #before: Seen | null = null
   #stamp = 1_000_000
+  /** Where a disk does not say when a file was made, one that was moved and written is another one. */
+  readonly #tellsBirth: boolean
 
   constructor(root: string) {
     this.#root = root
+    this.#tellsBirth = lstatSync(root, { bigint: true }).birthtimeNs > 0n
   }
 
   /** What cannot be done on the disk is not done. */
@@ -230,8 +233,9 @@ export class Model {
    * What is wrong with the ids and tags of an index since the last look, in words.
    *
    * @param inOnePiece nothing was told to the index between two of the changes
+   * @param looked all that was there at the last look had been looked at by a whole scan
    */
-  judge(library: Library, location: string, inOnePiece: boolean): string[] {
+  judge(library: Library, location: string, inOnePiece: boolean, looked = false): string[] {
     const { ids, tags, things } = this.#before!
     const now = new Map([...indexed(library, location)].map(([path, { id }]) => [path, id]))
     const there = new Map([...this.#walk()].map(({ path, thing }) => [path, thing]))
@@ -241,7 +245,7 @@ export class Model {
     const places = new Map([...now].map(([path, id]) => [id, path]))
     if (places.size !== now.size) told.push('an id is there twice')
     told.push(...this.#falseOnes(ids, places, things, there))
-    if (inOnePiece) told.push(...this.#lostOnes(ids, now, things, there))
+    if (inOnePiece) told.push(...this.#lostOnes(ids, now, things, there, looked))
     for (const id of ids.values()) if (!places.has(id)) for (const tag of tags.get(id)!) this.#waiting.add(tag)
     const tagsNow = tagsOf(library, now)
     for (const [path, id] of ids) {
@@ -284,12 +288,13 @@ export class Model {
     return met.has(is)
   }
 
-  /** An entry that is gone, though what it was of is there as it was. */
+  /** An entry that is gone, though what it was of is there, as it was or written since. */
   #lostOnes(
     ids: ReadonlyMap<string, number>,
     now: ReadonlyMap<string, number>,
     things: ReadonlyMap<string, Thing>,
     there: ReadonlyMap<string, Thing>,
+    looked: boolean,
   ): string[] {
     const told: string[] = []
     const old = new Set(ids.values())
@@ -299,7 +304,9 @@ export class Model {
       const isLost = !places.has(ids.get(path)!)
       if (!isLost) continue
       if (here && (here.below === null) === (thing.below === null)) told.push(`${path}: is there, and its id is not`)
-      if (here || (thing.isTouched && !thing.below) || (thing.isDated && thing.below)) continue
+      const isProven = looked || !thing.isDated
+      if (here || (thing.isTouched && !thing.below && !(isProven && this.#tellsBirth))) continue
+      if (thing.below && !isProven) continue
       const left = [...things].flatMap(([at, each]) => (each === thing && !there.has(at) ? [ids.get(at)!] : []))
       // Onto a name that is known, whose entry it is then.
       const arrived = [...there].filter(

@@ -13,8 +13,11 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import fc from 'fast-check'
+import { LIMITS } from '../../src/base/limits.js'
+import type { Library } from '../../src/library/library.js'
 import { readDirectoryPlain, type ReadDirectory } from '../../src/scan/read.js'
 import { failure } from '../scan/tree.js'
 import { batchesOf, differences, disk, index, indexed, integrity, rescan, run, Stage } from './stage.js'
@@ -177,6 +180,79 @@ test.serial('a new file that got the inode of a deleted one is a new entry', asy
   await rescan(library, uid)
   t.not(indexed(library, uid).get('new')!.id, before.id)
   t.deepEqual(differences(library, uid, stage.tree), [])
+})
+
+/** A disk's clock goes in steps; what was made before the scan by so much is proven by its birth. */
+const BORN_BEFORE_MS = 20
+
+/** A tree that was indexed a moment after it was made. False where the disk does not tell when that was. */
+async function grown({ tree }: Stage, library: Library, paths: readonly string[]): Promise<string | false> {
+  restore = batchesOf(LIMITS.batchEntriesMax)
+  Object.assign(LIMITS, { bornBeforeMs: BORN_BEFORE_MS })
+  for (const path of paths) writeFileSync(join(tree, path), 'text')
+  // As a copy, or what was unpacked: its time says nothing of when it was made.
+  utimesSync(join(tree, paths[0]!), 1, 1)
+  await sleep(2 * BORN_BEFORE_MS)
+  const uid = await index(library, tree)
+  return lstatSync(tree, { bigint: true }).birthtimeNs > 0n && uid
+}
+
+test.serial(
+  'a file that was moved and then written keeps its id and its tags, and what has its inode later does not',
+  async (t) => {
+    using stage = new Stage()
+    const at = (name: string) => join(stage.tree, name)
+    const library = stage.open(stage.create())
+    const uid = await grown(stage, library, ['unpacked', 'written', 'linked', 'gone'])
+    if (uid === false) return t.pass()
+    const before = indexed(library, uid)
+    const tag = library.write(() => library.tags.create({ name: 'kept' }))
+    library.write(() => [...before.values()].map(({ id }) => library.tagged.add(id, tag.id)))
+    for (const name of ['unpacked', 'written']) {
+      renameSync(at(name), at(`${name} elsewhere`))
+      writeFileSync(at(`${name} elsewhere`), 'another text')
+    }
+    linkSync(at('linked'), at('link'))
+    writeFileSync(at('link'), 'written by its other name')
+    rmSync(at('gone'))
+    // File systems give the inode away again.
+    writeFileSync(at('new'), 'new')
+    await rescan(library, uid)
+    const after = indexed(library, uid)
+    t.deepEqual(differences(library, uid, stage.tree), [])
+    for (const name of ['unpacked', 'written']) t.is(after.get(`${name} elsewhere`)!.id, before.get(name)!.id, name)
+    t.is(after.get('linked')!.id, before.get('linked')!.id)
+    const old = new Set([...before.values()].map(({ id }) => id))
+    for (const name of ['link', 'new']) t.false(old.has(after.get(name)!.id), name)
+    t.deepEqual(library.tagged.of(library.entries.at(at('written elsewhere'))!), [tag.id])
+    t.deepEqual(library.tagged.of(library.entries.at(at('new'))!), [])
+  },
+)
+
+test.serial('on another disk an inode and a birth say nothing, nor does a scan that did not see all', async (t) => {
+  using stage = new Stage()
+  const at = (name: string) => join(stage.tree, name)
+  const library = stage.open(stage.create())
+  mkdirSync(at('closed'))
+  const uid = await grown(stage, library, ['one', 'two', 'closed/three'])
+  if (uid === false) return t.pass()
+  const looked = () => library.locations.looked(library.locations.get(uid))!
+  const first = looked()
+  await sleep(2)
+  const { id } = await rescan(library, uid, { read: failing('/closed', 'EACCES') })
+  t.is(library.jobs.get(id).failure_count, 1)
+  t.deepEqual(looked(), first, 'what lies in it was not seen')
+  await rescan(library, uid)
+  t.true(looked().at > first.at)
+  const before = indexed(library, uid)
+  renameSync(stage.tree, `${stage.tree}.other`)
+  mkdirSync(stage.tree)
+  renameSync(`${stage.tree}.other/one`, at('one elsewhere'))
+  writeFileSync(at('one elsewhere'), 'another text')
+  await rescan(library, uid)
+  t.deepEqual(differences(library, uid, stage.tree), [])
+  t.not(indexed(library, uid).get('one elsewhere')!.id, before.get('one')!.id)
+  t.not(looked().root, first.root)
 })
 
 for (const code of ['EACCES', 'EIO', 'ENAMETOOLONG', 'ENOENT', 'ENOTDIR']) {

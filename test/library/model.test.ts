@@ -4,7 +4,9 @@ import assert from 'node:assert'
 import { mkdirSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
+import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
+import { LIMITS } from '../../src/base/limits.js'
 import { Model, step, type Step } from '../harness/model.js'
 import { addon, pursue } from '../harness/pursuit.js'
 import { batchesOf, differences, index, indexed, integrity, rescan, Stage, totalsOf } from './stage.js'
@@ -32,18 +34,24 @@ function begun(root: string): Model {
   return model
 }
 
+/** The steps of a disk's clock, and no more: what was made before a scan by so much is proven by its birth. */
+const BORN_BEFORE_MS = 10
+Object.assign(LIMITS, { bornBeforeMs: BORN_BEFORE_MS })
+
 async function byRescan(given: readonly (readonly Step[])[]): Promise<void> {
   using stage = new Stage()
   const model = begun(stage.tree)
   const library = stage.open(stage.create())
+  await sleep(2 * BORN_BEFORE_MS)
   const location = await index(library, stage.tree)
   for (const [at, round] of given.entries()) {
     model.tag(library, location)
     model.look(library, location)
     for (const each of round) model.change(each)
+    await sleep(2 * BORN_BEFORE_MS)
     await rescan(library, location)
     assert.deepEqual(differences(library, location, stage.tree), [], `round ${at}`)
-    assert.deepEqual(model.judge(library, location, true), [], `round ${at}`)
+    assert.deepEqual(model.judge(library, location, true, true), [], `round ${at}`)
   }
   assert.equal(integrity(library), 'ok')
   assert.deepEqual(totalsOf(library), [])
