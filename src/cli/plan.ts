@@ -11,6 +11,7 @@ import { grouped, plural } from './text.js'
 
 interface Options extends Deployment {
   readonly shards?: number
+  readonly fronts: number
   readonly limit?: number
 }
 
@@ -40,6 +41,7 @@ export function addPlan(program: Command, desk: Desk): void {
     .option('--readers <N>', 'further connections of each library', wholeNumber(0, LIMITS.poolConnectionsMax - 1), 0)
     .option('--jobs <N>', 'jobs that run at a time', count, 1)
     .option('--shards <N>', 'threads that serve libraries (default: one a core)', wholeNumber(1, LIMITS.shardsMax))
+    .option('--fronts <N>', 'threads that face the clients', wholeNumber(1, LIMITS.frontsMax), 1)
     .option('--limit <N>', 'ask whether this limit is enough', wholeNumber(1, LIMITS.softMax))
     .action(async (options: Options) => {
       const answer = await planned(options)
@@ -66,7 +68,7 @@ async function planned(options: Options): Promise<Answer> {
       shards,
       jobs: Math.min(options.jobs, LIMITS.taskThreadsMax, shards),
     }
-    const base = baseItems({ runtime, shards, listeners: 2, native })
+    const base = baseItems({ runtime, shards, fronts: options.fronts, listeners: 2, native })
     return { deployment, base, ...planFor(deployment, base) }
   }
   let found = ask(options.shards ?? Math.min(availableParallelism(), LIMITS.shardsMax))

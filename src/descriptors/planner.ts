@@ -100,17 +100,24 @@ export interface Process {
   /** Open before the daemon opens anything: by Node, and what it was started with. */
   readonly runtime: number
   readonly shards: number
+  /** Threads that face the clients, each with a listener: 1 is the main thread. */
+  readonly fronts?: number
   /** Ports and sockets that are listened on. */
   readonly listeners: number
   readonly native: boolean
 }
 
-export function baseItems({ runtime, shards, listeners, native }: Process, prices: Prices = PRICES): Item[] {
+export function baseItems(
+  { runtime, shards, fronts = 1, listeners, native }: Process,
+  prices: Prices = PRICES,
+): Item[] {
+  const threads = fronts > 1 ? [item('front threads', prices.taskThread, fronts)] : []
   return [
     item('Node.js, as it is run here', 1, runtime),
     // Without the addon the limit is read from a file that is kept open.
     item('log, lock and records', 1, OWN_FILES + (native ? 0 : 1)),
-    item('listeners', prices.listener, listeners),
+    item('listeners', prices.listener, listeners + fronts - 1),
+    ...threads,
     item('shard threads', prices.taskThread, shards),
   ]
 }

@@ -5,7 +5,7 @@ import { Agent } from 'node:http'
 import test, { type ExecutionContext } from 'ava'
 import { connect, open, type Client } from '../../src/index.js'
 import { loadNative } from '../../src/descriptors/native.js'
-import { eventually, launch, type Loose, type TestDaemon } from '../harness/daemon.js'
+import { cli, eventually, launch, type Loose, type TestDaemon } from '../harness/daemon.js'
 import { crowd } from '../harness/load.js'
 import { play, type Scene } from '../harness/scene.js'
 
@@ -32,6 +32,9 @@ served('two fronts answer as one does: reads, writes, tokens, events with replay
     const daemon = await scene.daemon({ args: FRONTS, limit: '400:400' })
     const rest = await daemon.descriptorsAtRest()
     t.regex(daemon.said.err, /^front: uWebSockets\.js in 2 threads; /m)
+    const { shards, descriptors } = await daemon.status()
+    const planned = cli(['plan', '--json', ...FRONTS, '--shards', String(shards.length)])
+    t.is(JSON.parse(planned.out).plan.base, descriptors.base, 'plan counts them')
     const { library } = await daemon.index('library', scene.tree('tree', 300))
     await bothAnswer(t, daemon, library)
     await tokensHoldAtOnce(t, daemon)
