@@ -114,8 +114,13 @@ export class Clients {
     })
   }
 
-  /** How many each peer has, with those forgotten that have gone. */
-  count(): Map<string, number> {
+  /**
+   * How many each peer has, with those forgotten that have gone.
+   *
+   * @param feeds the peers of the WebSockets that are open: one that was closed keeps its descriptor until its peer closes as well,
+   *   and the place it had may be another's by then
+   */
+  count(feeds: readonly string[]): Map<string, number> {
     const fds = Int32Array.from(this.#known.keys())
     const peers = this.#native.peers(fds)
     const told = this.#native.silence(fds, this.port)
@@ -126,9 +131,11 @@ export class Clients {
       client.peer = peer
       // Its number may be that of a socket by which this process talks to somebody.
       const here = client.local ? peer !== '' && isIP(peer) === 0 : told[2 * at] !== GONE
+      if (here && client.isFeed && !this.#blind) return
       if (here) counts.set(peer, (counts.get(peer) ?? 0) + 1)
       else this.#forget(fd)
     })
+    if (!this.#blind) for (const peer of feeds) counts.set(peer, (counts.get(peer) ?? 0) + 1)
     return counts
   }
 

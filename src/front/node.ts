@@ -181,8 +181,9 @@ class NodeFront implements Front {
 
   #count(): Map<string, number> {
     const counts = new Map<string, number>()
-    for (const { peer, seat } of this.#visitors.values()) {
-      if (seat.control === 0) counts.set(peer, (counts.get(peer) ?? 0) + 1)
+    for (const { peer, seat, feed } of this.#visitors.values()) {
+      // One that was closed keeps its place until its peer closes as well: no more have to go for that.
+      if (seat.control === 0 && feed?.isOpen !== false) counts.set(peer, (counts.get(peer) ?? 0) + 1)
     }
     return counts
   }

@@ -94,7 +94,7 @@ class UwsFront implements Front {
     this.#room = new Room({
       idle: (idleMs) => this.#idle(idleMs),
       strangers: () => desk.strangers.idle(),
-      count: () => this.#clients?.count() ?? new Map(),
+      count: () => this.#clients?.count([...this.#feeds.keys()].map(({ peer }) => peer)) ?? new Map(),
       newcomerIdleMs: desk.setup.newcomerIdleMs ?? LIMITS.newcomerIdleMs,
       tellOthers: desk.setup.wanted,
     })

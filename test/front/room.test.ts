@@ -15,10 +15,14 @@ interface Guest {
   closed: boolean
 }
 
-/** @param from an address of the loopback, or null: by the unix socket */
-function guest(stage: Stage, from: string | null = '127.0.0.1'): Guest {
+/**
+ * @param from an address of the loopback, or null: by the unix socket
+ * @param lingers it does not close when the other side does
+ */
+function guest(stage: Stage, from: string | null = '127.0.0.1', lingers = false): Guest {
   const { port, socket: path } = stage
-  const socket = net.connect(from === null ? { path } : { port, host: '127.0.0.1', localAddress: from })
+  const to = from === null ? { path } : { port, host: '127.0.0.1', localAddress: from }
+  const socket = net.connect({ ...to, allowHalfOpen: lingers })
   const one: Guest = { socket, got: '', closed: false }
   socket.on('data', (part) => (one.got += part.toString()))
   socket.on('error', () => undefined)
@@ -301,6 +305,30 @@ for (const kind of await kinds()) {
         t.false(control.closed)
         leave([...greedy, ...others, control])
       }),
+  )
+
+  seen(front('of a peer that takes its time to close no more have to go than it has above its share'), (t) =>
+    withStage(kind, { clients: 20 }, async (stage) => {
+      const greedy: Guest[] = []
+      for (let at = 0; at < 20; at += 1) {
+        greedy.push(guest(stage, null, true))
+        await until(() => stage.front.connections().accepted === at + 1, 'it is let in')
+        upgrade(greedy[at]!)
+      }
+      await until(() => greedy.every(({ got }) => got.includes('101')), 'they are WebSockets')
+      const told = () => greedy.filter(({ got }) => !got.endsWith('\r\n\r\n')).length
+      const others: Guest[] = []
+      const come = async () => {
+        others.push(await decided(stage))
+        await sleep(20)
+      }
+      for (let at = 0; told() < 10 && at < 400; at += 1) await come()
+      for (let at = 0; at < 30; at += 1) await come()
+      t.is(told(), 10, 'half of them')
+      // With node:http the place is another's once the peer has closed.
+      if (kind === 'uws') t.is(others.filter(({ closed }) => !closed).length, 10)
+      leave([...greedy, ...others])
+    }),
   )
 
   seen(front('a peer whose connections are gone again is not refused for the share that it had'), (t) =>
