@@ -151,11 +151,12 @@ export class Audit {
     if (clients > before.doors.clients) return this.#look(ask, true)
     const names = await nameAll(aged, this.#base, besides(before, clients))
     if (names.size === seen.length) return { seen, unaccounted: [], names, named: before }
-    // Some were opened since the threads were asked: what those have closed meanwhile is in the first answer. Some are gone.
+    // Some were opened since the threads were asked: what those have closed meanwhile is in the first answer. Some are gone, and
+    // what they took of a lease is that of those which came in their place.
     const named = both(before, await ask())
-    const all = await nameAll(aged, this.#base, besides(named, clients))
-    const nameless = seen.filter(({ fd }) => !all.has(fd))
-    const left = new Set(lookAgain(nameless))
+    const still = [...(await lookAgain(aged.filter(({ client }) => !client))), ...aged.filter(({ client }) => client)]
+    const all = await nameAll(still, this.#base, besides(named, clients))
+    const left = new Set(await lookAgain(still.filter(({ fd }) => !all.has(fd))))
     const open = seen.filter((one) => all.has(one.fd) || left.has(one))
     return { seen: open, unaccounted: [...left], names: all, named }
   }

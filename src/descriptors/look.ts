@@ -129,14 +129,20 @@ function noteClients({ clients, clientFds, clientInodes }: DescriptorColumns, ag
 }
 
 /** Of some that were seen those that are open still, as the same. */
-export function lookAgain(some: readonly Seen[]): Seen[] {
+export async function lookAgain(some: readonly Seen[]): Promise<Seen[]> {
   const native = loadNative()
-  const numbers = Int32Array.from(some, ({ fd }) => fd)
-  const now = native
-    ? readColumns(native.describeAll(numbers, NO_PORT), null)
-    : some.filter(({ fd, target }) => linkTarget(`${FOLDER}/${fd}`) === target)
-  const same = new Set(now.map(({ fd, inode, target }) => `${fd} ${inode} ${target}`))
-  return some.filter(({ fd, inode, target }) => same.has(`${fd} ${inode} ${target}`))
+  if (!native) return some.filter(({ fd, target }) => linkTarget(`${FOLDER}/${fd}`) === target)
+  const same = new Set<string>()
+  for (let at = 0; at < some.length; at += LIMITS.lookSliceMax) {
+    if (at > 0) await nextTurn()
+    const numbers = Int32Array.from(some.slice(at, at + LIMITS.lookSliceMax), ({ fd }) => fd)
+    for (const one of readColumns(native.describeAll(numbers, NO_PORT), null)) same.add(identityOf(one))
+  }
+  return some.filter((one) => same.has(identityOf(one)))
+}
+
+function identityOf({ fd, inode, target }: Seen): string {
+  return `${fd} ${inode} ${target}`
 }
 
 function readColumns(columns: DescriptorColumns, clientPort: number | null): Seen[] {
