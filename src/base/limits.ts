@@ -156,6 +156,8 @@ export const LIMITS = {
   takeUpAtOnceMax: 8,
   /** Requests one shard may have in flight or waiting; more get SHARD_BUSY at once. */
   shardInFlightMax: 10_000,
+  /** Characters of answers that are written in one turn of the loop, some 20 ms; what is more waits for the next. */
+  answeredCharsMax: 4_000_000,
   /** Of answers that a thread keeps of each shard, so as not to ask again: some 7,000, which are 4 to 8 MB. At more it begins anew. */
   keptCharsMax: 4_000_000,
   /** Libraries of one shard of which a thread keeps answers; at more it begins anew. */

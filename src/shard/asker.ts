@@ -166,13 +166,7 @@ export class Asker {
   }
 
   received(line: Line, { replies }: FromShard): void {
-    for (let at = 0; replies && at < replies.length; at += 3) {
-      const number = replies[at] as number
-      const answer = line.inFlight.get(number)
-      line.inFlight.delete(number)
-      const json = replies[at + 1] as string | null
-      answer?.(json === null ? { ok: false, error: replies[at + 2] as WireError } : { ok: true, json })
-    }
+    if (replies) answerSome(line, replies, 0)
     if (line.atOnceMax === 0) this.#refill(line)
   }
 
@@ -303,6 +297,21 @@ export class Asker {
 function workOf(operation: ShardOperation): WorkClass {
   if (operation in WORK) return WORK[operation as OperationName]
   return OWN_JOBS.has(operation) ? 'job' : 'control'
+}
+
+/** In one go not more than the loop can spare: of answers of three megabytes forty may come at once. The others have another turn. */
+function answerSome(line: Line, replies: NonNullable<FromShard['replies']>, from: number): void {
+  let chars = 0
+  for (let at = from; at < replies.length; at += 3) {
+    if (chars >= LIMITS.answeredCharsMax) return void setImmediate(() => answerSome(line, replies, at))
+    const number = replies[at] as number
+    // None where the shard was lost meanwhile: its callers were told so.
+    const answer = line.inFlight.get(number)
+    line.inFlight.delete(number)
+    const json = replies[at + 1] as string | null
+    chars += json?.length ?? 0
+    answer?.(json === null ? { ok: false, error: replies[at + 2] as WireError } : { ok: true, json })
+  }
 }
 
 /** How many more may be sent to a shard that is behind. */

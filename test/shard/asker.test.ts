@@ -1,0 +1,32 @@
+// Whoever asks shards hands their answers out bit by bit.
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import test from 'ava'
+import { Beats } from '../../src/base/beats.js'
+import { LIMITS } from '../../src/base/limits.js'
+import { Asker } from '../../src/shard/asker.js'
+
+test('of answers that are long only some are handed out in one turn, in their order, and each once', async (t) => {
+  const asker = new Asker({ shards: 1, line: 0, beats: Beats.create(2), isOpen: () => true })
+  const [line] = asker.lines
+  const told: number[] = []
+  const replies = Array.from({ length: 30 }, (_, at) => {
+    line!.inFlight.set(at, () => told.push(at))
+    return [at, at % 10 === 0 ? '"'.padEnd(LIMITS.answeredCharsMax, 'x') : '1', null]
+  })
+  asker.received(line!, { replies: replies.flat() })
+  const turns = [told.length]
+  // One that its caller has given up meanwhile, and a message that comes in between.
+  line!.inFlight.delete(25)
+  line!.inFlight.set(99, () => told.push(99))
+  asker.received(line!, { replies: [99, '1', null] })
+  while (told.length < 30) {
+    await nextTurn()
+    turns.push(told.length)
+  }
+  t.deepEqual(turns, [1, 12, 22, 30])
+  t.deepEqual(
+    told.filter((at) => at !== 99),
+    Array.from({ length: 30 }, (_, at) => at).filter((at) => at !== 25),
+  )
+  t.is(line!.inFlight.size, 0)
+})
