@@ -78,11 +78,14 @@ export class Listings {
     const { directory, sort, version } = asked
     const key = `${directory} ${sort}`
     const last = asked.cursor === undefined ? undefined : readCursor(asked.cursor)
-    const few = taken(this.#few, key)
+    const few = this.#few.get(key)
     if (few?.version === version) return this.#fewPage(key, few, asked, last)
-    const many = taken(this.#many, key)
-    if (many) keep(this.#many, key, many)
-    if (many && isGood(many, asked, last)) return this.#manyPage(many.ids, asked, last)
+    const many = this.#many.get(key)
+    const lastAt = (last && many?.ids.indexOf(last.id)) ?? -1
+    if (many && isGood(many, asked, lastAt >= 0)) {
+      keep(this.#many, key, many)
+      return this.#manyPage(many.ids, asked, last, lastAt)
+    }
     if (this.#exceeds.get(directory, LIMITS.listAtOnceMax) === 1) return null
     const children = this.#children.childrenOf(directory).map((entry) => this.#child(entry, sort))
     return this.#fewPage(key, { version, children: children.sort(compare) }, asked, last)
@@ -124,14 +127,19 @@ export class Listings {
     return from + limit < children.length ? { items, cursor: cursorOf(page.at(-1)!) } : { items }
   }
 
-  /** Who has gone since, or is elsewhere, is left out. */
-  #manyPage(ids: Float64Array, { directory, sort, limit }: AskedList, last: Child | undefined): ListedPage {
+  /** Who has gone since, or is elsewhere, is left out. @param lastAt of the last one, where it is among these; else -1 */
+  #manyPage(
+    ids: Float64Array,
+    { directory, sort, limit }: AskedList,
+    last: Child | undefined,
+    lastAt: number,
+  ): ListedPage {
     const here = (id: number) => {
       const entry = this.#children.byId(id)
       return entry?.parent === directory && entry.name >= 0 ? entry : undefined
     }
-    let at = last ? ids.indexOf(last.id) + 1 : 0
-    if (last && at === 0)
+    let at = lastAt + 1
+    if (last && lastAt < 0)
       at = placeAfter(ids.length, last, (place) => {
         const entry = here(ids[place]!)
         return entry && this.#child(entry, sort)
@@ -158,19 +166,13 @@ export class Listings {
 
 type ChildRow = [id: number, name: number, kind: number, size: number, mtime: number]
 
-/** The same entries, or what somebody has begun to go through a while ago and is to find neither twice nor not at all. */
-function isGood(many: Many, { version, since }: AskedList, last: Child | undefined): boolean {
+/** The same entries, or what somebody has begun to go through a while ago and is to find neither twice nor not at all. @param hasLast what he came to is in it */
+function isGood(many: Many, { version, since }: AskedList, hasLast: boolean): boolean {
   if (many.version === version || many.begun >= since) return true
-  return last !== undefined && since - many.begun < LIMITS.listingKeptMs && many.ids.includes(last.id)
+  return hasLast && since - many.begun < LIMITS.listingKeptMs
 }
 
-/** Of a map in the order of use. */
-function taken<Kept>(kept: Map<string, Kept>, key: string): Kept | undefined {
-  const found = kept.get(key)
-  kept.delete(key)
-  return found
-}
-
+/** In the order of use. */
 function keep<Kept>(kept: Map<string, Kept>, key: string, one: Kept): void {
   kept.delete(key)
   kept.set(key, one)
