@@ -2,7 +2,7 @@
 // The rest (what is of the whole daemon, and what is made or ended) is asked of the main thread, which also tells it what happens.
 import type { MessagePort } from 'node:worker_threads'
 import { Beats, MAIN } from './base/beats.js'
-import { SpacedriveError, toWire, type WireError } from './base/errors.js'
+import { SpacedriveError, toWire } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
 import { Pulse } from './base/pulse.js'
 import { thisDevice } from './compat/device.js'
@@ -17,10 +17,10 @@ import type { Front, FrontSetup } from './front/front.js'
 import { openFront } from './front/open.js'
 import { Tokens, type StoredToken } from './front/tokens.js'
 import type { GiveUp, Reply, Request, Stall } from './protocol/messages.js'
-import { runsOn, WORK } from './protocol/operations.js'
-import { Asker } from './shard/asker.js'
+import { runsOn } from './protocol/operations.js'
+import { answerSome, Asker } from './shard/asker.js'
 import { Events } from './shard/events.js'
-import { keyOf } from './shard/kept.js'
+import { attempt } from './shard/kept.js'
 import type { FromShard } from './shard/lines.js'
 import { placeOf } from './shard/place.js'
 import { ALONE } from './shard/sharing.js'
@@ -85,7 +85,7 @@ export class FrontThread {
   #receive(message: ToFront): void {
     this.#messages += 1
     const { replies, events, shard, lost, listen, drain } = message
-    if (replies) this.#answered(replies)
+    if (replies) answerSome(this.#forwarded, replies)
     for (const event of events ?? []) {
       this.#notice(event)
       this.#events.publish(event)
@@ -162,25 +162,13 @@ export class FrontThread {
     if (operation === 'core.ping') return answer(PONG)
     const library = params['library'] as string
     const isOf = runsOn(operation) === 'library' && this.#catalog.has(library)
-    if (!isOf) return this.#attempt(answer, (told) => this.#forward(operation, params, told))
+    if (!isOf) return attempt(answer, (told) => this.#forward(operation, params, told))
     const line = this.#lineOf(library)
     const ask = (told: Answer) =>
       ALONE.has(operation)
         ? this.#forward(operation, params, told)
         : this.#asker.enqueue(line, operation, params, told, caller)
-    if (WORK[operation] === 'mutation') return this.#attempt(line.kept.changing(library, answer), ask)
-    const key = keyOf(request)
-    const json = key === null ? undefined : line.kept.find(library, key)
-    if (json !== undefined) return answer({ ok: true, json })
-    return this.#attempt(key === null ? answer : line.kept.keeping(library, key, answer), ask)
-  }
-
-  #attempt(answer: Answer, ask: (answer: Answer) => GiveUp): GiveUp | void {
-    try {
-      return ask(answer)
-    } catch (error) {
-      answer({ ok: false, error: toWire(error) })
-    }
+    return attempt(answer, (told) => line.kept.through(request, library, told, ask))
   }
 
   #lineOf(library: string): Asker['lines'][number] {
@@ -209,16 +197,6 @@ export class FrontThread {
       }
       this.#forward(METRICS, {}, answer)
     })
-  }
-
-  #answered(replies: readonly (number | string | null | WireError)[]): void {
-    for (let at = 0; at < replies.length; at += 3) {
-      const number = replies[at] as number
-      const answer = this.#forwarded.get(number)
-      this.#forwarded.delete(number)
-      const json = replies[at + 1] as string | null
-      answer?.(json === null ? { ok: false, error: replies[at + 2] as WireError } : { ok: true, json })
-    }
   }
 
   #notice({ type, library }: { readonly type: string; readonly library?: string }): void {

@@ -166,7 +166,7 @@ export class Asker {
   }
 
   received(line: Line, { replies }: FromShard): void {
-    if (replies) answerSome(line, replies, 0)
+    if (replies) answerSome(line.inFlight, replies)
     if (line.atOnceMax === 0) this.#refill(line)
   }
 
@@ -299,15 +299,24 @@ function workOf(operation: ShardOperation): WorkClass {
   return OWN_JOBS.has(operation) ? 'job' : 'control'
 }
 
-/** In one go not more than the loop can spare: of answers of three megabytes forty may come at once. The others have another turn. */
-function answerSome(line: Line, replies: NonNullable<FromShard['replies']>, from: number): void {
+/**
+ * In one go not more than the loop can spare: of answers of three megabytes forty may come at once. The others have another turn.
+ *
+ * @param asked by number, from which who is answered goes
+ * @param replies number, result as JSON or null, error or null; …
+ */
+export function answerSome(
+  asked: Map<number, Answer>,
+  replies: readonly (number | string | null | WireError)[],
+  from = 0,
+): void {
   let chars = 0
   for (let at = from; at < replies.length; at += 3) {
-    if (chars >= LIMITS.answeredCharsMax) return void setImmediate(() => answerSome(line, replies, at))
+    if (chars >= LIMITS.answeredCharsMax) return void setImmediate(() => answerSome(asked, replies, at))
     const number = replies[at] as number
     // None where the shard was lost meanwhile: its callers were told so.
-    const answer = line.inFlight.get(number)
-    line.inFlight.delete(number)
+    const answer = asked.get(number)
+    asked.delete(number)
     const json = replies[at + 1] as string | null
     chars += json?.length ?? 0
     answer?.(json === null ? { ok: false, error: replies[at + 2] as WireError } : { ok: true, json })

@@ -1,7 +1,9 @@
 // What was read of libraries is kept by the thread that asked for it, until anything is written to the library: who asks for the same
 // again is answered without its shard. Shards tell in shared memory, before and after, that they write.
+import { toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import type { Reply, Request } from '../protocol/messages.js'
+import type { GiveUp, Reply, Request } from '../protocol/messages.js'
+import { WORK } from '../protocol/operations.js'
 
 /** Libraries of one shard that fall into one of these are written together, as far as is told here. A power of two. */
 const SLOTS = 1024
@@ -65,6 +67,19 @@ export class Kept {
   /** @param written as one shard has it, and none had before */
   constructor(written: SharedArrayBuffer) {
     this.#written = new Written(written)
+  }
+
+  /**
+   * Answers by what is kept, or has it asked. A change that could not be asked for is answered too, so that what is kept holds again.
+   *
+   * @throws what `ask` throws, of a read
+   */
+  through(request: Request, library: string, answer: Answer, ask: (answer: Answer) => GiveUp | void): GiveUp | void {
+    if (WORK[request.operation] === 'mutation') return attempt(this.changing(library, answer), ask)
+    const key = keyOf(request)
+    if (key === null) return ask(answer)
+    const json = this.find(library, key)
+    return json === undefined ? ask(this.keeping(library, key, answer)) : answer({ ok: true, json })
   }
 
   /** A result as JSON, if it was asked for since anything was written. */
@@ -138,6 +153,15 @@ export class Kept {
     this.#chars -= answers.chars
     answers.chars = 0
     answers.jsons = new Map()
+  }
+}
+
+/** Whoever asks is told of an error that is thrown, as of any other. */
+export function attempt(answer: Answer, ask: (answer: Answer) => GiveUp | void): GiveUp | void {
+  try {
+    return ask(answer)
+  } catch (error) {
+    answer({ ok: false, error: toWire(error) })
   }
 }
 

@@ -28,7 +28,7 @@ import {
 import { newAhead } from './ahead.js'
 import { Asker, GIVEN_UP, type Line, type LineShared } from './asker.js'
 import { newGivenUp } from './given-up.js'
-import { keyOf, newWritten } from './kept.js'
+import { newWritten } from './kept.js'
 import { Lasting } from './lasting.js'
 import { placeOf } from './place.js'
 import { Sharing } from './sharing.js'
@@ -332,22 +332,10 @@ export class Router {
     if (!known) throw new SpacedriveError('LIBRARY_NOT_FOUND', `no library ${id}`)
     if (known.problem && !WITH_A_PROBLEM.has(request.operation)) throw fromWire(known.problem)
     const owner = this.#placeOf(id)
-    if (WORK[request.operation] === 'mutation') return this.#change(owner, id, request, answer, caller)
-    const key = keyOf(request)
-    if (key === null) return this.#read(owner, id, request, answer, caller)
-    const { kept } = owner.line
-    const json = kept.find(id, key)
-    if (json !== undefined) return answer({ ok: true, json })
-    return this.#read(owner, id, request, kept.keeping(id, key, answer), caller)
-  }
-
-  #change(owner: Place, id: string, request: Request, answer: Answer, caller: object | undefined): GiveUp | void {
-    const both = owner.line.kept.changing(id, answer)
-    try {
-      return this.#askOwner(owner, id, request, both, caller)
-    } catch (error) {
-      both({ ok: false, error: toWire(error) })
-    }
+    const isChange = WORK[request.operation] === 'mutation'
+    return owner.line.kept.through(request, id, answer, (told) =>
+      isChange ? this.#askOwner(owner, id, request, told, caller) : this.#read(owner, id, request, told, caller),
+    )
   }
 
   #read(owner: Place, id: string, request: Request, answer: Answer, caller: object | undefined): GiveUp {
