@@ -55,6 +55,7 @@ import { Tokens } from './front/tokens.js'
 import { bootLines } from './front/status.js'
 import { holdLock, type Lock } from './library/lock.js'
 import { measureLibrary } from './library/measure.js'
+import { sortIn } from './library/sorting.js'
 import type { Descriptors, Event, GiveUp, LimitUse, Reply, Request, Stall, Status } from './protocol/messages.js'
 import type { Reloaded } from './protocol/results.js'
 import { PARAMS, runsOn, type OperationName, type ParamsOf } from './protocol/operations.js'
@@ -188,6 +189,7 @@ export class Daemon {
     this.#books.book('Node.js, as it is run here')
     this.#live = new LiveLimit(this.#limit)
     prepareDirectory(this.#paths)
+    sortIn(this.#paths.dataDir)
     this.#lock = this.#takeLock()
     this.#logFile = this.#openLog()
     this.#tokens.load(readTokens(this.#paths.tokens) ?? [])

@@ -250,6 +250,8 @@ export const LIMITS = {
   jobPressureWaitMs: 60_000,
   /** Pages of the write-ahead log (16 MB) past which a commit also takes them into the database. */
   walFramesMax: 4_000,
+  /** KiB of rows that are sorted in memory at a time, the others being in a file. */
+  sortKibMax: 2_000,
   /** A larger database is not compacted: its copy is in memory meanwhile. */
   compactBytesMax: 2 ** 31,
   /** SQLite waits this long for a lock that another process holds. */

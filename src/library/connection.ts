@@ -29,8 +29,7 @@ export function openConnection(path: string): Connection {
 /** One that only reads, for a database that another connection of this process has open to write. */
 export function openReadOnly(path: string): Connection {
   return openProven(path, { fileMustExist: true, readonly: true, timeout: LIMITS.busyMs }, (connection) => {
-    connection.pragma('temp_store = MEMORY')
-    connection.pragma('cache_size = -8000')
+    keepInMemory(connection)
     connection.pragma('user_version')
   })
 }
@@ -68,9 +67,14 @@ export function endSnapshot(connection: Connection, commit: () => unknown): void
 
 function configure(connection: Connection): void {
   connection.pragma('synchronous = NORMAL')
-  connection.pragma('temp_store = MEMORY') // a sorter that spills would open a file nobody leased
-  connection.pragma('cache_size = -8000')
+  keepInMemory(connection)
   connection.pragma('wal_autocheckpoint = 0') // its errors are not told: see Library.commit
+}
+
+/** Whatever is sorted, too: a sorter that spills would open a file nobody leased. */
+export function keepInMemory(connection: Connection): void {
+  connection.pragma('temp_store = MEMORY')
+  connection.pragma('cache_size = -8000')
 }
 
 /** `BEGIN IMMEDIATE` alone succeeds on a read-only demoted connection; this pragma does not. */

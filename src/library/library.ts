@@ -32,6 +32,7 @@ import { Names } from './names.js'
 import { Readers, type Reader } from './readers.js'
 import { migrate } from './schema.js'
 import { atOnce, Search } from './search.js'
+import { sortOnDisk } from './sorting.js'
 import { Tagged } from './tagged.js'
 import { Tags, type Tag } from './tags.js'
 import { Unverified, type UnverifiedRow } from './unverified.js'
@@ -81,7 +82,9 @@ export class Library {
   readonly #lock: Lock
   readonly #live: LiveFiles
   readonly #lease: Lease
+  readonly #ledger: Ledger
   readonly #walState
+  readonly #inodesIndexed
 
   /**
    * @param lease of what a library costs, the library's from now on; returned on close and on failure
@@ -132,9 +135,11 @@ export class Library {
     this.#begin = connection.prepare('BEGIN')
     this.#end = connection.prepare('COMMIT')
     this.#walState = connection.prepare<[], [busy: number, frames: number, checkpointed: number]>(WAL_STATE).raw()
+    this.#inodesIndexed = connection.prepare(INODES_INDEXED)
     this.#lock = lock
     this.#live = live
     this.#lease = lease
+    this.#ledger = ledger
     this.#names = new Names(connection)
     this.#ids = new Ids(connection)
     this.locations = new Locations(connection)
@@ -296,7 +301,10 @@ export class Library {
    * costs row by row during it.
    */
   indexInodes(): void {
-    this.#connection.exec('CREATE INDEX IF NOT EXISTS entry_inode ON entry (inode)')
+    if (this.#inodesIndexed.get() !== undefined) return
+    sortOnDisk(this.#connection, this.#ledger, () =>
+      this.#connection.exec('CREATE INDEX IF NOT EXISTS entry_inode ON entry (inode)'),
+    )
   }
 
   /** What a scan that did not end had found missing proves nothing any more; what was displaced is in its place no more. */
@@ -624,6 +632,7 @@ type MaybeLater<T> = T | Promise<T>
 /** Something to be read in steps, by one connection. */
 type Steps<T> = (reader: Pick<Reader, 'connection' | 'search'>) => Generator<void, T>
 
+const INODES_INDEXED = `SELECT 1 FROM sqlite_schema WHERE name = 'entry_inode'`
 const WAL_STATE = 'PRAGMA wal_checkpoint(NOOP)'
 
 /** What SQLite holds locks on; closing a descriptor of -wal does no harm. */
