@@ -35,7 +35,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("readDirectory", Napi::Function::New(env, readDirectory, "readDirectory"));
   exports.Set("lookAtFile", Napi::Function::New(env, lookAtFile, "lookAtFile"));
   exports.Set("readParts", Napi::Function::New(env, readParts, "readParts"));
-  exports.Set("Gatherer", gatherer(env));
+  exports.Set("Descent", gatherer(env));
   exports.Set("listening", Napi::Function::New(env, listening, "listening"));
   exports.Set("setBacklog", Napi::Function::New(env, setBacklog, "setBacklog"));
   exports.Set("readable", Napi::Function::New(env, readable, "readable"));

@@ -15,6 +15,14 @@ struct Children {
   std::vector<double> sizes;
   std::vector<double> mtimes;
   std::vector<uint64_t> inodes;
+
+  void clear() {
+    names.clear();
+    kinds.clear();
+    sizes.clear();
+    mtimes.clear();
+    inodes.clear();
+  }
 };
 
 struct Listing {

@@ -45,25 +45,40 @@ export interface NativeListing {
   readonly device: bigint
 }
 
-/** Reads directories into one batch. */
-export interface NativeGatherer {
+/** A batch, and the directories that it is of, column by column: see `Directories` in scan/read.ts. */
+export interface NativeBatch extends NativeListing {
+  readonly directories: {
+    readonly paths: Uint8Array
+    readonly counts: Uint32Array
+    readonly depths: Int32Array
+    readonly prints: Float64Array
+    readonly inodes: Float64Array
+  }
+}
+
+/** Goes down trees in the order of a walk, and reads directories into one batch. */
+export interface NativeDescent {
+  /** Trees to go down one after the other, those below of each included; of each its path relative to `root`, with a NUL, and its weight. */
+  begin(root: Buffer, paths: Buffer, weights: Float64Array): void
   /**
-   * Adds a directory to the batch: the names of its subdirectories on this device, each with a NUL, as bytes where they are not all
-   * ASCII. In `told`: how many children it has, 48 bits of all that was read of them (0 where something could not be), its inode (0
-   * where that is past 2^53). With more children than `most` nothing is added, and they are returned.
+   * Adds directories to the batch until it has `room`: `told` has how many children and directories were added, and the weight of
+   * these. 0 when all is through, 1 when it is full. A directory of more children than `most` is not added, but returned. After an
+   * error the same directory is the next.
    */
-  read(path: Buffer, most: number, told: Float64Array): string | Buffer | NativeListing
+  fill(room: number, most: number, told: Float64Array): 0 | 1 | NativeListing
+  /** The path of the last directory that was read, or could not be. */
+  at(): Buffer
+  /** One that could not be read is left out. Its weight is returned. */
+  skip(): number
+  /** The batch, which is empty afterwards. */
+  take(): NativeBatch
   /** Of one directory, whatever it holds. */
   list(path: Buffer): NativeListing
-  /** The batch, which is empty afterwards. */
-  take(): NativeListing
   /**
    * From now on a thread holds a descriptor beside, for what is read ahead; false where none can be had. With it paths may be longer
    * than the system takes one.
    */
   beginAhead(): boolean
-  /** `path` will be read soon. */
-  ahead(path: Buffer): void
   /** The thread is gone afterwards. */
   end(): void
 }
@@ -108,7 +123,7 @@ export interface Native {
   reserveList(): Int32Array
   /** Holds one descriptor, none afterwards. A symlink is not followed: ENOTDIR. Children that vanish meanwhile are left out. */
   readDirectory(path: Buffer): NativeListing
-  Gatherer: new () => NativeGatherer
+  Descent: new () => NativeDescent
   /** Of what lies at a path, and is not followed: device, inode, size, both times in nanoseconds, 1 for a regular file. */
   lookAtFile(path: Buffer, seen: BigInt64Array): void
   /**

@@ -10,7 +10,7 @@ import type { JobRow } from '../library/jobs.js'
 import { encodeName, joined, printable } from '../scan/names.js'
 import { microseconds } from '../scan/read.js'
 import { inodeKey, plainInode } from '../scan/diff.js'
-import type { Batch, Place, Run } from '../scan/walk.js'
+import { runOf, type Batch, type Place, type Run } from '../scan/walk.js'
 import { enqueueIdentify } from './due.js'
 import type { JobSetup } from './job.js'
 
@@ -131,9 +131,21 @@ function readRoot(location: Location): { size: number; mtime: number; inode: num
 
 /** The run that lists the root itself, if this batch brings it. */
 function refuseUnreadableRoot(batch: Batch, location: Location): Run | undefined {
-  const root = batch.runs.find((run) => run.directory === '')
+  const root = rootIn(batch)
   if (root?.error) throw unreadable(location, Object.assign(new Error(root.error.message), { code: root.error.code }))
   return root
+}
+
+function rootIn({ runs }: Batch): Run | undefined {
+  for (const run of runs) {
+    if (!('directories' in run)) {
+      if (run.directory === '') return run
+    } else {
+      const at = run.directories.depths.indexOf(~0)
+      if (at >= 0) return runOf(run.directories, at, '')
+    }
+  }
+  return undefined
 }
 
 /** Another directory than the one that was indexed, and nothing in it: what a mount point is without its disk. */

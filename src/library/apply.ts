@@ -8,8 +8,8 @@ import { LIMITS } from '../base/limits.js'
 import { diff, inodeKey, plainInode, type Difference, type Found, type Known, type Metadata } from '../scan/diff.js'
 import { decodeNames, encodeName, joined } from '../scan/names.js'
 import { remoteAt } from '../scan/remote.js'
-import { FOREIGN, KIND, KIND_MASK, kindOf, microseconds, UNREAD } from '../scan/read.js'
-import type { Batch, Place, Run } from '../scan/walk.js'
+import { FOREIGN, KIND, KIND_MASK, kindOf, microseconds, UNREAD, type Directories } from '../scan/read.js'
+import { lastIn, runOf, type Batch, type Place, type Run } from '../scan/walk.js'
 import type { Connection } from './connection.js'
 import { ENTRY_COLUMNS, toEntry, type Entries, type Entry, type EntryRow } from './entries.js'
 import { tally, type Folders, type Total } from './folders.js'
@@ -18,6 +18,7 @@ import type { Ids } from './ids.js'
 import type { Counts, Location, Locations } from './locations.js'
 import { DISPLACED, displacedName, type Names } from './names.js'
 import type { Tagged } from './tagged.js'
+import { Unchanged } from './unchanged.js'
 import type { Unverified } from './unverified.js'
 
 /** What one batch changed. `directories` are relative paths, a few of those touched. */
@@ -56,8 +57,7 @@ export class Applier {
   readonly #statements
   /** Ids of directories that the walk will come to. */
   readonly #directories = new Map<string, number>()
-  /** The directories that lead to the one compared last, and that one. */
-  #above: { readonly path: string; readonly id: number }[] = []
+  readonly #unchanged: Unchanged
   /** A directory that arrives in several runs is compared when the last is here. */
   #gathered: Found[] = []
   /** One that is too large for that is compared slice by slice, and looked through when it was brought whole. */
@@ -84,6 +84,7 @@ export class Applier {
     this.#fresh = fresh
     this.#unlisted = unlisted
     this.#statements = prepare(stores.connection)
+    this.#unchanged = new Unchanged(stores.connection, stores.folders)
   }
 
   /**
@@ -102,13 +103,12 @@ export class Applier {
       let at = 0
       this.#hasUnverified = this.#stores.unverified.any
       for (const run of batch.runs) {
-        for (const [rule, count] of Object.entries(run.leftOut?.counts ?? {}))
-          applied.leftOut[rule] = (applied.leftOut[rule] ?? 0) + count
-        if (run.note) applied.failures.push({ path: run.directory, ...run.note })
-        if (run.error) this.#noteUnread(run.directory, run.error, applied)
-        else if (this.#fresh) this.#insertRun(batch, run, names(), at, applied)
-        else if (!this.#isUnchanged(run)) this.#compareRun(batch, run, names(), at, applied)
-        at += run.count
+        if ('directories' in run) at = this.#applyStretch(batch, run.directories, names, at, applied)
+        else {
+          this.#unchanged.leaveTo(run.directory === '' ? 0 : run.directory.split('/').length)
+          this.#applyRun(batch, run, names, at, applied)
+          at += run.count
+        }
       }
       applied.entries = at
       checkpoint(applied, this.#placeAfter(batch, names))
@@ -144,7 +144,7 @@ export class Applier {
   /** Forgets what a walk that is over had come to, before another one. */
   restart(): void {
     this.#directories.clear()
-    this.#above = []
+    this.#unchanged.leaveTo(0)
     this.#gathered = []
     this.#sliced = null
     this.#midway = null
@@ -289,32 +289,45 @@ export class Applier {
     }
   }
 
-  /** A directory of which a walk found what the index has of it, by its print. */
-  #isUnchanged(run: Run): boolean {
-    if (run.print === undefined || this.#gathered.length > 0) return false
-    const { folders, unverified } = this.#stores
-    const id = this.#place(run)
-    if (id === undefined) return false
-    this.#above.push({ path: run.directory, id })
-    this.#directories.set(run.directory, id)
-    if (folders.printOf(id) !== run.print) return false
-    if (this.#hasUnverified) unverified.verify(id)
-    this.#directories.delete(run.directory)
-    return true
+  #applyRun(batch: Batch, run: Run, names: () => readonly string[], from: number, applied: Applied): void {
+    for (const [rule, count] of Object.entries(run.leftOut?.counts ?? {}))
+      applied.leftOut[rule] = (applied.leftOut[rule] ?? 0) + count
+    if (run.note) applied.failures.push({ path: run.directory, ...run.note })
+    if (run.error) this.#noteUnread(run.directory, run.error, applied)
+    else if (this.#fresh) this.#insertRun(batch, run, names(), from, applied)
+    else this.#compareRun(batch, run, names(), from, applied)
   }
 
-  /** The directory of a run: sooner found by its inode than by name, and then held against its place. */
-  #place({ directory, inode }: Run): number | undefined {
-    const known = this.#directories.get(directory)
-    while (this.#above.length > 0 && !isBelow(directory, this.#above.at(-1)!.path)) this.#above.pop()
-    if (known !== undefined || directory === '') return known ?? this.#directoryId('')
-    const name = directory.slice(directory.lastIndexOf('/') + 1)
-    const above = this.#above.at(-1)
-    if (above && inode !== undefined && join(above.path, name) === directory) {
-      for (const [id, stored] of this.#statements.directoryIn.all(inode, above.id))
-        if (this.#stores.names.text(stored) === name) return id
+  /** Of one that is unchanged not even its path is looked at, if need not be. Answers where in the batch the next begins. */
+  #applyStretch(
+    batch: Batch,
+    directories: Directories,
+    names: () => readonly string[],
+    from: number,
+    applied: Applied,
+  ): number {
+    const { counts } = directories
+    let decoded: string[] | null = null
+    let at = from
+    for (let each = 0; each < counts.length; each++) {
+      const path = () => (decoded ??= decodeNames(directories.paths))[each]!
+      if (this.#fresh || !this.#isUnchanged(directories, each, path))
+        this.#applyRun(batch, runOf(directories, each, path()), names, at, applied)
+      at += counts[each]!
     }
-    return this.#directoryId(directory)
+    return at
+  }
+
+  #isUnchanged(directories: Directories, at: number, path: () => string): boolean {
+    let isAsked = false
+    const id = this.#unchanged.idOf(directories, at, () => {
+      isAsked = true
+      return this.#directoryId(path())
+    })
+    if (id === undefined || this.#gathered.length > 0) return false
+    if (isAsked) this.#directories.delete(path())
+    if (this.#hasUnverified) this.#stores.unverified.verify(id)
+    return true
   }
 
   #compareRun(batch: Batch, run: Run, names: readonly string[], from: number, applied: Applied): void {
@@ -616,6 +629,7 @@ export class Applier {
   #placeAfter(batch: Batch, names: () => readonly string[]): Place | null {
     const run = batch.runs.at(-1)
     if (!run || this.isMidway) return null
+    if ('directories' in run) return { directory: lastIn(run.directories) }
     if (run.last) return { directory: run.directory }
     // A slice of a large directory: a first scan stored it, a comparison waits for the rest.
     return this.#fresh ? { directory: run.directory, name: names().at(-1)! } : null
@@ -709,12 +723,6 @@ function prepare(connection: Connection) {
     someIn: connection
       .prepare<[number, number], EntryRow>(`SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.parent = ? LIMIT ?`)
       .raw(),
-    // The inode narrows it down to one, whatever the planner thinks of the directory.
-    directoryIn: connection
-      .prepare<[number, number], [id: number, name: number]>(
-        `SELECT id, name FROM entry WHERE inode = ? AND +parent = ? AND +kind = ${KIND.directory}`,
-      )
-      .raw(),
     namesIn: connection
       .prepare<[number, number, number], [id: number, name: number]>(
         'SELECT id, name FROM entry WHERE parent = ? AND name > ? ORDER BY name LIMIT ?',
@@ -772,10 +780,6 @@ function bindInode(inode: number | bigint): number | bigint {
 
 function join(directory: string, name: string): string {
   return directory === '' ? name : `${directory}/${name}`
-}
-
-function isBelow(path: string, directory: string): boolean {
-  return path !== directory && (directory === '' || path.startsWith(`${directory}/`))
 }
 
 function touch(applied: Applied, directory: string): void {

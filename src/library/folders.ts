@@ -73,9 +73,13 @@ export class Folders {
     this.#prints.set(directory, print)
   }
 
-  /** Undefined where none is kept that holds. */
-  printOf(directory: number): number | undefined {
-    const print = this.#prints.get(directory) ?? this.#print.get(directory) ?? 0
+  /**
+   * Undefined where none is kept that holds.
+   *
+   * @param stored what its row has, for who read that in this transaction
+   */
+  printOf(directory: number, stored?: number | null): number | undefined {
+    const print = this.#prints.get(directory) ?? (stored === undefined ? this.#print.get(directory) : stored) ?? 0
     return print > 0 ? print : undefined
   }
 

@@ -15,29 +15,42 @@ export interface Listing {
   readonly inodes: BigUint64Array
 }
 
-/** What a gatherer says of a directory whose children it added. */
-export interface Gathered {
-  readonly count: number
+/** Directories that were read whole, one after the other, column by column. */
+export interface Directories {
+  /** Of each its path relative to the root of the walk, as bytes, then a NUL. */
+  readonly paths: Uint8Array
+  /** How many children it has. */
+  readonly counts: Uint32Array
+  /**
+   * How far it is below the root. What comes last before it and is one nearer is right above it, and has a child of its name and
+   * inode; ~depth where that is not known.
+   */
+  readonly depths: Int32Array
   /** 48 bits of all that was read of its children; 0 where something could not be. */
-  readonly print: number
+  readonly prints: Float64Array
   /** Its own; 0 where it is past 2^53. */
-  readonly inode: number
-  /** Its subdirectories on the same device, in no order. */
-  readonly below: string[]
+  readonly inodes: Float64Array
 }
 
-/** Reads one directory after the other into one batch: in their order, all children of each. */
+/** Goes down trees in the order of a walk, where nothing is left out, and gathers what it finds. */
 export interface Gatherer {
+  /** Trees to go down one after the other: relative to `root`, and what each counts for. */
+  begin(root: Buffer, paths: readonly string[], weights: readonly number[]): void
   /**
-   * A directory of many children is returned instead of added.
+   * Goes on until children and directories are as many as `room`. A directory of many children is returned instead of added.
    *
-   * @throws the system's error, with `code`
+   * @throws the system's error, with `code`; the same directory is the next, unless it is skipped
    */
-  read(path: Buffer): Gathered | Listing
+  fill(room: number): Listing | 'full' | 'through'
+  /** The directory that was returned, or could not be read. */
+  at(): string
+  skip(): void
+  /** How many children and directories were added since `take` was called last. */
+  readonly count: number
+  /** What is through since then counts for so much. */
+  readonly weight: number
   /** What was added since it was called last. */
-  take(): Listing
-  /** This directory will be read soon, by `read`. */
-  ahead(path: Buffer): void
+  take(): { readonly listing: Listing; readonly directories: Directories }
 }
 
 export const KIND = { file: 0, directory: 1, symlink: 2, other: 3 } as const

@@ -124,9 +124,12 @@ export class Rules {
     return kept && { kept, leftOut: { names: left, counts } }
   }
 
-  /** Whether nothing of a directory could be left out, whatever lies in it, and nothing in it says so either. */
+  /** Whether nothing that lies below a directory could be left out, and nothing there says so either. */
   keepsAll(above: Ground | null, path: string): boolean {
-    return !above && !this.#rules && (this.#own.length === 0 || this.#ownIn(joined(this.#root, path)) === null)
+    if (above || this.#rules) return false
+    if (this.#own.length === 0) return true
+    const base = baseOf(joined(this.#root, path))
+    return !this.#own.some((each) => each.startsWith(base))
   }
 
   /** Of what lies in one directory; null where nothing could be left out. */
@@ -177,11 +180,16 @@ export class Rules {
 
   #ownIn(here: string): ReadonlySet<string> | null {
     if (this.#own.length === 0) return null
-    const base = here === '/' ? '/' : `${here}/`
+    const base = baseOf(here)
     const names = this.#own.filter((each) => each.startsWith(base)).map((each) => each.slice(base.length))
     const direct = names.filter((each) => !each.includes('/'))
     return direct.length > 0 ? new Set(direct) : null
   }
+}
+
+/** What every path below it begins with. */
+function baseOf(directory: string): string {
+  return directory === '/' ? '/' : `${directory}/`
 }
 
 export function isEmpty({ accept, ignore, reject, ...toggles }: LocationRules): boolean {

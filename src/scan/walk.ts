@@ -7,7 +7,7 @@ import { LIMITS } from '../base/limits.js'
 import type { LocationRules } from '../protocol/operations.js'
 import type { Ground, ReadText } from './ground.js'
 import { decodeName, decodeNames, encodeName } from './names.js'
-import { FOREIGN, KIND, KIND_MASK, type Gatherer, type Listing, type ReadDirectory } from './read.js'
+import { FOREIGN, KIND, KIND_MASK, type Directories, type Gatherer, type Listing, type ReadDirectory } from './read.js'
 import { Rules, type LeftOut, type Sifted } from './rules.js'
 
 /** A place in a walk: this directory is complete, or complete up to and including the child `name`. */
@@ -33,15 +33,20 @@ export interface Run {
   readonly whole?: true
   /** On the last run of a directory: what lies there and is left out by a rule. */
   readonly leftOut?: LeftOut
-  /** Of a directory that was read whole, see `Gathered`: all children of it are in this run. */
+  /** Of one of a stretch, see `Directories`: all children of it are in this run. */
   readonly print?: number
-  readonly inode?: number
   /** Something about the directory that is to be told among the failures, though it was read. */
   readonly note?: { readonly code: string; readonly message: string }
 }
 
+/** Directories that were read whole, in a row: for the many of few children, an object of each would cost more than the reading. */
+export interface Stretch {
+  readonly directories: Directories
+}
+
 export interface Batch extends Listing {
-  readonly runs: readonly Run[]
+  /** In the order in which their children stand in the batch. */
+  readonly runs: readonly (Run | Stretch)[]
   /** Estimated share of the tree that is done, 0 to 1. */
   readonly fraction: number
 }
@@ -56,7 +61,7 @@ export interface WalkOptions {
   readonly starts?: readonly string[] | undefined
   readonly read: ReadDirectory
   readonly readText?: ReadText | undefined
-  /** Reads where nothing is left out, and sooner. */
+  /** Goes down where nothing is left out, and sooner. */
   readonly gatherer?: Gatherer | undefined
 }
 
@@ -66,11 +71,7 @@ interface Pending {
   readonly above: Ground | null
   /** What this directory and everything below it counts for in the estimate of progress. */
   readonly weight: number
-  isAhead?: true
 }
-
-/** Directories that are read ahead while one is walked, of those that come next. */
-const AHEAD = 16
 
 export function* walk(options: WalkOptions): Generator<Batch> {
   const out = new Collector(options.gatherer)
@@ -82,8 +83,11 @@ export function* walk(options: WalkOptions): Generator<Batch> {
     const { path, weight } = next
     const place = resuming ? relation(path, options.after!.directory) : 'after'
     if (place === 'after') resuming = false
-    const gathers = options.gatherer !== undefined && !resuming && rules.keepsAll(next.above, path)
-    const entered = gathers ? yield* gather(options, next, out) : yield* enter(options, rules, next, place, out)
+    if (options.gatherer && !resuming && rules.keepsAll(next.above, path)) {
+      yield* gather(options.root, options.gatherer, treesFrom(next, stack, rules), out)
+      continue
+    }
+    const entered = yield* enter(options, rules, next, place, out)
     if (!entered) {
       out.fraction += weight
       if (out.full) yield out.take()
@@ -98,7 +102,6 @@ export function* walk(options: WalkOptions): Generator<Batch> {
       if (name >= from) stack.push({ path: path === '' ? name : `${path}/${name}`, above: ground, weight: share })
       else out.fraction += share
     }
-    if (!resuming) readAhead(options, rules, stack)
   }
   if (!out.empty) yield out.take()
 }
@@ -127,33 +130,38 @@ function* enter(
   return { below: subdirectories(listing, names, sifted), ground }
 }
 
-function* gather({ root, gatherer }: WalkOptions, { path }: Pending, out: Collector): Generator<Batch, Entered | null> {
-  let read
-  try {
-    read = gatherer!.read(bytesOf(root, path))
-  } catch (error) {
-    tellUnread(path, error, out)
-    return null
+/** It and those that come right after it, as long as nothing is left out in them either. */
+function treesFrom(next: Pending, stack: Pending[], rules: Rules): Pending[] {
+  const trees = [next]
+  for (let more = stack.at(-1); more && rules.keepsAll(more.above, more.path); more = stack.at(-1)) {
+    if (trees.length >= LIMITS.batchEntriesMax) break
+    trees.push(stack.pop()!)
   }
-  if ('names' in read) {
-    const names = decodeNames(read.names)
-    yield* emit(out, path, read, names, null)
-    return { below: subdirectories(read, names, null), ground: null }
-  }
-  const { count, print, inode, below } = read
-  out.addGathered({ directory: path, count, last: true, ...(print === 0 || inode === 0 ? {} : { print, inode }) })
-  if (out.full) yield out.take()
-  return { below: below.sort(byUnit), ground: null }
+  return trees
 }
 
-/** The one that comes next is read at once. */
-function readAhead({ root, gatherer }: WalkOptions, rules: Rules, stack: readonly Pending[]): void {
-  if (!gatherer) return
-  for (let at = Math.max(0, stack.length - 1 - AHEAD); at < stack.length - 1; at++) {
-    const pending = stack[at]!
-    if (pending.isAhead || !rules.keepsAll(pending.above, pending.path)) continue
-    pending.isAhead = true
-    gatherer.ahead(bytesOf(root, pending.path))
+function* gather(root: Buffer, gatherer: Gatherer, trees: readonly Pending[], out: Collector): Generator<Batch> {
+  gatherer.begin(
+    root,
+    trees.map(({ path }) => path),
+    trees.map(({ weight }) => weight),
+  )
+  for (;;) {
+    const found = fillOrTell(gatherer, out)
+    if (found === 'through') break
+    if (typeof found === 'object') yield* emit(out, gatherer.at(), found, decodeNames(found.names), null)
+    if (out.full) yield out.take()
+  }
+  if (out.full) yield out.take()
+}
+
+function fillOrTell(gatherer: Gatherer, out: Collector): Listing | 'full' | 'through' | 'unread' {
+  try {
+    return gatherer.fill(out.room)
+  } catch (error) {
+    tellUnread(gatherer.at(), error, out)
+    gatherer.skip()
+    return 'unread'
   }
 }
 
@@ -272,40 +280,34 @@ const NUL = Buffer.from([0])
 /** Gathers listings until a batch is worth sending. */
 export class Collector {
   fraction = 0
-  #runs: Run[] = []
+  #runs: (Run | Stretch)[] = []
   #listings: Listing[] = []
   #count = 0
   readonly #gatherer: Gatherer | undefined
-  /** Whether the gatherer has children of the last runs. */
-  #isGathered = false
 
   constructor(gatherer?: Gatherer) {
     this.#gatherer = gatherer
   }
 
-  /** A run whose children the gatherer has added. */
-  addGathered(run: Run): void {
-    this.#runs.push(run)
-    this.#count += run.count + 1
-    this.#isGathered = true
-  }
-
   add(run: Run, listing?: Listing): void {
+    this.#takeGathered()
     this.#runs.push(run)
-    if (listing) {
-      this.#takeGathered()
-      this.#listings.push(listing)
-    }
+    if (listing) this.#listings.push(listing)
     // A run costs something even when it is empty: a tree of empty directories must not become one batch.
     this.#count += run.count + 1
   }
 
+  /** What the gatherer may have gathered when it is to be taken. */
+  get room(): number {
+    return LIMITS.batchEntriesMax - this.#count
+  }
+
   get full(): boolean {
-    return this.#count >= LIMITS.batchEntriesMax
+    return this.room <= (this.#gatherer?.count ?? 0)
   }
 
   get empty(): boolean {
-    return this.#runs.length === 0
+    return this.#runs.length === 0 && (this.#gatherer?.count ?? 0) === 0
   }
 
   take(): Batch {
@@ -322,9 +324,34 @@ export class Collector {
   }
 
   #takeGathered(): void {
-    if (this.#isGathered) this.#listings.push(this.#gatherer!.take())
-    this.#isGathered = false
+    const { count, weight } = this.#gatherer ?? { count: 0, weight: 0 }
+    if (count === 0 && weight === 0) return
+    const { listing, directories } = this.#gatherer!.take()
+    this.fraction += weight
+    this.#count += count
+    if (count === 0) return
+    this.#runs.push({ directories })
+    this.#listings.push(listing)
   }
+}
+
+/** The run of one directory of a stretch. */
+export function runOf({ counts, prints, inodes }: Directories, at: number, directory: string): Run {
+  const print = inodes[at] === 0 ? 0 : prints[at]!
+  return { directory, count: counts[at]!, last: true, ...(print === 0 ? {} : { print }) }
+}
+
+/** The path of its last directory. */
+export function lastIn({ paths }: Directories): string {
+  return decodeName(paths.subarray(paths.lastIndexOf(0, -2) + 1, -1))
+}
+
+/** One after the other, as if they had come by themselves. */
+export function runsIn({ runs }: Batch): Run[] {
+  return runs.flatMap((run) => {
+    if (!('directories' in run)) return run
+    return decodeNames(run.directories.paths).map((path, at) => runOf(run.directories, at, path))
+  })
 }
 
 function joinedColumns(listings: readonly Listing[]): Listing {

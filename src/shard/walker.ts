@@ -6,8 +6,8 @@ import { LIMITS } from '../base/limits.js'
 import type { Walker } from '../job/job.js'
 import { readTextPlain } from '../scan/ground.js'
 import { lookAtPath, type Looked } from '../scan/explain.js'
-import { decodeName, decodeNames } from '../scan/names.js'
-import type { NativeGatherer } from '../descriptors/native.js'
+import { decodeName, encodeName } from '../scan/names.js'
+import type { NativeDescent } from '../descriptors/native.js'
 import type { Gatherer, ReadDirectory } from '../scan/read.js'
 import { walk, type Batch } from '../scan/walk.js'
 import type { WalkRequest } from './lines.js'
@@ -74,7 +74,7 @@ export async function answerWalk(
   options: WalkRequest,
   lent: number,
   read: ReadDirectory,
-  native: NativeGatherer | null = null,
+  native: NativeDescent | null = null,
 ): Promise<void> {
   let ahead = 0
   let closed = false
@@ -97,9 +97,7 @@ export async function answerWalk(
       port.postMessage({ looked } satisfies FromTask)
     } else
       for (const batch of walk({ ...asked, ...how, root, gatherer: native ? gathererOf(native) : undefined })) {
-        const { names, kinds, sizes, mtimes, inodes } = batch
-        const buffers = new Set([names, kinds, sizes, mtimes, inodes].map((each) => each.buffer as ArrayBuffer))
-        port.postMessage({ batch } satisfies FromTask, [...buffers])
+        port.postMessage({ batch } satisfies FromTask, buffersOf(batch))
         ahead += 1
         await nextTurn()
         while (ahead >= LIMITS.walkAheadBatchesMax && !closed) await new Promise<void>((resolve) => (wake = resolve))
@@ -114,33 +112,54 @@ export async function answerWalk(
   }
 }
 
-export function gathererOf(native: NativeGatherer): Gatherer {
-  const told = new Float64Array(3)
-  const read = patient((path) => native.read(path, LIMITS.batchEntriesMax, told))
+/** They go over to the other thread without being copied. */
+function buffersOf({ names, kinds, sizes, mtimes, inodes, runs }: Batch): ArrayBuffer[] {
+  const ofRuns = runs.flatMap((run) => ('directories' in run ? [run.directories.paths] : []))
+  return [...new Set([names, kinds, sizes, mtimes, inodes, ...ofRuns].map((each) => each.buffer as ArrayBuffer))]
+}
+
+export function gathererOf(native: NativeDescent): Gatherer {
+  const told = new Float64Array(2)
+  const fill = patient((room: number) => native.fill(room, LIMITS.batchEntriesMax, told))
   return {
-    read(path) {
-      const found = read(path)
-      if (typeof found === 'object' && 'names' in found) return found
-      const below = typeof found === 'string' ? found.split('\0') : [...decodeNames(found), '']
-      below.pop()
-      return { count: told[0]!, print: told[1]!, inode: told[2]!, below }
+    begin(root, paths, weights) {
+      native.begin(root, Buffer.concat(paths.flatMap((path) => [encodeName(path), NUL])), Float64Array.from(weights))
     },
-    take: () => native.take(),
-    ahead: (path) => native.ahead(path),
+    fill(room) {
+      const found = fill(room)
+      return found === 0 ? 'through' : found === 1 ? 'full' : found
+    },
+    at: () => decodeName(native.at()),
+    skip() {
+      told[1]! += native.skip()
+    },
+    get count() {
+      return told[0]!
+    },
+    get weight() {
+      return told[1]!
+    },
+    take() {
+      told.fill(0)
+      const { directories, ...listing } = native.take()
+      return { listing, directories }
+    },
   }
 }
+
+const NUL = Buffer.from([0])
 
 /** How long a walk waits for a descriptor that somebody outside the ledger took. */
 const PATIENCE_MS = 30_000
 const PAUSE_MS = 20
 
 /** A walk never takes a lack of descriptors for an unreadable directory: it waits, then fails as a whole. */
-function patient<T>(read: (path: Buffer) => T): (path: Buffer) => T {
+function patient<From, T>(read: (from: From) => T): (from: From) => T {
   const pause = new Int32Array(new SharedArrayBuffer(4))
-  return (path) => {
+  return (from) => {
     for (let waited = 0; ; waited += PAUSE_MS) {
       try {
-        return read(path)
+        return read(from)
       } catch (error) {
         const { code } = toWire(error)
         if (code !== 'BUDGET_EXHAUSTED' || waited >= PATIENCE_MS) throw error

@@ -21,7 +21,7 @@ export interface Task {
 const { native, told } = Piscina.workerData as TaskSetup
 tellLoop(told)
 const addon = native ? loadNative() : null
-const Gatherer = addon?.Gatherer
+const Descent = addon?.Descent
 const read = addon?.readDirectory ?? readDirectoryPlain
 /** An addon that was built before has none. */
 const reader = addon?.readParts ? addon : null
@@ -34,11 +34,11 @@ let lookInto: LookInto | null = null
 export async function workFor({ port, work, lent, reads }: Task, loadLookInto: () => Promise<LookInto>): Promise<void> {
   if ('walk' in work) {
     // An addon that was built before has none.
-    const gatherer = Gatherer ? new Gatherer() : null
-    const isTwo = reads > 1 && gatherer?.beginAhead() === true
+    const descent = Descent ? new Descent() : null
+    const isTwo = reads > 1 && descent?.beginAhead() === true
     // Then also of a path that is longer than the system takes one.
-    const list = isTwo ? (path: Buffer) => gatherer!.list(path) : read
-    return await answerWalk(port, work.walk, lent, list, gatherer)
+    const list = isTwo ? (path: Buffer) => descent!.list(path) : read
+    return await answerWalk(port, work.walk, lent, list, descent)
   }
   try {
     if (work.identify.files.media) lookInto ??= await loadLookInto()

@@ -362,6 +362,29 @@ test.serial('what a scan found missing and is back before its end stays, with it
   t.is(indexed(library, uid).get('a/file')?.id, before)
 })
 
+test.serial(
+  'a directory that takes the name of another while they are walked is not taken for unchanged',
+  async (t) => {
+    restore = batchesOf(2)
+    using stage = new Stage()
+    const library = stage.open(stage.create())
+    for (const path of ['p', 'p/a', 'p/b']) mkdirSync(join(stage.tree, path))
+    for (const path of ['p/a/one', 'p/b/two']) writeFileSync(join(stage.tree, path), path)
+    const uid = await index(library, stage.tree)
+    const before = indexed(library, uid).get('p/a/one')!.id
+    let batches = 0
+    const meanwhile = () => {
+      batches += 1
+      // The directory above was found unchanged, and what lies in it is yet to be read.
+      if (batches !== 2) return
+      rmSync(join(stage.tree, 'p', 'b'), { recursive: true })
+      renameSync(join(stage.tree, 'p', 'a'), join(stage.tree, 'p', 'b'))
+    }
+    await rescan(library, uid, { meanwhile })
+    t.is(indexed(library, uid).get('p/b/one')?.id, before)
+  },
+)
+
 test.serial('missing entries of a scan that was given up prove nothing to the next one', async (t) => {
   restore = batchesOf(1)
   using stage = new Stage()

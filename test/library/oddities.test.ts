@@ -83,7 +83,7 @@ if (native)
       }
       writeFileSync('file', 'text')
       process.chdir(before)
-      const gatherer = new native.Gatherer()
+      const gatherer = new native.Descent()
       t.true(gatherer.beginAhead())
       const read = (path: Buffer) => gatherer.list(path)
       const library = stage.open(stage.create())

@@ -95,7 +95,7 @@ export interface Indexing {
 export function walkHere(read: ReadDirectory = readDirectoryPlain): Walker {
   return async function* (options, signal) {
     // As a task thread does, which reads by the addon where it is built.
-    const gatherer = native && read === readDirectoryPlain ? gathererOf(new native.Gatherer()) : undefined
+    const gatherer = native && read === readDirectoryPlain ? gathererOf(new native.Descent()) : undefined
     for (const batch of walk({ ...options, read, gatherer })) {
       if (signal.aborted) return
       yield batch

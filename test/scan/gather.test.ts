@@ -13,13 +13,15 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
 import { loadNative } from '../../src/descriptors/native.js'
 import { decodeNames } from '../../src/scan/names.js'
 import { readDirectoryPlain } from '../../src/scan/read.js'
-import { walk, type Place } from '../../src/scan/walk.js'
+import { runsIn, walk, type Place, type Run } from '../../src/scan/walk.js'
 import { gathererOf } from '../../src/shard/walker.js'
+import { batchesOf } from '../library/stage.js'
 import { runsOf } from './tree.js'
 
 const native = loadNative()
@@ -49,7 +51,7 @@ interface Found {
 }
 
 function found(path: string, how: 'plain' | 'gathered' | 'ahead', leftOut: string[] = [], after?: Place): Found[] {
-  const addon = how === 'plain' ? null : new native!.Gatherer()
+  const addon = how === 'plain' ? null : new native!.Descent()
   if (how === 'ahead') addon!.beginAhead()
   const gatherer = addon ? gathererOf(addon) : undefined
   const rows: Found[] = []
@@ -77,7 +79,7 @@ test('a walk finds the same, in the same order, by whatever reads for it', (t) =
   grow(dir.path, 2)
   mkdirSync(join(dir.path, 'many'))
   for (let at = 0; at <= LIMITS.batchEntriesMax; at++) writeFileSync(join(dir.path, 'many', `${at}`), '')
-  const leftOut = [join(dir.path, 'a', 'b')]
+  const leftOut = [join(dir.path, 'a', 'b'), join(dir.path, 'b', 'é', 'a', 'file 1')]
   const after = { directory: 'a/é', name: 'file 3' }
   for (const how of ways) {
     t.deepEqual(found(dir.path, how), found(dir.path, 'plain'), how)
@@ -86,30 +88,64 @@ test('a walk finds the same, in the same order, by whatever reads for it', (t) =
   }
 })
 
-test('what goes while it is about to be read is told as by the plain reader', (t) => {
+test('directories far below are found in order, however many lie on the way', (t) => {
+  using dir = scratch()
+  // What is read ahead is found below what was read ahead, and beside it.
+  for (let at = 0; at < 60; at++) {
+    let path = join(dir.path, `${at}`)
+    for (let depth = 0; depth <= at % 7; depth++) {
+      mkdirSync(path)
+      if (at % 3 === 0) mkdirSync(join(path, 'beside'))
+      writeFileSync(join(path, `file ${depth}`), '')
+      path = join(path, at % 2 === 0 ? 'a' : 'z')
+    }
+  }
+  for (const how of ways)
+    for (let round = 0; round < 10; round++) t.deepEqual(found(dir.path, how), found(dir.path, 'plain'), how)
+})
+
+test.serial('what goes while it is about to be read is told as by the plain reader', (t) => {
+  // As many as the root has: it is a batch of its own.
+  const restore = batchesOf(17)
   for (const how of ways) {
     using dir = scratch()
     grow(dir.path, 1)
-    const addon = new native!.Gatherer()
+    const addon = new native!.Descent()
     if (how === 'ahead') addon.beginAhead()
-    const batches = walk({
-      root: Buffer.from(dir.path),
-      leftOut: [],
-      read: readDirectoryPlain,
-      gatherer: {
-        ...gathererOf(addon),
-        take: () => addon.take(),
-        read: (path) => {
-          if (path.toString().endsWith('/b')) rmSync(path, { recursive: true, force: true })
-          return gathererOf(addon).read(path)
-        },
-      },
-    })
-    const runs = [...batches].flatMap((batch) => batch.runs)
+    const runs: Run[] = []
+    const options = { root: Buffer.from(dir.path), leftOut: [], read: readDirectoryPlain, gatherer: gathererOf(addon) }
+    for (const batch of walk(options)) {
+      runs.push(...runsIn(batch))
+      rmSync(join(dir.path, 'b'), { recursive: true, force: true })
+    }
     addon.end()
-    t.true(['ENOENT', undefined].includes(runs.find((run) => run.directory === 'b')!.error?.code), how)
+    const { error } = runs.find((run) => run.directory === 'b')!
+    t.true(error?.code === 'ENOENT' || (how === 'ahead' && !error), how)
     t.is(runs.length, 9, how)
   }
+  restore()
+})
+
+test.serial('what was read ahead a while ago is read again when the walk comes to it', async (t) => {
+  if (!native) return t.pass()
+  const restore = batchesOf(20)
+  using dir = scratch()
+  const names = Array.from({ length: 20 }, (_, at) => `${at + 10}`)
+  for (const name of names) mkdirSync(join(dir.path, name, 'below'), { recursive: true })
+  const addon = new native.Descent()
+  addon.beginAhead()
+  const options = { root: Buffer.from(dir.path), leftOut: [], read: readDirectoryPlain, gatherer: gathererOf(addon) }
+  const found: string[] = []
+  for (const batch of walk(options)) {
+    if (found.length === 0) {
+      for (const name of names) writeFileSync(join(dir.path, name, 'below', 'new'), '')
+      await sleep(300)
+    }
+    found.push(...decodeNames(batch.names))
+  }
+  addon.end()
+  restore()
+  t.is(found.filter((name) => name === 'new').length, names.length)
 })
 
 test('the print of a directory changes with everything that is known of its children, and with nothing else', (t) => {
@@ -122,9 +158,12 @@ test('the print of a directory changes with everything that is known of its chil
   const time = new Date('2026-01-01')
   for (const name of ['one', 'two']) utimesSync(join(path, name), time, time)
   const print = () => {
-    const read = gathererOf(new native.Gatherer()).read(Buffer.from(path))
-    t.true('print' in read && read.print > 0)
-    return 'print' in read ? read.print : 0
+    const gatherer = gathererOf(new native.Descent())
+    gatherer.begin(Buffer.from(path), [''], [1])
+    gatherer.fill(1)
+    const [read] = gatherer.take().directories.prints
+    t.true(read! > 0)
+    return read!
   }
   const seen = new Set([print()])
   const isNew = (what: string) => {
@@ -161,20 +200,20 @@ if (native)
     }
     writeFileSync('file', 'text')
     process.chdir(before)
-    const gatherer = new native.Gatherer()
+    const gatherer = new native.Descent()
     t.true(gatherer.beginAhead())
     const root = Buffer.from(dir.path)
     const read = (path: Buffer) => gatherer.list(path)
     for (const each of [gathererOf(gatherer), undefined]) {
       const found = [...walk({ root, leftOut: [], read, gatherer: each })]
       t.deepEqual(
-        found.flatMap(({ runs }) => runs.flatMap(({ error }) => error ?? [])),
+        found.flatMap(runsIn).flatMap(({ error }) => error ?? []),
         [],
       )
       const names = found.flatMap((batch) => decodeNames(batch.names))
       t.deepEqual([names.length, names.at(-1)], [46, 'file'])
     }
     gatherer.end()
-    t.throws(() => new native.Gatherer().list(Buffer.from(join(dir.path, ...deep))), { code: 'ENAMETOOLONG' })
+    t.throws(() => new native.Descent().list(Buffer.from(join(dir.path, ...deep))), { code: 'ENAMETOOLONG' })
     execFileSync('rm', ['-r', join(dir.path, deep[0]!)])
   })

@@ -6,6 +6,7 @@ import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
 import { decodeNames } from '../../src/scan/names.js'
 import { readDirectoryPlain } from '../../src/scan/read.js'
+import { runsIn } from '../../src/scan/walk.js'
 import { Watch, type Kernel } from '../../src/scan/watch.js'
 import { WatchedTree } from '../../src/scan/watched-tree.js'
 
@@ -53,10 +54,10 @@ function ground(fileSystem: number, act: (ground: Ground) => void): void {
 
 /** `DIRECTORY: NAMES` of what is told to have changed. */
 function told(tree: WatchedTree): string[] {
-  return [...tree.changes()].flatMap(({ names, runs }) => {
-    const all = decodeNames(names)
+  return [...tree.changes()].flatMap((batch) => {
+    const all = decodeNames(batch.names)
     let at = 0
-    return runs
+    return runsIn(batch)
       .filter(({ count }) => count > 0)
       .map(({ directory, count }) => `${directory}: ${all.slice(at, (at += count)).join()}`)
   })

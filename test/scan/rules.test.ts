@@ -10,7 +10,7 @@ import { decodeNames, encodeName } from '../../src/scan/names.js'
 import { parseLines, patternsOf, lastMatch } from '../../src/scan/patterns.js'
 import { readDirectoryPlain } from '../../src/scan/read.js'
 import { describeRules } from '../../src/scan/rules.js'
-import { walk, type Batch, type WalkOptions } from '../../src/scan/walk.js'
+import { runsIn, walk, type Batch, type WalkOptions } from '../../src/scan/walk.js'
 
 function ground(t: ExecutionContext): string {
   const root = mkdtempSync(join(tmpdir(), 'rules-'))
@@ -33,9 +33,9 @@ function scan(root: string, rules: LocationRules, options: Partial<WalkOptions> 
 
 function kept(batches: readonly Batch[]): string[] {
   return batches
-    .flatMap(({ names, runs }) => {
-      const all = decodeNames(names)
-      return runs.flatMap(({ directory, count }) =>
+    .flatMap((batch) => {
+      const all = decodeNames(batch.names)
+      return runsIn(batch).flatMap(({ directory, count }) =>
         all.splice(0, count).map((name) => (directory === '' ? name : `${directory}/${name}`)),
       )
     })
@@ -44,7 +44,7 @@ function kept(batches: readonly Batch[]): string[] {
 
 function counted(batches: readonly Batch[]): Record<string, number> {
   const sum: Record<string, number> = {}
-  for (const { leftOut } of batches.flatMap(({ runs }) => runs))
+  for (const { leftOut } of batches.flatMap(runsIn))
     for (const [rule, count] of Object.entries(leftOut?.counts ?? {})) sum[rule] = (sum[rule] ?? 0) + count
   return sum
 }
@@ -248,7 +248,7 @@ test('rules that are there and cannot be read are not the same as none', (t) => 
   for (const code of ['EACCES', 'EIO']) {
     const found = scan(root, { gitignore: true, noGit: true }, { readText: failing(code) })
     t.deepEqual(kept(found), ['in', 'out'], 'nothing is concluded of the directory')
-    const [run] = found.flatMap(({ runs }) => runs).filter(({ error }) => error)
+    const [run] = found.flatMap(runsIn).filter(({ error }) => error)
     t.is(run?.directory, 'in')
     t.is(run?.error?.code, code)
     t.true(run?.error?.message.includes('in/.gitignore'))
@@ -272,7 +272,7 @@ test('patterns past the bounds are passed over, and that is told', (t) => {
   plant(root, { '.gitignore': ['*.log', 'x'.repeat(2_000), ...many].join('\n'), 'a.log': '', b: '' })
   const found = scan(root, { gitignore: true, noGit: true })
   t.deepEqual(kept(found), ['b'])
-  const notes = found.flatMap(({ runs }) => runs.flatMap(({ note }) => note ?? []))
+  const notes = found.flatMap(runsIn).flatMap(({ note }) => note ?? [])
   t.is(notes.length, 1)
   t.regex(notes[0]!.message, /102 were passed over/)
 })

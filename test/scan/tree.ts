@@ -1,7 +1,7 @@
 // A tree in memory that is read like a disk: thousands of directories, any failure in any of them, no file touched.
 import { decodeName, encodeName } from '../../src/scan/names.js'
 import { KIND, type Listing, type ReadDirectory } from '../../src/scan/read.js'
-import type { Batch, Run } from '../../src/scan/walk.js'
+import { runsIn, type Batch, type Run } from '../../src/scan/walk.js'
 
 export interface Node {
   readonly kind: number
@@ -71,7 +71,7 @@ export interface Yielded {
 export function runsOf(batch: Batch, namesOf: (bytes: Uint8Array) => string[]): Yielded[] {
   const names = namesOf(batch.names)
   let at = 0
-  return batch.runs.map((run) => {
+  return runsIn(batch).map((run) => {
     const slice = names.slice(at, at + run.count)
     at += run.count
     return { run, names: slice }

@@ -9,7 +9,7 @@ import { LIMITS } from '../../src/base/limits.js'
 import { loadNative } from '../../src/descriptors/native.js'
 import { decodeNames } from '../../src/scan/names.js'
 import { FOREIGN, readDirectoryPlain, type ReadDirectory } from '../../src/scan/read.js'
-import { walk, type Batch, type Place, type WalkOptions } from '../../src/scan/walk.js'
+import { runsIn, walk, type Batch, type Place, type WalkOptions } from '../../src/scan/walk.js'
 import { asOrdinaryUser } from './ordinary.js'
 import { directory, failure, file, pathsOf, readerOf, runsOf, type Node } from './tree.js'
 
@@ -99,7 +99,7 @@ test.serial('a directory comes before what it contains, and siblings by name', (
     a: directory({ q: directory({ deep: file() }), d: file() }),
     file: file(),
   })
-  const order = batches(readerOf(tree)).flatMap(({ runs }) => runs.map((run) => run.directory))
+  const order = batches(readerOf(tree)).flatMap((batch) => runsIn(batch).map((run) => run.directory))
   t.deepEqual(order, ['', 'a', 'a/q', 'a-', 'z'])
 })
 
@@ -168,7 +168,7 @@ test.serial('an unreadable directory is told once, with its reason, and its sibl
   })
   const all = batches(readerOf(tree))
   t.deepEqual(paths(all).sort(), ['a', 'a/x', 'closed', 'z', 'z/w'])
-  const failed = all.flatMap(({ runs }) => runs.filter((run) => run.error))
+  const failed = all.flatMap((batch) => runsIn(batch).filter((run) => run.error))
   t.deepEqual(
     failed.map(({ directory, count, last, error }) => [directory, count, last, error!.code]),
     [['closed', 0, true, 'EACCES']],
@@ -248,7 +248,7 @@ for (const [label, read] of readers) {
     mkdirSync(join(dir.path, 'z'))
     writeFileSync(join(dir.path, 'z', 'found'), '')
     const all = batches(read, { root: Buffer.from(dir.path) })
-    const errors = all.flatMap(({ runs }) => runs.flatMap((run) => (run.error ? [run.error.code] : [])))
+    const errors = all.flatMap(runsIn).flatMap((run) => (run.error ? [run.error.code] : []))
     t.true(errors.every((code) => code === 'ENAMETOOLONG'))
     t.true(errors.length <= 1)
     t.true(paths(all).includes('z/found'))

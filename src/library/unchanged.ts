@@ -1,0 +1,46 @@
+// Directories of which a walk found what the index has of them: known by their prints, and mostly without their paths.
+import { KIND, type Directories } from '../scan/read.js'
+import type { Connection } from './connection.js'
+import type { Folders } from './folders.js'
+
+export class Unchanged {
+  readonly #folders: Folders
+  readonly #directoryIn
+  /** Those that lead to the one that came last, and that one. */
+  #above: { readonly depth: number; readonly id: number }[] = []
+
+  constructor(connection: Connection, folders: Folders) {
+    this.#folders = folders
+    // The inode narrows it down to one, whatever the planner thinks of the directory.
+    this.#directoryIn = connection
+      .prepare<[number, number], [id: number, print: number | null]>(
+        `SELECT entry.id, folder.print FROM entry LEFT JOIN folder ON folder.entry = entry.id
+         WHERE entry.inode = ? AND +entry.parent = ? AND +entry.kind = ${KIND.directory}`,
+      )
+      .raw()
+  }
+
+  /**
+   * The id of one of a stretch, if it is unchanged. Where the one above is, that one has a child of its name and inode, so that the
+   * index needs to be asked for the inode alone.
+   *
+   * @param idOf by its path
+   */
+  idOf({ depths, inodes, prints }: Directories, at: number, idOf: () => number | undefined): number | undefined {
+    const isPlaced = depths[at]! >= 0
+    const depth = isPlaced ? depths[at]! : ~depths[at]!
+    this.leaveTo(isPlaced ? depth : 0)
+    if (inodes[at] === 0 || prints[at] === 0) return undefined
+    const above = this.#above.at(-1)
+    const row = above?.depth === depth - 1 ? this.#directoryIn.get(inodes[at]!, above.id) : undefined
+    const id = row ? row[0] : idOf()
+    if (id === undefined || this.#folders.printOf(id, row?.[1]) !== prints[at]) return undefined
+    this.#above.push({ depth, id })
+    return id
+  }
+
+  /** What is so deep, or deeper, does not lead to what comes now. */
+  leaveTo(depth: number): void {
+    while (this.#above.length > 0 && this.#above.at(-1)!.depth >= depth) this.#above.pop()
+  }
+}
