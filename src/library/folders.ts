@@ -121,9 +121,9 @@ export class Folders {
   /** In the transaction of the entries. */
   flush(): void {
     this.#sumUp()
-    for (const [directory, { bytes, files, directories }] of this.#sums) {
-      if (bytes === 0 && files === 0 && directories === 0) continue
-      this.#add.run(directory, bytes, files, directories, this.#prints.get(directory) ?? KEPT)
+    for (const [directory, sum] of this.#sums) {
+      if (isNothing(sum)) continue
+      this.#add.run(directory, sum.bytes, sum.files, sum.directories, this.#prints.get(directory) ?? KEPT)
       this.#prints.delete(directory)
     }
     for (const [directory, print] of this.#prints) this.#setPrint.run(print, directory)
@@ -139,30 +139,22 @@ export class Folders {
     this.#parents.clear()
   }
 
+  /** Those below come first as far as they are younger than those above; else it takes another round. */
   #sumUp(): void {
-    const depths = new Map<number, number>()
-    for (const directory of this.#noted.keys()) this.#depthOf(directory, depths)
-    const deepestFirst = [...depths.keys()].sort((a, b) => depths.get(b)! - depths.get(a)!)
-    for (const directory of deepestFirst) {
-      const changes = this.#noted.get(directory)
-      if (!changes) continue
-      const sum = this.#sums.get(directory)
-      const parent = this.#parentOf(directory)
-      if (parent > 0) add(this.#notedIn(parent), changes)
-      if (sum) add(sum, changes)
-      else this.#sums.set(directory, changes)
-      this.#noted.delete(directory)
+    // In a library that is damaged a directory may lie in itself.
+    for (let round = 0; this.#noted.size > 0 && round < DEPTH_MAX; round++) {
+      for (const directory of Float64Array.from(this.#noted.keys()).sort().reverse()) {
+        const changes = this.#noted.get(directory)!
+        this.#noted.delete(directory)
+        if (isNothing(changes)) continue
+        const parent = this.#parentOf(directory)
+        if (parent > 0) add(this.#notedIn(parent), changes)
+        const sum = this.#sums.get(directory)
+        if (sum) add(sum, changes)
+        else this.#sums.set(directory, changes)
+      }
     }
-  }
-
-  /** 1 for the root of a location. */
-  #depthOf(directory: number, depths: Map<number, number>): number {
-    const way: number[] = []
-    let at = directory
-    for (; at > 0 && !depths.has(at); at = this.#parentOf(at)) way.push(at)
-    let depth = depths.get(at) ?? 0
-    for (const each of way.reverse()) depths.set(each, (depth += 1))
-    return depth
+    this.#noted.clear()
   }
 
   #parentOf(directory: number): number {
@@ -235,6 +227,10 @@ function add(sum: Total, part: Total, sign: 1 | -1 = 1): void {
   sum.bytes += sign * part.bytes
   sum.files += sign * part.files
   sum.directories += sign * part.directories
+}
+
+function isNothing({ bytes, files, directories }: Total): boolean {
+  return bytes === 0 && files === 0 && directories === 0
 }
 
 function nothing(): Total {
