@@ -259,6 +259,18 @@ export const LIMITS = {
 
   /** Rows applied in one transaction: about 10 ms, during which requests of the shard wait. */
   batchEntriesMax: 2_000,
+  /** Names that came up lately are remembered with their ids, twice so many: some 4 MB. */
+  namesRecentMax: 16_384,
+  /** While the hashes of all names are in memory, none that is new is looked for on disk: so many take 16 MB. */
+  namesTabledMax: 1_000_000,
+  /** Names without a hash on disk are read when a library is opened: so many take a few milliseconds. */
+  namesUnhashedMax: 16_384,
+  /** During a first scan, after which all have one: 0.2 s for whoever opens the library after a crash. */
+  namesUnhashedFirstMax: 262_144,
+  /** Hashes that are written with one commit: some 5 ms. */
+  hashesACommitMax: 8_192,
+  /** Entries of a first scan at which the index of their names is built at the latest: to sort so many takes half a second. */
+  namesIndexLaterMax: 1_500_000,
   /** A directory of more is compared in slices of a batch: gathered, so many take 50 ms in one turn, and 10 MB. */
   compareWholeMax: 20_000,
   /** So much older than a look at it a file has to be for its birth to prove that it was seen: file systems tell it in steps of up to two seconds. */

@@ -177,7 +177,7 @@ export class Applier {
     try {
       connection.transaction(() => {
         work()
-        names.flush()
+        names.flush(this.#fresh ? LIMITS.namesUnhashedFirstMax : LIMITS.namesUnhashedMax)
         ids.flush()
         folders.flush()
         locations.addCounts(this.#location.id, this.#counts)

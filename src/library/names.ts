@@ -3,16 +3,14 @@
 // A name's id is its place. Names are only added, and only by the library's one writer; what was added is written with
 // `flush`, in the same transaction. Full blocks get their trigrams with `seal`, later and many at a time, and so do names their
 // hashes: those of few names would touch as many pages, and each commit of a scan would write a good part of the table.
+import { LIMITS } from '../base/limits.js'
 import { decodeNames, encodeName } from '../scan/names.js'
 import type { Connection } from './connection.js'
 import { foldBlock } from './fold.js'
+import { hashOf, NameTable } from './name-table.js'
 import { BUCKETS, buildPostings, postingPlace } from './trigrams.js'
 
 export const BLOCK_NAMES = 64
-/** Names remembered with their ids: some 25 MB. At more the memory is emptied and the index asked. */
-const REMEMBERED_MAX = 200_000
-/** Names that wait for their hashes are in memory, some 2 MB; to write so many takes some 20 ms. */
-export const UNHASHED_MAX = 16_384
 /** Blocks read are kept as strings; at more the memory is emptied. */
 const BLOCKS_KEPT = 2_048
 /** Blocks without trigrams are searched by reading them all: this many cost about two milliseconds. */
@@ -29,12 +27,19 @@ export class Names {
   readonly #writeHashed
   readonly #readBlock
   readonly #writeBlock
-  #remembered = new Map<string, number>()
-  /** Whether every stored name is remembered, so that one that is not must be new. */
+  /** Those of the latest, and of those before them. */
+  #recent = new Map<string, number>()
+  #before = new Map<string, number>()
+  /** Names without a hash on disk and, while `#complete`, all others. Filled as soon as `#next` is known. */
+  readonly #table = new NameTable((id) => this.text(id))
+  /** Whether every stored name is in the table, so that one that is not must be new. */
   #complete = false
   #blocks = new Map<number, string[]>()
-  /** Names without a hash: the last ones. Filled as soon as `#next` is known. */
-  #unhashed = new Map<string, number>()
+  /** Up to which name all have a hash on disk, and the hashes of those from there on. */
+  #hashed = 0
+  #hashes: number[] = []
+  /** Some of these are being written, in the order of the table. */
+  #writing: { readonly order: Float64Array; readonly end: number; at: number } | null = null
   /** Whether the database says up to where names have one. In a library of before, which does not, they all have. */
   #saysHashed = false
   /** The id of the next name; -1 until it is known. */
@@ -45,7 +50,9 @@ export class Names {
   constructor(connection: Connection) {
     this.#connection = connection
     this.#byHash = connection.prepare<[number], number>('SELECT name FROM name_hash WHERE hash = ?').pluck()
-    this.#insertHash = connection.prepare<[number, number]>('INSERT INTO name_hash (hash, name) VALUES (?, ?)')
+    this.#insertHash = connection.prepare<[number, number]>(
+      'INSERT OR IGNORE INTO name_hash (hash, name) VALUES (?, ?)',
+    )
     this.#readHashed = connection.prepare<[], number>(`SELECT value FROM meta WHERE key = 'namesHashed'`).pluck()
     this.#writeHashed = connection.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('namesHashed', ?)`)
     this.#readBlock = connection.prepare<[number], Buffer>('SELECT bytes FROM names WHERE block = ?').pluck()
@@ -59,38 +66,47 @@ export class Names {
   }
 
   find(name: string): number | undefined {
-    const known = this.#remembered.get(name)
+    const known = this.#recent.get(name) ?? this.#before.get(name)
     if (known !== undefined) return known
     if (this.#next < 0) this.#begin()
-    return this.#complete ? undefined : this.#lookUp(name)
+    return this.#lookUp(name, hashOf(name))
   }
 
   /** The id of a name, which is added if it is new; within a transaction that ends with `flush`. */
   idOf(name: string): number {
-    const known = this.#remembered.get(name)
+    const known = this.#recent.get(name)
     if (known !== undefined) return known
-    if (this.#next < 0) this.#begin()
-    const id = (this.#complete ? undefined : this.#lookUp(name)) ?? this.#add(name)
-    if (this.#remembered.size >= REMEMBERED_MAX) {
-      this.#remembered.clear()
-      this.#complete = false
+    const id = this.#before.get(name) ?? this.#lookUpOrAdd(name)
+    if (this.#recent.size >= LIMITS.namesRecentMax) {
+      this.#before = this.#recent
+      this.#recent = new Map()
     }
-    this.#remembered.set(name, id)
+    this.#recent.set(name, id)
     return id
   }
 
-  /** Writes the block that is not full yet; it is written again when more names join it. */
-  flush(): void {
+  /**
+   * Writes the block that is not full yet; it is written again when more names join it.
+   *
+   * @param most so many names may go without a hash on disk for now
+   */
+  flush(most: number = LIMITS.namesUnhashedMax): void {
     if (this.#open.length > 0) this.#write(this.#fullBlocks())
-    if (this.#unhashed.size >= UNHASHED_MAX) this.#writeHashes()
+    const isFull = this.#table.size >= LIMITS.namesTabledMax
+    if (isFull) this.#complete = false
+    if (isFull || this.#hashes.length >= most) this.#writing ??= this.#inOrder()
+    if (this.#writing) this.#writeHashes(LIMITS.hashesACommitMax)
   }
 
   /** Forgets what is remembered: after a transaction that did not commit, and to give memory back. */
   forget(): void {
-    this.#remembered = new Map()
+    this.#recent = new Map()
+    this.#before = new Map()
     this.#complete = false
     this.#blocks = new Map()
-    this.#unhashed = new Map()
+    this.#table.clear()
+    this.#hashes = []
+    this.#writing = null
     this.#next = -1
     this.#open = []
   }
@@ -134,16 +150,38 @@ export class Names {
   /** Gives the last names their hashes, so that whoever opens the library next need not read them. */
   hash(): void {
     if (this.#next < 0) this.#begin()
-    if (this.#unhashed.size > 0) this.#connection.transaction(() => this.#writeHashes())()
+    if (this.#hashes.length === 0) return
+    this.#connection.transaction(() => {
+      while (this.#hashes.length > 0) {
+        this.#writing ??= this.#inOrder()
+        this.#writeHashes(Infinity)
+      }
+    })()
   }
 
-  /** In the order of the table, so that each of its pages is touched once. */
-  #writeHashes(): void {
-    const ids = [...this.#unhashed.values()]
-    const order = Float64Array.from(this.#unhashed.keys(), (name, at) => hashOf(name) * PLACES + at)
-    for (const each of order.sort()) this.#insertHash.run(Math.floor(each / PLACES), ids[each % PLACES]!)
-    this.#writeHashed.run(this.#next)
-    this.#unhashed = new Map()
+  /** Of all that have none on disk: in the order of the table there, so that each of its pages is touched once. */
+  #inOrder(): { order: Float64Array; end: number; at: number } {
+    return { order: Float64Array.from(this.#hashes, (hash, at) => hash * PLACES + at).sort(), end: this.#next, at: 0 }
+  }
+
+  #writeHashes(count: number): void {
+    const writing = this.#writing!
+    const { order, end } = writing
+    for (const until = Math.min(order.length, writing.at + count); writing.at < until; writing.at++) {
+      const each = order[writing.at]!
+      this.#insertHash.run(Math.floor(each / PLACES), this.#hashed + (each % PLACES))
+    }
+    if (writing.at < order.length) return
+    this.#writeHashed.run(end)
+    this.#writing = null
+    this.#hashes = this.#hashes.slice(order.length)
+    this.#hashed = end
+    if (!this.#complete) this.#tableUnhashed()
+  }
+
+  #tableUnhashed(): void {
+    this.#table.clear()
+    for (const [at, hash] of this.#hashes.entries()) this.#table.add(hash, this.#hashed + at)
   }
 
   #writeSegment(first: number, last: number): void {
@@ -168,7 +206,9 @@ export class Names {
     this.#open = names.length < BLOCK_NAMES ? names : []
     const hashed = this.#readHashed.get()
     this.#saysHashed = hashed !== undefined
-    for (let id = hashed ?? this.#next; id < this.#next; id++) this.#unhashed.set(this.text(id), id)
+    this.#hashed = hashed ?? this.#next
+    for (let id = this.#hashed; id < this.#next; id++) this.#hashes.push(hashOf(this.text(id)))
+    this.#tableUnhashed()
   }
 
   #load(block: number): string[] {
@@ -181,15 +221,24 @@ export class Names {
     return names
   }
 
-  #lookUp(name: string): number | undefined {
-    return this.#unhashed.get(name) ?? this.#byHash.all(hashOf(name)).find((id) => this.text(id) === name)
+  #lookUp(name: string, hash: number): number | undefined {
+    const known = this.#table.find(name, hash)
+    if (known !== undefined || this.#complete) return known
+    return this.#byHash.all(hash).find((id) => this.text(id) === name)
   }
 
-  #add(name: string): number {
+  #lookUpOrAdd(name: string): number {
+    if (this.#next < 0) this.#begin()
+    const hash = hashOf(name)
+    return this.#lookUp(name, hash) ?? this.#add(name, hash)
+  }
+
+  #add(name: string, hash: number): number {
     const id = this.#next
     if (!this.#saysHashed) this.#writeHashed.run(id)
     this.#saysHashed = true
-    this.#unhashed.set(name, id)
+    this.#hashes.push(hash)
+    this.#table.add(hash, id)
     if (this.#open.length === 0) this.#blocks.set(this.#fullBlocks(), this.#open)
     this.#open.push(name)
     this.#next += 1
@@ -224,10 +273,3 @@ export function displacedName(name: number): number {
 
 /** More than ever wait at a time, and few enough for a hash and a place to be one exact number. */
 const PLACES = 2 ** 21
-
-/** FNV-1a over UTF-16 units: cheap, and a collision costs one comparison. */
-function hashOf(name: string): number {
-  let hash = 0x811c9dc5
-  for (let at = 0; at < name.length; at++) hash = Math.imul(hash ^ name.charCodeAt(at), 0x01000193)
-  return hash >>> 0
-}

@@ -1,7 +1,8 @@
 // The names of a library: stored once, found again, whatever is forgotten and rolled back in between.
 import Database from 'better-sqlite3'
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
+import { LIMITS } from '../../src/base/limits.js'
 import { Names } from '../../src/library/names.js'
 import { migrate } from '../../src/library/schema.js'
 
@@ -11,7 +12,23 @@ function fresh(): { connection: Database.Database; names: Names } {
   return { connection, names: new Names(connection) }
 }
 
-test('each name has one id, and each id its name, through commits, rollbacks and forgetting', (t) => {
+const FEW = { namesRecentMax: 8, namesTabledMax: 60, namesUnhashedMax: 20, hashesACommitMax: 7 }
+
+test.serial('each name has one id, and each id its name, through commits, rollbacks and forgetting', (t) => {
+  keepsNames(t, 80)
+})
+
+test.serial('the same where what is in memory is soon full, and hashes are written a few at a time', (t) => {
+  const before = { ...LIMITS }
+  Object.assign(LIMITS, FEW)
+  try {
+    keepsNames(t, 200)
+  } finally {
+    Object.assign(LIMITS, before)
+  }
+})
+
+function keepsNames(t: ExecutionContext, numRuns: number): void {
   const word = fc.oneof(
     fc.constantFrom('a', 'b', 'c', '\udcff', '💀', 'x'.repeat(255)),
     fc.stringMatching(/^[a-z]{1,2}$/),
@@ -48,11 +65,19 @@ test('each name has one id, and each id its name, through commits, rollbacks and
       }
       t.is(new Set(ids.values()).size, ids.size)
       for (const each of ['never added', 'a '.repeat(3)]) t.is(names.find(each), undefined)
+      names.hash()
+      const hashes = connection.prepare('SELECT name FROM name_hash ORDER BY name').pluck().all()
+      t.deepEqual(
+        hashes,
+        hashes.map((_, at) => at),
+      )
+      const hashed = connection.prepare<[], number>(`SELECT value FROM meta WHERE key = 'namesHashed'`).pluck().get()
+      t.is(hashes.length, hashed ?? 0)
       connection.close()
     }),
-    { numRuns: 80 },
+    { numRuns },
   )
-})
+}
 
 test('a name just added is known while thousands of blocks are read past it', (t) => {
   const { connection, names } = fresh()

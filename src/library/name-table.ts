@@ -1,0 +1,68 @@
+// Ids of names by hash, in one array of integers: a million names take 16 MB, and the collector looks through none of it.
+
+const SLOTS_MIN = 1 << 10
+
+export class NameTable {
+  readonly #textOf: (id: number) => string
+  /** A hash and an id + 1 each, open addressing; an id of 0 is a free slot. */
+  #slots = new Int32Array(2 * SLOTS_MIN)
+  #size = 0
+
+  constructor(textOf: (id: number) => string) {
+    this.#textOf = textOf
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  find(name: string, hash: number): number | undefined {
+    const slots = this.#slots
+    const mask = slots.length - 1
+    for (let at = placeOf(hash, mask); slots[at + 1] !== 0; at = (at + 2) & mask) {
+      const id = slots[at + 1]! - 1
+      if (slots[at] === (hash | 0) && this.#textOf(id) === name) return id
+    }
+    return undefined
+  }
+
+  /** Of a name that is not in it. */
+  add(hash: number, id: number): void {
+    if (4 * (this.#size + 1) > 1.5 * this.#slots.length) this.#grow()
+    put(this.#slots, hash | 0, id + 1)
+    this.#size += 1
+  }
+
+  clear(): void {
+    this.#slots = new Int32Array(2 * SLOTS_MIN)
+    this.#size = 0
+  }
+
+  #grow(): void {
+    const slots = this.#slots
+    const larger = new Int32Array(2 * slots.length)
+    for (let at = 0; at < slots.length; at += 2) if (slots[at + 1] !== 0) put(larger, slots[at]!, slots[at + 1]!)
+    this.#slots = larger
+  }
+}
+
+function put(slots: Int32Array, hash: number, id: number): void {
+  const mask = slots.length - 1
+  let at = placeOf(hash, mask)
+  while (slots[at + 1] !== 0) at = (at + 2) & mask
+  slots[at] = hash
+  slots[at + 1] = id
+}
+
+/** The low bits of the hash are of the last letters, which names share: all are mixed in. */
+function placeOf(hash: number, mask: number): number {
+  const mixed = Math.imul(hash ^ (hash >>> 15), 0x9e3779b1)
+  return ((mixed ^ (mixed >>> 15)) << 1) & mask
+}
+
+/** FNV-1a over UTF-16 units: cheap, and a collision costs one comparison. */
+export function hashOf(name: string): number {
+  let hash = 0x811c9dc5
+  for (let at = 0; at < name.length; at++) hash = Math.imul(hash ^ name.charCodeAt(at), 0x01000193)
+  return hash >>> 0
+}
