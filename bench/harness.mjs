@@ -113,12 +113,13 @@ export async function index(call, path) {
   return { library, location }
 }
 
+/** Whoever asks all the time has the shard do other things between the batches of its scan. */
 export async function jobDone(call, library, job) {
   for (;;) {
     const { state, error } = await call('jobs.info', { library, job })
     if (state === 'done') return
     if (state === 'failed' || state === 'cancelled') throw new Error(`job ${state}: ${JSON.stringify(error)}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
 

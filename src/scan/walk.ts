@@ -354,6 +354,13 @@ export function runsIn({ runs }: Batch): Run[] {
   })
 }
 
+/** Of batches that follow each other. */
+export function joinedBatches(batches: readonly Batch[]): Batch {
+  if (batches.length === 1) return batches[0]!
+  const runs = batches.flatMap((batch) => batch.runs)
+  return { ...joinedColumns(batches), runs, fraction: batches.at(-1)!.fraction }
+}
+
 function joinedColumns(listings: readonly Listing[]): Listing {
   const all = <Key extends keyof Listing>(key: Key) => listings.map((each) => each[key])
   return {

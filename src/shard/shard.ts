@@ -124,6 +124,8 @@ export class Shard {
   #pending: { readonly line: Line; readonly requests: Requests }[] = []
   /** For how long it was at requests since it last let others have a turn. */
   #workedMs = 0
+  /** How often it was asked for anything so far. */
+  #asked = 0
   #goingOn = false
   /** What was begun last, where more was there already: since when, and how many. */
   #sliceAt = 0
@@ -148,7 +150,10 @@ export class Shard {
     this.#runner = new Runner({
       ledger: this.#ledger,
       pool: this.#pool,
-      walk: walkElsewhere((port, walk) => this.#send({ tasks: [{ port, work: { walk } }] }, [port])),
+      walk: walkElsewhere(
+        (port, walk) => this.#send({ tasks: [{ port, work: { walk } }] }, [port]),
+        () => this.#asked,
+      ),
       identify: identifyElsewhere((port, identify) => this.#send({ tasks: [{ port, work: { identify } }] }, [port])),
       leftOut: setup.leftOut,
       publish: (event) => this.#publish(event),
@@ -200,6 +205,7 @@ export class Shard {
     for (let at = 0; know && at < know.length; at += 2) this.#pool.know(know[at]!, know[at + 1]!)
     for (const library of unwanted ?? []) this.#copying.get(library)?.stop.abort()
     if (!requests) return
+    this.#asked += 1
     if (this.#pending.length === 0 && this.#workedMs < LIMITS.shardTurnMs) return this.#begin(line, requests)
     this.#pending.push({ line, requests })
     this.#goOnSoon()

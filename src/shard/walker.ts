@@ -9,14 +9,18 @@ import { lookAtPath, type Looked } from '../scan/explain.js'
 import { decodeName, encodeName } from '../scan/names.js'
 import type { NativeDescent } from '../descriptors/native.js'
 import type { Gatherer, ReadDirectory } from '../scan/read.js'
-import { walk, type Batch } from '../scan/walk.js'
+import { joinedBatches, walk, type Batch } from '../scan/walk.js'
 import type { WalkRequest } from './lines.js'
 
 /** `lent` comes first: how many descriptors the thread holds that now works for the other end. */
 type FromTask = { lent: number } | { batch: Batch } | { looked: Looked } | { end: true } | { error: WireError }
 
-/** @param begin hands a port and the request to whoever has task threads */
-export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) => void): Walker {
+/**
+ * @param begin hands a port and the request to whoever has task threads
+ * @param asked how often this thread was asked for anything so far: while it is not, what came meanwhile is one batch. A transaction
+ *   of many entries costs less than many of few, since it writes each page once.
+ */
+export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) => void, asked = () => 0): Walker {
   return async function* (options, signal, balance) {
     const { port1, port2 } = new MessageChannel()
     const arrived: FromTask[] = []
@@ -32,6 +36,7 @@ export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) =
     signal.addEventListener('abort', stop)
     const { root, leftOut, rules, after, starts } = options
     begin(port2, { root, leftOut, rules, after, starts })
+    let askedBefore = asked()
     try {
       while (!signal.aborted) {
         const next = arrived.shift()
@@ -39,8 +44,12 @@ export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) =
         else if ('lent' in next) giveBack = balance.lend(next.lent)
         else if ('error' in next) throw fromWire(next.error)
         else if ('batch' in next) {
-          yield next.batch
-          port1.postMessage('next')
+          const batches = [next.batch]
+          while (asked() === askedBefore && batches.length < LIMITS.walkAheadBatchesMax && isBatch(arrived[0]))
+            batches.push((arrived.shift() as { batch: Batch }).batch)
+          askedBefore = asked()
+          for (let count = batches.length; count > 0; count--) port1.postMessage('next')
+          yield joinedBatches(batches)
         } else return
       }
     } finally {
@@ -49,6 +58,10 @@ export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) =
       port1.close()
     }
   }
+}
+
+function isBatch(message: FromTask | undefined): boolean {
+  return message !== undefined && 'batch' in message
 }
 
 /** A look at one path in a task thread. */
