@@ -69,6 +69,7 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
           })
         }),
       )
+      if (start.fresh) library.indexNamesFrom(done)
       committed(applied, location)
       await breathe()
       while (applier.isMidway && !signal.aborted) {

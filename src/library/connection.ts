@@ -5,6 +5,9 @@ import { fromSqlite, mayHavePassed } from './cause.js'
 
 export type Connection = Database.Database
 
+/** Some indexes are there from the end of a library's first scan on. */
+export const IS_INDEXED = 'SELECT 1 FROM sqlite_schema WHERE name = ?'
+
 /** Asks SQLite for the file again after it came back read-only: another thread may have held the last descriptor. */
 const OPEN_TRIES = 3
 

@@ -3,7 +3,7 @@
 import type { FileItem } from '../protocol/messages.js'
 import type { ParamsOf } from '../protocol/operations.js'
 import { LIMITS } from '../base/limits.js'
-import { endSnapshot, openReadOnly, type Connection } from './connection.js'
+import { endSnapshot, IS_INDEXED, openReadOnly, type Connection } from './connection.js'
 import { Entries } from './entries.js'
 import { fileOf } from './file.js'
 import { askedBy, foundItems, type FoundItems, type SearchParams } from './filters.js'
@@ -27,9 +27,11 @@ export class Copy {
   readonly #begin
   readonly #end
   readonly #dataVersion
+  readonly #isIndexed
   readonly #names: Names
   readonly #folders: Folders
   readonly #search: Search
+  #hasNamesIndex = false
   /** Changes whenever anything was committed. */
   #version = 0
   /** SQLite's word for what was committed by others. */
@@ -45,6 +47,7 @@ export class Copy {
     this.#begin = connection.prepare('BEGIN')
     this.#end = connection.prepare('COMMIT')
     this.#dataVersion = connection.prepare<[], number>('PRAGMA data_version').pluck()
+    this.#isIndexed = connection.prepare(IS_INDEXED)
     this.#names = new Names(connection)
     this.#folders = new Folders(connection)
     this.locations = new Locations(connection)
@@ -81,7 +84,8 @@ export class Copy {
   /** Undefined where it would take so long that others have to go first: that is for the library's own thread. */
   search(params: SearchParams): FoundItems | undefined {
     const { wanted, cursor, seal } = askedBy(params, this)
-    if (Search.takesLong(wanted)) return undefined
+    this.#hasNamesIndex ||= this.#isIndexed.get('entry_name') !== undefined
+    if (!this.#hasNamesIndex || Search.takesLong(wanted)) return undefined
     const page = atOnce(this.#search.search(wanted, params.limit ?? LIMITS.pageDefault, cursor, this.#version))
     return page ? foundItems(page, this.entries, seal) : undefined
   }
@@ -94,6 +98,7 @@ export class Copy {
   /** All that is remembered of what the library's own thread may have changed. */
   #forget(): void {
     this.#version += 1
+    this.#hasNamesIndex = false
     this.#names.forget()
     this.#folders.forget()
     this.locations.forget()

@@ -1,7 +1,7 @@
 // One open library: its first connection, which also writes, and what can be asked of it.
 import { existsSync, lstatSync, mkdirSync, rmdirSync, statfsSync, statSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
+import { errnoOf, fromSystem, SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Lease, Ledger } from '../descriptors/ledger.js'
 import type { FileItem, LibraryInfo, LocationItem, Mode, Tagging, UnverifiedDirectory } from '../protocol/messages.js'
@@ -15,7 +15,7 @@ import { fromSqlite } from './cause.js'
 import { databaseBytes, writeBackup, type BackupOptions } from './backup.js'
 import { checkLibrary } from './check.js'
 import { Comparisons } from './comparisons.js'
-import { endSnapshot, openConnection, type Connection } from './connection.js'
+import { endSnapshot, IS_INDEXED, openConnection, type Connection } from './connection.js'
 import { Duplicates } from './duplicates.js'
 import { Entries, rootName, type Directory, type Entry } from './entries.js'
 import { fileOf, type Named as NamedFile } from './file.js'
@@ -76,6 +76,7 @@ export class Library {
   readonly #ids: Ids
   readonly #folders: Folders
   readonly #search: Search
+  #hasNamesIndex: boolean
   /** A directory that is being put in order. */
   #ordering: Promise<void> | null = null
   readonly #readers: Readers
@@ -84,7 +85,7 @@ export class Library {
   readonly #lease: Lease
   readonly #ledger: Ledger
   readonly #walState
-  readonly #inodesIndexed
+  readonly #isIndexed
 
   /**
    * @param lease of what a library costs, the library's from now on; returned on close and on failure
@@ -135,7 +136,7 @@ export class Library {
     this.#begin = connection.prepare('BEGIN')
     this.#end = connection.prepare('COMMIT')
     this.#walState = connection.prepare<[], [busy: number, frames: number, checkpointed: number]>(WAL_STATE).raw()
-    this.#inodesIndexed = connection.prepare(INODES_INDEXED)
+    this.#isIndexed = connection.prepare(IS_INDEXED)
     this.#lock = lock
     this.#live = live
     this.#lease = lease
@@ -153,6 +154,7 @@ export class Library {
     this.tagged = new Tagged(connection, this.entries, this.locations, this.#names)
     this.unverified = new Unverified(connection)
     this.#search = new Search(connection)
+    this.#hasNamesIndex = this.#isIndexed.get('entry_name') !== undefined
     this.#readers = new Readers(filesOf(path).database, ledger, { holder: `library ${name}`, path })
   }
 
@@ -272,6 +274,7 @@ export class Library {
 
   applier(location: Location, fresh: boolean): Applier {
     if (!fresh) this.indexInodes()
+    else if (this.locations.entriesOf(location) === 1 && this.locations.all().length === 1) this.#dropNamesIndex()
     return new Applier(this.#stores(), location, fresh)
   }
 
@@ -301,10 +304,40 @@ export class Library {
    * costs row by row during it.
    */
   indexInodes(): void {
-    if (this.#inodesIndexed.get() !== undefined) return
-    sortOnDisk(this.#connection, this.#ledger, () =>
-      this.#connection.exec('CREATE INDEX IF NOT EXISTS entry_inode ON entry (inode)'),
-    )
+    if (this.#isIndexed.get('entry_inode') === undefined) this.#index('entry_inode ON entry (inode)')
+  }
+
+  #index(what: string): void {
+    sortOnDisk(this.#connection, this.#ledger, () => this.#connection.exec(`CREATE INDEX IF NOT EXISTS ${what}`))
+  }
+
+  /**
+   * A first scan does without: names that come up again and again are everywhere in it, so that each commit would write a good part
+   * of the index. It is built by the first search, after so many entries, or at the end, sorted, for a quarter of what it costs.
+   */
+  #dropNamesIndex(): void {
+    this.commit(() => this.#connection.exec('DROP INDEX IF EXISTS entry_name'))
+    this.#hasNamesIndex = false
+  }
+
+  /** Within `commit`. */
+  #indexNames(): void {
+    if (!this.#hasNamesIndex) this.#index('entry_name ON entry (name)')
+    this.#hasNamesIndex = true
+  }
+
+  /** After each batch of a first scan. */
+  indexNamesFrom(entries: number): void {
+    if (!this.#hasNamesIndex && entries > LIMITS.namesIndexLaterMax) this.commit(() => this.#indexNames())
+  }
+
+  /** Without the index SQLite makes one for each statement: slow, and right. */
+  #indexNamesForSearch(): void {
+    try {
+      if (!this.#hasNamesIndex) this.commit(() => this.#indexNames())
+    } catch (error) {
+      if (toWire(error).code !== 'DISK_FULL') throw error
+    }
   }
 
   /** What a scan that did not end had found missing proves nothing any more; what was displaced is in its place no more. */
@@ -317,6 +350,7 @@ export class Library {
     this.#names.seal()
     this.#names.hash()
     this.#names.forget()
+    this.#indexNames()
     this.indexInodes()
     this.#connection.pragma('optimize')
     this.#connection.pragma('wal_checkpoint(TRUNCATE)')
@@ -388,6 +422,7 @@ export class Library {
    */
   async search(params: SearchParams): Promise<FoundItems> {
     const { wanted, cursor, seal } = askedBy(params, this)
+    this.#indexNamesForSearch()
     const run = ({ search }: Pick<Reader, 'search'>) =>
       search.search(wanted, params.limit ?? LIMITS.pageDefault, cursor, this.version)
     const page = Search.takesLong(wanted) ? null : atOnce(run({ search: this.#search }))
@@ -632,7 +667,6 @@ type MaybeLater<T> = T | Promise<T>
 /** Something to be read in steps, by one connection. */
 type Steps<T> = (reader: Pick<Reader, 'connection' | 'search'>) => Generator<void, T>
 
-const INODES_INDEXED = `SELECT 1 FROM sqlite_schema WHERE name = 'entry_inode'`
 const WAL_STATE = 'PRAGMA wal_checkpoint(NOOP)'
 
 /** What SQLite holds locks on; closing a descriptor of -wal does no harm. */

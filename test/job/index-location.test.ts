@@ -61,6 +61,34 @@ test.serial('a first scan interrupted after each of its commits goes on in a lib
   t.is(library.jobs.get(job).done, indexed(library, location.uid).size, 'nothing was stored twice')
 })
 
+test.serial('what a first scan has come to is found meanwhile, and after a crash as well', async (t) => {
+  restore = batchesOf(9)
+  using stage = new Stage()
+  plant(stage)
+  let library = stage.open(stage.create())
+  const { location, job } = library.addLocation(stage.tree, undefined)
+  const isFound = async () => {
+    const names = [...indexed(library, location.uid).keys()].filter((path) => path.endsWith('deeper'))
+    t.is((await library.search({ query: 'deeper' })).total, names.length)
+    return names.length
+  }
+  t.false(await run(library, library.jobs.get(job), { commits: 3 }))
+  const first = await isFound()
+  library = stage.reopen(library)
+  t.is(await isFound(), first, 'an index that was made meanwhile stays')
+  t.false(await run(library, library.jobs.get(job), { commits: 2 }))
+  t.true((await isFound()) > first)
+  t.true(await run(library, library.jobs.get(job)))
+  t.is(await isFound(), 8)
+  t.is(integrity(library), 'ok')
+
+  const other = stage.open(stage.create('Other'))
+  const added = other.addLocation(stage.tree, undefined)
+  t.false(await run(other, other.jobs.get(added.job), { commits: 3 }))
+  library = stage.reopen(other)
+  t.is((await library.search({ query: 'deeper' })).total, first, 'one that was not is made by the first search')
+})
+
 test.serial('a rescan interrupted after each number of commits ends with the same index, ids and counts', async (t) => {
   restore = batchesOf(9)
   let ended = false
