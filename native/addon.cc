@@ -36,6 +36,8 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("lookAtFile", Napi::Function::New(env, lookAtFile, "lookAtFile"));
   exports.Set("readParts", Napi::Function::New(env, readParts, "readParts"));
   exports.Set("Descent", gatherer(env));
+  exports.Set("sortNames", Napi::Function::New(env, sortNames, "sortNames"));
+  exports.Set("giveBackMemory", Napi::Function::New(env, giveBackMemory, "giveBackMemory"));
   exports.Set("listening", Napi::Function::New(env, listening, "listening"));
   exports.Set("setBacklog", Napi::Function::New(env, setBacklog, "setBacklog"));
   exports.Set("readable", Napi::Function::New(env, readable, "readable"));

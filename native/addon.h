@@ -34,6 +34,12 @@ Napi::Value readParts(const Napi::CallbackInfo& call);
 // gather.cc
 Napi::Function gatherer(Napi::Env env);
 
+// names.cc
+Napi::Value sortNames(const Napi::CallbackInfo& call);
+
+// memory.cc
+void giveBackMemory(const Napi::CallbackInfo& call);
+
 // sockets.cc
 Napi::Value listening(const Napi::CallbackInfo& call);
 Napi::Value setBacklog(const Napi::CallbackInfo& call);

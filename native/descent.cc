@@ -6,6 +6,8 @@
 #include <cstring>
 #include <system_error>
 
+#include "names.h"
+
 namespace {
 
 /** What was read ahead this long ago is read again: a walk is to say how things are now. */
@@ -41,58 +43,12 @@ uint64_t printOf(const char* name, size_t length, uint8_t kind, double size, dou
   return mixed(hash ^ static_cast<uint64_t>(static_cast<int64_t>(mtime)));
 }
 
-bool isContinuation(unsigned char byte) { return (byte & 0xc0) == 0x80; }
-
-/** Bytes of the valid UTF-8 sequence that starts here, and what it stands for; 0 if none does. */
-size_t sequence(const char* text, char32_t& point) {
-  const auto* bytes = reinterpret_cast<const unsigned char*>(text);
-  const unsigned char lead = bytes[0];
-  if (lead < 0x80) return point = lead, 1;
-  const size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  point = lead & (0x7f >> length);
-  // The NUL at the end is no continuation.
-  for (size_t at = 1; at < length; at++) {
-    if (!isContinuation(bytes[at])) return 0;
-    point = (point << 6) | (bytes[at] & 0x3f);
-  }
-  constexpr char32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
-  const bool isValid = lead >= 0xc2 && lead <= 0xf4 && point >= kLeast[length] && point <= 0x10ffff && (point & ~0x7ffu) != 0xd800;
-  return isValid ? length : 0;
-}
-
-/** As src/scan/names.ts decodes it. */
-std::u16string unitsOf(const char* name) {
-  std::u16string units;
-  while (*name != 0) {
-    char32_t point;
-    const size_t length = sequence(name, point);
-    if (length == 0) {
-      units.push_back(static_cast<char16_t>(0xdc00 + static_cast<unsigned char>(*name)));
-    } else if (point >= 0x10000) {
-      units.push_back(static_cast<char16_t>(0xd7c0 + (point >> 10)));
-      units.push_back(static_cast<char16_t>(0xdc00 + (point & 0x3ff)));
-    } else {
-      units.push_back(static_cast<char16_t>(point));
-    }
-    name += length == 0 ? 1 : length;
-  }
-  return units;
-}
-
-/** By UTF-16 units, as JavaScript compares strings: of names that are all ASCII that is by bytes. */
-void sortByUnit(const std::string& names, std::vector<Below>& order) {
-  if (order.size() < 2) return;
-  const bool isPlain = std::all_of(names.begin(), names.end(), [](char each) { return static_cast<signed char>(each) >= 0; });
-  if (isPlain) {
-    const char* text = names.c_str();
-    std::sort(order.begin(), order.end(), [text](const Below& a, const Below& b) { return strcmp(text + a.name, text + b.name) < 0; });
-    return;
-  }
-  std::vector<std::pair<std::u16string, Below>> units;
-  units.reserve(order.size());
-  for (const Below& each : order) units.emplace_back(unitsOf(names.c_str() + each.name), each);
-  std::sort(units.begin(), units.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  for (size_t at = 0; at < order.size(); at++) order[at] = units[at].second;
+void sortByName(const std::string& names, std::vector<Below>& order) {
+  const char* from = names.data();
+  const bool areText = isText(from, names.size());
+  std::sort(order.begin(), order.end(), [from, areText](const Below& a, const Below& b) {
+    return compareNames(from + a.name, from + b.name, areText) < 0;
+  });
 }
 
 void clear(Found& found) {
@@ -118,7 +74,7 @@ void lookThrough(Found& found) {
     name += length + 1;
   }
   found.print = isWhole ? static_cast<double>((mixed(sum) >> 16) | 1) : 0;
-  sortByUnit(found.below, found.order);
+  if (found.order.size() > 1) sortByName(found.below, found.order);
 }
 
 int readWhole(const std::string& path, Found& found, const char*& syscall, bool inSteps = false) {

@@ -56,6 +56,8 @@ class Descent {
   int read(const char*& syscall);
   /** What was read, until it is entered. */
   const Found& found() const { return *found_; }
+  /** The same, where its children are to be had without a copy. */
+  Listing& listing() { return found_->listing; }
   /** What lies in it comes next. Answers what of its weight it has for itself. */
   double enter();
   /** It is left out. Answers its weight. */

@@ -63,10 +63,9 @@ class Gatherer : public Napi::ObjectWrap<Gatherer> {
       const char* syscall;
       const int error = descent_.read(syscall);
       if (error != 0) throwErrno(env, error, syscall);
-      const Listing& listing = descent_.found().listing;
-      const size_t count = listing.children.kinds.size();
+      const size_t count = descent_.found().listing.children.kinds.size();
       if (count > most) {
-        const Napi::Value columns = toColumns(env, listing.children, listing.device);
+        const Napi::Value columns = moveToColumns(env, descent_.listing());
         told[1] += descent_.enter();
         return columns;
       }
@@ -137,7 +136,7 @@ class Gatherer : public Napi::ObjectWrap<Gatherer> {
       error = readListing(path, listing, syscall);
     }
     if (error != 0) throwErrno(call.Env(), error, syscall);
-    return toColumns(call.Env(), listing.children, listing.device);
+    return moveToColumns(call.Env(), listing);
   }
 
   Napi::Value beginAhead(const Napi::CallbackInfo& call) { return Napi::Boolean::New(call.Env(), descent_.beginAhead()); }

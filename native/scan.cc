@@ -185,26 +185,60 @@ int openInSteps(const std::string& path) {
 
 }  // namespace
 
-/** The columns share one ArrayBuffer: for the many directories of few children, making five would cost more than reading them. */
-Napi::Object toColumns(Napi::Env env, const Children& children, uint64_t device) {
-  const size_t count = children.kinds.size();
-  Napi::ArrayBuffer memory = Napi::ArrayBuffer::New(env, count * 25 + children.names.size());
-  char* bytes = static_cast<char*>(memory.Data());
-  if (count > 0) {
-    memcpy(bytes, children.inodes.data(), count * 8);
-    memcpy(bytes + count * 8, children.sizes.data(), count * 8);
-    memcpy(bytes + count * 16, children.mtimes.data(), count * 8);
-    memcpy(bytes + count * 24, children.kinds.data(), count);
-    memcpy(bytes + count * 25, children.names.data(), children.names.size());
-  }
+namespace {
+
+template <typename T>
+size_t copy(char* to, const T& from) {
+  const size_t bytes = from.size() * sizeof from[0];
+  if (bytes > 0) memcpy(to, from.data(), bytes);
+  return bytes;
+}
+
+template <typename T>
+size_t move(char* to, T& from) {
+  const size_t bytes = copy(to, from);
+  T().swap(from);
+  return bytes;
+}
+
+Napi::Object columnsIn(Napi::ArrayBuffer memory, size_t count, uint64_t device) {
+  Napi::Env env = memory.Env();
   Napi::Object columns = Napi::Object::New(env);
-  columns.Set("names", Napi::Uint8Array::New(env, children.names.size(), memory, count * 25));
+  columns.Set("names", Napi::Uint8Array::New(env, memory.ByteLength() - count * 25, memory, count * 25));
   columns.Set("kinds", Napi::Uint8Array::New(env, count, memory, count * 24));
   columns.Set("sizes", Napi::Float64Array::New(env, count, memory, count * 8));
   columns.Set("mtimes", Napi::Float64Array::New(env, count, memory, count * 16));
   columns.Set("inodes", Napi::BigUint64Array::New(env, count, memory, 0));
   columns.Set("device", Napi::BigInt::New(env, device));
   return columns;
+}
+
+}  // namespace
+
+/** The columns share one ArrayBuffer: for the many directories of few children, making five would cost more than reading them. */
+Napi::Object toColumns(Napi::Env env, const Children& children, uint64_t device) {
+  const size_t count = children.kinds.size();
+  Napi::ArrayBuffer memory = Napi::ArrayBuffer::New(env, count * 25 + children.names.size());
+  char* to = static_cast<char*>(memory.Data());
+  to += copy(to, children.inodes);
+  to += copy(to, children.sizes);
+  to += copy(to, children.mtimes);
+  to += copy(to, children.kinds);
+  copy(to, children.names);
+  return columnsIn(memory, count, device);
+}
+
+Napi::Object moveToColumns(Napi::Env env, Listing& listing) {
+  Children& children = listing.children;
+  const size_t count = children.kinds.size();
+  Napi::ArrayBuffer memory = Napi::ArrayBuffer::New(env, count * 25 + children.names.size());
+  char* to = static_cast<char*>(memory.Data());
+  to += move(to, children.inodes);
+  to += move(to, children.sizes);
+  to += move(to, children.mtimes);
+  to += move(to, children.kinds);
+  move(to, children.names);
+  return columnsIn(memory, count, listing.device);
 }
 
 int readListing(const std::string& path, Listing& listing, const char*& syscall, bool inSteps) {
@@ -233,5 +267,5 @@ Napi::Value readDirectory(const Napi::CallbackInfo& call) {
   const char* syscall;
   const int error = readListing(pathOf(call), listing, syscall);
   if (error != 0) throwErrno(env, error, syscall);
-  return toColumns(env, listing.children, listing.device);
+  return moveToColumns(env, listing);
 }

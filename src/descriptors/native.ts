@@ -124,6 +124,10 @@ export interface Native {
   /** Holds one descriptor, none afterwards. A symlink is not followed: ENOTDIR. Children that vanish meanwhile are left out. */
   readDirectory(path: Buffer): NativeListing
   Descent: new () => NativeDescent
+  /** Names that each end in NUL, by UTF-16 units as `decodeNames` has them: of each where it starts and which it is, in their order. */
+  sortNames(names: Uint8Array): Uint32Array
+  /** To the system, what the whole process has freed and keeps: some milliseconds. Opens nothing, does nothing but with glibc. */
+  giveBackMemory(): void
   /** Of what lies at a path, and is not followed: device, inode, size, both times in nanoseconds, 1 for a regular file. */
   lookAtFile(path: Buffer, seen: BigInt64Array): void
   /**

@@ -184,9 +184,12 @@ function mustLook(path: string) {
   }
 }
 
-/** The names that rules ask about, of those in a directory, without reading it. */
+/** The names that rules ask about, of those in a directory. */
+export const RULE_FILES = ['.git', '.gitignore']
+
+/** Those that are there, without reading it. */
 export function ruleFilesIn(here: string): string[] {
-  return ['.git', '.gitignore'].filter((name) => mustLook(join(here, name)) !== null)
+  return RULE_FILES.filter((name) => mustLook(join(here, name)) !== null)
 }
 
 /** The first file of patterns that is not what it was. Opens nothing. */

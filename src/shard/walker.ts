@@ -5,6 +5,7 @@ import { fromWire, SpacedriveError, toWire, type WireError } from '../base/error
 import { LIMITS } from '../base/limits.js'
 import type { Walker } from '../job/job.js'
 import { readTextPlain } from '../scan/ground.js'
+import type { SortNames } from '../scan/large.js'
 import { lookAtPath, type Looked } from '../scan/explain.js'
 import { decodeName, encodeName } from '../scan/names.js'
 import type { NativeDescent } from '../descriptors/native.js'
@@ -88,6 +89,7 @@ export async function answerWalk(
   lent: number,
   read: ReadDirectory,
   native: NativeDescent | null = null,
+  sortNames?: SortNames,
 ): Promise<void> {
   let ahead = 0
   let closed = false
@@ -109,7 +111,13 @@ export async function answerWalk(
       const looked = lookAtPath({ ...asked, ...look, ...how, root: decodeName(root) })
       port.postMessage({ looked } satisfies FromTask)
     } else
-      for (const batch of walk({ ...asked, ...how, root, gatherer: native ? gathererOf(native) : undefined })) {
+      for (const batch of walk({
+        ...asked,
+        ...how,
+        root,
+        gatherer: native ? gathererOf(native) : undefined,
+        sortNames,
+      })) {
         port.postMessage({ batch } satisfies FromTask, buffersOf(batch))
         ahead += 1
         await nextTurn()

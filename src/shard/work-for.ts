@@ -38,7 +38,7 @@ export async function workFor({ port, work, lent, reads }: Task, loadLookInto: (
     const isTwo = reads > 1 && descent?.beginAhead() === true
     // Then also of a path that is longer than the system takes one.
     const list = isTwo ? (path: Buffer) => descent!.list(path) : read
-    return await answerWalk(port, work.walk, lent, list, descent)
+    return await answerWalk(port, work.walk, lent, list, descent, addon?.sortNames)
   }
   try {
     if (work.identify.files.media) lookInto ??= await loadLookInto()

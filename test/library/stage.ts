@@ -96,7 +96,7 @@ export function walkHere(read: ReadDirectory = readDirectoryPlain): Walker {
   return async function* (options, signal) {
     // As a task thread does, which reads by the addon where it is built.
     const gatherer = native && read === readDirectoryPlain ? gathererOf(new native.Descent()) : undefined
-    for (const batch of walk({ ...options, read, gatherer })) {
+    for (const batch of walk({ ...options, read, gatherer, sortNames: native?.sortNames })) {
       if (signal.aborted) return
       yield batch
     }
