@@ -99,7 +99,10 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
     library.identities.hurry(location.id)
     if (library.locations.get(location.uid).mode !== 'shallow') enqueueIdentify(library, location)
   })
-  library.commit(() => library.settle())
+  for (const _ of library.settle()) {
+    await breathe()
+    if (signal.aborted) return
+  }
 }
 
 function readCheckpoint(job: JobRow, library: Library, location: Location): Checkpoint {

@@ -345,15 +345,21 @@ export class Library {
     this.#connection.prepare('DELETE FROM missing WHERE location = ? AND left_out <> ?').run(location.id, WHY.displaced)
   }
 
-  /** At the end of a scan: the last names get their trigrams, and the disk gets back what the log of it took. */
-  settle(): void {
-    this.#names.seal()
-    this.#names.hash()
+  /**
+   * At the end of a scan, in steps between which others go: the last names get their trigrams and hashes, entries their indexes, and the
+   * disk gets back what the log of it took.
+   */
+  *settle(): Generator<void, void> {
+    yield this.commit(() => this.#names.seal())
+    const { count } = this.#names
+    while (!this.commit(() => this.#names.hash(count))) yield
     this.#names.forget()
-    this.#indexNames()
-    this.indexInodes()
-    this.#connection.pragma('optimize')
-    this.#connection.pragma('wal_checkpoint(TRUNCATE)')
+    yield this.commit(() => this.#indexNames())
+    yield this.commit(() => this.indexInodes())
+    this.commit(() => {
+      this.#connection.pragma('optimize')
+      this.#connection.pragma('wal_checkpoint(TRUNCATE)')
+    })
   }
 
   /** Deletes the entries of a location that is being removed, at most so many; true when none is left. */

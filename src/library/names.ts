@@ -95,7 +95,7 @@ export class Names {
     const isFull = this.#table.size >= LIMITS.namesTabledMax
     if (isFull) this.#complete = false
     if (isFull || this.#hashes.length >= most) this.#writing ??= this.#inOrder()
-    if (this.#writing) this.#writeHashes(LIMITS.hashesACommitMax)
+    if (this.#writing) this.#writeHashes()
   }
 
   /** Forgets what is remembered: after a transaction that did not commit, and to give memory back. */
@@ -147,16 +147,25 @@ export class Names {
     })()
   }
 
-  /** Gives the last names their hashes, so that whoever opens the library next need not read them. */
-  hash(): void {
+  /** How many there are. */
+  get count(): number {
     if (this.#next < 0) this.#begin()
-    if (this.#hashes.length === 0) return
+    return this.#next
+  }
+
+  /**
+   * Gives some names their hashes, so that whoever opens the library next need not read them.
+   *
+   * @returns whether the first `count` names all have one
+   */
+  hash(count: number): boolean {
+    if (this.#next < 0) this.#begin()
+    if (this.#hashed >= count) return true
     this.#connection.transaction(() => {
-      while (this.#hashes.length > 0) {
-        this.#writing ??= this.#inOrder()
-        this.#writeHashes(Infinity)
-      }
+      this.#writing ??= this.#inOrder()
+      this.#writeHashes()
     })()
+    return this.#hashed >= count
   }
 
   /** Of all that have none on disk: in the order of the table there, so that each of its pages is touched once. */
@@ -164,10 +173,10 @@ export class Names {
     return { order: Float64Array.from(this.#hashes, (hash, at) => hash * PLACES + at).sort(), end: this.#next, at: 0 }
   }
 
-  #writeHashes(count: number): void {
+  #writeHashes(): void {
     const writing = this.#writing!
     const { order, end } = writing
-    for (const until = Math.min(order.length, writing.at + count); writing.at < until; writing.at++) {
+    for (const until = Math.min(order.length, writing.at + LIMITS.hashesACommitMax); writing.at < until; writing.at++) {
       const each = order[writing.at]!
       this.#insertHash.run(Math.floor(each / PLACES), this.#hashed + (each % PLACES))
     }
