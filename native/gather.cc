@@ -65,7 +65,8 @@ class Gatherer : public Napi::ObjectWrap<Gatherer> {
       if (error != 0) throwErrno(env, error, syscall);
       const size_t count = descent_.found().listing.children.kinds.size();
       if (count > most) {
-        const Napi::Value columns = moveToColumns(env, descent_.listing());
+        Napi::Object columns = moveToColumns(env, descent_.listing());
+        columns.Set("print", Napi::Number::New(env, descent_.found().print));
         told[1] += descent_.enter();
         return columns;
       }

@@ -65,7 +65,7 @@ export interface NativeDescent {
    * these. 0 when all is through, 1 when it is full. A directory of more children than `most` is not added, but returned. After an
    * error the same directory is the next.
    */
-  fill(room: number, most: number, told: Float64Array): 0 | 1 | NativeListing
+  fill(room: number, most: number, told: Float64Array): 0 | 1 | (NativeListing & { readonly print: number })
   /** The path of the last directory that was read, or could not be. */
   at(): Buffer
   /** One that could not be read is left out. Its weight is returned. */

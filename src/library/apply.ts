@@ -10,6 +10,7 @@ import { decodeNames, encodeName, joined } from '../scan/names.js'
 import { remoteAt } from '../scan/remote.js'
 import { FOREIGN, KIND, KIND_MASK, kindOf, microseconds, UNREAD, type Directories } from '../scan/read.js'
 import { lastIn, runOf, type Batch, type Place, type Run } from '../scan/walk.js'
+import { Bits } from './bits.js'
 import type { Connection } from './connection.js'
 import { ENTRY_COLUMNS, toEntry, type Entries, type Entry, type EntryRow } from './entries.js'
 import { tally, type Folders, type Total } from './folders.js'
@@ -63,6 +64,8 @@ export class Applier {
   /** One that is too large for that is compared slice by slice, and looked through when it was brought whole. */
   #sliced: Sliced | null = null
   #midway: Sliced | null = null
+  /** All that came of a directory that is stored slice by slice was new. */
+  #isWhole = true
   readonly #unlisted: Set<number | string> | null
   #counts: Counts = noCounts()
   /** Some directory of the library could not be read before. */
@@ -105,7 +108,7 @@ export class Applier {
       for (const run of batch.runs) {
         if ('directories' in run) at = this.#applyStretch(batch, run.directories, names, at, applied)
         else {
-          this.#unchanged.leaveTo(run.directory === '' ? 0 : run.directory.split('/').length)
+          this.#unchanged.leaveFor(run.directory)
           this.#applyRun(batch, run, names, at, applied)
           at += run.count
         }
@@ -144,7 +147,7 @@ export class Applier {
   /** Forgets what a walk that is over had come to, before another one. */
   restart(): void {
     this.#directories.clear()
-    this.#unchanged.leaveTo(0)
+    this.#unchanged.restart()
     this.#gathered = []
     this.#sliced = null
     this.#midway = null
@@ -210,12 +213,14 @@ export class Applier {
     const parent = this.#directoryId(run.directory)
     if (parent === undefined) return
     const among = this.#stores.folders.changesIn(parent)
-    let isWhole = true
     for (let at = from; at < from + run.count; at++)
-      isWhole = this.#insert(parent, run.directory, foundAt(batch, names, at), among) && isWhole
-    if (run.print !== undefined && isWhole) this.#stores.folders.keepPrint(parent, run.print)
+      this.#isWhole = this.#insert(parent, run.directory, foundAt(batch, names, at), among) && this.#isWhole
     applied.added += run.count
-    if (run.last) this.#directories.delete(run.directory)
+    if (run.last) {
+      if (run.print !== undefined && this.#isWhole) this.#stores.folders.keepPrint(parent, run.print)
+      this.#isWhole = true
+      this.#directories.delete(run.directory)
+    }
     if (run.count > 0) touch(applied, run.directory)
   }
 
@@ -295,7 +300,7 @@ export class Applier {
     if (run.note) applied.failures.push({ path: run.directory, ...run.note })
     if (run.error) this.#noteUnread(run.directory, run.error, applied)
     else if (this.#fresh) this.#insertRun(batch, run, names(), from, applied)
-    else this.#compareRun(batch, run, names(), from, applied)
+    else if (!this.#isUnchangedSlice(run)) this.#compareRun(batch, run, names(), from, applied)
   }
 
   /** Of one that is unchanged not even its path is looked at, if need not be. Answers where in the batch the next begins. */
@@ -330,6 +335,15 @@ export class Applier {
     return true
   }
 
+  #isUnchangedSlice(run: Run): boolean {
+    if (this.#sliced || this.#gathered.length > 0) return false
+    const id = this.#unchanged.idOfSlice(run, () => this.#directoryId(run.directory))
+    if (id === undefined) return false
+    if (run.last) this.#directories.delete(run.directory)
+    if (run.last && this.#hasUnverified) this.#stores.unverified.verify(id)
+    return true
+  }
+
   #compareRun(batch: Batch, run: Run, names: readonly string[], from: number, applied: Applied): void {
     for (let at = from; at < from + run.count; at++) this.#gathered.push(foundAt(batch, names, at))
     const isLarge = this.#sliced !== null || (!run.only && this.#gathered.length > LIMITS.compareWholeMax)
@@ -354,7 +368,7 @@ export class Applier {
 
   /** Of a large directory what it holds no more is known at its end: all that no slice brought. */
   #compareSlice(parent: number, run: Run, found: readonly Found[], applied: Applied): void {
-    const sliced = (this.#sliced ??= { parent, seen: new Bits(), after: -1, out: null })
+    const sliced = (this.#sliced ??= { parent, seen: new Bits(), after: -1, out: null, print: run.print ?? 0 })
     const { entries } = this.#stores
     const known = entries.childrenNamed(
       parent,
@@ -383,11 +397,14 @@ export class Applier {
     const rows = this.#statements.namesIn.all(parent, sliced.after, LIMITS.batchEntriesMax)
     for (const [id, name] of rows) {
       if (seen.has(name)) continue
+      sliced.print = 0
       const isLeftOut = out?.has(this.#stores.names.text(name)) === true
       this.#statements.miss.run(id, this.#location.id, isLeftOut ? WHY.leftOut : WHY.missing)
     }
     sliced.after = rows.at(-1)?.[1] ?? sliced.after
-    if (rows.length < LIMITS.batchEntriesMax) this.#midway = null
+    if (rows.length === LIMITS.batchEntriesMax) return
+    this.#midway = null
+    if (sliced.print > 0) this.#stores.folders.keepPrint(parent, sliced.print)
   }
 
   #knownOf(parent: number, { only }: Run): Known[] {
@@ -670,25 +687,8 @@ interface Sliced {
   after: number
   /** Names of what lies there and is left out. */
   out: ReadonlySet<string> | null
-}
-
-/** A set of numbers, for one bit of each up to the largest. */
-class Bits {
-  #bytes = new Uint8Array(1 << 13)
-
-  add(at: number): void {
-    const place = at >>> 3
-    if (place >= this.#bytes.length) {
-      const more = new Uint8Array(2 ** Math.ceil(Math.log2(place + 1)))
-      more.set(this.#bytes)
-      this.#bytes = more
-    }
-    this.#bytes[place]! |= 1 << (at & 7)
-  }
-
-  has(at: number): boolean {
-    return ((this.#bytes[at >>> 3] ?? 0) & (1 << (at & 7))) !== 0
-  }
+  /** 0 where it holds something that was not brought. */
+  print: number
 }
 
 /** Why an entry is among those that are deleted unless they turn up elsewhere. */

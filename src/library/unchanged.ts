@@ -1,5 +1,6 @@
 // Directories of which a walk found what the index has of them: known by their prints, and mostly without their paths.
 import { KIND, type Directories } from '../scan/read.js'
+import type { Run } from '../scan/walk.js'
 import type { Connection } from './connection.js'
 import type { Folders } from './folders.js'
 
@@ -8,6 +9,9 @@ export class Unchanged {
   readonly #directoryIn
   /** Those that lead to the one that came last, and that one. */
   #above: { readonly depth: number; readonly id: number }[] = []
+
+  /** A large one whose slices come. */
+  #sliced: { readonly directory: string; readonly id: number } | null = null
 
   constructor(connection: Connection, folders: Folders) {
     this.#folders = folders
@@ -29,7 +33,7 @@ export class Unchanged {
   idOf({ depths, inodes, prints }: Directories, at: number, idOf: () => number | undefined): number | undefined {
     const isPlaced = depths[at]! >= 0
     const depth = isPlaced ? depths[at]! : ~depths[at]!
-    this.leaveTo(isPlaced ? depth : 0)
+    this.#leaveTo(isPlaced ? depth : 0)
     if (inodes[at] === 0 || prints[at] === 0) return undefined
     const above = this.#above.at(-1)
     const row = above?.depth === depth - 1 ? this.#directoryIn.get(inodes[at]!, above.id) : undefined
@@ -39,8 +43,38 @@ export class Unchanged {
     return id
   }
 
+  /** The same of a large one, of which every slice has the print: the first is asked, and the others go with it. */
+  idOfSlice({ directory, print, last }: Run, idOf: () => number | undefined): number | undefined {
+    if (this.#sliced?.directory !== directory) {
+      const id = print === undefined ? undefined : idOf()
+      if (id === undefined || this.#folders.printOf(id) !== print) return undefined
+      this.#sliced = { directory, id }
+    }
+    const { id } = this.#sliced
+    if (last) {
+      this.#sliced = null
+      this.#above.push({ depth: depthOf(directory), id })
+    }
+    return id
+  }
+
+  /** Before a directory that did not come in a stretch. */
+  leaveFor(directory: string): void {
+    this.#leaveTo(depthOf(directory))
+  }
+
+  /** What came before does not lead to what comes now. */
+  restart(): void {
+    this.#above = []
+    this.#sliced = null
+  }
+
   /** What is so deep, or deeper, does not lead to what comes now. */
-  leaveTo(depth: number): void {
+  #leaveTo(depth: number): void {
     while (this.#above.length > 0 && this.#above.at(-1)!.depth >= depth) this.#above.pop()
   }
+}
+
+function depthOf(directory: string): number {
+  return directory === '' ? 0 : directory.split('/').length
 }

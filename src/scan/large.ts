@@ -7,10 +7,19 @@ import type { Listing } from './read.js'
 /** Of names that each end in NUL, in the order of what `decodeNames` makes of them: where each starts, and which it is. */
 export type SortNames = (names: Uint8Array) => Uint32Array
 
-export interface Part {
+export class Part {
   readonly listing: Listing
-  readonly names: readonly string[]
   readonly last: boolean
+
+  constructor(listing: Listing, last: boolean) {
+    this.listing = listing
+    this.last = last
+  }
+
+  /** Not everybody asks for them. */
+  get names(): string[] {
+    return decodeNames(this.listing.names)
+  }
 }
 
 export function isLarge({ kinds }: Pick<Listing, 'kinds'>): boolean {
@@ -23,8 +32,7 @@ export function* partsOf(listing: Listing, sort: SortNames = sortPlain): Generat
   const count = order.length / 2
   for (let from = 0; from < count; from += LIMITS.batchEntriesMax) {
     const to = Math.min(count, from + LIMITS.batchEntriesMax)
-    const part = cut(listing, order.subarray(2 * from, 2 * to))
-    yield { listing: part, names: decodeNames(part.names), last: to === count }
+    yield new Part(cut(listing, order.subarray(2 * from, 2 * to)), to === count)
   }
 }
 

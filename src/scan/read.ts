@@ -32,6 +32,9 @@ export interface Directories {
   readonly inodes: Float64Array
 }
 
+/** A directory of many children, with its print: see `Directories`. */
+export type Large = Listing & { readonly print: number }
+
 /** Goes down trees in the order of a walk, where nothing is left out, and gathers what it finds. */
 export interface Gatherer {
   /** Trees to go down one after the other: relative to `root`, and what each counts for. */
@@ -41,7 +44,7 @@ export interface Gatherer {
    *
    * @throws the system's error, with `code`; the same directory is the next, unless it is skipped
    */
-  fill(room: number): Listing | 'full' | 'through'
+  fill(room: number): Large | 'full' | 'through'
   /** The directory that was returned, or could not be read. */
   at(): string
   skip(): void

@@ -8,7 +8,16 @@ import type { LocationRules } from '../protocol/operations.js'
 import { RULE_FILES, type Ground, type ReadText } from './ground.js'
 import { hasChild, isLarge, partsOf, type Part, type SortNames } from './large.js'
 import { decodeName, decodeNames, encodeName } from './names.js'
-import { FOREIGN, KIND, KIND_MASK, type Directories, type Gatherer, type Listing, type ReadDirectory } from './read.js'
+import {
+  FOREIGN,
+  KIND,
+  KIND_MASK,
+  type Directories,
+  type Gatherer,
+  type Large,
+  type Listing,
+  type ReadDirectory,
+} from './read.js'
 import { Rules, type LeftOut, type RuleName, type Sifted } from './rules.js'
 
 /** A place in a walk: this directory is complete, or complete up to and including the child `name`. */
@@ -34,7 +43,7 @@ export interface Run {
   readonly whole?: true
   /** On the last run of a directory: what lies there and is left out by a rule. */
   readonly leftOut?: LeftOut
-  /** Of one of a stretch, see `Directories`: all children of it are in this run. */
+  /** Of a directory of which everything is brought, see `Directories`; where that is in several runs, on each of them. */
   readonly print?: number
   /** Something about the directory that is to be told among the failures, though it was read. */
   readonly note?: { readonly code: string; readonly message: string }
@@ -162,13 +171,21 @@ function* gather(
   for (;;) {
     const found = fillOrTell(gatherer, out)
     if (found === 'through') break
-    if (typeof found === 'object') yield* sendLarge(out, gatherer.at(), partsOf(found, sortNames), () => null, '')
+    if (typeof found === 'object') yield* sendWhole(out, gatherer.at(), found, sortNames)
     if (out.full) yield out.take()
   }
   if (out.full) yield out.take()
 }
 
-function fillOrTell(gatherer: Gatherer, out: Collector): Listing | 'full' | 'through' | 'unread' {
+/** Where nothing is left out, and nobody needs to know what is entered. */
+function* sendWhole(out: Collector, directory: string, { print, ...whole }: Large, sort?: SortNames): Generator<Batch> {
+  for (const { listing, last } of partsOf(whole, sort)) {
+    out.add({ directory, count: listing.kinds.length, last, ...(print === 0 ? {} : { print }) }, listing)
+    if (out.full) yield out.take()
+  }
+}
+
+function fillOrTell(gatherer: Gatherer, out: Collector): Large | 'full' | 'through' | 'unread' {
   try {
     return gatherer.fill(out.room)
   } catch (error) {
