@@ -402,7 +402,7 @@ export class Daemon {
       dispatch: (request, answer, caller) => this.#dispatch(request, answer, caller),
       crowded: {
         isThere: () => this.#router?.isCrowded ?? false,
-        refuses: (library) => this.#router?.refusesUnread(library) ?? null,
+        refuses: (id, of, library) => this.#router?.refuseUnread(id, of, library) ?? null,
       },
       publisher: this.#events,
       files: new Files(ledger),

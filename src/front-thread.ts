@@ -140,7 +140,8 @@ export class FrontThread {
       dispatch: (request, answer, caller) => this.#dispatch(request, answer, caller),
       crowded: {
         isThere: () => this.#asker.isCrowded,
-        refuses: (library) => (this.#catalog.has(library) ? this.#asker.refusesUnread(this.#lineOf(library)) : null),
+        refuses: (id, of, library) =>
+          this.#catalog.has(library) ? this.#asker.refuseUnread(this.#lineOf(library), id, of) : null,
       },
       publisher: this.#events,
       files: new Files(this.#ledger),

@@ -163,22 +163,22 @@ export const LIMITS = {
   /** Libraries of one shard of which a thread keeps answers; at more it begins anew. */
   keptLibrariesMax: 1_000,
   /** A shard that would begin the last of these only after so long is behind, and work for it is told apart by class. */
-  shardBehindMs: 200,
+  shardBehindMs: 100,
   /** And only where so many are before it: fewer are not in each other's way. */
   shardBehindMin: 64,
   /**
    * One that is behind is given as many ahead as it begins in about so long: less, and it runs dry before the main thread comes to it;
    * more, and what it has cannot be put in another order any more.
    */
-  shardAheadMs: 15,
+  shardAheadMs: 8,
   /** At most as many as in so long, while it begins all it has before the main thread comes to send more. */
-  shardAheadMsMax: 80,
+  shardAheadMsMax: 30,
   shardAheadMin: 4,
   shardAheadMax: 512,
   /** A shard begins requests for so long in one turn of its loop, then those that go on over many turns have theirs. */
-  shardTurnMs: 5,
-  /** Requests under way on one shard that go on for many turns of its loop, as long searches do: four have connections of their own. */
-  longAtOnceMax: 8,
+  shardTurnMs: 4,
+  /** Requests under way on one shard that go on for many turns of its loop, as long searches do: so many have connections of their own. */
+  longAtOnceMax: 4,
   /** Interactive requests that wait for one shard; then one of who has the most in line gets OVERLOADED. */
   interactiveWaitingMax: 5_000,
   /** Mutations that wait for one shard; more get OVERLOADED at once. */
@@ -195,8 +195,10 @@ export const LIMITS = {
   queueCrowdTrustedMs: 30_000,
   /** In a crowd who has something in flight already is refused what else it wants to read, unread, while so many wait. */
   queueCrowdEnough: 64,
+  /** Refusals of what was not read are gathered for so long, by client: a system call costs more than all else of one. */
+  refusalsGatherMs: 20,
   /** In a crowd the newest are served first, and who waited this long gets OVERLOADED: nobody would come to it. */
-  interactiveAgeMs: 50,
+  interactiveAgeMs: 25,
   /** In a crowd of mutations, which keep their order, who waited this long gets OVERLOADED. */
   mutationAgeMs: 500,
   /** A shard that does nothing for longer than this is not busy but stands still, and who waits for it does not grow older. */

@@ -1,7 +1,7 @@
 // One WebSocket: requests in, answers and events out, every list of it bounded.
 import { SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { encodeEvent, encodeGap, encodeReply, glance } from '../protocol/codec.js'
+import { encodeEvent, encodeGap, glance } from '../protocol/codec.js'
 import type { GiveUp, Reply, Request } from '../protocol/messages.js'
 import { runsOn, WORK, type ParamsOf } from '../protocol/operations.js'
 import type { Reading } from '../shard/events.js'
@@ -52,6 +52,20 @@ function flushDue(): void {
   for (const feed of feeds) feed.flush()
 }
 
+/** Feeds with something to send that can wait for more. */
+let patient: Feed[] = []
+
+function flushLater(feed: Feed): void {
+  if (patient.length === 0) setTimeout(flushPatient, LIMITS.refusalsGatherMs).unref()
+  patient.push(feed)
+}
+
+function flushPatient(): void {
+  const feeds = patient
+  patient = []
+  for (const feed of feeds) feed.flush()
+}
+
 interface Subscription {
   readonly id: string
   readonly reading: Reading
@@ -81,6 +95,7 @@ export class Feed implements Reader, Bound {
   #beginning: FeedTurn | null = null
   #open = true
   #flushes = false
+  #flushesLater = false
   #usedAt = performance.now()
 
   constructor(desk: Desk, seat: Seat, wire: Wire, peer: string, caller: Caller) {
@@ -104,7 +119,7 @@ export class Feed implements Reader, Bound {
     this.#desk.begun += 1
     this.#usedAt = performance.now()
     const refused = this.#inFlight > 0 && !isBinary ? this.#refusedUnread(message) : null
-    if (refused !== null) return this.#push(refused)
+    if (refused !== null) return this.#pushLater(refused)
     const turn = new FeedTurn(this, this.#desk)
     this.#beginning = turn
     turn.begin(message)
@@ -119,9 +134,7 @@ export class Feed implements Reader, Bound {
     const { crowded } = this.#desk.setup
     if (!crowded?.isThere()) return null
     const seen = glance(text)
-    if (!seen || WORK[seen.method] !== 'interactive') return null
-    const error = crowded.refuses(seen.library)
-    return error && encodeReply(seen.id, { ok: false, error })
+    return seen && crowded.refuses(seen.id, WORK[seen.method], seen.library)
   }
 
   /** Else it was closed, by either side. */
@@ -295,6 +308,19 @@ export class Feed implements Reader, Bound {
     if (this.#holds(LIMITS.feedUnreadBytesMax)) this.cutOff()
   }
 
+  /** What nobody is in a hurry for: to write it costs more than all else of it, so what comes in some time leaves as one. */
+  #pushLater(text: string): void {
+    if (this.#outbox) this.#outbox.push(text)
+    else this.#outbox = [text]
+    this.#outboxBytes += text.length
+    if (this.#outboxBytes > LIMITS.answerCopyBytesMax) this.#flushSoon()
+    else if (!this.#flushes && !this.#flushesLater) {
+      this.#flushesLater = true
+      flushLater(this)
+    }
+    if (this.#holds(LIMITS.feedUnreadBytesMax)) this.cutOff()
+  }
+
   #send(text: string): void {
     this.#wire.send(text)
     this.#sent(1, text.length)
@@ -309,7 +335,7 @@ export class Feed implements Reader, Bound {
 
   /** What was pushed and has not gone, and events behind it. */
   flush(): void {
-    this.#flushes = false
+    this.#flushes = this.#flushesLater = false
     if (!this.#open) return
     const texts = this.#outbox ?? []
     const chars = this.#outboxBytes

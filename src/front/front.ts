@@ -1,11 +1,10 @@
 // The daemon's face to its clients: one interface, two implementations (uWebSockets.js, and node:http with ws).
 // uWebSockets objects never leave this folder.
-import type { WireError } from '../base/errors.js'
 import type { Dispatch, Event, Level, Stall } from '../protocol/messages.js'
 import type { AcceptState } from './accept.js'
 import type { ConsoleFile } from './desk.js'
 import type { Files } from './files.js'
-import type { ParamsOf } from '../protocol/operations.js'
+import type { ParamsOf, WorkClass } from '../protocol/operations.js'
 import type { Reading } from '../shard/events.js'
 import type { Tokens } from './tokens.js'
 import type { Tongue } from './turn.js'
@@ -55,8 +54,8 @@ export interface FrontSetup {
   readonly wanted?: (peer: string) => void
   readonly slots: Slots
   readonly dispatch: Dispatch
-  /** Whether more is asked than can be done; then, by library, what one more is told that is refused before it is read. */
-  readonly crowded?: { isThere(): boolean; refuses(library: string): WireError | null }
+  /** Whether more is asked than can be done; then, by library, the text that answers one more that is refused before it is read. */
+  readonly crowded?: { isThere(): boolean; refuses(id: number, of: WorkClass, library: string): string | null }
   readonly publisher: Publisher
   /** Files of the locations, for those who ask for their bytes; without it there is no such route. */
   readonly files?: Files

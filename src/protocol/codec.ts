@@ -223,6 +223,14 @@ export function encodeReply(id: Id, reply: Reply): string {
     : encodeError(id, rpcError(reply.error))
 }
 
+/** The text of this error, made once for many: what differs is whom it answers, and when that one may come again. */
+export function preparedError(error: WireError): (id: number, retryAfterMs: number) => string {
+  const text = encodeError(0, rpcError({ ...error, retryAfterMs: 0 }))
+  const [id, again] = [BEGIN.length, text.lastIndexOf('"retryAfterMs":0') + '"retryAfterMs":'.length]
+  const [middle, end] = [text.slice(id + 1, again), text.slice(again + 1)]
+  return (of, retryAfterMs) => `${BEGIN}${of}${middle}${retryAfterMs}${end}`
+}
+
 export function encodeError(id: Id, error: RpcError): string {
   return JSON.stringify({ jsonrpc: '2.0', id, error })
 }

@@ -4,6 +4,7 @@ import type { MessagePort } from 'node:worker_threads'
 import type { Beats } from '../base/beats.js'
 import { fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import { preparedError } from '../protocol/codec.js'
 import { STREAM, type Covered, type GiveUp, type Reply } from '../protocol/messages.js'
 import { WORK, type OperationName, type WorkClass } from '../protocol/operations.js'
 import { Ahead, newAhead } from './ahead.js'
@@ -50,6 +51,8 @@ export interface Line {
   atOnceMax: number
   readonly queue: Queue
   readonly patience: Patience
+  /** What is told to those that are refused unread, once it was needed. */
+  unread: ((id: number, retryAfterMs: number) => string) | null
   /** Requests under way that go on for many turns, of those that were told apart. */
   long: number
   /** Refused because they waited for too long, or too many did. */
@@ -93,6 +96,7 @@ export class Asker {
       atOnceMax: LIMITS.shardInFlightMax,
       queue: new Queue(),
       patience: new Patience(),
+      unread: null,
       long: 0,
       overloaded: 0,
       gone: 0,
@@ -134,18 +138,21 @@ export class Asker {
 
   /** More is asked of some shard than it can do. */
   get isCrowded(): boolean {
-    return this.#looking !== undefined && this.lines.some(({ queue }) => queue.hasEnoughReaders)
+    return this.#looking !== undefined && this.lines.some(({ queue }) => queue.isCrowd)
   }
 
   /**
-   * So many ask to read of this shard that one more, of who has something under way already, is refused before anything else of it is
-   * looked at. Null where that is not so.
+   * So many ask this of the shard that one more, of who has something under way already, is refused before anything else of it is
+   * looked at.
+   *
+   * @returns the text that answers it; null where it may be looked at
    */
-  refusesUnread(line: Line): WireError | null {
-    if (!line.queue.hasEnoughReaders) return null
-    line.queue.refusedUnread()
+  refuseUnread(line: Line, id: number, of: WorkClass): string | null {
+    if (!line.queue.hasEnough(of)) return null
+    line.queue.refusedUnread(of)
     line.overloaded += 1
-    return overloaded(`shard ${line.number} did not look at it: too many others wait, and one of yours`)
+    line.unread ??= preparedError({ ...OVERLOADED, message: unreadWords(line.number) })
+    return line.unread(id, comeAgainMs())
   }
 
   /** @throws SHARD_LOST, SHARD_BUSY */
@@ -244,8 +251,9 @@ export class Asker {
   }
 
   #wait(line: Line, waiting: Waiting): void {
-    waiting.since = line.patience.at(performance.now())
-    const refused = line.queue.add(waiting)
+    const now = performance.now()
+    waiting.since = line.patience.at(now)
+    const refused = line.queue.add(waiting, line.ahead.eachMs, now)
     if (refused) this.#overload(line, refused)
     this.#refill(line)
   }
@@ -256,8 +264,9 @@ export class Asker {
     if (queue.length === 0) return
     if (2 * room(line) < line.ahead.most) return
     if (line.outgoing.length === 0) line.ahead.refilled()
+    const now = line.patience.at(performance.now())
     for (let left = room(line); left > 0; left--) {
-      const waiting = queue.next(line.long < LIMITS.longAtOnceMax)
+      const waiting = queue.next(line.long < LIMITS.longAtOnceMax, now)
       if (!waiting) return
       if (waiting.gone) leaveOut(line, waiting)
       else this.#hand(line, waiting)
@@ -329,8 +338,15 @@ function room({ ahead, outgoing }: Line): number {
 }
 
 function overloaded(message: string): WireError {
-  const retryAfterMs = Math.round(1_000 + Math.random() * (LIMITS.overloadedRetryMs - 1_000))
-  return { ...OVERLOADED, message, retryAfterMs }
+  return { ...OVERLOADED, message, retryAfterMs: comeAgainMs() }
+}
+
+function comeAgainMs(): number {
+  return Math.round(1_000 + Math.random() * (LIMITS.overloadedRetryMs - 1_000))
+}
+
+function unreadWords(shard: number): string {
+  return `shard ${shard} did not look at it: too many others wait, and one of yours`
 }
 
 /** One of those that go on for many turns, until it is answered. */

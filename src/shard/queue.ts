@@ -73,38 +73,61 @@ export class Queue {
     return this.length === 0 && !this.#readers.isThere && !this.#writers.isThere
   }
 
-  /** A crowd of readers, of which enough wait: one more of who has something under way may be refused before it is looked at. */
-  get hasEnoughReaders(): boolean {
-    return this.#readers.isThere && this.#quick.length + this.#long.length >= LIMITS.queueCrowdEnough
+  get isCrowd(): boolean {
+    return this.#readers.isThere || this.#writers.isThere
+  }
+
+  /** A crowd of the class, of which enough wait: one more of who has something under way may be refused before it is looked at. */
+  hasEnough(of: WorkClass): boolean {
+    if (of === 'interactive')
+      return this.#readers.isThere && this.#quick.length + this.#long.length >= LIMITS.queueCrowdEnough
+    return of === 'mutation' && this.#writers.isThere && this.#mutation.length >= this.#writersEnough
+  }
+
+  /** As many as were begun lately in half the time that one may wait: more only to grow too old behind these would be too many. */
+  get #writersEnough(): number {
+    const lately = (this.#writers.begunInSecond * LIMITS.mutationAgeMs) / 2_000
+    return Math.max(LIMITS.queueCrowdEnough, lately)
   }
 
   /** One more was refused before it was looked at. */
-  refusedUnread(): void {
-    this.#readers.refused += 1
+  refusedUnread(of: WorkClass): void {
+    if (of === 'mutation') this.#writers.refused += 1
+    else this.#readers.refused += 1
   }
 
-  /** Who is refused for it: itself, or one that is worth less. */
-  add(waiting: Waiting): Refused | null {
+  /**
+   * Who is refused for it: itself, or one that is worth less.
+   *
+   * @param eachMs how long the shard takes for one
+   * @param time by a clock that never stands
+   */
+  add(waiting: Waiting, eachMs = 0, time = 0): Refused | null {
     if (waiting.of === 'interactive') {
       const shares = waiting.long ? this.#long : this.#quick
       shares.add(waiting)
       const all = this.#quick.length + this.#long.length
+      this.#readers.foresee(all, eachMs, time)
       return all > LIMITS.interactiveWaitingMax ? refused(shares.worst(), 'full', all) : null
     }
     const line = this.#line(waiting.of)
     if (waiting.of === 'mutation' && line.length >= LIMITS.mutationsWaitingMax)
       return { waiting, why: 'full', place: line.length + 1 }
     line.push(waiting)
+    if (waiting.of === 'mutation') this.#writers.foresee(line.length, eachMs, time)
     if (waiting.of === 'stream' && line.length > LIMITS.streamsWaitingMax) return refused(line.shift(), 'full', 1)
     return null
   }
 
-  /** @param longMayBegin one more of those that go on for many turns may be begun */
-  next(longMayBegin: boolean): Waiting | null {
+  /**
+   * @param longMayBegin one more of those that go on for many turns may be begun
+   * @param now by the clock by which they grow older: of a crowd of readers nobody is begun who is to be refused for its age
+   */
+  next(longMayBegin: boolean, now = -Infinity): Waiting | null {
     for (let tries = 0; tries < TURNS.length; tries++) {
       const of = TURNS[this.#turn]!
       this.#turn = (this.#turn + 1) % TURNS.length
-      const waiting = of === 'interactive' ? this.#takeReader(longMayBegin) : this.#line(of).shift()
+      const waiting = of === 'interactive' ? this.#takeReader(longMayBegin, now) : this.#line(of).shift()
       if (waiting && of === 'mutation') this.#writers.begun += 1
       if (waiting) return waiting
     }
@@ -141,10 +164,11 @@ export class Queue {
   }
 
   /** Of both kinds the one that stands first, as if they were in one line. */
-  #takeReader(longMayBegin: boolean): Waiting | undefined {
+  #takeReader(longMayBegin: boolean, now: number): Waiting | undefined {
     const [quick, long] = [this.#quick, this.#long]
     const isLong = longMayBegin && long.length > 0 && (quick.length === 0 || long.isBefore(quick, this.newestFirst))
-    const waiting = (isLong ? long : quick).take(this.newestFirst)
+    const lane = isLong ? long : quick
+    const waiting = this.newestFirst ? lane.takeNewest(now - LIMITS.interactiveAgeMs) : lane.takeFirst()
     if (waiting) this.#readers.begun += 1
     return waiting
   }
@@ -162,6 +186,8 @@ export class Queue {
 class Crowd {
   refused = 0
   begun = 0
+  /** Of those that waited, as was counted last. */
+  begunInSecond = Infinity
   #since = 0
   #until = -Infinity
   #countedFrom = 0
@@ -176,14 +202,22 @@ class Crowd {
     return this.isThere
   }
 
+  /** Of so many there will be enough left when one has waited for as long: it is not waited for that, while all are read in vain. */
+  foresee(count: number, eachMs: number, now: number): void {
+    if (!this.isThere && (count - LIMITS.queueCrowdMin) * eachMs > LIMITS.queueCrowdMs) this.#begin(now)
+  }
+
   #begin(now: number): void {
     this.#since = this.#countedFrom = now
     this.#until = now + LIMITS.queueCrowdLeftMs
     this.refused = this.begun = 0
+    this.begunInSecond = Infinity
   }
 
   #count(now: number): void {
-    if (now - this.#countedFrom >= LIMITS.queueCrowdLeftMs / 2) {
+    const countedMs = now - this.#countedFrom
+    if (countedMs >= LIMITS.queueCrowdLeftMs / 2) {
+      this.begunInSecond = (1_000 * this.begun) / countedMs
       if (2 * this.refused > this.begun) this.#until = now + LIMITS.queueCrowdLeftMs
       this.#countedFrom = now
       this.refused = this.begun = 0
@@ -218,10 +252,15 @@ class Shares {
     this.length += 1
   }
 
-  take(newest: boolean): Waiting | undefined {
+  takeFirst(): Waiting | undefined {
+    return this.length === 0 ? undefined : this.#out(this.#ranks[this.#first(false)]!.shift())
+  }
+
+  /** None that came before. */
+  takeNewest(born: number): Waiting | undefined {
     if (this.length === 0) return undefined
-    const rank = this.#ranks[this.#first(newest)]!
-    return this.#out(newest ? rank.pop() : rank.shift())
+    const rank = this.#ranks[this.#first(true)]!
+    return rank.newest < born ? undefined : this.#out(rank.pop())
   }
 
   /** Neither of them is empty. */

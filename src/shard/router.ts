@@ -12,7 +12,7 @@ import type { BaseThread } from '../descriptors/names.js'
 import { newTold, type Told } from '../descriptors/threads.js'
 import type { Cataloged } from '../library/catalog.js'
 import type { Covered, Event, GiveUp, LibraryItem, Reply, Request, Stall, Status } from '../protocol/messages.js'
-import { isLasting, runsOn, WORK, type OperationName } from '../protocol/operations.js'
+import { isLasting, runsOn, WORK, type OperationName, type WorkClass } from '../protocol/operations.js'
 import type { Events } from './events.js'
 import {
   COUNTS,
@@ -210,8 +210,8 @@ export class Router {
   }
 
   /** As the asker's, by library. */
-  refusesUnread(library: string): WireError | null {
-    return this.#catalog.has(library) ? this.#asker.refusesUnread(this.#placeOf(library).line) : null
+  refuseUnread(id: number, of: WorkClass, library: string): string | null {
+    return this.#catalog.has(library) ? this.#asker.refuseUnread(this.#placeOf(library).line, id, of) : null
   }
 
   /** Shards whose loop does not turn. @param sinceMs no longer ago than this, for whoever looks stood still himself */

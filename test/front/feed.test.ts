@@ -99,6 +99,34 @@ for (const kind of await kinds()) {
     }),
   )
 
+  test(front('what is refused unread is told with the next answer, or soon, and is asked of nobody'), (t) => {
+    const asked: unknown[] = []
+    const library = '01a20942-1332-77fa-ab45-4a2e15942043'
+    const text = (id: number, method: string) =>
+      `{"jsonrpc":"2.0","id":${id},"method":"${method}","params":{"library":"${library}","path":"/"}}`
+    const dispatch: Dispatch = (request, answer) => {
+      asked.push(request.operation)
+      if (request.operation === 'core.ping') answer({ ok: true, json: '"pong"' })
+    }
+    const refuses = (id: number, of: string, at: string) => (at === library ? `{"id":${id},"refused":"${of}"}` : null)
+    return withStage(kind, { dispatch, crowded: { isThere: () => true, refuses } }, async ({ feed }) => {
+      const ws = await feed()
+      const next = reader(ws)
+      // Who asks one thing is heard.
+      ws.send(text(1, 'files.list'))
+      ws.send(text(2, 'files.list'))
+      ws.send(text(3, 'tags.update'))
+      ws.send(JSON.stringify(ping(4)))
+      t.deepEqual(await next(), { id: 2, refused: 'interactive' })
+      t.deepEqual(await next(), { id: 3, refused: 'mutation' })
+      t.like(await next(), { id: 4, result: 'pong' })
+      ws.send(text(5, 'search.files'))
+      t.deepEqual(await next(), { id: 5, refused: 'interactive' })
+      t.deepEqual(asked, ['files.list', 'core.ping'])
+      ws.terminate()
+    })
+  })
+
   test(front('requests past the bound of one feed get SHARD_BUSY, and it works on afterwards'), (t) => {
     const waiting: ((reply: Reply) => void)[] = []
     return withStage(kind, { dispatch: (_, answer) => void waiting.push(answer) }, async ({ feed }) => {

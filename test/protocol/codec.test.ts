@@ -2,7 +2,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { LIMITS } from '../../src/base/limits.js'
-import { answerMessage, decode, encodeReply, glance, type Id } from '../../src/protocol/codec.js'
+import { answerMessage, decode, encodeReply, glance, preparedError, type Id } from '../../src/protocol/codec.js'
 import type { Reply, Request } from '../../src/protocol/messages.js'
 
 /** What a client gets for a text, each request answered by its operation's name. */
@@ -234,6 +234,14 @@ test('a result is spliced in as it came, and our errors carry code, hint and whe
       data: { code: 'SHARD_BUSY', hint: 'wait', retryable: true, retryAfterMs: 5 },
     },
   })
+})
+
+test('an error that is prepared for many is for each what it would have been for one', (t) => {
+  const error = { code: 'OVERLOADED', message: 'say "0":0', hint: '"id":0', retryable: true } as const
+  const prepared = preparedError(error)
+  for (const id of [0, 7, 123_456_789])
+    for (const retryAfterMs of [0, 1_000, 2_999])
+      t.is(prepared(id, retryAfterMs), encodeReply(id, { ok: false, error: { ...error, retryAfterMs } }))
 })
 
 test('a glance tells of a usual request what it is and of which library, and nothing of any other', (t) => {

@@ -98,6 +98,53 @@ test('in a crowd of readers the newest are first, and who waited for long is ref
   )
 })
 
+test('of a crowd of readers nobody is begun who is too old, and whoever comes then is', (t) => {
+  const queue = crowd('interactive', 1_000)
+  queue.expire(1_000)
+  queue.add(waiting('interactive', { since: 1_000 }))
+  const later = 1_001 + LIMITS.interactiveAgeMs
+  t.is(queue.next(true, later), null)
+  queue.add(waiting('interactive', { since: later }))
+  t.is(queue.next(true, later)!.since, later)
+  t.is(queue.expire(later).length, 1)
+})
+
+test('a crowd that will be there is one at once, and a burst that is soon done is none', (t) => {
+  for (const of of ['interactive', 'mutation'] as const) {
+    const eachMs = 2
+    const most = LIMITS.queueCrowdMin + LIMITS.queueCrowdMs / eachMs
+    const queue = new Queue()
+    for (let at = 0; at < most; at++) queue.add(waiting(of), eachMs)
+    t.false(queue.isCrowd)
+    queue.add(waiting(of), eachMs)
+    t.true(queue.isCrowd)
+    const quick = new Queue()
+    for (let at = 0; at < most; at++) quick.add(waiting(of), eachMs / 2)
+    t.false(quick.isCrowd)
+  }
+})
+
+test('in a crowd of writers there are enough when more wait than were begun lately in half the time they have', (t) => {
+  const queue = crowd('mutation', 0)
+  queue.expire(0)
+  // Nobody knows yet how many are begun.
+  t.false(queue.hasEnough('mutation'))
+  const step = LIMITS.queueCrowdLeftMs / 2
+  const many = 2 * LIMITS.queueCrowdEnough
+  for (let at = 0; at < 2 * many; at++) queue.add(waiting('mutation'))
+  for (let at = 0; at < many; at++) queue.next(true)
+  queue.refusedUnread('mutation')
+  queue.expire(0, step)
+  const enough = Math.ceil((many * LIMITS.mutationAgeMs) / 2 / step)
+  while (queue.length > enough) {
+    t.true(queue.hasEnough('mutation'))
+    queue.next(true)
+  }
+  queue.next(true)
+  t.false(queue.hasEnough('mutation'))
+  t.false(queue.hasEnough('interactive'))
+})
+
 test('a crowd of writers keeps its order, and who waited for too long is refused', (t) => {
   const queue = crowd('mutation', 1_000)
   for (const since of [1_001, 1_002]) queue.add(waiting('mutation', { since }))
@@ -145,7 +192,7 @@ test('a crowd is over soon after less than a third is refused, and however many 
   queue.expire(now)
   const begun = now
   while (queue.newestFirst) {
-    for (let at = 0; at < 50; at++) queue.refusedUnread()
+    for (let at = 0; at < 50; at++) queue.refusedUnread('interactive')
     queue.expire((now += step))
   }
   t.true(now - begun >= LIMITS.queueCrowdTrustedMs && now - begun < LIMITS.queueCrowdTrustedMs + 2 * step)
