@@ -290,6 +290,11 @@ export const LIMITS = {
    * more with it, and a tenth more CPU: what is looked through sooner is still in the caches of the processor.
    */
   threadYoungMb: 6,
+  /**
+   * What a thread of ours may have of objects that live on; with more it ends, and another takes its place. Under a bound below 2,048 V8 looks
+   * through them before they are twice what was left the last time, else before four times: an index of a million took 60 MB more.
+   */
+  threadOldMb: 2_000,
   /** Jobs of one shard that run at a time; the others wait in line, in the database. */
   jobsRunningMax: 2,
   /** Files read by one task thread in one go, which a job that is stopped may have to wait for one of: 40 ms. */

@@ -8,7 +8,7 @@ import type { Batch, WalkOptions } from '../scan/walk.js'
 import type { Balance } from './balance.js'
 import type { IdentifyFiles } from './identify.js'
 
-/** A walk in another thread, batch by batch; it reads ahead by a few. */
+/** A walk in another thread, batch by batch; it reads ahead by a few. What a batch brings is gone when the next one is asked for. */
 export type Walker = (options: Omit<WalkOptions, 'read'>, signal: AbortSignal, balance: Balance) => AsyncIterable<Batch>
 
 export interface JobSetup {

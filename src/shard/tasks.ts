@@ -50,8 +50,8 @@ export function startThread(filename: string, workerData: object): Piscina {
     maxQueue: 1,
     // The other modes block the thread's event loop while it waits for a task: timers and ports would stand still.
     atomics: 'disabled',
-    // V8 would let what is young grow to 48 MB in each thread before it looks for what is left of it.
-    resourceLimits: { maxYoungGenerationSizeMb: LIMITS.threadYoungMb },
+    // V8 would let much more gather in each thread before it looks for what is left of it.
+    resourceLimits: { maxYoungGenerationSizeMb: LIMITS.threadYoungMb, maxOldGenerationSizeMb: LIMITS.threadOldMb },
     workerData,
   })
   const options: { minThreads: number } = pool.options

@@ -44,6 +44,14 @@ test('names read together are what each is alone, valid and broken ones side by 
   )
 })
 
+test('so are names that are read in several pieces, wherever a piece ends', (t) => {
+  for (let length = 1; length <= 255; length++) {
+    const names = Array.from({ length: 9_000 / length }, (_, at) => `${at % 9 === 0 ? '名' : ''}${'x'.repeat(length)}`)
+    const block = Buffer.from(names.map((name) => `${name}\0`).join(''))
+    t.deepEqual(decodeNames(block), names)
+  }
+})
+
 test('two names are equal as strings only when their bytes are', (t) => {
   fc.assert(
     fc.property(nameBytes, nameBytes, (a, b) => {

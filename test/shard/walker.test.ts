@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
+import { loadNative } from '../../src/descriptors/native.js'
 import { Balance } from '../../src/job/balance.js'
 import { decodeNames, encodeName } from '../../src/scan/names.js'
 import { readDirectoryPlain } from '../../src/scan/read.js'
@@ -21,7 +22,7 @@ async function walked(root: string, asked: () => number): Promise<Batch[]> {
   const batches: Batch[] = []
   const options = { root: encodeName(root), leftOut: [] }
   for await (const batch of walk(options, new AbortController().signal, new Balance(newLedger(), 'test'))) {
-    batches.push(batch)
+    batches.push(structuredClone(batch))
     // Time for what comes next to arrive.
     for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
   }
@@ -58,3 +59,31 @@ test.serial(
     t.true(largest(together) <= LIMITS.walkAheadBatchesMax * largest(apart))
   },
 )
+
+test.serial('what a batch takes is given back when the next one is asked for, joined or not', async (t) => {
+  restore = batchesOf(6)
+  using stage = new Stage()
+  for (let at = 0; at < DIRECTORIES; at++) mkdirSync(join(stage.tree, `d${at}`, 'below'), { recursive: true })
+  const native = loadNative()
+  const descent = () => (native ? new native.Descent() : null)
+  const walk = walkElsewhere(
+    (port, options) => void answerWalk(port, options, 0, readDirectoryPlain, descent()),
+    () => 0,
+  )
+  const options = { root: encodeName(stage.tree), leftOut: [] }
+  const batches: Batch[] = []
+  const lengths: number[] = []
+  for await (const batch of walk(options, new AbortController().signal, new Balance(newLedger(), 'test'))) {
+    t.true(batches.every(isEmpty))
+    batches.push(batch)
+    lengths.push(batch.names.length)
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+  }
+  t.true(batches.every(isEmpty))
+  t.true(batches.length > 1 && lengths.every((length) => length > 0))
+})
+
+function isEmpty({ names, kinds, sizes, mtimes, inodes, runs }: Batch): boolean {
+  const ofRuns = runs.flatMap((run) => ('directories' in run ? Object.values(run.directories) : []))
+  return [names, kinds, sizes, mtimes, inodes, ...ofRuns].every((each) => each.length === 0)
+}
