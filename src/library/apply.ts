@@ -15,6 +15,7 @@ import type { Connection } from './connection.js'
 import { ENTRY_COLUMNS, toEntry, type Entries, type Entry, type EntryRow } from './entries.js'
 import { tally, type Folders, type Total } from './folders.js'
 import type { Identities } from './identities.js'
+import { Inserts } from './inserts.js'
 import type { Ids } from './ids.js'
 import type { Counts, Location, Locations } from './locations.js'
 import { DISPLACED, displacedName, type Names } from './names.js'
@@ -56,6 +57,10 @@ export class Applier {
   /** A first scan: the location has no entries but what this scan writes, so there is nothing to compare with. */
   readonly #fresh: boolean
   readonly #statements
+  /** New entries of a first scan. */
+  readonly #rows: Inserts<EntryColumns>
+  /** Directories of a first scan in which a name came twice. */
+  readonly #twice = new Set<number>()
   /** Ids of directories that the walk will come to. */
   readonly #directories = new Map<string, number>()
   readonly #unchanged: Unchanged
@@ -64,8 +69,6 @@ export class Applier {
   /** One that is too large for that is compared slice by slice, and looked through when it was brought whole. */
   #sliced: Sliced | null = null
   #midway: Sliced | null = null
-  /** All that came of a directory that is stored slice by slice was new. */
-  #isWhole = true
   readonly #unlisted: Set<number | string> | null
   #counts: Counts = noCounts()
   /** Some directory of the library could not be read before. */
@@ -87,6 +90,9 @@ export class Applier {
     this.#fresh = fresh
     this.#unlisted = unlisted
     this.#statements = prepare(stores.connection)
+    this.#rows = new Inserts(stores.connection, INTO_ENTRY, 'ON CONFLICT DO NOTHING', (rows) =>
+      this.#leaveOutTwice(rows),
+    )
     this.#unchanged = new Unchanged(stores.connection, stores.folders)
   }
 
@@ -180,12 +186,14 @@ export class Applier {
     try {
       connection.transaction(() => {
         work()
+        this.#rows.flush()
         names.flush(this.#fresh ? LIMITS.namesUnhashedFirstMax : LIMITS.namesUnhashedMax)
         ids.flush()
         folders.flush()
         locations.addCounts(this.#location.id, this.#counts)
       })()
     } catch (error) {
+      this.#rows.forget()
       names.forget()
       ids.forget()
       tagged.forget()
@@ -199,6 +207,7 @@ export class Applier {
 
   /** Nothing is concluded about what lies in it; where it is gone itself, that is looked at again at the end. */
   #noteUnread(path: string, error: NonNullable<Run['error']>, applied: Applied): void {
+    this.#rows.flush()
     const id = this.#directoryId(path)
     this.#directories.delete(path)
     const entry = id === undefined ? undefined : this.#stores.entries.byId(id)
@@ -212,16 +221,44 @@ export class Applier {
   #insertRun(batch: Batch, run: Run, names: readonly string[], from: number, applied: Applied): void {
     const parent = this.#directoryId(run.directory)
     if (parent === undefined) return
-    const among = this.#stores.folders.changesIn(parent)
-    for (let at = from; at < from + run.count; at++)
-      this.#isWhole = this.#insert(parent, run.directory, foundAt(batch, names, at), among) && this.#isWhole
+    const { folders, tagged } = this.#stores
+    const among = folders.changesIn(parent)
+    for (let at = from; at < from + run.count; at++) {
+      const found = foundAt(batch, names, at)
+      if (!tagged.waits) this.#insertWithOthers(parent, run.directory, found, among)
+      else if (!this.#insert(parent, run.directory, found, among)) this.#twice.add(parent)
+    }
     applied.added += run.count
     if (run.last) {
-      if (run.print !== undefined && this.#isWhole) this.#stores.folders.keepPrint(parent, run.print)
-      this.#isWhole = true
+      if (run.print !== undefined && !this.#twice.has(parent)) folders.keepPrint(parent, run.print)
       this.#directories.delete(run.directory)
     }
     if (run.count > 0) touch(applied, run.directory)
+  }
+
+  /** In a first scan, where nothing asks for it in the same transaction. */
+  #insertWithOthers(parent: number, directory: string, found: Found, among: Total): void {
+    const { kind, size, mtime, inode } = found
+    const { ids, names, folders } = this.#stores
+    const id = ids.take()
+    this.#rows.add(id, parent, names.idOf(found.name), this.#location.id, kind, size, mtime, bindInode(inode))
+    this.#count(among, kind, size, 1)
+    this.#want(id, found)
+    if (kind !== KIND.directory) return
+    folders.enter(id, parent)
+    const path = join(directory, found.name)
+    if (!found.foreign && !this.#directories.has(path)) this.#directories.set(path, id)
+  }
+
+  /** A directory that changes while it is read may name a child twice: the first counts. */
+  #leaveOutTwice(rows: readonly EntryColumns[]): void {
+    const { folders, identities } = this.#stores
+    for (const [id, parent, name, location, kind, size, , inode] of rows) {
+      if (this.#statements.child.get(parent, name) === id) continue
+      this.#twice.add(parent)
+      this.#count(folders.changesIn(parent), kind, size, -1)
+      identities.drop(location, { id, inode: inodeKey(inode) })
+    }
   }
 
   /** False where it is there already. */
@@ -239,7 +276,6 @@ export class Applier {
       mtime,
       bindInode(inode),
     )
-    // A directory that changes while it is read may name a child twice.
     if (changes === 0) return false
     this.#count(among, kind, size, 1)
     if (kind === KIND.directory) this.#stores.folders.enter(id, parent)
@@ -640,7 +676,10 @@ export class Applier {
   }
 
   #directoryId(path: string): number | undefined {
-    return this.#directories.get(path) ?? this.#stores.entries.idAt(this.#location, path)
+    const known = this.#directories.get(path)
+    if (known !== undefined) return known
+    this.#rows.flush()
+    return this.#stores.entries.idAt(this.#location, path)
   }
 
   #placeAfter(batch: Batch, names: () => readonly string[]): Place | null {
@@ -706,11 +745,22 @@ function isOf(stat: BigIntStats, { inode, kind }: Entry): boolean {
   return inodeKey(plainInode(stat.ino)) === inode && kindOf(stat) === kind
 }
 
+const INTO_ENTRY = 'INSERT INTO entry (id, parent, name, location, kind, size, mtime, inode)'
+
+type EntryColumns = [
+  id: number,
+  parent: number,
+  name: number,
+  location: number,
+  kind: number,
+  size: number,
+  mtime: number,
+  inode: number | bigint,
+]
+
 function prepare(connection: Connection) {
   return {
-    insert: connection.prepare(
-      'INSERT INTO entry (id, parent, name, location, kind, size, mtime, inode) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
-    ),
+    insert: connection.prepare(`${INTO_ENTRY} VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`),
     update: connection.prepare('UPDATE entry SET kind = ?, size = ?, mtime = ?, inode = ? WHERE id = ?'),
     move: connection.prepare('UPDATE entry SET parent = ?, name = ? WHERE id = ?'),
     delete: connection.prepare('DELETE FROM entry WHERE id = ?'),

@@ -7,6 +7,7 @@
 // a directory of the same print need not be compared.
 import { KIND } from '../scan/read.js'
 import type { Connection } from './connection.js'
+import { Inserts } from './inserts.js'
 
 /** Of everything below a directory, itself left out. A file that has several names counts under each of them. */
 export interface Total {
@@ -23,7 +24,7 @@ const KEPT = -1
 
 export class Folders {
   readonly #total
-  readonly #add
+  readonly #rows: Inserts<[entry: number, bytes: number, files: number, directories: number, print: number | null]>
   readonly #print
   readonly #setPrint
   readonly #delete
@@ -42,8 +43,10 @@ export class Folders {
         'SELECT bytes, files, directories FROM folder WHERE entry = ?',
       )
       .raw()
-    this.#add = connection.prepare<[number, number, number, number, number]>(
-      `INSERT INTO folder (entry, bytes, files, directories, print) VALUES (?, ?, ?, ?, nullif(?, 0)) ON CONFLICT DO UPDATE SET
+    this.#rows = new Inserts(
+      connection,
+      'INSERT INTO folder (entry, bytes, files, directories, print)',
+      `ON CONFLICT DO UPDATE SET
        bytes = bytes + excluded.bytes, files = files + excluded.files, directories = directories + excluded.directories,
        print = CASE excluded.print WHEN ${KEPT} THEN folder.print ELSE excluded.print END`,
     )
@@ -123,9 +126,11 @@ export class Folders {
     this.#sumUp()
     for (const [directory, sum] of this.#sums) {
       if (isNothing(sum)) continue
-      this.#add.run(directory, sum.bytes, sum.files, sum.directories, this.#prints.get(directory) ?? KEPT)
+      const print = this.#prints.get(directory) ?? KEPT
+      this.#rows.add(directory, sum.bytes, sum.files, sum.directories, print === 0 ? null : print)
       this.#prints.delete(directory)
     }
+    this.#rows.flush()
     for (const [directory, print] of this.#prints) this.#setPrint.run(print, directory)
     this.#sums = new Map()
     this.#prints = new Map()
@@ -136,6 +141,7 @@ export class Folders {
     this.#noted = new Map()
     this.#sums = new Map()
     this.#prints = new Map()
+    this.#rows.forget()
     this.#parents.clear()
   }
 

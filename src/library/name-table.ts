@@ -26,6 +26,15 @@ export class NameTable {
     return undefined
   }
 
+  /** Whether some name has it. */
+  has(hash: number): boolean {
+    const slots = this.#slots
+    const mask = slots.length - 1
+    let at = placeOf(hash, mask)
+    while (slots[at + 1] !== 0 && slots[at] !== (hash | 0)) at = (at + 2) & mask
+    return slots[at + 1] !== 0
+  }
+
   /** Of a name that is not in it. */
   add(hash: number, id: number): void {
     if (4 * (this.#size + 1) > 1.5 * this.#slots.length) this.#grow()

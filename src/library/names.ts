@@ -7,6 +7,7 @@ import { LIMITS } from '../base/limits.js'
 import { decodeNames, encodeName } from '../scan/names.js'
 import type { Connection } from './connection.js'
 import { foldBlock } from './fold.js'
+import { Inserts } from './inserts.js'
 import { hashOf, NameTable } from './name-table.js'
 import { BUCKETS, buildPostings, postingPlace } from './trigrams.js'
 
@@ -22,7 +23,7 @@ const SEGMENT_BLOCKS_MAX = 2048
 export class Names {
   readonly #connection: Connection
   readonly #byHash
-  readonly #insertHash
+  readonly #hashRows: Inserts<[hash: number, name: number]>
   readonly #readHashed
   readonly #writeHashed
   readonly #readBlock
@@ -50,9 +51,7 @@ export class Names {
   constructor(connection: Connection) {
     this.#connection = connection
     this.#byHash = connection.prepare<[number], number>('SELECT name FROM name_hash WHERE hash = ?').pluck()
-    this.#insertHash = connection.prepare<[number, number]>(
-      'INSERT OR IGNORE INTO name_hash (hash, name) VALUES (?, ?)',
-    )
+    this.#hashRows = new Inserts(connection, 'INSERT OR IGNORE INTO name_hash (hash, name)')
     this.#readHashed = connection.prepare<[], number>(`SELECT value FROM meta WHERE key = 'namesHashed'`).pluck()
     this.#writeHashed = connection.prepare(`INSERT OR REPLACE INTO meta (key, value) VALUES ('namesHashed', ?)`)
     this.#readBlock = connection.prepare<[number], Buffer>('SELECT bytes FROM names WHERE block = ?').pluck()
@@ -66,17 +65,24 @@ export class Names {
   }
 
   find(name: string): number | undefined {
-    const known = this.#recent.get(name) ?? this.#before.get(name)
-    if (known !== undefined) return known
     if (this.#next < 0) this.#begin()
-    return this.#lookUp(name, hashOf(name))
+    return this.#find(name, hashOf(name))
   }
 
   /** The id of a name, which is added if it is new; within a transaction that ends with `flush`. */
   idOf(name: string): number {
-    const known = this.#recent.get(name)
-    if (known !== undefined) return known
-    const id = this.#before.get(name) ?? this.#lookUpOrAdd(name)
+    if (this.#next < 0) this.#begin()
+    const hash = hashOf(name)
+    return this.#find(name, hash) ?? this.#add(name, hash)
+  }
+
+  /** Most that are new are known to be so by their hash alone; of those that come again, most came lately. */
+  #find(name: string, hash: number): number | undefined {
+    if (this.#complete && !this.#table.has(hash)) return undefined
+    const recent = this.#recent.get(name)
+    if (recent !== undefined) return recent
+    const id = this.#before.get(name) ?? this.#lookUp(name, hash)
+    if (id === undefined) return undefined
     if (this.#recent.size >= LIMITS.namesRecentMax) {
       this.#before = this.#recent
       this.#recent = new Map()
@@ -107,6 +113,7 @@ export class Names {
     this.#table.clear()
     this.#hashes = []
     this.#writing = null
+    this.#hashRows.forget()
     this.#next = -1
     this.#open = []
   }
@@ -178,8 +185,9 @@ export class Names {
     const { order, end } = writing
     for (const until = Math.min(order.length, writing.at + LIMITS.hashesACommitMax); writing.at < until; writing.at++) {
       const each = order[writing.at]!
-      this.#insertHash.run(Math.floor(each / PLACES), this.#hashed + (each % PLACES))
+      this.#hashRows.add(Math.floor(each / PLACES), this.#hashed + (each % PLACES))
     }
+    this.#hashRows.flush()
     if (writing.at < order.length) return
     this.#writeHashed.run(end)
     this.#writing = null
@@ -211,11 +219,11 @@ export class Names {
     const last = this.#connection.prepare<[], number | null>('SELECT max(block) FROM names').pluck().get() ?? null
     const names = last === null ? [] : this.#load(last)
     this.#next = last === null ? 0 : last * BLOCK_NAMES + names.length
-    this.#complete = last === null
     this.#open = names.length < BLOCK_NAMES ? names : []
     const hashed = this.#readHashed.get()
     this.#saysHashed = hashed !== undefined
     this.#hashed = hashed ?? this.#next
+    this.#complete = this.#hashed === 0
     for (let id = this.#hashed; id < this.#next; id++) this.#hashes.push(hashOf(this.text(id)))
     this.#tableUnhashed()
   }
@@ -234,12 +242,6 @@ export class Names {
     const known = this.#table.find(name, hash)
     if (known !== undefined || this.#complete) return known
     return this.#byHash.all(hash).find((id) => this.text(id) === name)
-  }
-
-  #lookUpOrAdd(name: string): number {
-    if (this.#next < 0) this.#begin()
-    const hash = hashOf(name)
-    return this.#lookUp(name, hash) ?? this.#add(name, hash)
   }
 
   #add(name: string, hash: number): number {

@@ -20,7 +20,9 @@ import { LIMITS } from '../../src/base/limits.js'
 import type { Library } from '../../src/library/library.js'
 import { readDirectoryPlain, type ReadDirectory } from '../../src/scan/read.js'
 import { failure } from '../scan/tree.js'
-import { batchesOf, differences, disk, index, indexed, integrity, rescan, run, Stage } from './stage.js'
+import { decodeNames } from '../../src/scan/names.js'
+import { pick } from '../../src/scan/walk.js'
+import { batchesOf, differences, disk, index, indexed, integrity, rescan, run, Stage, totalsOf } from './stage.js'
 
 let restore = () => {}
 test.afterEach(() => restore())
@@ -341,6 +343,31 @@ test.serial('a child whose metadata cannot be read keeps its entry and all below
   }
   await rescan(library, uid, { read: unread })
   t.deepEqual(indexed(library, uid), before)
+})
+
+test.serial('a child that a directory names twice, because it changed meanwhile, is one entry', async (t) => {
+  using stage = new Stage()
+  const library = stage.open(stage.create())
+  for (let at = 0; at < 50; at++) {
+    mkdirSync(join(stage.tree, `d${at}`))
+    writeFileSync(join(stage.tree, `d${at}`, 'file'), 'x'.repeat(at))
+  }
+  const doubled: ReadDirectory = (path) => {
+    const listing = readDirectoryPlain(path)
+    const names = decodeNames(listing.names)
+    const order = names.map((_, at) => at)
+    return pick(listing, names, [...order, ...order])
+  }
+  const { location, job } = library.addLocation(stage.tree, { mode: 'content' })
+  t.true(await run(library, library.jobs.get(job), { read: doubled }))
+  t.deepEqual(differences(library, location.uid, stage.tree), [])
+  t.deepEqual(totalsOf(library), [])
+  t.is(library.info().entries, 101)
+  t.is(library.identities.count(location.id, 0).count, 49, 'an empty file is not read')
+  t.is(integrity(library), 'ok')
+  writeFileSync(join(stage.tree, 'd7', 'file'), 'other')
+  await rescan(library, location.uid)
+  t.deepEqual(differences(library, location.uid, stage.tree), [])
 })
 
 test.serial('what a scan found missing and is back before its end stays, with its id', async (t) => {
