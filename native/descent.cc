@@ -16,6 +16,8 @@ constexpr auto kFresh = std::chrono::milliseconds(200);
 constexpr size_t kAhead = 32, kAheadFew = 24;
 /** The same in bytes. */
 constexpr size_t kAheadBytes = 4 << 20;
+/** One that waited this long, while others were read by the hundred, lies farther off than it seemed: it gives way to a nearer one. */
+constexpr auto kNear = std::chrono::milliseconds(20);
 /** One that had more children is not used again: its memory goes. */
 constexpr size_t kSpareChildren = 1024;
 
@@ -189,7 +191,7 @@ double Descent::enter() {
   giveBack(std::move(found_));
   const size_t count = below_.order.size();
   if (count > 0) frames_.push_back(std::move(below_));
-  if (waits_ && !wasFull_ && count > 1) wake_.notify_one();
+  if (waits_ && count > 1 && (!wasFull_ || Clock::now() - waitsSince_ > kNear)) wake_.notify_one();
   return share;
 }
 
@@ -244,30 +246,46 @@ bool Descent::isLong(const std::string& path) const { return root_.size() + 1 + 
 
 /** The nearest that may be read ahead now, which has a slot afterwards. */
 std::shared_ptr<Descent::Slot> Descent::want() {
-  if (isFull(kAhead)) return nullptr;
+  const bool isFull = this->isFull(kAhead);
   if (!frames_.empty() && frames_.back().ahead.empty() && frames_.back().next < frames_.back().order.size())
     // The one that comes next of all is left to whoever comes to it: it would be waited for.
     frames_.back().ahead.push_back(nullptr);
   for (size_t at = frames_.size(); at-- > 0;) {
-    auto slot = wantIn(frames_[at]);
-    if (slot) return slot;
+    Frame* frame = wantIn(frames_[at]);
+    if (frame == nullptr) continue;
+    if (isFull && !makeRoom(at)) return nullptr;
+    auto slot = std::make_shared<Slot>();
+    slot->place = placeAt(*frame, frame->next + frame->ahead.size());
+    frame->ahead.push_back(slot);
+    outstanding_ += 1;
+    return slot;
   }
   return nullptr;
 }
 
-std::shared_ptr<Descent::Slot> Descent::wantIn(Frame& frame) {
+/** Drops what is farthest, if that is not so near as this frame. */
+bool Descent::makeRoom(size_t frame) {
+  for (size_t at = 0; at < frame; at++) {
+    auto* ahead = &frames_[at].ahead;
+    if (ahead->empty() || !ahead->back()) continue;
+    while (!ahead->back()->below.ahead.empty()) ahead = &ahead->back()->below.ahead;
+    const auto slot = ahead->back();
+    if (slot->state == State::kReading || Clock::now() - slot->at < kNear) return false;
+    ahead->pop_back();
+    forget(slot);
+    return true;
+  }
+  return false;
+}
+
+/** The one of whose directories the nearest without a slot is. */
+Descent::Frame* Descent::wantIn(Frame& frame) {
   for (const auto& slot : frame.ahead) {
     if (!slot || slot->state != State::kRead) continue;
-    auto below = wantIn(slot->below);
+    Frame* below = wantIn(slot->below);
     if (below) return below;
   }
-  const size_t at = frame.next + frame.ahead.size();
-  if (at >= frame.order.size()) return nullptr;
-  auto slot = std::make_shared<Slot>();
-  slot->place = placeAt(frame, at);
-  frame.ahead.push_back(slot);
-  outstanding_ += 1;
-  return slot;
+  return frame.next + frame.ahead.size() < frame.order.size() ? &frame : nullptr;
 }
 
 /** False where nothing may be read ahead now. */
@@ -276,13 +294,14 @@ bool Descent::readWanted(std::unique_lock<std::mutex>& lock) {
   if (!slot) return false;
   auto found = spare();
   lock.unlock();
-  slot->at = Clock::now();
   const char* syscall;
   // Whoever comes to one that cannot be read meets the error himself, and says what it means.
   const bool isRead = !isLong(slot->place.path) && readWhole(absolute(slot->place.path), *found, syscall) == 0;
   Frame below;
   const size_t bytes = isRead ? bytesOf(*found) : 0;
   if (isRead) below = frameOf(slot->place, *found);
+  // One of very many children takes longer to be read than what was read stays fresh.
+  slot->at = Clock::now();
   lock.lock();
   slot->state = isRead ? State::kRead : State::kFailed;
   if (slot->isForgotten || !isRead) {
@@ -326,6 +345,7 @@ void Descent::run() {
     if (hasRead || ended_) continue;
     waits_ = true;
     wasFull_ = isFull(kAhead);
+    waitsSince_ = Clock::now();
     wake_.wait(lock);
     waits_ = false;
   }

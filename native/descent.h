@@ -99,7 +99,8 @@ class Descent {
   Frame frameOf(const Place& place, Found& found) const;
   bool isLong(const std::string& path) const;
   std::shared_ptr<Slot> want();
-  std::shared_ptr<Slot> wantIn(Frame& frame);
+  Frame* wantIn(Frame& frame);
+  bool makeRoom(size_t frame);
   bool isFull(size_t most) const;
   bool readWanted(std::unique_lock<std::mutex>& lock);
   void forget(const std::shared_ptr<Slot>& slot);
@@ -127,5 +128,6 @@ class Descent {
   bool waits_ = false;
   /** Why it waits: else there was nothing to be read. */
   bool wasFull_ = false;
+  Clock::time_point waitsSince_;
   bool ended_ = false;
 };
