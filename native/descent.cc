@@ -143,7 +143,7 @@ const Place* Descent::next() {
     while (frame.ahead.front() && frame.ahead.front()->state == State::kReading)
       if (!readWanted(lock)) done_.wait(lock);
     taken_ = std::move(frame.ahead.front());
-    frame.ahead.pop_front();
+    frame.ahead.erase(frame.ahead.begin());
   }
   if (!taken_) {
     place_ = placeAt(frame, frame.next);

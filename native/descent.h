@@ -4,10 +4,10 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 /** A subdirectory: where its name begins, and its inode as its directory has it. */
 struct Below {
@@ -81,7 +81,7 @@ class Descent {
     int depth = 0;
     size_t next = 0;
     /** What was read ahead: of `next`, and of those that come right after it. Null where none was. */
-    std::deque<std::shared_ptr<Slot>> ahead;
+    std::vector<std::shared_ptr<Slot>> ahead;
   };
   enum class State { kReading, kRead, kFailed };
   struct Slot {

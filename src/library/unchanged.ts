@@ -7,6 +7,7 @@ import type { Folders } from './folders.js'
 export class Unchanged {
   readonly #folders: Folders
   readonly #directoryIn
+  readonly #someIn
   /** Those that lead to the one that came last, and that one. */
   #above: { readonly depth: number; readonly id: number }[] = []
 
@@ -22,6 +23,7 @@ export class Unchanged {
          WHERE entry.inode = ? AND +entry.parent = ? AND +entry.kind = ${KIND.directory}`,
       )
       .raw()
+    this.#someIn = connection.prepare<[number], number>('SELECT 1 FROM entry WHERE parent = ? LIMIT 1').pluck()
   }
 
   /**
@@ -30,7 +32,11 @@ export class Unchanged {
    *
    * @param idOf by its path
    */
-  idOf({ depths, inodes, prints }: Directories, at: number, idOf: () => number | undefined): number | undefined {
+  idOf(
+    { counts, depths, inodes, prints }: Directories,
+    at: number,
+    idOf: () => number | undefined,
+  ): number | undefined {
     const isPlaced = depths[at]! >= 0
     const depth = isPlaced ? depths[at]! : ~depths[at]!
     this.#leaveTo(isPlaced ? depth : 0)
@@ -38,7 +44,11 @@ export class Unchanged {
     const above = this.#above.at(-1)
     const row = above?.depth === depth - 1 ? this.#directoryIn.get(inodes[at]!, above.id) : undefined
     const id = row ? row[0] : idOf()
-    if (id === undefined || this.#folders.printOf(id, row?.[1]) !== prints[at]) return undefined
+    if (id === undefined) return undefined
+    const print = this.#folders.printOf(id, row?.[1])
+    // Of one that is empty none is kept.
+    const isEmpty = print === undefined && counts[at] === 0 && this.#someIn.get(id) === undefined
+    if (print !== prints[at] && !isEmpty) return undefined
     this.#above.push({ depth, id })
     return id
   }

@@ -1,5 +1,5 @@
 // What a rescan passes over because its print is the one that the index keeps: nothing that is otherwise, and all that is not.
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import Database from 'better-sqlite3'
@@ -83,6 +83,21 @@ whole('a directory in which something changed is compared, and then passed over 
       await rescan(library, uid)
       t.deepEqual(Object.keys(spoiled(library, uid)).sort(), Object.keys(COUNTS).sort(), directory)
     }
+})
+
+test.serial('of a directory that was emptied everything goes, also what counts in no total', async (t) => {
+  using stage = new Stage()
+  const library = stage.open(stage.create())
+  for (const path of ['a', 'b']) mkdirSync(join(stage.tree, path))
+  symlinkSync('nowhere', join(stage.tree, 'a', 'link'))
+  mkdirSync(join(stage.tree, 'b', 'below'))
+  const uid = await index(library, stage.tree)
+  rmSync(join(stage.tree, 'a', 'link'))
+  rmSync(join(stage.tree, 'b', 'below'), { recursive: true })
+  await rescan(library, uid)
+  t.deepEqual(differences(library, uid, stage.tree), [])
+  await rescan(library, uid)
+  t.deepEqual([...indexed(library, uid).keys()].sort(), ['', 'a', 'b'])
 })
 
 whole('of a large directory whose scan was broken off nothing is passed over that was not stored', async (t) => {
