@@ -25,6 +25,7 @@ import { Audit } from './descriptors/audit.js'
 import { Books } from './descriptors/books.js'
 import { Ledger } from './descriptors/ledger.js'
 import type { Named } from './descriptors/names.js'
+import { giveBackSoon } from './descriptors/memory.js'
 import { loadNative, nativeProblem } from './descriptors/native.js'
 import { plan, squeeze, type Plan } from './descriptors/planner.js'
 import { askedAt, MachineFiles, Pressure } from './descriptors/pressure.js'
@@ -220,6 +221,7 @@ export class Daemon {
     this.#writeState()
     this.#state = 'serving'
     if (this.#front) this.#front.state = 'serving'
+    giveBackSoon()
     this.#log('info', 'ready', { ...this.ready })
   }
 

@@ -295,6 +295,10 @@ export const LIMITS = {
    * through them before they are twice what was left the last time, else before four times: an index of a million took 60 MB more.
    */
   threadOldMb: 2_000,
+  /** A thread gives back what its start left so long after it: by then it is over, and what came with it is under way. */
+  afterStartMs: 1_000,
+  /** After a scan of so many entries memory is given back, which may take 40 ms. */
+  scanLargeMin: 50_000,
   /** Jobs of one shard that run at a time; the others wait in line, in the database. */
   jobsRunningMax: 2,
   /** Files read by one task thread in one go, which a job that is stopped may have to wait for one of: 40 ms. */

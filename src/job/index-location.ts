@@ -2,6 +2,8 @@
 // on after a crash.
 import { lstatSync } from 'node:fs'
 import { fromSystem, SpacedriveError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import { giveBackMemory } from '../descriptors/memory.js'
 import { rootSign } from '../library/apply.js'
 import type { Entry } from '../library/entries.js'
 import type { Library } from '../library/library.js'
@@ -43,9 +45,9 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
   }
   const replaced = inodeKey(root.inode) !== storedRoot(library, location)?.inode
   if (!replaced || start.place) library.write(() => applier.updateRoot(root))
+  // The root is an entry too, and no batch brings it.
+  let done = Math.max(1, job.done)
   if (!start.walked) {
-    // The root is an entry too, and no batch brings it.
-    let done = Math.max(1, job.done)
     const { rules } = location
     const options = { root: encodeName(location.path), leftOut, rules, after: start.place ?? undefined }
     for await (const batch of walk(options, signal, balance)) {
@@ -103,6 +105,7 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
     await breathe()
     if (signal.aborted) return
   }
+  if (done >= LIMITS.scanLargeMin) giveBackMemory()
 }
 
 function readCheckpoint(job: JobRow, library: Library, location: Location): Checkpoint {

@@ -38,7 +38,7 @@ export function* buildPostings({ blocks }: Text): Generator<{ bucket: number; li
   eachTrigram(blocks, (code) => (starts[code + 1]! += 1))
   for (let code = 0; code < CODES; code++) starts[code + 1]! += starts[code]!
   const filled = starts.slice(0, CODES)
-  const postings = new Uint32Array(starts[CODES]!)
+  const postings = new (blocks.length <= 1 << 16 ? Uint16Array : Uint32Array)(starts[CODES]!)
   eachTrigram(blocks, (code, block) => (postings[filled[code]!++] = block))
   for (let bucket = 0; bucket < BUCKETS; bucket++) {
     const from = bucket * SYMBOLS
@@ -63,7 +63,7 @@ function eachTrigram(blocks: readonly Buffer[], callback: (code: number, block: 
   })
 }
 
-function encodeBucket(from: number, starts: Uint32Array, postings: Uint32Array): Buffer {
+function encodeBucket(from: number, starts: Uint32Array, postings: Uint16Array | Uint32Array): Buffer {
   const most = (starts[from + SYMBOLS]! - starts[from]!) * 5 + SYMBOLS * 6
   const bytes = Buffer.allocUnsafe(most)
   let at = 0
@@ -78,7 +78,7 @@ function encodeBucket(from: number, starts: Uint32Array, postings: Uint32Array):
   return Buffer.from(bytes.subarray(0, at))
 }
 
-function encodeList(postings: Uint32Array, start: number, end: number): Buffer {
+function encodeList(postings: Uint16Array | Uint32Array, start: number, end: number): Buffer {
   const bytes = Buffer.allocUnsafe((end - start) * 5)
   let at = 0
   let previous = 0

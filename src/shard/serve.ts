@@ -1,6 +1,7 @@
 // The thread's side of a shard's ports: unpack, call, pack.
 import { Piscina } from 'piscina'
 import type { MessagePort } from 'node:worker_threads'
+import { giveBackSoon } from '../descriptors/memory.js'
 import { tellLoop } from '../descriptors/threads.js'
 import type { ShardSetup, ToShard } from './lines.js'
 import { Shard } from './shard.js'
@@ -15,6 +16,7 @@ export function serve({ port }: { port: MessagePort }): Promise<void> {
       shard.receive(message)
     })
     port.on('close', resolve)
+    giveBackSoon()
   })
 }
 
