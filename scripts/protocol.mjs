@@ -526,6 +526,10 @@ const EVENTS = {
     'before, after',
     'Of no library. The limit of the running daemon was changed from outside; each is `{soft, hard}`.',
   ],
+  'log.line': [
+    'level, message, fields',
+    'A line of the log, from `info` on; `library` where it is of one. Only for who names it in `types`, with the scope `admin`.',
+  ],
 }
 
 /** Bounds that a client meets, by the unit in which they are told. */

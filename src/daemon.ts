@@ -7,7 +7,7 @@ import { Beats, MAIN } from './base/beats.js'
 import { fromSystem, fromWire, SpacedriveError, toWire } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
 import { again, fromLoading } from './base/shortage.js'
-import { openLog, type LogFile } from './base/log.js'
+import { openLog, type LogFile, type LogLevel } from './base/log.js'
 import { Certificate } from './certificate.js'
 import { paths, type Address, type Config, type Paths } from './config.js'
 import {
@@ -59,7 +59,7 @@ import { measureLibrary } from './library/measure.js'
 import { sortIn } from './library/sorting.js'
 import type { Descriptors, Event, GiveUp, LimitUse, Reply, Request, Stall, Status } from './protocol/messages.js'
 import type { Reloaded } from './protocol/results.js'
-import { PARAMS, runsOn, type OperationName, type ParamsOf } from './protocol/operations.js'
+import { NAMED_EVENT, PARAMS, runsOn, type OperationName, type ParamsOf } from './protocol/operations.js'
 import { Events } from './shard/events.js'
 import { Router } from './shard/router.js'
 import { Tasks } from './shard/tasks.js'
@@ -323,7 +323,9 @@ export class Daemon {
 
   #openLog(): LogFile {
     try {
-      return again(() => openLog(this.#paths.logs, this.#config.logLevel))
+      const file = again(() => openLog(this.#paths.logs, this.#config.logLevel))
+      file.hear((level, message, fields) => this.#tellLine(level, message, fields))
+      return file
     } catch (error) {
       throw unusable(this.#paths.dataDir, error)
     }
@@ -850,6 +852,18 @@ export class Daemon {
     const { pid, http, socket } = this.ready
     const argv = process.argv.slice(2)
     writeState(this.#paths.state, { pid, http, socket, argv, startedAt: new Date().toISOString() })
+  }
+
+  #tellLine(level: LogLevel, message: string, { library, ...fields }: Readonly<Record<string, unknown>>): void {
+    if (level === 'debug') return
+    const of = typeof library === 'string' ? { library } : {}
+    const line = { type: NAMED_EVENT, at: new Date().toISOString(), ...of, level, message }
+    try {
+      this.#events.publish({ ...line, fields })
+    } catch {
+      // Something in it is not JSON.
+      this.#events.publish(line)
+    }
   }
 
   #log(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>): void {

@@ -6,7 +6,15 @@ import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { z, type Infer } from '../base/zod.js'
 import type { Request, TokenItem } from '../protocol/messages.js'
-import { includes, isOfAnyLibrary, scopeOf, SCOPES, type ParamsOf, type Scope } from '../protocol/operations.js'
+import {
+  includes,
+  isOfAnyLibrary,
+  NAMED_EVENT,
+  scopeOf,
+  SCOPES,
+  type ParamsOf,
+  type Scope,
+} from '../protocol/operations.js'
 
 const time = z.iso.datetime()
 
@@ -64,6 +72,8 @@ export class Caller {
         `${operation} needs the scope ${needed}, and the token has ${this.#scope}`,
       )
     }
+    if (operation === 'events.subscribe' && !includes(this.#scope, 'admin') && namesLines(params))
+      return new SpacedriveError('FORBIDDEN', `${NAMED_EVENT} needs the scope admin, and the token has ${this.#scope}`)
     if (this.libraries === null) return null
     const library = (params as { readonly library?: unknown }).library
     if (library === undefined ? isOfAnyLibrary(operation) : this.libraries.has(library as string)) return null
@@ -238,6 +248,10 @@ export class Tokens {
     this.#save(this.stored())
     this.#changed = false
   }
+}
+
+function namesLines(params: unknown): boolean {
+  return (params as ParamsOf<'events.subscribe'>).types?.includes(NAMED_EVENT) === true
 }
 
 function digestOf(secret: string): string {

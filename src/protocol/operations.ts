@@ -67,7 +67,11 @@ export const EVENT_TYPES = [
   'descriptors.level',
   'descriptors.leak',
   'descriptors.limit',
+  'log.line',
 ] as const
+
+/** Told only to those who name it: a subscription to all that happens does not get what is written about it as well. */
+export const NAMED_EVENT: (typeof EVENT_TYPES)[number] = 'log.line'
 
 const tagName = z.string().trim().min(1).max(LIMITS.tagNameCharsMax)
 const colour = z.string().regex(/^#[0-9a-f]{6}$/i, 'a colour is # and six hexadecimal digits, as in #ff8800')

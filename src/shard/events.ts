@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { LIMITS } from '../base/limits.js'
 import { isWithin } from '../base/places.js'
 import type { Event, JobItem, Published, Status } from '../protocol/messages.js'
-import type { ParamsOf } from '../protocol/operations.js'
+import { NAMED_EVENT, type ParamsOf } from '../protocol/operations.js'
 
 type Filter = ParamsOf<'events.subscribe'>
 /** Of which libraries events may be told; null for all, and then those of none are too. */
@@ -253,7 +253,7 @@ class Place implements Reading {
 function matches(filter: Filter, libraries: Libraries, event: Event): boolean {
   const { types, library, location, job, path } = filter
   if (libraries && (event.library === undefined || !libraries.has(event.library))) return false
-  if (types && !types.includes(event.type)) return false
+  if (types ? !types.includes(event.type) : event.type === NAMED_EVENT) return false
   if (library !== undefined && library !== event.library) return false
   const about = event['job'] as { readonly id: string; readonly location?: string } | undefined
   if (job !== undefined && job !== about?.id) return false

@@ -46,6 +46,16 @@ test('each operation is refused to every scope below its own, and outside of the
   t.true(SCOPES.every((scope) => of(scope) >= 10))
 })
 
+test('lines of the log are for who may do everything', (t) => {
+  const tokens = new Tokens()
+  for (const scope of SCOPES) {
+    const caller = tokens.callerOf(tokens.create({ name: scope, scope }).secret)!
+    const code = (types: string[]) => caller.refuses({ operation: 'events.subscribe', params: { types } })?.code
+    t.is(code(['job.changed', 'log.line']), scope === 'admin' ? undefined : 'FORBIDDEN', scope)
+    t.is(code(['job.changed']), undefined, scope)
+  }
+})
+
 test('what a token for some libraries may ask without naming one is told here too', (t) => {
   const tokens = new Tokens()
   const one = tokens.callerOf(tokens.create({ name: 'one', scope: 'admin', libraries: ['mine'] }).secret)!
@@ -170,8 +180,11 @@ test('tokens are made, listed and revoked by command, and outlive the daemon', a
   t.false(readFileSync(stored, 'utf8').includes(secret))
   {
     await using daemon = await open(options)
+    const lines: unknown[] = []
+    daemon.subscribe({ types: ['log.line'] }, (event) => lines.push(event['message']))
     t.is((await call(daemon, secret, 'core.ping')).result, 'pong')
     t.regex((await run('revoke', 'viewer')).out, /revoked/)
+    t.deepEqual(lines, ['a token was revoked'], 'the log is told as it is written')
     t.is((await ask(daemon, secret, '/rpc', {})).status, 401)
   }
   writeFileSync(stored, 'nonsense')

@@ -37,6 +37,14 @@ test('each filter lets through what is its own, and all of them must', (t) => {
   t.deepEqual(seenBy({ path: '/x', library: 'b', types: ['location.added'] }, ...events), ['4'])
 })
 
+test('lines of the log are told to those alone who name them', (t) => {
+  const events = [made(1, { type: 'log.line', library: 'a' }), made(2, { library: 'a' })]
+  t.deepEqual(seenBy({}, ...events), ['2'])
+  t.deepEqual(seenBy({ library: 'a' }, ...events), ['2'])
+  t.deepEqual(seenBy({ types: ['log.line', 'location.changed'] }, ...events), ['1', '2'])
+  t.deepEqual(seenBy({ types: ['log.line'], library: 'b' }, ...events), [])
+})
+
 test('of more directories than an event names any may be meant', (t) => {
   const directories = Array.from({ length: LIMITS.directoriesToldMax }, (_, at) => `/d${at}`)
   const type = 'entries.changed'
