@@ -17,7 +17,7 @@ import type { Connections, Front, FrontSetup, FrontState, Peer } from './front/f
 import { together } from './front/sums.js'
 import type { Tokens } from './front/tokens.js'
 import type { Event, GiveUp, Level, Reply, Request, Stall, Status } from './protocol/messages.js'
-import { EVENT_TYPES } from './protocol/operations.js'
+import { EVENT_TYPES } from './protocol/words.js'
 import type { LineShared } from './shard/asker.js'
 import type { Events } from './shard/events.js'
 import type { Askers } from './shard/router.js'

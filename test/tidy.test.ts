@@ -135,6 +135,12 @@ const UNSAFE = [
   "import { open } from 'node:fs/promises'",
 ]
 
+test('a shard, of which there are as many as cores, loads no schemas: what it is asked was checked', (t) => {
+  t.true(loadedBy('src/daemon.ts', sources).has('src/base/zod.ts'))
+  for (const thread of ['workers/shard.ts', 'workers/task.ts', 'workers/watch.ts'])
+    t.false(loadedBy(thread, sources).has('src/base/zod.ts'), thread)
+})
+
 test('no file imports from a layer above its own', (t) => {
   t.true(sources.length > 0)
   t.deepEqual(upwardImports(sources), [])
@@ -256,6 +262,17 @@ function readSources(folder: string): Source[] {
     .filter((path) => path.endsWith('.ts'))
     .map((path) => posix.join(folder, path.replaceAll('\\', '/')))
     .map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8') }))
+}
+
+/** What a file loads, and what that loads: types are not loaded. */
+function loadedBy(path: string, files: readonly Source[]): Set<string> {
+  const loaded = new Set([path])
+  for (const each of loaded) {
+    const { text = '' } = files.find((file) => file.path === each) ?? {}
+    for (const target of importsOf({ path: each, text: text.replace(/^import type [^;]*?from '.*'$/gm, '') }))
+      loaded.add(target)
+  }
+  return loaded
 }
 
 function upwardImports(files: readonly Source[]): string[] {

@@ -5,7 +5,7 @@ import { oneByOne, whole } from './load.js'
 export default async function serve(task: { port: MessagePort }): Promise<void> {
   await oneByOne([
     () => import('piscina'),
-    () => import('../src/protocol/operations.js'),
+    () => import('../src/protocol/work.js'),
     () => import('../src/descriptors/reserve.js'),
     () => import('../src/descriptors/ledger.js'),
     () => import('../src/scan/content-type.js'),

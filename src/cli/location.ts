@@ -1,7 +1,7 @@
 // `spacedrive location …`: the directories a library indexes.
 import { resolve } from 'node:path'
 import { Argument, Option, type Command } from 'commander'
-import { MODES } from '../protocol/operations.js'
+import { MODES } from '../protocol/words.js'
 import type { JobItem, LocationItem, Mode } from '../protocol/messages.js'
 import { chooseLibrary, chooseLocation, listLocations } from './choice.js'
 import type { Desk } from './desk.js'

@@ -2,7 +2,7 @@
 import { Option, type Command } from 'commander'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { SEARCH_SORTS } from '../protocol/operations.js'
+import { SEARCH_SORTS } from '../protocol/words.js'
 import type { FileItem } from '../protocol/messages.js'
 import { chooseLibrary } from './choice.js'
 import type { Desk } from './desk.js'

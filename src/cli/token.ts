@@ -1,7 +1,8 @@
 // `spacedrive token …`: tokens beside the one in DATA_DIR/token, for those who are to do less than everything.
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import type { TokenItem } from '../protocol/messages.js'
-import { SCOPES, type Scope } from '../protocol/operations.js'
+import type { Scope } from '../protocol/operations.js'
+import { SCOPES } from '../protocol/words.js'
 import { collected } from './arguments.js'
 import { chooseLibrary, listLibraries } from './choice.js'
 import type { Desk } from './desk.js'

@@ -2,7 +2,7 @@
 import { LIMITS } from '../base/limits.js'
 import { z } from '../base/zod.js'
 import type { FileItem, JobItem, LocationItem } from '../protocol/messages.js'
-import { MODES } from '../protocol/operations.js'
+import { MODES } from '../protocol/words.js'
 import { collected, maybe, ofLibrary, nothing, text, truth, type Asked, type Method } from './asking.js'
 import { wrong } from './envelope.js'
 import { jobShape, jobStatus, locationShape, pathIn, sdPath, type Shape } from './shapes.js'

@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer'
 import { SpacedriveError, toWire } from '../base/errors.js'
 import type { GiveUp, LibraryItem, Reply, Request } from '../protocol/messages.js'
-import { runsOn } from '../protocol/operations.js'
+import { runsOn } from '../protocol/work.js'
 import { NOT_UTF8, type Desk, type Page } from './desk.js'
 import type { Seat } from './gate.js'
 import type { Caller } from './tokens.js'

@@ -6,15 +6,8 @@ import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { z, type Infer } from '../base/zod.js'
 import type { Request, TokenItem } from '../protocol/messages.js'
-import {
-  includes,
-  isOfAnyLibrary,
-  NAMED_EVENT,
-  scopeOf,
-  SCOPES,
-  type ParamsOf,
-  type Scope,
-} from '../protocol/operations.js'
+import { includes, isOfAnyLibrary, scopeOf, type ParamsOf, type Scope } from '../protocol/operations.js'
+import { NAMED_EVENT, SCOPES } from '../protocol/words.js'
 
 const time = z.iso.datetime()
 

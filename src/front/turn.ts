@@ -11,7 +11,7 @@ import {
   type Id,
 } from '../protocol/codec.js'
 import type { GiveUp, Reply, Request } from '../protocol/messages.js'
-import { isLasting } from '../protocol/operations.js'
+import { isLasting } from '../protocol/work.js'
 import { Timed, type Deadlines } from './deadlines.js'
 import type { Resume } from './resume.js'
 

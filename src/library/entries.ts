@@ -1,6 +1,6 @@
 // Reads entries: one by id or path, the children of a directory in pages, and what a client sees of each.
 import { SpacedriveError } from '../base/errors.js'
-import { ENTRY_KINDS } from '../protocol/operations.js'
+import { ENTRY_KINDS } from '../protocol/words.js'
 import type { FileItem } from '../protocol/messages.js'
 import { guessType, refineType } from '../scan/content-type.js'
 import { encodeName, isPrintable, joined, printable, relativeTo } from '../scan/names.js'

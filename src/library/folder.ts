@@ -1,7 +1,6 @@
 // The folder of a library on disk: its name, its files, and `library.json`, which says what it is.
 import { existsSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { z, type Infer } from '../base/zod.js'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { writeSynced, writeWhole } from '../base/whole.js'
 import { blankDatabase } from './blank.js'
@@ -12,13 +11,22 @@ const FORMAT = 1
 /** What is longer was not written by us, and is not read into memory. */
 const JSON_BYTES_MAX = 64 << 10
 
-const LIBRARY_JSON = z.object({
-  format: z.int(),
-  id: z.string().min(1).max(100),
-  name: z.string().min(1),
-  createdAt: z.string(),
-})
-export type LibraryJson = Infer<typeof LIBRARY_JSON>
+export interface LibraryJson {
+  readonly format: number
+  readonly id: string
+  readonly name: string
+  readonly createdAt: string
+}
+
+/** What is wrong with it, if anything is. By hand: schemas would cost every shard 4 MB. */
+function faultIn(value: unknown): string | null {
+  if (typeof value !== 'object' || value === null) return 'it is no object'
+  const { format, id, name, createdAt } = value as Record<string, unknown>
+  if (!Number.isSafeInteger(format)) return '"format" is no whole number'
+  if (typeof id !== 'string' || id === '' || id.length > 100) return '"id" is no id'
+  if (typeof name !== 'string' || name === '') return '"name" is no name'
+  return typeof createdAt === 'string' ? null : '"createdAt" is no text'
+}
 
 export function filesOf(folder: string) {
   return {
@@ -55,12 +63,11 @@ export function readLibraryJson(folder: string): LibraryJson {
   } catch {
     throw damaged('is not JSON')
   }
-  const checked = LIBRARY_JSON.safeParse(value)
-  if (!checked.success) throw damaged(`is not a library's: ${checked.error.issues[0]?.message}`)
-  if (checked.data.format > FORMAT) {
-    throw new SpacedriveError('LIBRARY_NEWER', `${path} has format ${checked.data.format}, known is ${FORMAT}`)
-  }
-  return checked.data
+  const fault = faultIn(value)
+  if (fault) throw damaged(`is not a library's: ${fault}`)
+  const { format, id, name, createdAt } = value as LibraryJson
+  if (format > FORMAT) throw new SpacedriveError('LIBRARY_NEWER', `${path} has format ${format}, known is ${FORMAT}`)
+  return { format, id, name, createdAt }
 }
 
 /**

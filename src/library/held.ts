@@ -1,5 +1,5 @@
 // What entries hold, as a search asks for it: the kind of a content, whether there are copies, and what headers say.
-import { CONTENT_KINDS } from '../protocol/operations.js'
+import { CONTENT_KINDS } from '../protocol/words.js'
 import type { ContentKind } from '../protocol/messages.js'
 import { extensionsOf, guessOf, VAGUE } from '../scan/content-type.js'
 import { KIND } from '../scan/read.js'

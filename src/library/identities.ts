@@ -1,7 +1,7 @@
 // What files hold: which content an entry has, how many files have it too, and which files are yet to be read.
 import { LIMITS } from '../base/limits.js'
 import type { Media } from '../protocol/messages.js'
-import { CONTENT_KINDS } from '../protocol/operations.js'
+import { CONTENT_KINDS } from '../protocol/words.js'
 import { MEDIA_KINDS, type ContentType } from '../scan/content-type.js'
 import { KIND } from '../scan/read.js'
 import { writtenId } from '../scan/content-id.js'

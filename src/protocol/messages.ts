@@ -1,15 +1,7 @@
 // The plain data that crosses a thread or a socket. Nothing else does.
 import type { WireError } from '../base/errors.js'
-import type {
-  CONTENT_KINDS,
-  ENTRY_KINDS,
-  EVENT_TYPES,
-  JOB_KINDS,
-  LocationRules,
-  MODES,
-  OperationName,
-  Scope,
-} from './operations.js'
+import type { LocationRules, OperationName, Scope } from './operations.js'
+import type { CONTENT_KINDS, ENTRY_KINDS, EVENT_TYPES, JOB_KINDS, MODES } from './words.js'
 
 /** One operation asked for, its parameters already checked. */
 export interface Request {

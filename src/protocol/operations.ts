@@ -1,7 +1,8 @@
-// Every operation a client can ask for: its parameters, where it runs, and what it may cost.
-// The one table from which validation, dispatch and documentation come.
+// Every operation a client can ask for: its parameters, and who may ask for it. The one table from which validation and documentation
+// come; where an operation runs, and what it may cost, is in work.ts.
 import { z, type Infer, type ZodType } from '../base/zod.js'
 import { LIMITS } from '../base/limits.js'
+import { CONTENT_KINDS, ENTRY_KINDS, EVENT_TYPES, MODES, SCOPES, SEARCH_SORTS } from './words.js'
 
 const id = z.string().min(1).max(100)
 const name = z.string().trim().min(1).max(LIMITS.nameCharsMax)
@@ -13,65 +14,6 @@ const none = z.strictObject({})
 const library = z.strictObject({ library: id })
 const location = z.strictObject({ library: id, location: id })
 const job = z.strictObject({ library: id, job: id })
-
-/** What a token lets its bearer do; each includes those before it. */
-export const SCOPES = ['read', 'write', 'admin'] as const
-export const SEARCH_SORTS = ['relevance', 'name', 'size', 'modified'] as const
-export const ENTRY_KINDS = ['file', 'directory', 'symlink', 'other'] as const
-/** Spacedrive's names, in its order: what is stored is the place in this list. */
-export const CONTENT_KINDS = [
-  'unknown',
-  'image',
-  'video',
-  'audio',
-  'document',
-  'archive',
-  'code',
-  'text',
-  'database',
-  'book',
-  'font',
-  'mesh',
-  'config',
-  'encrypted',
-  'key',
-  'executable',
-  'binary',
-  'spreadsheet',
-  'presentation',
-  'email',
-  'calendar',
-  'contact',
-  'web',
-  'shortcut',
-  'package',
-  'model_entry',
-] as const
-/** `content` adds what files hold: their ids, types and kinds; `deep` what headers say of pictures, sounds and films as well. */
-export const MODES = ['shallow', 'content', 'deep'] as const
-export const JOB_KINDS = ['index', 'identify', 'compare', 'hash', 'backup', 'check'] as const
-export const EVENT_TYPES = [
-  'library.copying',
-  'library.created',
-  'library.opened',
-  'library.renamed',
-  'library.closed',
-  'library.deleted',
-  'library.failed',
-  'location.added',
-  'location.removed',
-  'location.changed',
-  'entries.changed',
-  'tags.changed',
-  'job.changed',
-  'descriptors.level',
-  'descriptors.leak',
-  'descriptors.limit',
-  'log.line',
-] as const
-
-/** Told only to those who name it: a subscription to all that happens does not get what is written about it as well. */
-export const NAMED_EVENT: (typeof EVENT_TYPES)[number] = 'log.line'
 
 const tagName = z.string().trim().min(1).max(LIMITS.tagNameCharsMax)
 const colour = z.string().regex(/^#[0-9a-f]{6}$/i, 'a colour is # and six hexadecimal digits, as in #ff8800')
@@ -343,35 +285,6 @@ export type SearchFilters = Infer<typeof filters>
 export type ParamsOf<Name extends OperationName> = Infer<(typeof PARAMS)[Name]>
 
 /**
- * Where an operation runs: `main` answers on the main thread, `feed` needs a WebSocket,
- * `place` runs on the shard its new library is placed on, `library` on the shard that owns `params.library`.
- */
-export type RunsOn = 'main' | 'feed' | 'place' | 'library'
-
-export function runsOn(operation: OperationName): RunsOn {
-  return RUNS_ON[operation]
-}
-
-/**
- * Whether it takes as long as it takes: no response deadline ends it. Whoever runs it sees to it that it goes on, and that nothing
- * stays of it where its caller goes away.
- */
-export function isLasting(operation: OperationName, params: Readonly<Record<string, unknown>>): boolean {
-  return operation === 'libraries.create' && params['from'] !== undefined
-}
-
-const RUNS_ON = Object.fromEntries(
-  Object.keys(PARAMS).map((operation) => [operation, placeOf(operation as OperationName)]),
-) as Record<OperationName, RunsOn>
-
-function placeOf(operation: OperationName): RunsOn {
-  if (/^(?:core|tokens)\./.test(operation) || operation === 'rpc.discover' || operation === 'libraries.list')
-    return 'main'
-  if (operation.startsWith('events.') || operation === 'rpc.cancel') return 'feed'
-  return operation === 'libraries.create' ? 'place' : 'library'
-}
-
-/**
  * The least scope that an operation asks for. `read` changes nothing; `write` changes what libraries say of files, and begins
  * or ends work; `admin` decides which files of the machine the daemon reads and where it writes, and what becomes of itself.
  */
@@ -445,62 +358,6 @@ export function includes(scope: Scope, other: Scope): boolean {
 /** Whether it may be asked by those who may see only some libraries, where it names none. */
 export function isOfAnyLibrary(operation: OperationName): boolean {
   return OF_ANY_LIBRARY.has(operation)
-}
-
-/**
- * What is done first, and who is refused, when a shard has more to do than it can: `control` never waits; `interactive`, the
- * newest first when very many wait; `mutation`, in the order of coming; `stream`, the oldest are dropped; `job`, waits however long.
- */
-export type WorkClass = 'control' | 'interactive' | 'mutation' | 'stream' | 'job'
-
-/** Of each operation. */
-export const WORK: Readonly<Record<OperationName, WorkClass>> = {
-  'core.ping': 'control',
-  'core.status': 'control',
-  'core.descriptors': 'control',
-  'core.reload': 'control',
-  'core.shutdown': 'control',
-  'libraries.create': 'mutation',
-  'libraries.list': 'interactive',
-  'libraries.info': 'interactive',
-  'libraries.rename': 'mutation',
-  'libraries.backup': 'mutation',
-  'libraries.check': 'mutation',
-  'libraries.compact': 'mutation',
-  'libraries.open': 'mutation',
-  'libraries.close': 'mutation',
-  'libraries.delete': 'mutation',
-  'locations.add': 'mutation',
-  'locations.list': 'interactive',
-  'locations.remove': 'mutation',
-  'locations.rescan': 'mutation',
-  'locations.update': 'mutation',
-  'files.list': 'interactive',
-  'files.get': 'interactive',
-  'files.explain': 'interactive',
-  'files.leftOut': 'interactive',
-  'search.files': 'interactive',
-  'tags.create': 'mutation',
-  'tags.list': 'interactive',
-  'tags.update': 'mutation',
-  'tags.delete': 'mutation',
-  'tags.apply': 'mutation',
-  'tags.remove': 'mutation',
-  'duplicates.list': 'interactive',
-  'duplicates.verify': 'mutation',
-  'files.hash': 'mutation',
-  'tokens.create': 'mutation',
-  'tokens.list': 'interactive',
-  'tokens.revoke': 'mutation',
-  'jobs.list': 'interactive',
-  'jobs.info': 'interactive',
-  'jobs.pause': 'mutation',
-  'jobs.resume': 'mutation',
-  'jobs.cancel': 'mutation',
-  'rpc.discover': 'interactive',
-  'rpc.cancel': 'control',
-  'events.subscribe': 'stream',
-  'events.unsubscribe': 'control',
 }
 
 /** Operations that a connection on a control slot may still ask for when every client slot is taken. */

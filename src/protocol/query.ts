@@ -4,7 +4,8 @@
 // Whatever stands between quotation marks is text as it was typed; so any text can be asked for.
 import { LIMITS } from '../base/limits.js'
 import { nearest } from '../base/near.js'
-import { CONTENT_KINDS, ENTRY_KINDS, type SearchFilter, type SearchFilters } from './operations.js'
+import type { SearchFilter, SearchFilters } from './operations.js'
+import { CONTENT_KINDS, ENTRY_KINDS } from './words.js'
 import { weightOf } from './pattern.js'
 import { isOnPath, readPattern, type How } from './patterns.js'
 import {

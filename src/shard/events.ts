@@ -4,7 +4,8 @@ import { randomBytes } from 'node:crypto'
 import { LIMITS } from '../base/limits.js'
 import { isWithin } from '../base/places.js'
 import type { Event, JobItem, Published, Status } from '../protocol/messages.js'
-import { NAMED_EVENT, type ParamsOf } from '../protocol/operations.js'
+import type { ParamsOf } from '../protocol/operations.js'
+import { NAMED_EVENT } from '../protocol/words.js'
 
 type Filter = ParamsOf<'events.subscribe'>
 /** Of which libraries events may be told; null for all, and then those of none are too. */

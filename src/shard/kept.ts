@@ -3,7 +3,7 @@
 import { toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { GiveUp, Reply, Request } from '../protocol/messages.js'
-import { WORK } from '../protocol/operations.js'
+import { WORK } from '../protocol/work.js'
 
 /** Libraries of one shard that fall into one of these are written together, as far as is told here. A power of two. */
 const SLOTS = 1024

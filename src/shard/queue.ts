@@ -2,7 +2,7 @@
 // line than others. A shard is given no more than it begins in a moment, so that this order is the one that counts.
 import { LIMITS } from '../base/limits.js'
 import type { Reply } from '../protocol/messages.js'
-import type { WorkClass } from '../protocol/operations.js'
+import type { WorkClass } from '../protocol/work.js'
 import type { ShardOperation } from './lines.js'
 
 /** What is asked of a shard, and by whom. */

@@ -12,7 +12,8 @@ import type { BaseThread } from '../descriptors/names.js'
 import { newTold, type Told } from '../descriptors/threads.js'
 import type { Cataloged } from '../library/catalog.js'
 import type { Covered, Event, GiveUp, LibraryItem, Reply, Request, Stall, Status } from '../protocol/messages.js'
-import { isLasting, runsOn, WORK, type OperationName, type WorkClass } from '../protocol/operations.js'
+import type { OperationName } from '../protocol/operations.js'
+import { isLasting, runsOn, WORK, type WorkClass } from '../protocol/work.js'
 import type { Events } from './events.js'
 import {
   COUNTS,

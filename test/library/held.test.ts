@@ -6,7 +6,7 @@ import { Balance } from '../../src/job/balance.js'
 import { identify } from '../../src/job/identify.js'
 import type { Library } from '../../src/library/library.js'
 import type { FileItem, Mode } from '../../src/protocol/messages.js'
-import { CONTENT_KINDS } from '../../src/protocol/operations.js'
+import { CONTENT_KINDS } from '../../src/protocol/words.js'
 import { identifyHere, newLedger, run, Stage } from './stage.js'
 
 const PNG = '\x89PNG\r\n\x1a\n'

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import test from 'ava'
-import { EVENT_TYPES, PARAMS } from '../../src/protocol/operations.js'
+import { PARAMS } from '../../src/protocol/operations.js'
+import { EVENT_TYPES } from '../../src/protocol/words.js'
 
 const ROOT = join(import.meta.dirname, '..', '..', '..')
 
