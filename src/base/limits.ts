@@ -196,7 +196,7 @@ export const LIMITS = {
   /** In a crowd who has something in flight already is refused what else it wants to read, unread, while so many wait. */
   queueCrowdEnough: 64,
   /** Refusals of what was not read are gathered for so long, by client: a system call costs more than all else of one. */
-  refusalsGatherMs: 20,
+  refusalsGatherMs: 50,
   /** In a crowd the newest are served first, and who waited this long gets OVERLOADED: nobody would come to it. */
   interactiveAgeMs: 25,
   /** In a crowd of mutations, which keep their order, who waited this long gets OVERLOADED. */

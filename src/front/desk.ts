@@ -1,6 +1,6 @@
 // What every request passes before it is run, in a fixed order: Host, Origin, state, token, route, type, length.
 // The same for both implementations; the pages here are all a client without a token ever sees.
-import { SpacedriveError, statusOf, toWire, type ErrorCode } from '../base/errors.js'
+import { SpacedriveError, statusOf, toWire, type ErrorCode, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { isRoom } from '../descriptors/reserve.js'
 import type { Level } from '../protocol/messages.js'
@@ -296,11 +296,16 @@ interface RefusalOptions {
   readonly close?: boolean
 }
 
-export function refusal(error: SpacedriveError, options: RefusalOptions = {}): Page {
+export function refusal(error: SpacedriveError, options?: RefusalOptions): Page {
+  return refusalOf(toWire(error), options)
+}
+
+/** Of one that crossed a thread as data: to make an error of it would cost more than all else, and most that are refused at once are that. */
+export function refusalOf(wire: WireError, options: RefusalOptions = {}): Page {
   return {
-    status: options.status ?? statusOf(error.code),
+    status: options.status ?? statusOf(wire.code),
     type: 'application/json',
-    body: JSON.stringify(toWire(error)),
+    body: JSON.stringify(wire),
     headers: options.headers ?? {},
     close: options.close ?? false,
   }

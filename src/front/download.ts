@@ -1,10 +1,10 @@
 // One file on its way to a client. While the client does not read on, no descriptor is open for it, and what waits is one part.
 import { randomBytes } from 'node:crypto'
-import { fromWire, SpacedriveError, toWire } from '../base/errors.js'
+import { SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { STREAM, type FileItem, type GiveUp, type Reply } from '../protocol/messages.js'
 import { Timed } from './deadlines.js'
-import { refusal, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
+import { refusalOf, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
 import { barred } from './exchange.js'
 import type { Bound, Caller } from './tokens.js'
 import type { Files, SentFile } from './files.js'
@@ -87,7 +87,7 @@ export class Download extends Timed implements Reader, Bound {
     this.#desk.deadlines.add(this)
     const answer = (reply: Reply) => {
       if (this.#over) return
-      if (!reply.ok) this.#fail(fromWire(reply.error))
+      if (!reply.ok) this.#refuse(reply.error)
       else void this.#send(JSON.parse(reply.json) as FileItem).catch((thrown: unknown) => this.#fail(thrown))
     }
     this.#giveUp = this.#desk.setup.dispatch(request, answer, STREAM)
@@ -208,9 +208,12 @@ export class Download extends Timed implements Reader, Bound {
 
   #fail(thrown: unknown): void {
     if (this.#begun) return this.#end(() => this.#sink.cut())
-    const error = fromWire(toWire(thrown))
+    this.#refuse(toWire(thrown))
+  }
+
+  #refuse(error: WireError): void {
     const headers = error.retryable ? { 'Retry-After': '1' } : {}
-    this.#end(() => this.#sink.refuse(refusal(error, { headers })))
+    this.#end(() => this.#sink.refuse(refusalOf(error, { headers })))
   }
 
   #end(last: () => void): void {

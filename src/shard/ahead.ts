@@ -43,11 +43,6 @@ export class Ahead {
     return this.#countAt(this.#line)
   }
 
-  /** How long the shard takes for one, and for what it does between two. */
-  get eachMs(): number {
-    return Atomics.load(this.#words, NANOSECONDS) / 1e6
-  }
-
   /** In how long the shard would begin what is sent now, after what all have sent. */
   get ms(): number {
     let all = 0

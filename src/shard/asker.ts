@@ -52,6 +52,8 @@ export interface Line {
   atOnceMax: number
   readonly queue: Queue
   readonly patience: Patience
+  /** Since when it is, by the clock of `patience`, and how many of these it had begun then. */
+  behind: { readonly sinceMs: number; readonly begunBefore: number }
   /** What is told to those that are refused unread, once it was needed. */
   unread: ((id: number, retryAfterMs: number) => string) | null
   /** Requests under way that go on for many turns, of those that were told apart. */
@@ -97,6 +99,7 @@ export class Asker {
       atOnceMax: LIMITS.shardInFlightMax,
       queue: new Queue(),
       patience: new Patience(),
+      behind: { sinceMs: 0, begunBefore: 0 },
       unread: null,
       long: 0,
       overloaded: 0,
@@ -254,7 +257,7 @@ export class Asker {
   #wait(line: Line, waiting: Waiting): void {
     const now = performance.now()
     waiting.since = line.patience.at(now)
-    const refused = line.queue.add(waiting, line.ahead.eachMs, now)
+    const refused = line.queue.add(waiting, eachMs(line, waiting.since), now)
     if (refused) this.#overload(line, refused)
     this.#refill(line)
   }
@@ -277,6 +280,7 @@ export class Asker {
   #fellBehind(line: Line): void {
     line.atOnceMax = 0
     line.patience.begin(performance.now())
+    line.behind = { sinceMs: line.patience.ms, begunBefore: line.ahead.begunSoFar }
     this.#looking ??= setInterval(() => this.#lookAtQueues(), LIMITS.queueLookMs)
   }
 
@@ -331,6 +335,15 @@ export function answerSome(
     chars += json?.length ?? 0
     answer?.(json === null ? { ok: false, error: replies[at + 2] as WireError } : { ok: true, json })
   }
+}
+
+/** So many say how fast a shard is: of fewer one may be a library that was opened. */
+const BEGUN_ENOUGH = 32
+
+/** How long a shard that is behind took for one of ours since it is; 0 while that is not known. @param nowMs by the clock of `patience` */
+function eachMs({ ahead, behind }: Line, nowMs: number): number {
+  const begun = (ahead.begunSoFar - behind.begunBefore) | 0
+  return begun < BEGUN_ENOUGH ? 0 : (nowMs - behind.sinceMs) / begun
 }
 
 /** How many more may be sent to a shard that is behind. */

@@ -204,14 +204,15 @@ class Crowd {
 
   /** Of so many there will be enough left when one has waited for as long: it is not waited for that, while all are read in vain. */
   foresee(count: number, eachMs: number, now: number): void {
-    if (!this.isThere && (count - LIMITS.queueCrowdMin) * eachMs > LIMITS.queueCrowdMs) this.#begin(now)
+    if (!this.isThere && (count - LIMITS.queueCrowdMin) * eachMs > LIMITS.queueCrowdMs) this.#begin(now, 1_000 / eachMs)
   }
 
-  #begin(now: number): void {
+  /** @param begunInSecond no fewer than are begun, as far as is known */
+  #begin(now: number, begunInSecond = Infinity): void {
     this.#since = this.#countedFrom = now
     this.#until = now + LIMITS.queueCrowdLeftMs
     this.refused = this.begun = 0
-    this.begunInSecond = Infinity
+    this.begunInSecond = begunInSecond
   }
 
   #count(now: number): void {

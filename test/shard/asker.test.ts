@@ -1,8 +1,12 @@
 // Whoever asks shards hands their answers out bit by bit.
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { MessageChannel } from 'node:worker_threads'
 import test from 'ava'
 import { Beats } from '../../src/base/beats.js'
 import { LIMITS } from '../../src/base/limits.js'
+import { Ahead, newAhead } from '../../src/shard/ahead.js'
+import { newGivenUp } from '../../src/shard/given-up.js'
+import { newWritten } from '../../src/shard/kept.js'
 import { Asker } from '../../src/shard/asker.js'
 
 test('of answers that are long only some are handed out in one turn, in their order, and each once', async (t) => {
@@ -29,4 +33,27 @@ test('of answers that are long only some are handed out in one turn, in their or
     Array.from({ length: 30 }, (_, at) => at).filter((at) => at !== 25),
   )
   t.is(line!.inFlight.size, 0)
+})
+
+test('a shard that took long for one thing, and has begun few since it is behind, is asked by no crowd', (t) => {
+  const asker = new Asker({ shards: 1, line: 0, beats: Beats.create(2), isOpen: () => true })
+  const line = asker.lines[0]!
+  const shared = newAhead(1)
+  const shard = new Ahead(shared)
+  const { port1, port2 } = new MessageChannel()
+  asker.connect(line, port1, { givenUp: newGivenUp(), ahead: shared, written: newWritten() })
+  const ask = (count: number) => {
+    for (let at = 0; at < count; at++) asker.enqueue(line, 'files.get', { library: 'a', id: '1' }, () => undefined)
+    asker.send(line)
+  }
+  shard.took(10_000, 1)
+  ask(LIMITS.shardBehindMin + 1)
+  t.is(line.atOnceMax, 0)
+  ask(4 * LIMITS.queueCrowdMin)
+  t.true(line.queue.length > 3 * LIMITS.queueCrowdMin)
+  t.false(line.queue.isCrowd)
+  t.is(asker.refuseUnread(line, 1, 'interactive'), null)
+  asker.close()
+  port1.close()
+  port2.close()
 })

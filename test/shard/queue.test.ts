@@ -118,6 +118,7 @@ test('a crowd that will be there is one at once, and a burst that is soon done i
     t.false(queue.isCrowd)
     queue.add(waiting(of), eachMs)
     t.true(queue.isCrowd)
+    t.true(queue.hasEnough(of))
     const quick = new Queue()
     for (let at = 0; at < most; at++) quick.add(waiting(of), eachMs / 2)
     t.false(quick.isCrowd)
