@@ -13,7 +13,7 @@ import { BUCKETS, buildPostings, postingPlace } from './trigrams.js'
 
 export const BLOCK_NAMES = 64
 /** Blocks read are kept as strings; at more the memory is emptied. */
-const BLOCKS_KEPT = 2_048
+const BLOCKS_KEPT = 1_024
 /** Blocks without trigrams are searched by reading them all: this many cost about two milliseconds. */
 const UNSEALED_BLOCKS_MAX = 512
 const SEALED_BLOCKS_MIN = 8
@@ -205,11 +205,11 @@ export class Names {
     const { lastInsertRowid } = this.#connection
       .prepare('INSERT INTO segment (first, last) VALUES (?, ?)')
       .run(first, last)
-    const blocks = this.#connection
+    const rows = this.#connection
       .prepare<[number, number], Buffer>('SELECT bytes FROM names WHERE block BETWEEN ? AND ? ORDER BY block')
       .pluck()
-      .all(first, last)
-      .map((bytes) => Buffer.from(foldBlock(bytes), 'utf8'))
+      .iterate(first, last)
+    const blocks = Array.from(rows, (bytes) => Buffer.from(foldBlock(bytes), 'utf8'))
     const insert = this.#connection.prepare('INSERT INTO posting (place, lists) VALUES (?, ?)')
     const segment = Number(lastInsertRowid)
     for (const { bucket, lists } of buildPostings({ first, blocks })) insert.run(postingPlace(segment, bucket), lists)
@@ -250,7 +250,10 @@ export class Names {
     this.#saysHashed = true
     this.#hashes.push(hash)
     this.#table.add(hash, id)
-    if (this.#open.length === 0) this.#blocks.set(this.#fullBlocks(), this.#open)
+    if (this.#open.length === 0) {
+      if (this.#blocks.size >= BLOCKS_KEPT) this.#blocks.clear()
+      this.#blocks.set(this.#fullBlocks(), this.#open)
+    }
     this.#open.push(name)
     this.#next += 1
     if (this.#open.length === BLOCK_NAMES) {

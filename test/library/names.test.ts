@@ -1,4 +1,6 @@
 // The names of a library: stored once, found again, whatever is forgotten and rolled back in between.
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import Database from 'better-sqlite3'
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
@@ -101,3 +103,22 @@ test('a name just added is known while thousands of blocks are read past it', (t
   t.is(names.find('the new one'), blocks * 64)
   connection.close()
 })
+
+test('names that are added one after the other are not kept in memory', (t) => {
+  const { connection, names } = fresh()
+  const before = heapBytes()
+  connection.transaction(() => {
+    for (let at = 0; at < 400_000; at++) names.idOf(`a name of some length ${at}`)
+    names.flush(Infinity)
+  })()
+  const grown = heapBytes() - before
+  t.is(names.text(0), 'a name of some length 0')
+  t.true(grown < 16 * 2 ** 20, `${grown} bytes`)
+  connection.close()
+})
+
+function heapBytes(): number {
+  setFlagsFromString('--expose-gc')
+  ;(runInNewContext('gc') as () => void)()
+  return process.memoryUsage().heapUsed
+}
