@@ -176,7 +176,7 @@ export const LIMITS = {
   shardAheadMin: 4,
   shardAheadMax: 512,
   /** A shard begins requests for so long in one turn of its loop, then those that go on over many turns have theirs. */
-  shardTurnMs: 4,
+  shardTurnMs: 5,
   /** Requests under way on one shard that go on for many turns of its loop, as long searches do: so many have connections of their own. */
   longAtOnceMax: 4,
   /** Interactive requests that wait for one shard; then one of who has the most in line gets OVERLOADED. */
