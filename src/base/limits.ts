@@ -267,8 +267,8 @@ export const LIMITS = {
   namesTabledMax: 1_000_000,
   /** Names without a hash on disk are read when a library is opened: so many take a few milliseconds. */
   namesUnhashedMax: 16_384,
-  /** During a first scan, after which all have one: 0.2 s for whoever opens the library after a crash. */
-  namesUnhashedFirstMax: 262_144,
+  /** During a first scan, after which all have one: 0.1 s for whoever opens the library after a crash. */
+  namesUnhashedFirstMax: 131_072,
   /** Hashes that are written with one commit: some 5 ms. */
   hashesACommitMax: 8_192,
   /** Entries of a first scan at which the index of their names is built at the latest: to sort so many takes half a second. */

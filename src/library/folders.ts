@@ -16,8 +16,8 @@ export interface Total {
   directories: number
 }
 
-/** Directories whose parents are remembered: some 10 MB. At more they are forgotten, and asked for again. */
-const PARENTS_KEPT = 100_000
+/** Directories whose parents are remembered: some 2 MB. At more they are forgotten, and asked for again. */
+const PARENTS_KEPT = 20_000
 
 /** Stands for the print that is there; where there is none it is one that no directory has. */
 const KEPT = -1

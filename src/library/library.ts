@@ -350,10 +350,10 @@ export class Library {
    * disk gets back what the log of it took.
    */
   *settle(): Generator<void, void> {
-    yield this.commit(() => this.#names.seal())
     const { count } = this.#names
     while (!this.commit(() => this.#names.hash(count))) yield
     this.#names.forget()
+    yield this.commit(() => this.#names.seal())
     yield this.commit(() => this.#indexNames())
     yield this.commit(() => this.indexInodes())
     this.commit(() => {

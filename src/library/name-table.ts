@@ -55,6 +55,46 @@ export class NameTable {
   }
 }
 
+/** Hashes of names that follow each other, four bytes each. */
+export class Hashes {
+  #values = new Uint32Array(SLOTS_MIN)
+  #length = 0
+
+  get length(): number {
+    return this.#length
+  }
+
+  at(place: number): number {
+    return this.#values[place]!
+  }
+
+  push(hash: number): void {
+    if (this.#length === this.#values.length) {
+      const more = new Uint32Array(2 * this.#length)
+      more.set(this.#values)
+      this.#values = more
+    }
+    this.#values[this.#length] = hash
+    this.#length += 1
+  }
+
+  /** Leaves out the first. */
+  drop(count: number): void {
+    this.#values.copyWithin(0, count, this.#length)
+    this.#length -= count
+  }
+
+  /** Each as `hash * PLACES + place`, the lowest hash first. */
+  inOrder(): Float64Array {
+    const order = new Float64Array(this.#length)
+    for (let place = 0; place < this.#length; place++) order[place] = this.#values[place]! * PLACES + place
+    return order.sort()
+  }
+}
+
+/** More than ever wait at a time, and few enough for a hash and a place to be one exact number. */
+export const PLACES = 2 ** 21
+
 function put(slots: Int32Array, hash: number, id: number): void {
   const mask = slots.length - 1
   let at = placeOf(hash, mask)

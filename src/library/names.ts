@@ -8,7 +8,7 @@ import { decodeNames, encodeName } from '../scan/names.js'
 import type { Connection } from './connection.js'
 import { foldBlock } from './fold.js'
 import { Inserts } from './inserts.js'
-import { hashOf, NameTable } from './name-table.js'
+import { Hashes, hashOf, NameTable, PLACES } from './name-table.js'
 import { BUCKETS, buildPostings, postingPlace } from './trigrams.js'
 
 export const BLOCK_NAMES = 64
@@ -38,7 +38,7 @@ export class Names {
   #blocks = new Map<number, string[]>()
   /** Up to which name all have a hash on disk, and the hashes of those from there on. */
   #hashed = 0
-  #hashes: number[] = []
+  #hashes = new Hashes()
   /** Some of these are being written, in the order of the table. */
   #writing: { readonly order: Float64Array; readonly end: number; at: number } | null = null
   /** Whether the database says up to where names have one. In a library of before, which does not, they all have. */
@@ -111,7 +111,7 @@ export class Names {
     this.#complete = false
     this.#blocks = new Map()
     this.#table.clear()
-    this.#hashes = []
+    this.#hashes = new Hashes()
     this.#writing = null
     this.#hashRows.forget()
     this.#next = -1
@@ -177,7 +177,7 @@ export class Names {
 
   /** Of all that have none on disk: in the order of the table there, so that each of its pages is touched once. */
   #inOrder(): { order: Float64Array; end: number; at: number } {
-    return { order: Float64Array.from(this.#hashes, (hash, at) => hash * PLACES + at).sort(), end: this.#next, at: 0 }
+    return { order: this.#hashes.inOrder(), end: this.#next, at: 0 }
   }
 
   #writeHashes(): void {
@@ -191,14 +191,14 @@ export class Names {
     if (writing.at < order.length) return
     this.#writeHashed.run(end)
     this.#writing = null
-    this.#hashes = this.#hashes.slice(order.length)
+    this.#hashes.drop(order.length)
     this.#hashed = end
     if (!this.#complete) this.#tableUnhashed()
   }
 
   #tableUnhashed(): void {
     this.#table.clear()
-    for (const [at, hash] of this.#hashes.entries()) this.#table.add(hash, this.#hashed + at)
+    for (let at = 0; at < this.#hashes.length; at++) this.#table.add(this.#hashes.at(at), this.#hashed + at)
   }
 
   #writeSegment(first: number, last: number): void {
@@ -284,6 +284,3 @@ export const DISPLACED = '\0'
 export function displacedName(name: number): number {
   return -1 - name
 }
-
-/** More than ever wait at a time, and few enough for a hash and a place to be one exact number. */
-const PLACES = 2 ** 21
