@@ -101,11 +101,14 @@ export async function indexLocation(setup: JobSetup): Promise<void> {
     library.identities.hurry(location.id)
     if (library.locations.get(location.uid).mode !== 'shallow') enqueueIdentify(library, location)
   })
+  // The walk leaves as much as the end of the scan needs.
+  const isLarge = done >= LIMITS.scanLargeMin
+  if (isLarge) giveBackMemory()
   for (const _ of library.settle()) {
     await breathe()
     if (signal.aborted) return
   }
-  if (done >= LIMITS.scanLargeMin) giveBackMemory()
+  if (isLarge) giveBackMemory()
 }
 
 function readCheckpoint(job: JobRow, library: Library, location: Location): Checkpoint {

@@ -5,7 +5,17 @@
 import { lstatSync, type BigIntStats } from 'node:fs'
 import { errnoOf } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { diff, inodeKey, plainInode, type Difference, type Found, type Known, type Metadata } from '../scan/diff.js'
+import {
+  diff,
+  halvesOf,
+  inodeKey,
+  plainInode,
+  plainInodeAt,
+  type Difference,
+  type Found,
+  type Known,
+  type Metadata,
+} from '../scan/diff.js'
 import { decodeNames, encodeName, joined } from '../scan/names.js'
 import { remoteAt } from '../scan/remote.js'
 import { FOREIGN, KIND, KIND_MASK, kindOf, microseconds, UNREAD, type Directories } from '../scan/read.js'
@@ -57,6 +67,8 @@ export class Applier {
   /** A first scan: the location has no entries but what this scan writes, so there is nothing to compare with. */
   readonly #fresh: boolean
   readonly #statements
+  /** Of the batch, in halves. */
+  #inodes: Uint32Array = new Uint32Array()
   /** New entries of a first scan. */
   readonly #rows: Inserts<EntryColumns>
   /** Directories of a first scan in which a name came twice. */
@@ -105,6 +117,7 @@ export class Applier {
     while (this.isMidway) this.slice()
     const applied = nothingApplied()
     this.#lookedAt = null
+    this.#inodes = halvesOf(batch.inodes)
     this.#reads = this.#stores.locations.byId(this.#location.id)?.mode !== 'shallow'
     this.#transaction(() => {
       let decoded: string[] | null = null
@@ -123,7 +136,7 @@ export class Applier {
       checkpoint(applied, this.#placeAfter(batch, names))
     })
     if (applied.moved > 0 || applied.removed > 0) this.#stores.entries.forgetPaths()
-    if (this.#stores.names.wantsSeal) this.#stores.names.seal()
+    if (this.#stores.names.wantsSeal(this.#fresh)) this.#stores.names.seal()
     return applied
   }
 
@@ -224,7 +237,7 @@ export class Applier {
     const { folders, tagged } = this.#stores
     const among = folders.changesIn(parent)
     for (let at = from; at < from + run.count; at++) {
-      const found = foundAt(batch, names, at)
+      const found = foundAt(batch, this.#inodes, names, at)
       if (!tagged.waits) this.#insertWithOthers(parent, run.directory, found, among)
       else if (!this.#insert(parent, run.directory, found, among)) this.#twice.add(parent)
     }
@@ -381,7 +394,7 @@ export class Applier {
   }
 
   #compareRun(batch: Batch, run: Run, names: readonly string[], from: number, applied: Applied): void {
-    for (let at = from; at < from + run.count; at++) this.#gathered.push(foundAt(batch, names, at))
+    for (let at = from; at < from + run.count; at++) this.#gathered.push(foundAt(batch, this.#inodes, names, at))
     const isLarge = this.#sliced !== null || (!run.only && this.#gathered.length > LIMITS.compareWholeMax)
     if (!run.last && !isLarge) return
     const found = this.#gathered
@@ -791,14 +804,14 @@ function prepare(connection: Connection) {
   }
 }
 
-function foundAt(batch: Batch, names: readonly string[], at: number): Found {
+function foundAt(batch: Batch, halves: Uint32Array, names: readonly string[], at: number): Found {
   const kind = batch.kinds[at]!
   return {
     name: names[at]!,
     kind: kind & KIND_MASK,
     size: batch.sizes[at]!,
     mtime: batch.mtimes[at]!,
-    inode: plainInode(batch.inodes[at]!),
+    inode: plainInodeAt(halves, at),
     unread: (kind & UNREAD) !== 0,
     foreign: (kind & FOREIGN) !== 0,
   }

@@ -10,7 +10,8 @@ export class Inserts<Row extends readonly Value[]> {
   readonly #one
   readonly #many
   readonly #short: (rows: readonly Row[]) => void
-  #values: Value[] = []
+  readonly #values: Value[]
+  #filled = 0
 
   /**
    * @param into what stands before VALUES, with the columns in brackets
@@ -23,29 +24,31 @@ export class Inserts<Row extends readonly Value[]> {
     const row = `(${Array(this.#columns).fill('?').join(', ')})`
     const prepare = (rows: number) =>
       connection.prepare<Value[]>(`${into} VALUES ${Array(rows).fill(row).join(', ')} ${otherwise}`)
+    this.#values = Array<Value>(ROWS * this.#columns).fill(0)
     this.#one = prepare(1)
     this.#many = prepare(ROWS)
   }
 
   add(...row: Row): void {
-    this.#values.push(...row)
-    if (this.#values.length === ROWS * this.#columns) this.#run(this.#many, this.#values)
+    for (const value of row) this.#values[this.#filled++] = value
+    if (this.#filled < this.#values.length) return
+    this.#filled = 0
+    this.#run(this.#many, this.#values)
   }
 
   /** To be called before any of them is asked for, and within the transaction. */
   flush(): void {
-    const values = this.#values
+    const values = this.#values.slice(0, this.#filled)
+    this.#filled = 0
     for (let at = 0; at < values.length; at += this.#columns) this.#run(this.#one, values.slice(at, at + this.#columns))
-    this.#values = []
   }
 
   /** After a transaction that did not commit. */
   forget(): void {
-    this.#values = []
+    this.#filled = 0
   }
 
-  #run(statement: { run(...values: Value[]): { changes: number } }, values: Value[]): void {
-    this.#values = []
+  #run(statement: { run(...values: Value[]): { changes: number } }, values: readonly Value[]): void {
     const { changes } = statement.run(...values)
     if (changes * this.#columns < values.length) this.#short(this.#rowsOf(values))
   }

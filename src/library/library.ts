@@ -15,7 +15,7 @@ import { fromSqlite } from './cause.js'
 import { databaseBytes, writeBackup, type BackupOptions } from './backup.js'
 import { checkLibrary } from './check.js'
 import { Comparisons } from './comparisons.js'
-import { endSnapshot, IS_INDEXED, openConnection, type Connection } from './connection.js'
+import { endSnapshot, IS_INDEXED, keepInMemory, openConnection, type Connection } from './connection.js'
 import { Duplicates } from './duplicates.js'
 import { Entries, rootName, type Directory, type Entry } from './entries.js'
 import { fileOf, type Named as NamedFile } from './file.js'
@@ -318,6 +318,8 @@ export class Library {
   #dropNamesIndex(): void {
     this.commit(() => this.#connection.exec('DROP INDEX IF EXISTS entry_name'))
     this.#hasNamesIndex = false
+    // Nearly all is written once and not read again: at the end there is more.
+    this.#connection.pragma(`cache_size = -${LIMITS.sortKibMax}`)
   }
 
   /** Within `commit`. */
@@ -357,6 +359,7 @@ export class Library {
     yield this.commit(() => this.#indexNames())
     yield this.commit(() => this.indexInodes())
     this.commit(() => {
+      keepInMemory(this.#connection)
       this.#connection.pragma('optimize')
       this.#connection.pragma('wal_checkpoint(TRUNCATE)')
     })

@@ -118,9 +118,13 @@ export class Names {
     this.#open = []
   }
 
-  /** Whether so many blocks wait for their trigrams that searches would feel it. */
-  get wantsSeal(): boolean {
-    return this.#next >= 0 && this.#fullBlocks() - this.#sealed() >= UNSEALED_BLOCKS_MAX
+  /**
+   * Whether so many blocks wait for their trigrams that searches would feel it. In a first scan they take some milliseconds more, and each
+   * name is indexed once.
+   */
+  wantsSeal(inFirstScan: boolean): boolean {
+    const most = inFirstScan ? SEGMENT_BLOCKS_MAX : UNSEALED_BLOCKS_MAX
+    return this.#next >= 0 && this.#fullBlocks() - this.#sealed() >= most
   }
 
   /**

@@ -32,23 +32,28 @@ export interface Text {
   readonly blocks: readonly Buffer[]
 }
 
-/** The stored form of a segment, bucket by bucket in order. */
+/** The stored form of a segment, bucket by bucket in order. Lists are good until the next are asked for: all are made in one place. */
 export function* buildPostings({ blocks }: Text): Generator<{ bucket: number; lists: Buffer }> {
   const starts = new Uint32Array(CODES + 1)
-  eachTrigram(blocks, (code) => (starts[code + 1]! += 1))
+  const seen = new Uint32Array(CODES)
+  eachTrigram(blocks, seen, (code) => (starts[code + 1]! += 1))
   for (let code = 0; code < CODES; code++) starts[code + 1]! += starts[code]!
   const filled = starts.slice(0, CODES)
   const postings = new (blocks.length <= 1 << 16 ? Uint16Array : Uint32Array)(starts[CODES]!)
-  eachTrigram(blocks, (code, block) => (postings[filled[code]!++] = block))
+  eachTrigram(blocks, seen.fill(0), (code, block) => (postings[filled[code]!++] = block))
+  const encode = bucketEncoder(starts, postings)
   for (let bucket = 0; bucket < BUCKETS; bucket++) {
     const from = bucket * SYMBOLS
-    if (starts[from] !== starts[from + SYMBOLS]) yield { bucket, lists: encodeBucket(from, starts, postings) }
+    if (starts[from] !== starts[from + SYMBOLS]) yield { bucket, lists: encode(from) }
   }
 }
 
-/** Calls back once for each trigram of each block, blocks in order. */
-function eachTrigram(blocks: readonly Buffer[], callback: (code: number, block: number) => void): void {
-  const seen = new Uint32Array(CODES)
+/** Calls back once for each trigram of each block, blocks in order. @param seen of zeros, for the last block that had each */
+function eachTrigram(
+  blocks: readonly Buffer[],
+  seen: Uint32Array,
+  callback: (code: number, block: number) => void,
+): void {
   blocks.forEach((text, block) => {
     let code = 0
     let length = 0
@@ -63,30 +68,40 @@ function eachTrigram(blocks: readonly Buffer[], callback: (code: number, block: 
   })
 }
 
-function encodeBucket(from: number, starts: Uint32Array, postings: Uint16Array | Uint32Array): Buffer {
-  const most = (starts[from + SYMBOLS]! - starts[from]!) * 5 + SYMBOLS * 6
-  const bytes = Buffer.allocUnsafe(most)
-  let at = 0
-  for (let third = 0; third < SYMBOLS; third++) {
-    const [start, end] = [starts[from + third]!, starts[from + third + 1]!]
-    if (start === end) continue
-    const list = encodeList(postings, start, end)
-    bytes[at++] = third
-    at = writeVarint(bytes, at, list.length)
-    at += list.copy(bytes, at)
+function bucketEncoder(starts: Uint32Array, postings: Uint16Array | Uint32Array): (from: number) => Buffer {
+  let bytes = Buffer.allocUnsafe(1 << 14)
+  return (from) => {
+    const most = (starts[from + SYMBOLS]! - starts[from]!) * 5 + SYMBOLS * 6
+    if (most > bytes.length) bytes = Buffer.allocUnsafe(2 * most)
+    let at = 0
+    for (let third = 0; third < SYMBOLS; third++) {
+      const [start, end] = [starts[from + third]!, starts[from + third + 1]!]
+      if (start === end) continue
+      bytes[at++] = third
+      at = writeVarint(bytes, at, encodedBytes(postings, start, end))
+      at = writeList(bytes, at, postings, start, end)
+    }
+    return bytes.subarray(0, at)
   }
-  return Buffer.from(bytes.subarray(0, at))
 }
 
-function encodeList(postings: Uint16Array | Uint32Array, start: number, end: number): Buffer {
-  const bytes = Buffer.allocUnsafe((end - start) * 5)
-  let at = 0
+function encodedBytes(postings: Uint16Array | Uint32Array, start: number, end: number): number {
+  let bytes = 0
+  let previous = 0
+  for (let each = start; each < end; each++) {
+    for (let rest = postings[each]! - previous; rest >= 0x80; rest >>>= 7) bytes += 1
+    previous = postings[each]!
+  }
+  return bytes + end - start
+}
+
+function writeList(bytes: Buffer, at: number, postings: Uint16Array | Uint32Array, start: number, end: number): number {
   let previous = 0
   for (let each = start; each < end; each++) {
     at = writeVarint(bytes, at, postings[each]! - previous)
     previous = postings[each]!
   }
-  return bytes.subarray(0, at)
+  return at
 }
 
 function writeVarint(bytes: Buffer, at: number, value: number): number {

@@ -74,3 +74,17 @@ export function inodeKey(inode: number | bigint): number | string {
 export function plainInode(inode: bigint): number | bigint {
   return inode <= Number.MAX_SAFE_INTEGER ? Number(inode) : inode
 }
+
+const LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
+const LOW = LITTLE_ENDIAN ? 0 : 1
+
+/** The same of many, without a BigInt for each. @param halves of 64-bit numbers, as this machine has them in memory */
+export function plainInodeAt(halves: Uint32Array, at: number): number | bigint {
+  const low = halves[2 * at + LOW]!
+  const high = halves[2 * at + 1 - LOW]!
+  return high < 2 ** 21 ? high * 2 ** 32 + low : (BigInt(high) << 32n) | BigInt(low)
+}
+
+export function halvesOf({ buffer, byteOffset, length }: BigUint64Array): Uint32Array {
+  return new Uint32Array(buffer, byteOffset, 2 * length)
+}

@@ -1,7 +1,7 @@
 // What a rescan concludes from one directory, as a pure function of before and after.
 import test from 'ava'
 import fc from 'fast-check'
-import { diff, inodeKey, type Found, type Known } from '../../src/scan/diff.js'
+import { diff, halvesOf, inodeKey, plainInode, plainInodeAt, type Found, type Known } from '../../src/scan/diff.js'
 import { KIND } from '../../src/scan/read.js'
 
 const name = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f')
@@ -83,4 +83,17 @@ test('inodes past 2^53 and past 2^63 compare equal to what SQLite gives back', (
   t.is(inodeKey(7), 7)
   t.is(inodeKey(2n ** 60n), '1152921504606846976')
   t.is(inodeKey(2n ** 64n - 1n), '-1')
+})
+
+test('an inode is the same number, read in halves or whole', (t) => {
+  const inodes = [0n, 1n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 53n - 1n, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n]
+  fc.assert(
+    fc.property(fc.array(fc.oneof(fc.constantFrom(...inodes), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }))), (all) => {
+      const halves = halvesOf(BigUint64Array.from([9n, ...all]).subarray(1))
+      t.deepEqual(
+        all.map((_, at) => plainInodeAt(halves, at)),
+        all.map(plainInode),
+      )
+    }),
+  )
 })
