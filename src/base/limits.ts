@@ -261,8 +261,8 @@ export const LIMITS = {
 
   /** Rows applied in one transaction: about 10 ms, during which requests of the shard wait. */
   batchEntriesMax: 2_000,
-  /** Names that came up lately are remembered with their ids, twice so many: some 4 MB. */
-  namesRecentMax: 16_384,
+  /** Names that came up lately are remembered with their ids, twice so many: some 2 MB. */
+  namesRecentMax: 8_192,
   /** While the hashes of all names are in memory, none that is new is looked for on disk: so many take 16 MB. */
   namesTabledMax: 1_000_000,
   /** Names without a hash on disk are read when a library is opened: so many take a few milliseconds. */

@@ -13,7 +13,7 @@ import { BUCKETS, buildPostings, postingPlace } from './trigrams.js'
 
 export const BLOCK_NAMES = 64
 /** Blocks read are kept as strings; at more the memory is emptied. */
-const BLOCKS_KEPT = 1_024
+const BLOCKS_KEPT = 512
 /** Blocks without trigrams are searched by reading them all: this many cost about two milliseconds. */
 const UNSEALED_BLOCKS_MAX = 512
 const SEALED_BLOCKS_MIN = 8
