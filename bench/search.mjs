@@ -1,11 +1,12 @@
-// Searches over RPC (first page of 100 and the exact total) against plocate as a process over the same tree (only the
-// first 100 hits, then only the count), the same queries in turn, several rounds. In each round all queries go to one, then all to
+// Searches over a WebSocket (first page of 100 and the exact total) against plocate as a process over the same tree (as it is, all
+// hits; only the first 100; only the count), the same queries in turn, several rounds. In each round all queries go to one, then all to
 // the next: a search right after a process was started is timed with that start, whose memory and caches it finds. The daemon's
 // result cache is defeated between rounds. First 50 names; then 200 queries as people write them, words, globs, expressions,
 // paths, filters and sorts: what plocate knows no word for is compared with what of it it does know.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
+import { connect } from '../dist/src/index.js'
 import { index, median, quantile, scratch, startDaemon, tell } from './harness.mjs'
 
 const ROUNDS = Number(process.env.ROUNDS ?? 5)
@@ -22,6 +23,7 @@ if (spawnSync('plocate', ['--version']).error) {
 }
 const daemon = await startDaemon()
 const { library, location } = await index(daemon.call, tree)
+const client = await connect(daemon.http, { token: daemon.token })
 const plocateDb = join(scratch, 'plocate.db')
 execFileSync('updatedb.plocate', ['-l', '0', '-o', plocateDb, '-U', tree, '--prunepaths', '', '--prunenames', ''])
 // What the daemon closed meanwhile is to be seen as closed before it is asked again.
@@ -81,7 +83,7 @@ async function compare(asked, sides) {
       totals[side] = []
       for (const [at, each] of asked.entries()) {
         // The daemon closes a connection on which nothing is asked for ten seconds.
-        if (at % 8 === 0) await daemon.call('core.ping')
+        if (at % 8 === 0) await client.call('core.ping')
         const begun = performance.now()
         const total = await run(each)
         const ms = performance.now() - begun
@@ -104,8 +106,9 @@ async function compare(asked, sides) {
 
 const sides = {
   ours: async ({ query, sort }) =>
-    (await daemon.call('search.files', { library, query, syntax: 'filters', limit: 100, ...(sort ? { sort } : {}) }))
+    (await client.call('search.files', { library, query, syntax: 'filters', limit: 100, ...(sort ? { sort } : {}) }))
       .total,
+  all: ({ theirs }) => void plocate(...theirs),
   page: ({ theirs }) => void plocate('-l', '100', ...theirs),
   count: ({ theirs }) => Number(plocate('-c', ...theirs).stdout),
 }
@@ -118,16 +121,19 @@ const against = (times, other) => ({
 const names = NAMES.map((query) => ({ query, theirs: ['-b', query], same: true }))
 const plainly = {
   ...sides,
-  ours: async ({ query }) => (await daemon.call('search.files', { library, query, limit: 100 })).total,
+  ours: async ({ query }) => (await client.call('search.files', { library, query, limit: 100 })).total,
 }
 const simple = await compare(names, plainly)
+tell('search p50 (range: to p99) of plocate, all hits', against(simple, 'all'), 0.5, 'lower')
 tell('search p50 (range: to p99) of plocate, first 100 hits only', against(simple, 'page'), 0.5, 'lower')
 tell('search p50 (range: to p99) of plocate, count only', against(simple, 'count'), 0.5, 'lower')
 
 const varied = await compare(queries(), sides)
+tell('200 queries, p50 (range: to p99) of plocate, all hits', against(varied, 'all'), 0.25, 'lower')
 tell('200 queries, p50 (range: to p99) of plocate, first 100 hits only', against(varied, 'page'), 0.25, 'lower')
 tell('200 queries, p50 (range: to p99) of plocate, count only', against(varied, 'count'), 0.25, 'lower')
 scanned(varied)
+await client.close()
 await daemon.stop()
 
 /** The same names in a table that is looked through: some of them, for it takes long. */

@@ -12,8 +12,10 @@ import { Hashes, hashOf, NameTable, PLACES } from './name-table.js'
 import { BUCKETS, buildPostings, postingPlace } from './trigrams.js'
 
 export const BLOCK_NAMES = 64
-/** Blocks read are kept as strings; at more the memory is emptied. */
-const BLOCKS_KEPT = 512
+/** Blocks are kept as strings; at more the memory is emptied: what searches find in `/usr` are some 1,100. */
+const BLOCKS_KEPT = 2_048
+/** During a first scan, which looks at few names a second time that did not come lately. */
+const BLOCKS_KEPT_MEANWHILE = 512
 /** Blocks without trigrams are searched by reading them all: this many cost about two milliseconds. */
 const UNSEALED_BLOCKS_MAX = 512
 const SEALED_BLOCKS_MIN = 8
@@ -237,7 +239,11 @@ export class Names {
     if (this.#open.length > 0 && block === this.#fullBlocks()) return this.#open
     const bytes = this.#readBlock.get(block)
     const names = bytes ? decodeNames(bytes) : []
-    if (this.#blocks.size >= BLOCKS_KEPT) this.#blocks.clear()
+    return this.#keep(block, names)
+  }
+
+  #keep(block: number, names: string[]): string[] {
+    if (this.#blocks.size >= (this.#complete ? BLOCKS_KEPT_MEANWHILE : BLOCKS_KEPT)) this.#blocks.clear()
     this.#blocks.set(block, names)
     return names
   }
@@ -255,8 +261,7 @@ export class Names {
     this.#hashes.push(hash)
     this.#table.add(hash, id)
     if (this.#open.length === 0) {
-      if (this.#blocks.size >= BLOCKS_KEPT) this.#blocks.clear()
-      this.#blocks.set(this.#fullBlocks(), this.#open)
+      this.#keep(this.#fullBlocks(), this.#open)
     }
     this.#open.push(name)
     this.#next += 1
