@@ -168,13 +168,13 @@ export function cpuOf(pid) {
 
 function loadAutocannon(url, bodies, headers, seconds, connections) {
   const script =
-    `const autocannon = require('autocannon'); const [url, bodies, headers] = JSON.parse(process.argv[1]);` +
+    `const autocannon = require('autocannon'); const [url, bodies, headers] = JSON.parse(require('fs').readFileSync(0, 'utf8'));` +
     `autocannon({ url, connections: ${connections}, duration: ${seconds}, method: 'POST', headers, requests: bodies.map((body) => ({ method: 'POST', headers, body })) })` +
     `.then((r) => { if (r.non2xx) throw new Error('not 2xx'); console.log(r.requests.average) })`
-  const { stdout } = spawnSync(process.execPath, ['-e', script, JSON.stringify([url, bodies, headers])], {
-    cwd: root,
-    encoding: 'utf8',
-  })
+  // More bodies than a command line takes.
+  const input = JSON.stringify([url, bodies, headers])
+  const { stdout, stderr, status } = spawnSync(process.execPath, ['-e', script], { cwd: root, encoding: 'utf8', input })
+  if (status !== 0) throw new Error(stderr)
   return Number(stdout)
 }
 
