@@ -107,11 +107,13 @@ export class Events {
     return place
   }
 
+  /** @throws TypeError where it is not JSON, and nothing has happened */
   publish(event: Event): void {
+    const json = JSON.stringify(event)
     this.#number += 1
     if (!this.#leads) Atomics.store(this.#published, 0, BigInt(this.#number))
     const cursor = this.cursorOf(this.#number)
-    const kept = { event, json: JSON.stringify(event), cursor, number: this.#number, isPassed: false }
+    const kept = { event, json, cursor, number: this.#number, isPassed: false }
     if (event.type === 'job.changed') this.#supersede(kept)
     this.#keep(kept)
     for (const { filter, deliver } of this.#listeners) if (matches(filter, ALL, event)) deliver(event)

@@ -45,6 +45,21 @@ test('lines of the log are told to those alone who name them', (t) => {
   t.deepEqual(seenBy({ types: ['log.line'], library: 'b' }, ...events), [])
 })
 
+test('what is no JSON is not published, and those who read miss nothing for it', (t) => {
+  const events = new Events()
+  const reading = events.follow({}, () => undefined)
+  events.publish(made(1))
+  t.throws(() => events.publish(made(2, { count: 1n })), { instanceOf: TypeError })
+  events.publish(made(3))
+  const { events: told, lost } = reading.take(10_000)
+  t.deepEqual(
+    told.map(({ event }) => event.at),
+    ['1', '3'],
+  )
+  t.is(lost, 0)
+  t.is(events.use.published, 2)
+})
+
 test('of more directories than an event names any may be meant', (t) => {
   const directories = Array.from({ length: LIMITS.directoriesToldMax }, (_, at) => `/d${at}`)
   const type = 'entries.changed'
