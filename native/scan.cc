@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <type_traits>
 
 #ifdef __linux__
 #include <sys/syscall.h>
@@ -187,22 +188,26 @@ int openInSteps(const std::string& path) {
 
 namespace {
 
+/** Puts them one after the other; what may be changed is let go as soon as it was copied, so that there are not two of all. */
 template <typename T>
-size_t copy(char* to, const T& from) {
+size_t put(char* to, T& from) {
   const size_t bytes = from.size() * sizeof from[0];
   if (bytes > 0) memcpy(to, from.data(), bytes);
+  if constexpr (!std::is_const_v<T>) T().swap(from);
   return bytes;
 }
 
+/** The columns share one ArrayBuffer: for the many directories of few children, making five would cost more than reading them. */
 template <typename T>
-size_t move(char* to, T& from) {
-  const size_t bytes = copy(to, from);
-  T().swap(from);
-  return bytes;
-}
-
-Napi::Object columnsIn(Napi::ArrayBuffer memory, size_t count, uint64_t device) {
-  Napi::Env env = memory.Env();
+Napi::Object columnsOf(Napi::Env env, T& children, uint64_t device) {
+  const size_t count = children.kinds.size();
+  Napi::ArrayBuffer memory = Napi::ArrayBuffer::New(env, count * 25 + children.names.size());
+  char* to = static_cast<char*>(memory.Data());
+  to += put(to, children.inodes);
+  to += put(to, children.sizes);
+  to += put(to, children.mtimes);
+  to += put(to, children.kinds);
+  put(to, children.names);
   Napi::Object columns = Napi::Object::New(env);
   columns.Set("names", Napi::Uint8Array::New(env, memory.ByteLength() - count * 25, memory, count * 25));
   columns.Set("kinds", Napi::Uint8Array::New(env, count, memory, count * 24));
@@ -215,31 +220,9 @@ Napi::Object columnsIn(Napi::ArrayBuffer memory, size_t count, uint64_t device) 
 
 }  // namespace
 
-/** The columns share one ArrayBuffer: for the many directories of few children, making five would cost more than reading them. */
-Napi::Object toColumns(Napi::Env env, const Children& children, uint64_t device) {
-  const size_t count = children.kinds.size();
-  Napi::ArrayBuffer memory = Napi::ArrayBuffer::New(env, count * 25 + children.names.size());
-  char* to = static_cast<char*>(memory.Data());
-  to += copy(to, children.inodes);
-  to += copy(to, children.sizes);
-  to += copy(to, children.mtimes);
-  to += copy(to, children.kinds);
-  copy(to, children.names);
-  return columnsIn(memory, count, device);
-}
+Napi::Object toColumns(Napi::Env env, const Children& children, uint64_t device) { return columnsOf(env, children, device); }
 
-Napi::Object moveToColumns(Napi::Env env, Listing& listing) {
-  Children& children = listing.children;
-  const size_t count = children.kinds.size();
-  Napi::ArrayBuffer memory = Napi::ArrayBuffer::New(env, count * 25 + children.names.size());
-  char* to = static_cast<char*>(memory.Data());
-  to += move(to, children.inodes);
-  to += move(to, children.sizes);
-  to += move(to, children.mtimes);
-  to += move(to, children.kinds);
-  move(to, children.names);
-  return columnsIn(memory, count, listing.device);
-}
+Napi::Object moveToColumns(Napi::Env env, Listing& listing) { return columnsOf(env, listing.children, listing.device); }
 
 int readListing(const std::string& path, Listing& listing, const char*& syscall, bool inSteps) {
   syscall = "open";

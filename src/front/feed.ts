@@ -39,32 +39,23 @@ const MESSAGE_HEAD_BYTES = 10
 /** Of a UTF-16 unit: what takes four is two of them. */
 const CHARACTER_BYTES_MAX = 3
 
-/** Feeds with something to send at the end of this tick: the answers of a shard come together, for many of them. */
-let due: Feed[] = []
+/** At the end of this tick: the answers of a shard come together, for many feeds. */
+const flushSoon = gathered(queueMicrotask)
+/** What can wait for more. */
+const flushPatiently = gathered((flush) => setTimeout(flush, LIMITS.refusalsGatherMs).unref())
 
-function flushSoon(feed: Feed): void {
-  if (due.length === 0) queueMicrotask(flushDue)
-  due.push(feed)
-}
-
-function flushDue(): void {
-  const feeds = due
-  due = []
-  for (const feed of feeds) feed.flush()
-}
-
-/** Feeds with something to send that can wait for more. */
-let patient: Feed[] = []
-
-function flushLater(feed: Feed): void {
-  if (patient.length === 0) setTimeout(flushPatient, LIMITS.refusalsGatherMs).unref()
-  patient.push(feed)
-}
-
-function flushPatient(): void {
-  const feeds = patient
-  patient = []
-  for (const feed of feeds) feed.flush()
+/** Flushes all feeds that came by then in one go. @param later calls back then */
+function gathered(later: (flush: () => void) => unknown): (feed: Feed) => void {
+  let feeds: Feed[] = []
+  const flush = () => {
+    const all = feeds
+    feeds = []
+    for (const feed of all) feed.flush()
+  }
+  return (feed) => {
+    if (feeds.length === 0) later(flush)
+    feeds.push(feed)
+  }
 }
 
 interface Subscription {
@@ -317,7 +308,7 @@ export class Feed implements Reader, Bound {
     if (this.#outboxBytes > LIMITS.answerCopyBytesMax) this.#flushSoon()
     else if (!this.#flushes && !this.#flushesLater) {
       this.#flushesLater = true
-      flushLater(this)
+      flushPatiently(this)
     }
     if (this.#holds(LIMITS.feedUnreadBytesMax)) this.cutOff()
   }

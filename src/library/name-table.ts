@@ -1,4 +1,5 @@
 // Ids of names by hash, in one array of integers: a million names take 16 MB, and the collector looks through none of it.
+import { fnv } from '../base/hash.js'
 
 const SLOTS_MIN = 1 << 10
 
@@ -109,9 +110,7 @@ function placeOf(hash: number, mask: number): number {
   return ((mixed ^ (mixed >>> 15)) << 1) & mask
 }
 
-/** FNV-1a over UTF-16 units: cheap, and a collision costs one comparison. */
+/** As the database has it; a collision costs one comparison. */
 export function hashOf(name: string): number {
-  let hash = 0x811c9dc5
-  for (let at = 0; at < name.length; at++) hash = Math.imul(hash ^ name.charCodeAt(at), 0x01000193)
-  return hash >>> 0
+  return fnv(name) >>> 0
 }

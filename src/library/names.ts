@@ -4,7 +4,7 @@
 // `flush`, in the same transaction. Full blocks get their trigrams with `seal`, later and many at a time, and so do names their
 // hashes: those of few names would touch as many pages, and each commit of a scan would write a good part of the table.
 import { LIMITS } from '../base/limits.js'
-import { decodeNames, encodeName } from '../scan/names.js'
+import { decodeNames, encodeNames } from '../scan/names.js'
 import type { Connection } from './connection.js'
 import { foldBlock } from './fold.js'
 import { Inserts } from './inserts.js'
@@ -260,9 +260,7 @@ export class Names {
     this.#saysHashed = true
     this.#hashes.push(hash)
     this.#table.add(hash, id)
-    if (this.#open.length === 0) {
-      this.#keep(this.#fullBlocks(), this.#open)
-    }
+    if (this.#open.length === 0) this.#keep(this.#fullBlocks(), this.#open)
     this.#open.push(name)
     this.#next += 1
     if (this.#open.length === BLOCK_NAMES) {
@@ -273,8 +271,7 @@ export class Names {
   }
 
   #write(block: number): void {
-    const text = `${this.#open.join('\0')}\0`
-    this.#writeBlock.run(block, encodeName(text))
+    this.#writeBlock.run(block, encodeNames(this.#open))
   }
 
   #fullBlocks(): number {

@@ -66,25 +66,26 @@ function cut(listing: Listing, order: Uint32Array): Listing {
   const mtimes = new Float64Array(count)
   const inodes = new BigUint64Array(count)
   const names: Uint8Array[] = []
-  let bytes = 0
   for (let at = 0; at < count; at++) {
     const [start, place] = [order[2 * at]!, order[2 * at + 1]!]
-    const name = listing.names.subarray(start, listing.names.indexOf(0, start) + 1)
-    names.push(name)
-    bytes += name.length
+    names.push(listing.names.subarray(start, listing.names.indexOf(0, start) + 1))
     kinds[at] = listing.kinds[place]!
     sizes[at] = listing.sizes[place]!
     mtimes[at] = listing.mtimes[place]!
     inodes[at] = listing.inodes[place]!
   }
-  return { names: joined(names, bytes), kinds, sizes, mtimes, inodes }
+  return { names: join(Uint8Array, names), kinds, sizes, mtimes, inodes }
 }
 
-function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
-  const whole = new Uint8Array(bytes)
+/** Always copies, into memory of its own that may be transferred to another thread. */
+export function join<T extends Uint8Array | Float64Array | BigUint64Array>(
+  type: new (length: number) => T,
+  parts: readonly T[],
+): T {
+  const whole = new type(parts.reduce((sum, part) => sum + part.length, 0))
   let at = 0
   for (const part of parts) {
-    whole.set(part, at)
+    whole.set(part as never, at)
     at += part.length
   }
   return whole

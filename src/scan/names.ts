@@ -51,6 +51,11 @@ export function encodeName(name: string): Buffer {
   return Buffer.concat(parts)
 }
 
+/** The bytes of each, and a NUL: what `decodeNames` splits. */
+export function encodeNames(names: readonly string[]): Buffer {
+  return names.length === 0 ? Buffer.alloc(0) : encodeName(`${names.join('\0')}\0`)
+}
+
 /** True when the name's bytes are valid UTF-8. */
 export function isPrintable(name: string): boolean {
   return !ESCAPED.test(name) || name.isWellFormed()

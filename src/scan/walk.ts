@@ -6,8 +6,8 @@ import { errnoOf, fromSystem } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { LocationRules } from '../protocol/operations.js'
 import { RULE_FILES, type Ground, type ReadText } from './ground.js'
-import { hasChild, isLarge, partsOf, type Part, type SortNames } from './large.js'
-import { decodeName, decodeNames, encodeName } from './names.js'
+import { hasChild, isLarge, partsOf, type Part, type SortNames, join } from './large.js'
+import { decodeName, decodeNames, encodeName, encodeNames } from './names.js'
 import {
   FOREIGN,
   KIND,
@@ -330,15 +330,13 @@ export function* emit(
 export function pick(listing: Listing, names: readonly string[], order: readonly number[]): Listing {
   return {
     // A copy: what is small lies in memory that it shares with others, and could not be transferred to another thread.
-    names: new Uint8Array(Buffer.concat(order.flatMap((at) => [encodeName(names[at]!), NUL]))),
+    names: new Uint8Array(encodeNames(order.map((at) => names[at]!))),
     kinds: Uint8Array.from(order, (at) => listing.kinds[at]!),
     sizes: Float64Array.from(order, (at) => listing.sizes[at]!),
     mtimes: Float64Array.from(order, (at) => listing.mtimes[at]!),
     inodes: BigUint64Array.from(order, (at) => listing.inodes[at]!),
   }
 }
-
-const NUL = Buffer.from([0])
 
 /** Gathers listings until a batch is worth sending. */
 export class Collector {
@@ -433,18 +431,4 @@ function joinedColumns(listings: readonly Listing[]): Listing {
     mtimes: join(Float64Array, all('mtimes')),
     inodes: join(BigUint64Array, all('inodes')),
   }
-}
-
-/** Always copies, into memory of its own that may be transferred to another thread. */
-function join<T extends Uint8Array | Float64Array | BigUint64Array>(
-  type: new (length: number) => T,
-  parts: readonly T[],
-): T {
-  const whole = new type(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part as never, at)
-    at += part.length
-  }
-  return whole
 }

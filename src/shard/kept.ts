@@ -1,6 +1,7 @@
 // What was read of libraries is kept by the thread that asked for it, until anything is written to the library: who asks for the same
 // again is answered without its shard. Shards tell in shared memory, before and after, that they write.
 import { toWire } from '../base/errors.js'
+import { fnv } from '../base/hash.js'
 import { LIMITS } from '../base/limits.js'
 import type { GiveUp, Reply, Request } from '../protocol/messages.js'
 import { WORK } from '../protocol/work.js'
@@ -180,7 +181,6 @@ function slotOf(library: string): number {
 
 /** FNV-1a, its upper half in the lower. */
 function hashOf(text: string, seed = 0): number {
-  let hash = 0x811c9dc5 ^ seed
-  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193)
+  const hash = fnv(text, seed)
   return hash ^ (hash >>> 15)
 }

@@ -1,4 +1,5 @@
 // Which shard owns a library: rendezvous hashing, so that another number of shards moves as few libraries as can be.
+import { fnv } from '../base/hash.js'
 
 /** The shard with the highest score for this id; every process computes the same. */
 export function placeOf(library: string, shards: number): number {
@@ -16,8 +17,7 @@ export function placeOf(library: string, shards: number): number {
 
 /** FNV-1a, then the finalizer of MurmurHash3, without which the last characters would decide. */
 function scoreOf(library: string, shard: number): number {
-  let hash = 0x811c9dc5 ^ Math.imul(shard + 1, 0x9e3779b1)
-  for (let at = 0; at < library.length; at++) hash = Math.imul(hash ^ library.charCodeAt(at), 0x01000193)
+  let hash = fnv(library, Math.imul(shard + 1, 0x9e3779b1))
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
   return (hash ^ (hash >>> 16)) >>> 0

@@ -7,7 +7,7 @@ import type { Walker } from '../job/job.js'
 import { readTextPlain } from '../scan/ground.js'
 import type { SortNames } from '../scan/large.js'
 import { lookAtPath, type Looked } from '../scan/explain.js'
-import { decodeName, encodeName } from '../scan/names.js'
+import { decodeName, encodeNames } from '../scan/names.js'
 import type { NativeDescent } from '../descriptors/native.js'
 import type { Gatherer, ReadDirectory } from '../scan/read.js'
 import { joinedBatches, walk, type Batch } from '../scan/walk.js'
@@ -162,7 +162,7 @@ export function gathererOf(native: NativeDescent): Gatherer {
   const fill = patient((room: number) => native.fill(room, LIMITS.batchEntriesMax, told))
   return {
     begin(root, paths, weights) {
-      native.begin(root, Buffer.concat(paths.flatMap((path) => [encodeName(path), NUL])), Float64Array.from(weights))
+      native.begin(root, encodeNames(paths), Float64Array.from(weights))
     },
     fill(room) {
       const found = fill(room)
@@ -185,8 +185,6 @@ export function gathererOf(native: NativeDescent): Gatherer {
     },
   }
 }
-
-const NUL = Buffer.from([0])
 
 /** How long a walk waits for a descriptor that somebody outside the ledger took. */
 const PATIENCE_MS = 30_000

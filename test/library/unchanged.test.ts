@@ -42,14 +42,18 @@ function plant(stage: Stage): void {
   }
 }
 
+async function planted(stage: Stage): Promise<{ library: Library; uid: string }> {
+  restore = batchesOf(5, 10)
+  const library = stage.open(stage.create())
+  plant(stage)
+  return { library, uid: await index(library, stage.tree) }
+}
+
 const whole = loadNative() ? test.serial : () => {}
 
 whole('a directory that is unchanged is not compared, however many children it has', async (t) => {
-  restore = batchesOf(5, 10)
   using stage = new Stage()
-  const library = stage.open(stage.create())
-  plant(stage)
-  const uid = await index(library, stage.tree)
+  const { library, uid } = await planted(stage)
   for (let round = 0; round < 2; round++) {
     spoil(library)
     await rescan(library, uid)
@@ -58,11 +62,8 @@ whole('a directory that is unchanged is not compared, however many children it h
 })
 
 whole('a directory in which something changed is compared, and then passed over again', async (t) => {
-  restore = batchesOf(5, 10)
   using stage = new Stage()
-  const library = stage.open(stage.create())
-  plant(stage)
-  const uid = await index(library, stage.tree)
+  const { library, uid } = await planted(stage)
   for (const change of [
     (path: string) => writeFileSync(join(path, 'new'), ''),
     (path: string) => writeFileSync(join(path, 'file 1'), 'another'),
