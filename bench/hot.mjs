@@ -5,6 +5,7 @@ import { cpuOf, index, loadFeeds, ratio, startDaemon, tell } from './harness.mjs
 
 const ROUNDS = Number(process.env.ROUNDS ?? 5)
 const SECONDS = 4
+const FRONTS = process.env.FRONTS ?? '1'
 const SMALL = ['libssl', 'readme.md', 'copyright', 'changelog', 'makefile']
 /** More than the answers that are kept. */
 const NAMES = (
@@ -29,7 +30,7 @@ for (const [what, make] of Object.entries(mixes)) await compare(what, make)
 async function compare(what, make) {
   const sides = []
   for (const shards of [1, 2]) {
-    const daemon = await startDaemon({ args: ['--shards', String(shards)] })
+    const daemon = await startDaemon({ args: ['--shards', String(shards), '--fronts', FRONTS] })
     const { library } = await index(daemon.call, process.env.TREE ?? '/usr/share')
     const asked = await make(daemon.call, library)
     const bodies = asked.map((each, id) => JSON.stringify({ jsonrpc: '2.0', id, ...each }))

@@ -24,6 +24,7 @@ import { attempt } from './shard/kept.js'
 import type { FromShard } from './shard/lines.js'
 import { placeOf } from './shard/place.js'
 import { ALONE } from './shard/sharing.js'
+import { Spread } from './shard/spread.js'
 
 type Answer = (reply: Reply) => void
 
@@ -39,6 +40,9 @@ export class FrontThread {
   readonly #events: Events
   readonly #tokens = new Tokens((tokens) => this.#tellUses(tokens))
   readonly #asker: Asker
+  readonly #spread: Spread
+  /** It told the main thread that something was read. */
+  #toldReads = false
   readonly #pulse = new Pulse((stoodMs) => this.#turned(stoodMs))
   /** Libraries that can be asked, and whether each is open; what is not here the main thread knows. */
   readonly #catalog = new Map<string, boolean>()
@@ -71,6 +75,8 @@ export class FrontThread {
       beats: this.#beats,
       isOpen: (library) => this.#catalog.get(library) !== false,
     })
+    // The main thread hears of it by the library's own shard.
+    this.#spread = new Spread(this.#asker, (library) => this.#spread.tell(library, []))
     tellLoop(setup.told)
     port.on('message', (message: ToFront) => this.#receive(message))
     port.postMessage({ loaded: true } satisfies FromFront)
@@ -93,6 +99,7 @@ export class FrontThread {
     if (message.catalog) for (const [library, open] of message.catalog) this.#catalog.set(library, open)
     if (shard) this.#connect(shard)
     if (lost) this.#lose(lost)
+    if (message.spread) this.#spread.tell(message.spread.library, message.spread.shards)
     if (message.access) this.#renew(message.access)
     if (message.tokens) this.#tokens.follow(message.tokens)
     if (message.state && this.#front) this.#front.state = message.state
@@ -113,6 +120,7 @@ export class FrontThread {
       this.#timers = [
         setInterval(() => {
           this.#count()
+          this.#tellReads()
           this.#tokens.storeUses()
         }, LIMITS.frontCountMs),
         setInterval(() => this.#tokens.look(), TOKENS_LOOK_MS),
@@ -166,9 +174,7 @@ export class FrontThread {
     if (!isOf) return attempt(answer, (told) => this.#forward(operation, params, told))
     const line = this.#lineOf(library)
     const ask = (told: Answer) =>
-      ALONE.has(operation)
-        ? this.#forward(operation, params, told)
-        : this.#asker.enqueue(line, operation, params, told, caller)
+      ALONE.has(operation) ? this.#forward(operation, params, told) : this.#spread.ask(line, request, told, caller)
     return attempt(answer, (told) => line.kept.through(request, library, told, ask))
   }
 
@@ -283,6 +289,12 @@ export class FrontThread {
       givenUp: gone,
     }))
     this.#counts.write(this.#front.connections(), this.#events.use, lines)
+  }
+
+  #tellReads(): void {
+    const reads = this.#spread.takeHottest()
+    if (reads.length > 0 || this.#toldReads) this.#post({ reads })
+    this.#toldReads = reads.length > 0
   }
 
   #tellUses(tokens: readonly StoredToken[]): void {

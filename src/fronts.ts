@@ -21,6 +21,7 @@ import { EVENT_TYPES } from './protocol/words.js'
 import type { LineShared } from './shard/asker.js'
 import type { Events } from './shard/events.js'
 import type { Askers } from './shard/router.js'
+import type { Reads } from './shard/spread.js'
 
 const ENTRY = fileURLToPath(new URL('../workers/front.js', import.meta.url))
 
@@ -53,6 +54,8 @@ interface Thread {
   readonly asked: Map<number, GiveUp | void>
   replies: (number | string | null | WireError)[]
   events: Event[]
+  /** As it told last. */
+  reads: readonly Reads[]
   /** Who waits until it has heeded what it was told, by number. */
   readonly heeding: Map<number, () => void>
   isListening: boolean
@@ -132,6 +135,14 @@ export class Fronts implements Front, Askers {
       for (const name of ['inFlight', 'queued', 'overloaded', 'givenUp'] as const) sum[name] += line[name]
     }
     return sum
+  }
+
+  reads(): readonly Reads[] {
+    return this.#threads.flatMap(({ reads }) => reads)
+  }
+
+  spread(library: string, shards: readonly number[]): void {
+    this.#tell({ spread: { library, shards } })
   }
 
   /** Subscriptions there, and what their readers missed. */
@@ -271,6 +282,7 @@ export class Fronts implements Front, Askers {
       asked: new Map(),
       replies: [],
       events: [],
+      reads: [],
       heeding: new Map(),
       isListening: false,
       told: () => undefined,
@@ -292,11 +304,12 @@ export class Fronts implements Front, Askers {
   }
 
   #receive(thread: Thread, message: FromFront): void {
-    const { requests, gaveUp, logs, used, wanted, heeded, uncaught } = message
+    const { requests, gaveUp, reads, logs, used, wanted, heeded, uncaught } = message
     if (message.loaded || message.http !== undefined || message.failed) thread.told(message)
     for (let at = 0; logs && at < logs.length; at += 3) {
       this.#setup.log(logs[at] as 'info', logs[at + 1] as string, logs[at + 2] as Record<string, unknown>)
     }
+    if (reads) thread.reads = reads
     if (used) this.#setup.tokens.used(used)
     if (wanted !== undefined) this.#wanted(thread, wanted)
     for (const number of gaveUp ?? []) thread.asked.get(number)?.()

@@ -6,6 +6,7 @@ import type { Event, Level, Status } from '../protocol/messages.js'
 import type { Line, LineShared } from '../shard/asker.js'
 import type { EventsShared } from '../shard/events.js'
 import type { Requests } from '../shard/lines.js'
+import type { Reads } from '../shard/spread.js'
 import type { AcceptState } from './accept.js'
 import type { ConsoleFile } from './desk.js'
 import type { Connections, FrontState } from './front.js'
@@ -44,6 +45,8 @@ export interface ToFront {
   readonly catalog?: readonly (readonly [library: string, open: boolean])[]
   readonly shard?: { readonly number: number; readonly port: MessagePort } & LineShared
   readonly lost?: { readonly number: number } & Line['lost']
+  /** A library that is read by these shards as well, beside its own; by none any more. */
+  readonly spread?: { readonly library: string; readonly shards: readonly number[] }
   /** In the order in which they were published, none left out. */
   readonly events?: readonly Event[]
   /** number, result as JSON or null, error or null; … */
@@ -66,6 +69,8 @@ export interface FromFront {
   readonly requests?: Requests
   /** Of those, what nobody waits for any more. */
   readonly gaveUp?: readonly number[]
+  /** What it had read most since it last told. */
+  readonly reads?: readonly Reads[]
   /** level, message, fields; … */
   readonly logs?: readonly unknown[]
   readonly used?: readonly TokenUse[]

@@ -111,6 +111,11 @@ export class Kept {
     }
   }
 
+  /** Changes were asked for here and are not answered. */
+  isChanging(library: string): boolean {
+    return (this.#libraries.get(library)?.changing ?? 0) > 0
+  }
+
   /** As far as can be told, and no others asked so many things in between. */
   #wasAsked(slot: number, key: string): boolean {
     const mark = hashOf(key, slot)

@@ -13,13 +13,12 @@ import { newTold, type Told } from '../descriptors/threads.js'
 import type { Cataloged } from '../library/catalog.js'
 import type { Covered, Event, GiveUp, LibraryItem, Reply, Request, Stall, Status } from '../protocol/messages.js'
 import type { OperationName } from '../protocol/operations.js'
-import { isLasting, runsOn, WORK, type WorkClass } from '../protocol/work.js'
+import { isLasting, runsOn, type WorkClass } from '../protocol/work.js'
 import type { Events } from './events.js'
 import {
   COUNTS,
   type FromShard,
   type Held,
-  type SharedRead,
   type ShardOperation,
   type ShardSetup,
   type ToShard,
@@ -33,6 +32,7 @@ import { newWritten } from './kept.js'
 import { Lasting } from './lasting.js'
 import { placeOf } from './place.js'
 import { Sharing } from './sharing.js'
+import { Spread, type Reads } from './spread.js'
 import { startThread, type Tasks } from './tasks.js'
 
 const ENTRY = fileURLToPath(new URL('../../workers/shard.js', import.meta.url))
@@ -58,6 +58,10 @@ export interface Askers {
   /** What there is when the daemon begins to serve; from then on events tell. */
   catalog(libraries: readonly (readonly [library: string, open: boolean])[]): void
   load(shard: number): Pick<Status['shards'][number], 'inFlight' | 'queued' | 'overloaded' | 'givenUp'>
+  /** What they had read most lately, each of them. */
+  reads(): readonly Reads[]
+  /** By which shards a library is read beside its own. */
+  spread(library: string, shards: readonly number[]): void
 }
 
 export interface RouterSetup {
@@ -108,6 +112,7 @@ export class Router {
   readonly #asker: Asker
   readonly #beats: Beats
   readonly #sharing: Sharing
+  readonly #spread: Spread
   readonly #lasting = new Lasting()
   readonly #catalog = new Map<string, Cataloged & { open: boolean }>()
   /** Messages that came from shards so far. */
@@ -125,7 +130,12 @@ export class Router {
       },
       load: (shard) => {
         const { port, inFlight, queue } = this.#asker.lines[shard]!
-        return port ? inFlight.size + queue.length : Infinity
+        return port ? inFlight.size + queue.length + (setup.askers?.load(shard).inFlight ?? 0) : Infinity
+      },
+      reads: () => [...this.#spread.takeHottest(), ...(setup.askers?.reads() ?? [])],
+      tell: (library, shards) => {
+        this.#spread.tell(library, shards)
+        setup.askers?.spread(library, shards)
       },
       ask: (shard, operation, params) => this.#asker.ask(this.#asker.lines[shard]!, operation, params),
       log: setup.log,
@@ -136,6 +146,7 @@ export class Router {
       beats: setup.beats,
       isOpen: (library) => this.#catalog.get(library)?.open !== false,
     })
+    this.#spread = new Spread(this.#asker, (library) => void this.#sharing.end(library))
     this.#places = this.#asker.lines.map((line) => ({
       number: line.number,
       counts: new SharedArrayBuffer(COUNTS.words * Int32Array.BYTES_PER_ELEMENT),
@@ -333,16 +344,11 @@ export class Router {
     if (!known) throw new SpacedriveError('LIBRARY_NOT_FOUND', `no library ${id}`)
     if (known.problem && !WITH_A_PROBLEM.has(request.operation)) throw fromWire(known.problem)
     const owner = this.#placeOf(id)
-    const isChange = WORK[request.operation] === 'mutation'
-    return owner.line.kept.through(request, id, answer, (told) =>
-      isChange ? this.#askOwner(owner, id, request, told, caller) : this.#read(owner, id, request, told, caller),
-    )
-  }
-
-  #read(owner: Place, id: string, request: Request, answer: Answer, caller: object | undefined): GiveUp {
-    const at = this.#sharing.placeFor(request.operation, id, owner.number)
-    if (at !== owner.number) return this.#readElsewhere(this.#places[at]!, owner, request, answer, caller)
-    return this.#askOwner(owner, id, request, answer, caller)
+    return owner.line.kept.through(request, id, answer, (told) => {
+      const before = this.#sharing.before(request.operation, id)
+      const ask = (late: Answer) => this.#spread.ask(owner.line, request, late, caller)
+      return before ? this.#afterwards(before, ask, told) : ask(told)
+    })
   }
 
   #make({ operation, params }: Request, answer: Answer, caller?: object): GiveUp {
@@ -373,55 +379,6 @@ export class Router {
   /** What takes as long as it takes ends now, for a stop does not wait for it. */
   endLasting(): void {
     this.#lasting.end(new SpacedriveError('DRAINING', 'the daemon is stopping'))
-  }
-
-  #askOwner(
-    owner: Place,
-    library: string,
-    { operation, params }: Request,
-    answer: Answer,
-    caller: object | undefined,
-  ): GiveUp {
-    const before = this.#sharing.before(operation, library)
-    if (before) return this.#afterwards(before, (late) => this.#enqueue(owner, operation, params, late, caller), answer)
-    const told = this.#sharing.change(operation, library)
-    if (!told) return this.#enqueue(owner, operation, params, answer, caller)
-    const both: Answer = (reply) => {
-      told(reply)
-      answer(reply)
-    }
-    try {
-      return this.#enqueue(owner, operation, params, both, caller)
-    } catch (error) {
-      told({ ok: false, error: toWire(error) })
-      throw error
-    }
-  }
-
-  /** By a shard that reads the library as well; where that cannot, by its own after all. */
-  #readElsewhere(
-    place: Place,
-    owner: Place,
-    { operation, params }: Request,
-    answer: Answer,
-    caller: object | undefined,
-  ): GiveUp {
-    let given = false
-    let giveUp: GiveUp = () => undefined
-    const other: Answer = (reply) => {
-      if (reply.ok ? reply.json !== 'null' : reply.error.code === 'OVERLOADED') return answer(reply)
-      if (given) return answer(GIVEN_UP)
-      try {
-        giveUp = this.#enqueue(owner, operation, params, answer, caller)
-      } catch (error) {
-        answer({ ok: false, error: toWire(error) })
-      }
-    }
-    giveUp = this.#enqueue(place, 'shard.read', { operation, params } satisfies SharedRead, other, caller)
-    return () => {
-      given = true
-      giveUp()
-    }
   }
 
   #afterwards(before: Promise<void>, ask: (answer: Answer) => GiveUp, answer: Answer): GiveUp {

@@ -1,23 +1,25 @@
-// Which libraries are asked for more than their shard can answer, and which other shards read them as well.
-//
-// The library's own shard goes on writing it alone, and keeps it open meanwhile. A read goes to whichever of them has the fewest
-// requests in flight, but to its own while anything else is asked of the library: so that who asks for a change and then reads finds
-// it, also when he does not wait for the first answer. Reads are of snapshots that begin after they were asked for.
+// Which libraries are asked for more than their shard can answer, and which other shards read them as well: decided here, for all
+// threads that ask. The library's own shard goes on writing it alone, and keeps it open meanwhile. Who is asked is in spread.ts.
 import { toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import type { Level, Reply } from '../protocol/messages.js'
+import type { Level } from '../protocol/messages.js'
 import type { OperationName } from '../protocol/operations.js'
 import type { ShardOperation } from './lines.js'
+import { placeOf } from './place.js'
+import type { Reads } from './spread.js'
 
-const READS: ReadonlySet<OperationName> = new Set(['files.get', 'files.list', 'search.files'])
 /** What needs the library for itself. */
 export const ALONE: ReadonlySet<OperationName> = new Set(['libraries.close', 'libraries.delete', 'libraries.compact'])
 
 export interface Shards {
   readonly count: number
   readonly level: Level
-  /** Requests in flight of one shard; Infinity while it has no thread. */
+  /** Requests in flight of one shard, of all that ask; Infinity while it has no thread. */
   load(shard: number): number
+  /** What those that ask had read most since the last look. */
+  reads(): readonly Reads[]
+  /** By which other shards a library is read from now on. */
+  tell(library: string, elsewhere: readonly number[]): void
   ask<T>(shard: number, operation: ShardOperation, params: unknown): Promise<T>
   log(level: 'info' | 'warn', message: string): void
 }
@@ -25,8 +27,6 @@ export interface Shards {
 interface Shared {
   readonly owner: number
   readonly elsewhere: Set<number>
-  /** Of what else was asked of it, so much is not answered yet. */
-  changing: number
   /** Looks in a row at which one shard would have been enough. */
   quiet: number
   ending: Promise<void> | null
@@ -35,8 +35,6 @@ interface Shared {
 export class Sharing {
   readonly #shards: Shards
   readonly #shared = new Map<string, Shared>()
-  /** Reads since the last look, by library, and the shard that each has. */
-  #asked = new Map<string, { count: number; readonly owner: number }>()
   /** Looks in a row at which a library was too much for its shard. */
   #hot = new Map<string, number>()
   readonly #timer: NodeJS.Timeout | null
@@ -44,30 +42,6 @@ export class Sharing {
   constructor(shards: Shards) {
     this.#shards = shards
     this.#timer = shards.count > 1 ? setInterval(() => this.#look(), LIMITS.sharingLookMs).unref() : null
-  }
-
-  /** Which shard answers this read; its own for all that is no read. */
-  placeFor(operation: OperationName, library: string, owner: number): number {
-    if (!this.#timer || !READS.has(operation)) return owner
-    const asked = this.#asked.get(library)
-    if (asked) asked.count += 1
-    else this.#asked.set(library, { count: 1, owner })
-    const shared = this.#shared.get(library)
-    if (!shared || shared.changing > 0 || shared.ending) return owner
-    let best = owner
-    for (const each of shared.elsewhere) if (this.#shards.load(each) < this.#shards.load(best)) best = each
-    return best
-  }
-
-  /** While it is read elsewhere: what has to be told of the answer to anything that is no read. Null where nothing has. */
-  change(operation: OperationName, library: string): ((reply: Reply) => void) | null {
-    const shared = this.#shared.get(library)
-    if (!shared || READS.has(operation)) return null
-    shared.changing += 1
-    return (reply) => {
-      shared.changing -= 1
-      if (!reply.ok && reply.error.code === 'DISK_FAILED') void this.end(library)
-    }
   }
 
   /** What has to be waited for before this may be asked; null for nothing. */
@@ -79,15 +53,17 @@ export class Sharing {
   end(library: string): Promise<void> {
     const shared = this.#shared.get(library)
     if (!shared) return Promise.resolve()
-    return (shared.ending ??= this.#end(library, shared))
+    if (!shared.ending) {
+      shared.ending = this.#end(library, shared)
+      this.#tell(library, shared)
+    }
+    return shared.ending
   }
 
-  /** A shard lost its thread, and with it what that had open. */
+  /** A shard lost its thread, and with it what that had open. While a library is hot it is shared anew, with the next thread too. */
   lost(shard: number): void {
-    for (const [library, shared] of this.#shared) {
-      if (shared.owner === shard) void this.end(library)
-      else shared.elsewhere.delete(shard)
-    }
+    for (const [library, { owner, elsewhere }] of this.#shared)
+      if (owner === shard || elsewhere.has(shard)) void this.end(library)
   }
 
   async close(): Promise<void> {
@@ -96,11 +72,13 @@ export class Sharing {
   }
 
   #look(): void {
-    const asked = this.#asked
-    this.#asked = new Map()
+    const counts = new Map<string, number>()
+    for (const [library, count] of this.#shards.reads()) counts.set(library, (counts.get(library) ?? 0) + count)
     const hottest = new Map<number, { library: string; count: number }>()
-    for (const [library, { count, owner }] of asked)
+    for (const [library, count] of counts) {
+      const owner = placeOf(library, this.#shards.count)
       if (count > (hottest.get(owner)?.count ?? 0)) hottest.set(owner, { library, count })
+    }
     const before = this.#hot
     this.#hot = new Map()
     for (const [owner, { library }] of hottest) {
@@ -123,7 +101,7 @@ export class Sharing {
   }
 
   async #begin(library: string, owner: number): Promise<void> {
-    const shared: Shared = { owner, elsewhere: new Set(), changing: 0, quiet: 0, ending: null }
+    const shared: Shared = { owner, elsewhere: new Set(), quiet: 0, ending: null }
     this.#shared.set(library, shared)
     try {
       const others = Array.from({ length: this.#shards.count }, (_, each) => each).filter((each) => each !== owner)
@@ -149,7 +127,13 @@ export class Sharing {
     if (shared.ending) return
     // Before the answer, so that an end that comes meanwhile closes it as well.
     const opening = this.#shards.ask<boolean>(shard, 'shard.copy', { library, path })
-    if ((await opening.catch(() => false)) && !shared.ending) shared.elsewhere.add(shard)
+    if (!(await opening.catch(() => false)) || shared.ending) return
+    shared.elsewhere.add(shard)
+    this.#tell(library, shared)
+  }
+
+  #tell(library: string, { elsewhere, ending }: Shared): void {
+    this.#shards.tell(library, ending ? [] : [...elsewhere])
   }
 
   async #end(library: string, shared: Shared): Promise<void> {

@@ -7,6 +7,7 @@ import { configure } from '../../src/config.js'
 import { connect, open, type Client } from '../../src/index.js'
 import { loadNative } from '../../src/descriptors/native.js'
 import { cli, eventually, launch, type Loose, type TestDaemon } from '../harness/daemon.js'
+import { placeOf } from '../../src/shard/place.js'
 import { crowd } from '../harness/load.js'
 import { play, type Scene } from '../harness/scene.js'
 
@@ -200,6 +201,63 @@ async function drainAnswersAll(t: ExecutionContext, daemon: TestDaemon, library:
   t.is((await daemon.stop()).code, 0)
   for (const code of await asking)
     t.true(code === 'DRAINING' || /ECONNREFUSED|ECONNRESET|EPIPE|socket hang up/.test(code), code)
+}
+
+served('a library that is too much for its shard is read by others for clients of every front', async (t) => {
+  await play(async (scene) => {
+    const daemon = await scene.daemon({ args: [...FRONTS, '--shards', '2'] })
+    const { library } = await daemon.index('library', scene.tree('tree', 100))
+    const clients: Client[] = []
+    scene.atEnd(() => Promise.all(clients.map((client) => client.close())))
+    for (let at = 0; at < MANY; at++)
+      clients.push(await connect(daemon.ready.http, { token: daemon.token, patienceMs: 0 }))
+    const { items } = await daemon.call('search.files', { library, query: '', filters: { kind: 'file' } })
+    const parent = items[0].path.replace(/\/[^/]*$/, '')
+    const reads = clients.map((client) => keepReading(client, library, parent))
+    await bothShardsAnswer(daemon, library)
+
+    await daemon.call('tags.create', { library, name: 'x' })
+    for (let round = 0; round < 3; round++) {
+      for (const [at, client] of clients.entries()) {
+        const { id } = items[at % items.length]
+        const tags = round % 2 ? undefined : ['x']
+        const changed = client.call(tags ? 'tags.apply' : 'tags.remove', { library, tag: 'x', ids: [id] })
+        t.deepEqual((await client.call('files.get', { library, id })).tags, tags)
+        await changed
+        const told = await Promise.all(clients.map((each) => each.call('files.get', { library, id })))
+        for (const each of told) t.deepEqual(each.tags, tags)
+      }
+      // It ends for this, and begins again.
+      t.like(await clients[round]!.call('libraries.close', { library }), { closed: true })
+      await bothShardsAnswer(daemon, library)
+    }
+    await clients[0]!.call('libraries.delete', { library })
+    for (const client of clients)
+      await t.throwsAsync(client.call('files.list', { library, path: parent }), { code: 'LIBRARY_NOT_FOUND' })
+    for (const codes of await Promise.all(reads)) t.deepEqual(codes, ['LIBRARY_NOT_FOUND'])
+  })
+})
+
+/** As many as are to be in flight, until something fails; says with what. */
+async function keepReading(client: Client, library: string, parent: string): Promise<string[]> {
+  const codes = new Set<string>()
+  const one = async () => {
+    while (codes.size === 0)
+      await client
+        .call('files.list', { library, path: parent, limit: 50 })
+        .catch((error: Loose) => codes.add(error.code ?? String(error)))
+  }
+  await Promise.all([one(), one(), one(), one()])
+  return [...codes]
+}
+
+/** The one that is not the library's own as well. */
+async function bothShardsAnswer(daemon: TestDaemon, library: string): Promise<void> {
+  const other = 1 - placeOf(library, 2)
+  await eventually('both shards are asked', 60_000, async () => {
+    const { libraries, shards } = await daemon.status()
+    return libraries.connections === 2 && shards[other]!.inFlight > 0
+  })
 }
 
 served('a front that fails ends the daemon with 1, and nothing aborts', async (t) => {
