@@ -438,6 +438,11 @@ const SHAPES = {
         '`{open, base, budget, reserve, reserveHeld, highest, unaccounted, exhaustionSeconds, level, since, pressure, reason, free, classes, leak?}`. `reserveHeld`: how much of the reserve is there now; `highest` is the highest number in use, null where it cannot be told. `exhaustionSeconds` is when the budget will be full if use goes on growing as it does, `null` where that is not in sight; `level` is `normal`, `elevated`, `high` or `critical`, entered at `since`; `pressure` is 1 when nothing is left and `reason` says in words what makes it; `free` numbers below the soft limit have no descriptor; `classes` holds a [Class](#class) for each of `control`, `clients`, `libraries`, `jobs`, `watches`; `leak` is the last `descriptors.leak` with its time `at`, while something of it is left.',
       ],
       [
+        'pressure',
+        'object',
+        'What presses beside descriptors: `memory`, `loop` (the main thread is late) and `queue` (who asks a shard waits), each `{level, since, pressure, reason, refused}`. `level`, `since`, `pressure` and `reason` are as those of `descriptors`; `refused` counts requests that got `OVERLOADED` because of it.',
+      ],
+      [
         'connections',
         'object',
         '`{current, max, peak, accepted, refused, refusedBy, accept, acceptFailures, unreadBytes, unreadCut, wrongTokens}`; `idle` and `strangers`, those of TCP that have shown no token yet, where they are known. `refusedBy` has a count for each reason. `accept` is `open`, `failing` while no descriptor can be had for those who wait, or `spinning` while the loop turns in vain. `unreadBytes` is what clients have not read of long answers, `unreadCut` how many were cut because that was too much. `wrongTokens` counts requests with a token that is none.',
@@ -526,6 +531,10 @@ const EVENTS = {
   'descriptors.limit': [
     'before, after',
     'Of no library. The limit of the running daemon was changed from outside; each is `{soft, hard}`.',
+  ],
+  'pressure.level': [
+    'cause, level, before, pressure, reason',
+    'Of no library. `cause` is `memory`, `loop` or `queue`, as in [Status](#status).',
   ],
   'log.line': [
     'level, message, fields',

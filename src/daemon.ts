@@ -28,7 +28,6 @@ import type { Named } from './descriptors/names.js'
 import { giveBackSoon } from './descriptors/memory.js'
 import { loadNative, nativeProblem } from './descriptors/native.js'
 import { plan, squeeze, type Plan } from './descriptors/planner.js'
-import { askedAt, MachineFiles, Pressure } from './descriptors/pressure.js'
 import { plausible, PRICES, surprises } from './descriptors/prices.js'
 import { isRoom, lend, Reserve } from './descriptors/reserve.js'
 import {
@@ -62,7 +61,9 @@ import type { Reloaded } from './protocol/results.js'
 import { PARAMS, type OperationName, type ParamsOf } from './protocol/operations.js'
 import { NAMED_EVENT } from './protocol/words.js'
 import { runsOn } from './protocol/work.js'
+import { Relief, Sights } from './relief.js'
 import { Events } from './shard/events.js'
+import { Pressed } from './shard/pressed.js'
 import { Router } from './shard/router.js'
 import { Tasks } from './shard/tasks.js'
 import { Watcher } from './shard/watcher.js'
@@ -150,9 +151,9 @@ export class Daemon {
   #logFile: LogFile | undefined
   #ledger: Ledger | undefined
   #audit: Audit | undefined
-  #leaving = { count: 0, at: -Infinity }
-  #machine: MachineFiles | undefined
-  #pressure: Pressure | undefined
+  #sights: Sights | undefined
+  #relief: Relief | undefined
+  #pressed: Pressed | undefined
   #tasks: Tasks | undefined
   #router: Router | undefined
   #watcher: Watcher | undefined
@@ -196,7 +197,7 @@ export class Daemon {
     this.#lock = this.#takeLock()
     this.#logFile = this.#openLog()
     this.#tokens.load(readTokens(this.#paths.tokens) ?? [])
-    this.#machine = new MachineFiles()
+    this.#sights = new Sights()
     this.#lookout.record(this.#paths.flight)
     this.#books.book('log, lock and records')
     const shards = this.#shardCount()
@@ -204,7 +205,8 @@ export class Daemon {
     this.#measureLibrary(ledger)
     if (this.#config.traceLeases) ledger.trace()
     this.#audit = new Audit(ledger, this.#hostOpen)
-    this.#pressure = new Pressure(ledger, this.#machine)
+    this.#pressed = new Pressed(ledger)
+    this.#relief = this.#openRelief(ledger, this.#sights)
     this.#audit.begin(atStart)
     this.#beats = Beats.create(1 + shards + this.#config.fronts)
     this.#front = await this.#openFront(ledger, shards)
@@ -289,6 +291,7 @@ export class Daemon {
     const spare = lend('drain')
     const soon = (work: Promise<unknown> | undefined) => Promise.race([work, hurried])
     for (const timer of this.#timers) clearInterval(timer)
+    this.#relief?.stop()
     this.#router?.endLasting()
     if (this.#front) {
       this.#front.state = 'draining'
@@ -299,7 +302,7 @@ export class Daemon {
     await this.#watcher?.close()
     await this.#router?.close(hurry ? 1_000 : LIMITS.drainMs / 2)
     await this.#tasks?.close()
-    this.#machine?.close()
+    this.#sights?.close()
     if (this.#lock) {
       this.#storeTokenUses(() => this.#tokens.storeUses())
       // Another daemon may have it by now, if the directory was moved away under this one.
@@ -420,6 +423,7 @@ export class Daemon {
       room: (count) => isRoom(count + ledger.reserveMissing),
       work: () => this.#router?.messages ?? 0,
       lateMs: () => this.#lookout.lateMs(),
+      memoryShort: () => ledger.causes.memory === 'critical',
       stalls: () => this.#stalls(),
       log: (level, message, fields) => this.#log(level, message, fields),
     }
@@ -468,6 +472,20 @@ export class Daemon {
       statisticsMs: this.#config.statisticsMs,
       // Past `#log`, by which the lookout hears what all others say.
       log: (level, message, fields) => this.#logFile?.log(level, message, fields),
+    })
+  }
+
+  #openRelief(ledger: Ledger, sights: Sights): Relief {
+    return new Relief({
+      ledger,
+      sights,
+      lookout: this.#lookout,
+      events: this.#events,
+      unaccounted: () => this.#audit!.unaccounted(),
+      front: () => this.#front,
+      fronts: () => this.#fronts,
+      router: () => this.#router,
+      tasks: () => this.#tasks,
     })
   }
 
@@ -551,45 +569,13 @@ export class Daemon {
       ledger.reserveMissing = this.#reserve.fill()
       this.#followLimit(ledger)
     }
-    this.#checkPressure(ledger)
+    this.#relief!.begin()
     this.#timers = [
       setInterval(check, CHECK_MS),
       setInterval(look, LIMITS.limitCheckMs),
-      setInterval(() => this.#checkPressure(ledger), LIMITS.pressureCheckMs),
       setInterval(() => this.#logFile?.rotate(() => lend('log')), CHECK_MS),
     ]
     for (const timer of this.#timers) timer.unref()
-  }
-
-  #checkPressure(ledger: Ledger): void {
-    const change = this.#pressure!.check()
-    if (change) {
-      const { level, before, pressure, reason } = change
-      this.#lookout.levelChanged(change)
-      if (this.#front) this.#front.level = level
-      this.#events.publish({ type: 'descriptors.level', at: new Date().toISOString(), level, before, pressure, reason })
-    }
-    this.#giveWay(ledger)
-  }
-
-  /** Idle clients, then idle readers and libraries (the shards look for themselves), then threads kept for a next walk. */
-  #giveWay(ledger: Ledger): void {
-    const { current = 0, idle = current } = this.#front?.connections() ?? {}
-    const { level, pressure } = ledger
-    const { worst } = this.#pressure!
-    const asked = askedAt({ level, pressure, worst }, ledger.totals().budget, idle)
-    const leaving = this.#stillLeaving()
-    const count = Math.max(0, (asked?.clients ?? 0) - leaving)
-    const closed = asked ? (this.#front?.giveWay({ count, idleMs: asked.clientIdleMs }) ?? 0) : 0
-    if (closed > 0) this.#leaving = { count: leaving + closed, at: performance.now() }
-    ledger.askBack(Math.max(0, (asked?.descriptors ?? 0) - leaving - closed))
-    if (level === 'high' || level === 'critical') this.#tasks?.giveWay()
-  }
-
-  /** Clients that were closed and whose descriptors the kernel keeps until their peers close as well: nobody else has to go for them. */
-  #stillLeaving(): number {
-    const { count, at } = this.#leaving
-    return performance.now() - at < LIMITS.leavingMs ? Math.min(count, this.#audit!.unaccounted()) : 0
   }
 
   /** Of what a host program opens beside the daemon nobody here can tell whether it is too much. */
@@ -622,7 +608,7 @@ export class Daemon {
     const next = this.#planAfterCut(ledger.totals().base)
     ledger.configure(next)
     ledger.reserveMissing = this.#reserve.fill(next.reserve)
-    this.#checkPressure(ledger)
+    this.#relief!.checkDescriptors()
     return next
   }
 
@@ -732,6 +718,8 @@ export class Daemon {
       const error = new SpacedriveError(code, `the daemon is ${this.#state}`, { retryAfterMs: 1000 })
       return answer({ ok: false, error: toWire(error) })
     }
+    const refused = this.#pressed!.refuses(request, caller)
+    if (refused) return answer({ ok: false, error: refused })
     if (where === 'library' || where === 'place') return this.#router!.request(request, answer, caller)
     if (where === 'feed') {
       const error = new SpacedriveError('BAD_REQUEST', `${request.operation} needs a WebSocket`, {
@@ -796,10 +784,11 @@ export class Daemon {
         highest: highestOpen(),
         unaccounted: this.#audit!.unaccounted(),
         exhaustionSeconds: this.#lookout.exhaustionSeconds,
-        ...this.#pressure!.state,
+        ...this.#relief!.descriptors,
         classes: ledger.uses(),
         ...(this.#audit!.leak ? { leak: this.#audit!.leak } : {}),
       },
+      pressure: this.#relief!.causes,
       connections: {
         ...(front?.connections() ?? NO_CONNECTIONS),
         max: ledger.use('clients').ceiling,

@@ -8,6 +8,7 @@ import { Pulse } from './base/pulse.js'
 import { thisDevice } from './compat/device.js'
 import { tongueOf } from './compat/tongue.js'
 import { Ledger } from './descriptors/ledger.js'
+import { giveBackMemory, GivingBack } from './descriptors/memory.js'
 import { isRoom } from './descriptors/reserve.js'
 import { tellLoop } from './descriptors/threads.js'
 import { borrowForAccept } from './front/accept.js'
@@ -23,6 +24,7 @@ import { Events } from './shard/events.js'
 import { attempt } from './shard/kept.js'
 import type { FromShard } from './shard/lines.js'
 import { placeOf } from './shard/place.js'
+import { Pressed } from './shard/pressed.js'
 import { ALONE } from './shard/sharing.js'
 import { Spread } from './shard/spread.js'
 
@@ -43,6 +45,8 @@ export class FrontThread {
   readonly #spread: Spread
   /** It told the main thread that something was read. */
   #toldReads = false
+  readonly #pressed: Pressed
+  readonly #givingBack = new GivingBack()
   readonly #pulse = new Pulse((stoodMs) => this.#turned(stoodMs))
   /** Libraries that can be asked, and whether each is open; what is not here the main thread knows. */
   readonly #catalog = new Map<string, boolean>()
@@ -63,6 +67,7 @@ export class FrontThread {
     this.#setup = setup
     this.#port = port
     this.#ledger = new Ledger(setup.ledger, setup.thread)
+    this.#pressed = new Pressed(this.#ledger)
     this.#beats = new Beats(setup.beats)
     this.#counts = new FrontCounts(setup.counts)
     this.#events = new Events(setup.events)
@@ -161,6 +166,7 @@ export class FrontThread {
       room: (count) => isRoom(count + this.#ledger.reserveMissing),
       work: () => this.#messages,
       lateMs: () => this.#pulse.lateMs(),
+      memoryShort: () => this.#ledger.causes.memory === 'critical',
       stalls: () => this.#stalls(),
       log: (...line) => this.#log(...line),
     }
@@ -169,6 +175,8 @@ export class FrontThread {
   #dispatch(request: Request, answer: Answer, caller?: object): GiveUp | void {
     const { operation, params } = request
     if (operation === 'core.ping') return answer(PONG)
+    const refused = this.#pressed.refuses(request, caller)
+    if (refused) return answer({ ok: false, error: refused })
     const library = params['library'] as string
     const isOf = runsOn(operation) === 'library' && this.#catalog.has(library)
     if (!isOf) return attempt(answer, (told) => this.#forward(operation, params, told))
@@ -289,6 +297,12 @@ export class FrontThread {
       givenUp: gone,
     }))
     this.#counts.write(this.#front.connections(), this.#events.use, lines)
+    const { isCrowded } = this.#asker
+    const waitedMs = this.#asker.lines.map((line) => this.#asker.waitedMs(line))
+    this.#counts.press({ lateMs: this.#pulse.takeLeastMs(), isCrowded, waitedMs })
+    if (!this.#givingBack.isDue(this.#ledger.causes.memory)) return
+    this.#asker.forgetKept()
+    giveBackMemory()
   }
 
   #tellReads(): void {

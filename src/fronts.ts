@@ -145,6 +145,19 @@ export class Fronts implements Front, Askers {
     this.#tell({ spread: { library, shards } })
   }
 
+  waitedMs(shard: number): number {
+    return Math.max(0, ...this.#threads.map(({ counts }) => counts.waitedMs(shard)))
+  }
+
+  get isCrowded(): boolean {
+    return this.#threads.some(({ counts }) => counts.isCrowded)
+  }
+
+  /** How late the latest of their loops is. */
+  get lateMs(): number {
+    return Math.max(0, ...this.#threads.map(({ counts }) => counts.lateMs))
+  }
+
   /** Subscriptions there, and what their readers missed. */
   events(main: Status['events']): Status['events'] {
     const sum = { ...main }

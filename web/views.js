@@ -20,6 +20,12 @@ async function status({ call }) {
     el('h1', {}, 'Status'),
     facts([
       ['Pressure', [pressure, ` ${held.reason}`]],
+      ...Object.entries(now.pressure)
+        .filter(([, { level, refused }]) => level !== 'normal' || refused > 0)
+        .map(([cause, { level, reason, refused }]) => [
+          `of ${cause}`,
+          [el('span', { class: level }, level), ` ${reason}, ${number(refused)} refused`],
+        ]),
       ['Descriptors', `${number(held.open)} open of ${number(limit.soft)}, ${number(held.unaccounted)} unaccounted`],
       [
         'Connections',

@@ -233,6 +233,20 @@ export const LIMITS = {
   libraryIdleMs: 300_000,
   /** Pressure is looked at this often, by the main thread and by each shard: a cut of the limit is to be felt within 2 s. */
   pressureCheckMs: 250,
+  /** Of what comes and goes, as a loop that is late, that much counts as was there at so many of these looks in a row: for a second. */
+  pressureStandsLooks: 5,
+  /** How late the main loop is at which elevated, high and critical pressure begin: control is to be answered within the first. */
+  loopLateMs: [100, 250, 500],
+  /** How long who asks a shard waits for it to begin, at the same. */
+  queueWaitedMs: [100, 400, 1_000],
+  /** How much memory is in use is looked at this often: it costs some kernels a millisecond. */
+  memoryLookMs: 1_000,
+  /** While memory is short caches are given back once in this time: what was in them is soon wanted again, and it takes 40 ms. */
+  memoryGiveBackMs: 30_000,
+  /** While memory is nearly used up, clients may leave this share of what they may else leave unread. */
+  memoryUnreadShare: 1 / 4,
+  /** Of what is refused because of the loop, memory or the queues, each thread lets one through in this time. */
+  pressedLetThroughMs: 1_000,
   /** Under pressure idle clients are closed a few at a time, as nginx does: one in so many of the idle, and so many at most. */
   giveWayClientsShare: 8,
   giveWayClientsMax: 32,

@@ -45,6 +45,7 @@ export class Pulse {
   #timer: NodeJS.Timeout | undefined
   #due = Infinity
   #delayMs = 0
+  #leastMs = Infinity
   #before = loopTimes()
 
   /** @param turned called in each step, with how long the loop stood still before it if it did */
@@ -74,6 +75,13 @@ export class Pulse {
     return this.last
   }
 
+  /** How late the timers were since it was asked last, each of them: one that was later than the others was a moment. */
+  takeLeastMs(): number {
+    const least = this.#leastMs
+    this.#leastMs = Infinity
+    return least < Infinity ? least : Math.max(0, performance.now() - this.#due)
+  }
+
   /** The last time that the loop stood still, or null. */
   get stood(): Stood | null {
     return this.stalls === 0 ? null : { stoodMs: this.#stoodMs, agoMs: performance.now() - this.#wentOnAt }
@@ -98,6 +106,7 @@ export class Pulse {
     if (late >= LIMITS.stallMs) this.#wentOn(now, late)
     this.#turned(late >= LIMITS.stallMs ? late : null)
     this.#delayMs = Math.max(this.#delayMs, late)
+    this.#leastMs = Math.min(this.#leastMs, late)
     this.delaySecondsSum += late / 1_000
     const bucket = DELAY_BOUNDS_SECONDS.findIndex((bound) => late <= bound * 1_000)
     for (let at = bucket < 0 ? this.buckets.length - 1 : bucket; at < this.buckets.length; at += 1) {

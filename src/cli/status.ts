@@ -1,6 +1,14 @@
 // `spacedrive status`: how the daemon is doing, on one screen.
 import type { Command } from 'commander'
-import { CLASSES, type ClassUse, type DescriptorClass, type Status } from '../protocol/messages.js'
+import {
+  CAUSES,
+  CLASSES,
+  type Cause,
+  type CauseState,
+  type ClassUse,
+  type DescriptorClass,
+  type Status,
+} from '../protocol/messages.js'
 import type { Desk } from './desk.js'
 import { table, type Column } from './table.js'
 import { coverageWords, duration, fitted, grouped, minute, plural, safe } from './text.js'
@@ -39,6 +47,7 @@ export function statusLines(status: Status, columnsMax: number): string[] {
     ['', descriptors.reason],
     ['', `${grouped(descriptors.free)} numbers free, ${grouped(descriptors.unaccounted)} unaccounted`],
     ...leakFacts(descriptors.leak),
+    ...causeFacts(status.pressure),
     [
       'connections',
       `${grouped(connections.current)} of ${grouped(connections.max)}, peak ${grouped(connections.peak)}`,
@@ -89,7 +98,21 @@ function leakFacts(leak: Status['descriptors']['leak']): [string, string][] {
   ]
 }
 
-function pressureWords({ level, since, pressure }: Status['descriptors']): string {
+const CAUSE_NAMES: Readonly<Record<Cause, string>> = { memory: 'memory', loop: 'main loop', queue: 'queues' }
+
+/** What presses, or did and refused somebody. A daemon of before says nothing of it. */
+function causeFacts(pressure: Status['pressure'] | undefined): [string, string][] {
+  if (!pressure) return []
+  return CAUSES.flatMap((cause): [string, string][] => {
+    const { level, reason, refused } = pressure[cause]
+    if (level === 'normal' && refused === 0) return []
+    const words = refused === 0 ? '' : `, ${grouped(refused)} refused so far`
+    const told: [string, string] = [CAUSE_NAMES[cause], `${pressureWords(pressure[cause])}${words}`]
+    return level === 'normal' ? [told] : [told, ['', reason]]
+  })
+}
+
+function pressureWords({ level, since, pressure }: CauseState): string {
   return `${level} since ${minute(since)} (${Math.round(100 * pressure)} %)`
 }
 

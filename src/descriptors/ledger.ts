@@ -23,7 +23,7 @@
 import assert from 'node:assert'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { CLASSES, type ClassUse, type DescriptorClass, type Level } from '../protocol/messages.js'
+import { CAUSES, CLASSES, type Cause, type ClassUse, type DescriptorClass, type Level } from '../protocol/messages.js'
 import type { Plan } from './planner.js'
 import { MEASURED, PRICES, type Prices } from './prices.js'
 import { refill } from './reserve.js'
@@ -58,6 +58,12 @@ const TRACING = POT_TOTAL + 7
 const RESERVE_MISSING = POT_TOTAL + 8
 /** From here on the prices that were measured, in the order of `MEASURED`. */
 const PRICES_AT = POT_TOTAL + 9
+/** The levels of what else presses, three bits each, in the order of `CAUSES`; then how often each refused somebody. */
+const CAUSES_AT = PRICES_AT + MEASURED.length
+const REFUSED_FOR_AT = CAUSES_AT + 1
+assert(REFUSED_FOR_AT + CAUSES.length <= HEAD_WORDS)
+const CAUSE_BITS = 3
+const CAUSE_MASK = 2 ** CAUSE_BITS - 1
 /** Frames of a stack that say where. */
 const TRACED_FRAMES = 8
 
@@ -87,6 +93,10 @@ const INDEX: Readonly<Record<DescriptorClass, number>> = { control: 0, clients: 
 const WAITED_FOR: readonly DescriptorClass[] = ['libraries', 'jobs']
 
 export const LEVELS: readonly Level[] = ['normal', 'elevated', 'high', 'critical']
+
+export function isAtLeast(level: Level, least: Level): boolean {
+  return LEVELS.indexOf(level) >= LEVELS.indexOf(least)
+}
 
 /** Who holds a lease, in words for people; `path` is the file, directory or folder whose descriptors it covers. */
 export interface LeaseHolder {
@@ -291,6 +301,33 @@ export class Ledger {
 
   set pressure(pressure: number) {
     Atomics.store(this.#words, PRESSURE, Math.round(1000 * pressure))
+  }
+
+  /** The levels of what presses beside descriptors, as the last look found them. */
+  get causes(): Record<Cause, Level> {
+    const word = Atomics.load(this.#words, CAUSES_AT)
+    const level = (at: number) => LEVELS[(word >> (at * CAUSE_BITS)) & CAUSE_MASK] ?? 'critical'
+    return { memory: level(0), loop: level(1), queue: level(2) }
+  }
+
+  set causes(levels: Record<Cause, Level>) {
+    const word = CAUSES.reduce((sum, cause, at) => sum | (LEVELS.indexOf(levels[cause]) << (at * CAUSE_BITS)), 0)
+    Atomics.store(this.#words, CAUSES_AT, word)
+  }
+
+  /** Any of these is above normal. */
+  get isPressed(): boolean {
+    return Atomics.load(this.#words, CAUSES_AT) !== 0
+  }
+
+  /** Somebody was refused because of it. */
+  refusedFor(cause: Cause): void {
+    Atomics.add(this.#words, REFUSED_FOR_AT + CAUSES.indexOf(cause), 1)
+  }
+
+  /** How often, in all threads. */
+  refusedForSoFar(cause: Cause): number {
+    return Atomics.load(this.#words, REFUSED_FOR_AT + CAUSES.indexOf(cause)) >>> 0
   }
 
   /** How many descriptors the idle holders of all threads are to give back; each look sets it anew. */

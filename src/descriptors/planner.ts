@@ -40,8 +40,8 @@ const RESERVE_LEAST = 2
 /** Of the budget, at the most. */
 const LIBRARIES_SHARE = 0.6
 const JOBS_SHARE = 0.25
-/** The daemon's own files: log, lock, flight recorder, and the machine's count of open files. */
-const OWN_FILES = process.platform === 'linux' ? 4 : 3
+/** The daemon's own files: log, lock, flight recorder; and the machine's count of open files, and two that tell of memory. */
+const OWN_FILES = process.platform === 'linux' ? 6 : 3
 
 /**
  * Divides what is left under the soft limit. Floors are guaranteed; what no floor covers is the pot, lent to whoever asks.

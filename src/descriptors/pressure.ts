@@ -1,25 +1,23 @@
 // How near the descriptors are to their end, in one number and in words: by the budget, by the numbers the kernel has left
 // below the limit, and by what the whole machine has open. Every look starts from nothing, so that no level can stick.
 import { closeSync, openSync, readSync } from 'node:fs'
+import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { again } from '../base/shortage.js'
 import { CLASSES, type Level, type PressureState } from '../protocol/messages.js'
-import type { Ledger } from './ledger.js'
+import { isAtLeast, type Ledger } from './ledger.js'
 import { loadNative } from './native.js'
 import { countOpen, readLimit } from './rlimit.js'
 
-/** Levels by pressure: entered at the first number, left ten points below it. */
-const ENTERED_AT: readonly [Level, number][] = [
-  ['critical', 0.95],
-  ['high', 0.85],
-  ['elevated', 0.7],
-]
+/** Levels by pressure, whatever makes it: entered at this share, left ten points below it. */
+export const LEVELS_AT = { critical: 0.95, high: 0.85, elevated: 0.7 } as const
+const ENTERED_AT = Object.entries(LEVELS_AT) as readonly [Level, number][]
 /** Below this share nobody is asked to give way. */
-export const ELEVATED_AT = ENTERED_AT.at(-1)![1]
+export const ELEVATED_AT = LEVELS_AT.elevated
 const HYSTERESIS = 0.1
 /** Idle times are whole up to elevated and a tenth from critical on. */
 const SHRINK_FROM = ELEVATED_AT
-const SHRINK_TO = ENTERED_AT[0]![1]
+const SHRINK_TO = LEVELS_AT.critical
 const SHRUNK = 0.1
 const NEARLY = 0.01
 
@@ -174,8 +172,30 @@ export function jobMayBegin(level: Level, waitedMs: number): boolean {
   return level !== 'critical'
 }
 
-function leftBelow(level: Level): number {
-  return ENTERED_AT.find(([each]) => each === level)![1] - HYSTERESIS
+const JOB_AGAIN_MS = 1_000
+
+/**
+ * Why no job may begin now, or null. Of descriptors and memory a critical lack holds it up however long it lasts. What is late is so
+ * for whoever waits, and perhaps because of other programs: behind that a job waits no longer than it does at high pressure.
+ */
+export function jobHeldUp(ledger: Ledger, waitedMs: number): SpacedriveError | null {
+  if (!jobMayBegin(ledger.level, waitedMs)) {
+    const message = 'descriptors are short: no job begins until the pressure is over'
+    return new SpacedriveError('BUDGET_EXHAUSTED', message, { class: 'jobs', retryAfterMs: JOB_AGAIN_MS })
+  }
+  const { memory, loop, queue } = ledger.causes
+  if (!jobMayBegin(memory, waitedMs)) return heldUp('memory is short')
+  if (waitedMs >= LIMITS.jobPressureWaitMs) return null
+  if (isAtLeast(loop, 'high')) return heldUp('the main thread is late')
+  return isAtLeast(queue, 'high') ? heldUp('too much is asked of the shards') : null
+}
+
+function heldUp(why: string): SpacedriveError {
+  return new SpacedriveError('OVERLOADED', `${why}: no job begins until that is over`, { retryAfterMs: JOB_AGAIN_MS })
+}
+
+function leftBelow(level: Exclude<Level, 'normal'>): number {
+  return LEVELS_AT[level] - HYSTERESIS
 }
 
 function byBudget(ledger: Ledger): Reading {

@@ -105,9 +105,20 @@ const REASONS_AT = ACCEPT_AT + 1
 const EVENTS_AT = REASONS_AT + REASONS.length
 /** Closed because it was asked to give way. */
 const GAVE_WAY_AT = EVENTS_AT + EVENTS.length
-const SHARDS_AT = GAVE_WAY_AT + 1
+/** How late its loop is, and whether it refuses because of too many. */
+const LATE_AT = GAVE_WAY_AT + 1
+const CROWDED_AT = LATE_AT + 1
+const SHARDS_AT = CROWDED_AT + 1
+/** Of each shard these, and how long who asks it by this thread waits. */
+const SHARD_WORDS = SHARD.length + 1
 
 export type LineCounts = Pick<Status['shards'][number], (typeof SHARD)[number]>
+/** What presses there. */
+export interface Pressing {
+  readonly lateMs: number
+  readonly isCrowded: boolean
+  readonly waitedMs: readonly number[]
+}
 export type EventCounts = Pick<Status['events'], (typeof EVENTS)[number]>
 
 /** Written by the thread that counts, read by the main one. */
@@ -116,7 +127,7 @@ export class FrontCounts {
   readonly #words: Float64Array
 
   static create(shards: number): FrontCounts {
-    const words = SHARDS_AT + shards * SHARD.length
+    const words = SHARDS_AT + shards * SHARD_WORDS
     return new FrontCounts(new SharedArrayBuffer(words * Float64Array.BYTES_PER_ELEMENT))
   }
 
@@ -131,8 +142,26 @@ export class FrontCounts {
     REASONS.forEach((reason, at) => (this.#words[REASONS_AT + at] = connections.refusedBy[reason] ?? 0))
     EVENTS.forEach((name, at) => (this.#words[EVENTS_AT + at] = events[name]))
     lines.forEach((line, shard) =>
-      SHARD.forEach((name, at) => (this.#words[SHARDS_AT + shard * SHARD.length + at] = line[name])),
+      SHARD.forEach((name, at) => (this.#words[SHARDS_AT + shard * SHARD_WORDS + at] = line[name])),
     )
+  }
+
+  press({ lateMs, isCrowded, waitedMs }: Pressing): void {
+    this.#words[LATE_AT] = lateMs
+    this.#words[CROWDED_AT] = isCrowded ? 1 : 0
+    waitedMs.forEach((ms, shard) => (this.#words[SHARDS_AT + shard * SHARD_WORDS + SHARD.length] = ms))
+  }
+
+  get lateMs(): number {
+    return this.#words[LATE_AT]!
+  }
+
+  get isCrowded(): boolean {
+    return this.#words[CROWDED_AT] === 1
+  }
+
+  waitedMs(shard: number): number {
+    return this.#words[SHARDS_AT + shard * SHARD_WORDS + SHARD.length]!
   }
 
   gaveWay(count: number): void {
@@ -157,7 +186,7 @@ export class FrontCounts {
   }
 
   line(shard: number): LineCounts {
-    const from = SHARDS_AT + shard * SHARD.length
+    const from = SHARDS_AT + shard * SHARD_WORDS
     return Object.fromEntries(SHARD.map((name, at) => [name, this.#words[from + at]!])) as LineCounts
   }
 }

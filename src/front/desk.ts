@@ -101,7 +101,7 @@ export class Desk {
   constructor(setup: FrontSetup) {
     this.setup = setup
     const fronts = setup.fronts ?? 1
-    this.unread = new Unread(LIMITS.unreadBytesMax / fronts)
+    this.unread = new Unread(LIMITS.unreadBytesMax / fronts, setup.memoryShort)
     this.guesses = new Guesses((peer) => {
       const { count } = this.guesses
       setup.log('warn', 'many wrong tokens come from one address', { peer, wrongTokens: count })

@@ -212,7 +212,8 @@ export class Download extends Timed implements Reader, Bound {
   }
 
   #refuse(error: WireError): void {
-    const headers = error.retryable ? { 'Retry-After': '1' } : {}
+    const seconds = Math.ceil((error.retryAfterMs ?? 1_000) / 1_000)
+    const headers = error.retryable ? { 'Retry-After': String(seconds) } : {}
     this.#end(() => this.#sink.refuse(refusalOf(error, { headers })))
   }
 

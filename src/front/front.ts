@@ -72,6 +72,8 @@ export interface FrontSetup {
   readonly work?: () => number
   /** By how much the loop is late at this moment, or was when it went on a moment ago. */
   readonly lateMs?: () => number
+  /** Whether memory is nearly used up: then less may be left unread. */
+  readonly memoryShort?: () => boolean
   /** Threads that stand still, or did until a moment ago; GET /health says so. */
   readonly stalls?: () => readonly Stall[]
   /** A client idle for so long may be closed for a newcomer; `LIMITS.newcomerIdleMs` unless a test wants it otherwise. */

@@ -7,7 +7,7 @@ import { Pulse, type Stood } from '../base/pulse.js'
 import { again } from '../base/shortage.js'
 import { Forecast } from '../descriptors/forecast.js'
 import { Recorder, type Flight } from '../descriptors/recorder.js'
-import { CLASSES, type ClassUse, type Level, type Status } from '../protocol/messages.js'
+import { CLASSES, type Cause, type ClassUse, type Level, type Status } from '../protocol/messages.js'
 import { metricsText } from './metrics.js'
 
 const LOOK_MS = 1_000
@@ -95,9 +95,18 @@ export class Lookout {
     return metricsText(this.#setup.status(), this.#pulse)
   }
 
-  levelChanged({ level, before, reason }: { level: Level; before: Level; reason: string }): void {
-    this.#recorder?.note('level', `${before} → ${level}: ${reason}`)
-    this.#tell(level === 'normal' ? 'info' : 'warn', `descriptor level is ${level}, was ${before}: ${reason}`)
+  /** @param of descriptors, or what else presses */
+  levelChanged(
+    of: 'descriptor' | Cause,
+    { level, before, reason }: { level: Level; before: Level; reason: string },
+  ): void {
+    this.#recorder?.note('level', `${of === 'descriptor' ? '' : `${of} `}${before} → ${level}: ${reason}`)
+    this.#tell(level === 'normal' ? 'info' : 'warn', `${of} level is ${level}, was ${before}: ${reason}`)
+  }
+
+  /** How late the loop was at least, since this was asked last. */
+  takeLeastMs(): number {
+    return this.#pulse.takeLeastMs()
   }
 
   /** What goes to the log goes here too if it matters: the log may be what fails. */

@@ -4,7 +4,7 @@
 import { getHeapStatistics } from 'node:v8'
 import { DELAY_BOUNDS_SECONDS, type Pulse } from '../base/pulse.js'
 import { LEVELS } from '../descriptors/ledger.js'
-import { CLASSES, type ClassUse, type Status } from '../protocol/messages.js'
+import { CAUSES, CLASSES, type ClassUse, type Status } from '../protocol/messages.js'
 
 export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
@@ -18,6 +18,7 @@ export function metricsText(status: Status, pulse: Pulse): string {
   const page = new MetricsPage()
   addProcess(page, status)
   addDescriptors(page, status)
+  addPressure(page, status)
   addConnections(page, status)
   addWork(page, status)
   addEvents(page, status)
@@ -116,6 +117,20 @@ function addClasses(page: MetricsPage, classes: Status['descriptors']['classes']
   page.family('gauge', 'descriptors_peak', 'The most a class was ever lent.', each('peak'))
   page.family('counter', 'descriptors_refused_total', 'Times a class was given none.', each('refused'))
   page.family('counter', 'descriptors_waited_total', 'Times somebody had to wait for some.', each('waited'))
+}
+
+function addPressure(page: MetricsPage, { pressure }: Status): void {
+  page.family(
+    'gauge',
+    'pressure_level',
+    'Of what presses beside descriptors: 1 for the level that holds, 0 for the others.',
+    CAUSES.flatMap((cause) =>
+      LEVELS.map((level): Sample => [{ cause, level }, level === pressure[cause].level ? 1 : 0]),
+    ),
+  )
+  const each = (key: 'pressure' | 'refused') => CAUSES.map((cause): Sample => [{ cause }, pressure[cause][key]])
+  page.family('gauge', 'pressure_ratio', 'The same as a number: 1 when nothing is left.', each('pressure'))
+  page.family('counter', 'pressure_refused_total', 'Requests refused because of it.', each('refused'))
 }
 
 function addConnections(page: MetricsPage, { connections }: Status): void {

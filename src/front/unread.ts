@@ -13,13 +13,20 @@ export interface Reader {
 export class Unread {
   /** Cut so far. */
   cut = 0
-  readonly #bytesMax: number
+  readonly #bytesMost: number
+  readonly #memoryShort: () => boolean
   /** What each had when it was last heard of, the longest unread first. */
   readonly #readers = new Map<Reader, number>()
   bytes = 0
 
-  constructor(bytesMax: number = LIMITS.unreadBytesMax) {
-    this.#bytesMax = bytesMax
+  /** @param memoryShort a part of it is the bound while this is true */
+  constructor(bytesMax: number = LIMITS.unreadBytesMax, memoryShort: () => boolean = () => false) {
+    this.#bytesMost = bytesMax
+    this.#memoryShort = memoryShort
+  }
+
+  get #bytesMax(): number {
+    return this.#memoryShort() ? this.#bytesMost * LIMITS.memoryUnreadShare : this.#bytesMost
   }
 
   get told(): { unreadBytes: number; unreadCut: number } {

@@ -24,8 +24,8 @@ export interface RunnerSetup {
   readonly publish: (event: Omit<Event, 'at'>) => void
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
   readonly breathe: () => Promise<void>
-  /** False while descriptors are short: jobs then wait in line, and those that run go on. */
-  readonly mayBegin?: (waitedMs: number) => boolean
+  /** Why none may begin now, or null: jobs then wait in line, and those that run go on. */
+  readonly heldUp?: (waitedMs: number) => SpacedriveError | null
   /** A run came to its end, whatever that was. */
   readonly ended?: (library: Library) => void
   /** What a job of any kind does, where a test has it do something else. */
@@ -62,8 +62,9 @@ export class Runner {
   #stopped = false
   /** Runs that are over and left something, with when it is taken back. */
   readonly #left = new Map<Balance, NodeJS.Timeout>()
-  /** Since when the line stands still because of pressure. */
+  /** Since when the line stands still because of pressure, and what presses. */
   #heldUpSince: number | null = null
+  #heldUpBy: WireError | null = null
 
   constructor(setup: RunnerSetup) {
     this.#setup = setup
@@ -93,8 +94,9 @@ export class Runner {
     }
     this.#mark(library)
     this.#startNext()
-    if (this.#heldUpSince === null) return
-    for (const { library: id, job } of this.#waiting) if (id === library.id) library.jobs.explain(job, pressing())
+    const why = this.#heldUpBy
+    if (why === null) return
+    for (const { library: id, job } of this.#waiting) if (id === library.id) library.jobs.explain(job, why)
   }
 
   /** Files of a location may be due to be read. */
@@ -155,7 +157,9 @@ export class Runner {
 
   #mayBegin(): boolean {
     const since = (this.#heldUpSince ??= performance.now())
-    if (this.#setup.mayBegin?.(performance.now() - since) === false) return false
+    const why = this.#setup.heldUp?.(performance.now() - since) ?? null
+    this.#heldUpBy = why && toWire(why)
+    if (why) return false
     this.#heldUpSince = null
     return true
   }
@@ -325,15 +329,6 @@ export class Runner {
 }
 
 const AGAIN_MS = 1000
-
-function pressing(): WireError {
-  return toWire(
-    new SpacedriveError('BUDGET_EXHAUSTED', 'descriptors are short: no job begins until the pressure is over', {
-      class: 'jobs',
-      retryAfterMs: AGAIN_MS,
-    }),
-  )
-}
 
 /** A job of no location works on the library itself. */
 function workOf(library: Library, job: string): { library: string; path: string } {

@@ -80,6 +80,15 @@ export function keepInMemory(connection: Connection): void {
   connection.pragma('cache_size = -8000')
 }
 
+/** Of the pages that it keeps, those that nothing needs just now. */
+export function shrinkMemory(connection: Connection): void {
+  try {
+    connection.pragma('shrink_memory')
+  } catch {
+    // A query of it is under way, which keeps what it needs: the next time.
+  }
+}
+
 /** `BEGIN IMMEDIATE` alone succeeds on a read-only demoted connection; this pragma does not. */
 function proveWritable(connection: Connection): void {
   const version = Number(connection.pragma('user_version', { simple: true }))

@@ -15,7 +15,7 @@ import { fromSqlite } from './cause.js'
 import { databaseBytes, writeBackup, type BackupOptions } from './backup.js'
 import { checkLibrary } from './check.js'
 import { Comparisons } from './comparisons.js'
-import { endSnapshot, IS_INDEXED, keepInMemory, openConnection, type Connection } from './connection.js'
+import { type Connection, endSnapshot, IS_INDEXED, keepInMemory, openConnection, shrinkMemory } from './connection.js'
 import { Duplicates } from './duplicates.js'
 import { Entries, rootName, type Directory, type Entry } from './entries.js'
 import { fileOf, type Named as NamedFile } from './file.js'
@@ -192,6 +192,12 @@ export class Library {
   /** Gives readers back that were idle for `ms`. Returns how many descriptors came free. */
   shrink(ms: number): number {
     return this.#readers.closeIdle(ms)
+  }
+
+  /** Pages of the database that are kept in memory, up to 8 MB a connection, and what other threads do not read by. */
+  giveBackMemory(): void {
+    shrinkMemory(this.#connection)
+    this.#readers.giveBackMemory()
   }
 
   close(): void {

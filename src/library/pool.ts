@@ -3,6 +3,7 @@ import { basename } from 'node:path'
 import type { Lease, LeaseHolder, Ledger } from '../descriptors/ledger.js'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import { giveBackMemory, GivingBack } from '../descriptors/memory.js'
 import { idleShare } from '../descriptors/pressure.js'
 import { FOLDER_ENDING } from './folder.js'
 import { Library } from './library.js'
@@ -30,6 +31,7 @@ export class Pool {
   #latest: Library | undefined
   /** Closed to make room, and when; oldest first. */
   readonly #evicted = new Map<string, number>()
+  readonly #givingBack = new GivingBack()
   #openedCount = 0
   #evictedCount = 0
   /** Descriptors of leases that are waited for here, and what asks for room for them again and again. */
@@ -194,11 +196,17 @@ export class Pool {
 
   /** Idle readers, then idle libraries give back what is asked of all threads; above the budget all that are not in use. */
   giveWay(): void {
+    if (this.#givingBack.isDue(this.#ledger.causes.memory)) this.#giveBackMemory()
     this.#tellIdle()
     if (this.#ledger.askedBack === 0) return
     for (const library of this.#open.values()) this.#ledger.gaveBack(library.shrink(0))
     const idleMs = this.#ledger.pressure > 1 ? 0 : LIMITS.libraryRestMs
     while (this.#ledger.askedBack > 0 && this.makeRoom(idleMs)) this.#ledger.gaveBack(this.#ledger.prices.library)
+  }
+
+  #giveBackMemory(): void {
+    for (const library of this.#open.values()) library.giveBackMemory()
+    giveBackMemory()
   }
 
   /** Closes all, whoever uses them; nothing opens any more. */

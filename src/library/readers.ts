@@ -3,7 +3,7 @@
 import { toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Lease, Ledger, LeaseHolder } from '../descriptors/ledger.js'
-import { openConnection, type Connection } from './connection.js'
+import { openConnection, shrinkMemory, type Connection } from './connection.js'
 import { Search } from './search.js'
 
 export interface Reader {
@@ -82,6 +82,10 @@ export class Readers {
       else freed += this.#close(slot)
     }
     return freed
+  }
+
+  giveBackMemory(): void {
+    for (const { reader } of this.#idle) shrinkMemory(reader.connection)
   }
 
   /** Closes all; the leases are returned by `release`, after the library's last connection is closed. */

@@ -312,6 +312,20 @@ export interface PressureState {
   free: number
 }
 
+/** What presses beside descriptors: memory, a main loop that is late, and what waits for the shards. */
+export const CAUSES = ['memory', 'loop', 'queue'] as const
+export type Cause = (typeof CAUSES)[number]
+
+export interface CauseState {
+  level: Level
+  /** When this level was entered. */
+  since: string
+  /** 0 to 1. */
+  pressure: number
+  /** What makes it, in words. */
+  reason: string
+}
+
 export interface ClassUse {
   used: number
   floor: number
@@ -356,6 +370,8 @@ export interface Status {
     /** The last alarm about a leak, for as long as something of it is left. */
     leak?: Leak & { at: string }
   } & PressureState
+  /** What presses beside descriptors, and how many requests were refused because of it. */
+  pressure: Record<Cause, CauseState & { refused: number }>
   connections: {
     current: number
     max: number

@@ -52,6 +52,7 @@ export const EVENT_TYPES = [
   'descriptors.level',
   'descriptors.leak',
   'descriptors.limit',
+  'pressure.level',
   'log.line',
 ] as const
 

@@ -145,6 +145,18 @@ export class Asker {
     return this.#looking !== undefined && this.lines.some(({ queue }) => queue.isCrowd)
   }
 
+  /** How long who asks this shard waits for it to begin: as the oldest did so far, or as one will that asks now. */
+  waitedMs({ port, ahead, atOnceMax, queue, patience }: Line): number {
+    if (!port) return 0
+    if (atOnceMax > 0) return ahead.ms
+    return Math.max(0, ahead.ms, patience.at(performance.now()) - queue.oldest)
+  }
+
+  /** Answers that are kept are given back: memory is short. */
+  forgetKept(): void {
+    for (const { kept } of this.lines) kept.forget()
+  }
+
   /**
    * So many ask this of the shard that one more, of who has something under way already, is refused before anything else of it is
    * looked at.

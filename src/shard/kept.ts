@@ -116,6 +116,11 @@ export class Kept {
     return (this.#libraries.get(library)?.changing ?? 0) > 0
   }
 
+  /** Gives back what it keeps. */
+  forget(): void {
+    this.#empty()
+  }
+
   /** As far as can be told, and no others asked so many things in between. */
   #wasAsked(slot: number, key: string): boolean {
     const mark = hashOf(key, slot)

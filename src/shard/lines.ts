@@ -166,7 +166,9 @@ export const COUNTS = {
   reopened: 5,
   opened: 6,
   givenUp: 7,
-  words: 8,
+  /** The used part of its heap, in thousandths. */
+  heap: 8,
+  words: 9,
 } as const
 
 /** What a shard's thread holds, and for whom. */

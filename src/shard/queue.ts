@@ -77,6 +77,11 @@ export class Queue {
     return this.#readers.isThere || this.#writers.isThere
   }
 
+  /** When the oldest of those came that are to be begun soon: jobs wait however long, and what takes long waits for its like. */
+  get oldest(): number {
+    return Math.min(this.#quick.oldest, this.#mutation.oldest, this.#stream.oldest)
+  }
+
   /** A crowd of the class, of which enough wait: one more of who has something under way may be refused before it is looked at. */
   hasEnough(of: WorkClass): boolean {
     if (of === 'interactive')

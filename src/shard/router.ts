@@ -57,6 +57,10 @@ export interface Askers {
   lost(shard: number, lost: Line['lost']): void
   /** What there is when the daemon begins to serve; from then on events tell. */
   catalog(libraries: readonly (readonly [library: string, open: boolean])[]): void
+  /** How long who asks a shard by one of them waits, at most. */
+  waitedMs(shard: number): number
+  /** One of them refuses because of too many. */
+  readonly isCrowded: boolean
   load(shard: number): Pick<Status['shards'][number], 'inFlight' | 'queued' | 'overloaded' | 'givenUp'>
   /** What they had read most lately, each of them. */
   reads(): readonly Reads[]
@@ -218,7 +222,27 @@ export class Router {
 
   /** More is asked of some shard than it can do. */
   get isCrowded(): boolean {
-    return this.#asker.isCrowded
+    return this.#asker.isCrowded || this.#setup.askers?.isCrowded === true
+  }
+
+  /** How long the longest waits of those that ask any shard. */
+  get waitedMs(): number {
+    const others = this.#setup.askers
+    const waits = this.#asker.lines.map((line) =>
+      Math.max(this.#asker.waitedMs(line), others?.waitedMs(line.number) ?? 0),
+    )
+    return Math.max(0, ...waits)
+  }
+
+  /** Of each shard the used share of its heap. */
+  heaps(): { thread: string; share: number }[] {
+    return this.#places.map(({ number, counts }) => {
+      return { thread: `shard ${number}`, share: new Int32Array(counts)[COUNTS.heap]! / 1_000 }
+    })
+  }
+
+  forgetKept(): void {
+    this.#asker.forgetKept()
   }
 
   /** As the asker's, by library. */

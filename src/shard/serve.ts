@@ -1,9 +1,10 @@
 // The thread's side of a shard's ports: unpack, call, pack.
 import { Piscina } from 'piscina'
 import type { MessagePort } from 'node:worker_threads'
-import { giveBackSoon } from '../descriptors/memory.js'
+import { LIMITS } from '../base/limits.js'
+import { giveBackSoon, heapThousandths } from '../descriptors/memory.js'
 import { tellLoop } from '../descriptors/threads.js'
-import type { ShardSetup, ToShard } from './lines.js'
+import { COUNTS, type ShardSetup, type ToShard } from './lines.js'
 import { Shard } from './shard.js'
 
 export function serve({ port }: { port: MessagePort }): Promise<void> {
@@ -15,6 +16,8 @@ export function serve({ port }: { port: MessagePort }): Promise<void> {
       if (message.line) open(shard, message.line)
       shard.receive(message)
     })
+    const counts = new Int32Array(setup.counts)
+    setInterval(() => (counts[COUNTS.heap] = heapThousandths()), LIMITS.pressureCheckMs).unref()
     port.on('close', resolve)
     giveBackSoon()
   })

@@ -18,7 +18,7 @@ import { errnoOf, fromSystem, SpacedriveError, toWire, type WireError } from '..
 import { LIMITS } from '../base/limits.js'
 import { isWithin } from '../base/places.js'
 import { Ledger } from '../descriptors/ledger.js'
-import { jobMayBegin } from '../descriptors/pressure.js'
+import { jobHeldUp } from '../descriptors/pressure.js'
 import { lend } from '../descriptors/reserve.js'
 import type { BackUp } from '../job/back-up.js'
 import type { Compare } from '../job/compare.js'
@@ -161,7 +161,7 @@ export class Shard {
       log: (...line) => this.#log(...line),
       breathe: () => nextTurn(),
       ended: (library) => this.#verifier.consider(library),
-      mayBegin: (waitedMs) => jobMayBegin(this.#ledger.level, waitedMs),
+      heldUp: (waitedMs) => jobHeldUp(this.#ledger, waitedMs),
     })
     const look = lookElsewhere((port, walk) => this.#send({ tasks: [{ port, work: { walk } }] }, [port]))
     this.#explainer = new Explainer(look, setup.leftOut)

@@ -206,6 +206,17 @@ export function aStatus(changes: Partial<Status> = {}): Status {
       unreadCut: 0,
       wrongTokens: 0,
     },
+    pressure: {
+      memory: {
+        level: 'critical',
+        since: '2026-01-02T03:04:05.000Z',
+        pressure: 0.987,
+        reason: `1034869 of the 1048500 MB of memory of the control group are in use${', and more'.repeat(8)}`,
+        refused: 123_456_789,
+      },
+      loop: { level: 'normal', since: '2026-01-02T03:04:05.000Z', pressure: 0, reason: '0 ms', refused: 0 },
+      queue: { level: 'normal', since: '2026-01-02T03:04:05.000Z', pressure: 0, reason: '0 ms', refused: 1 },
+    },
     loop: { utilization: 1, delayMs: 5_000, stalls: 1, stalledMs: 5_012 },
     libraries: {
       known: 1_000_000,

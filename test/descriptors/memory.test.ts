@@ -1,6 +1,6 @@
 // What is given back is what nobody uses, and costs no descriptor.
 import test from 'ava'
-import { giveBackMemory } from '../../src/descriptors/memory.js'
+import { giveBackMemory, GivingBack } from '../../src/descriptors/memory.js'
 import { countOpen } from '../../src/descriptors/rlimit.js'
 
 function dropped(): WeakRef<object> {
@@ -18,4 +18,12 @@ test('what nobody has is given back, what somebody has is not, and nothing is op
   t.is(countOpen(), before)
   t.is(gone.deref(), undefined)
   t.true(kept.bytes.every((byte) => byte === 7))
+})
+
+test('memory is given back as soon as it is short, and not again at each look while it is', (t) => {
+  const giving = new GivingBack()
+  t.false(giving.isDue('normal'))
+  t.true(giving.isDue('elevated'))
+  t.false(giving.isDue('critical'))
+  t.true(new GivingBack().isDue('critical'))
 })

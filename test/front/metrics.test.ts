@@ -54,6 +54,17 @@ const status: Status = {
     unreadCut: 2,
     wrongTokens: 3,
   },
+  pressure: {
+    memory: {
+      level: 'high',
+      since: '2026-01-02T03:04:05.000Z',
+      pressure: 0.9,
+      reason: '900 of the 1000 MB',
+      refused: 4,
+    },
+    loop: { level: 'normal', since: '2026-01-02T03:04:05.000Z', pressure: 0.1, reason: '10 ms', refused: 5 },
+    queue: { level: 'normal', since: '2026-01-02T03:04:05.000Z', pressure: 0, reason: '0 ms', refused: 0 },
+  },
   loop: { utilization: 0.1, delayMs: 1, stalls: 1, stalledMs: 5_012 },
   libraries: { known: 9, open: 4, connections: 6, opened: 9, evicted: 20, reopened: 1 },
   shards: [
@@ -87,6 +98,10 @@ test('every figure is there, in base units and under one prefix', (t) => {
     t.is(value('descriptors_used', { class: name }), 3)
     t.is(value('descriptors_refused_total', { class: name }), 2)
   }
+  t.is(value('pressure_level', { cause: 'memory', level: 'high' }), 1)
+  t.is(value('pressure_level', { cause: 'loop', level: 'high' }), 0)
+  t.is(value('pressure_ratio', { cause: 'memory' }), 0.9)
+  t.is(value('pressure_refused_total', { cause: 'loop' }), 5)
   t.is(value('connections_refused_total', { reason: 'clients' }), 10)
   t.is(value('connections_accept', { state: 'failing' }), 1)
   t.is(value('connections_accept_failures_total'), 3)

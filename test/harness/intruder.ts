@@ -1,11 +1,11 @@
-// Code of somebody else inside the daemon under test: takes every descriptor, samples memory, breaks, stands still, or collects
-// garbage, as files in a directory tell.
+// Code of somebody else inside the daemon under test: takes every descriptor, samples memory, breaks, stands still, is slow at each
+// turn, or collects garbage, as files in a directory tell.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Scene } from './scene.js'
 
 /** What it can be told to do, again and again while the file is there; `fill` for a moment, and what it took it holds meanwhile. */
-export type Trick = 'hog' | 'fill' | 'sample' | 'reject' | 'break' | 'collect' | 'stand' | 'hang'
+export type Trick = 'hog' | 'fill' | 'sample' | 'reject' | 'break' | 'collect' | 'stand' | 'hang' | 'lag'
 
 export class Intruder {
   readonly #directory: string
@@ -80,6 +80,8 @@ function intrude(directory: string, load: NodeJS.Require): void {
   }
   every(() => stand(isMainThread ? 'stand' : 'hang'))
   if (!isMainThread) return
+  // It turns, but never in time.
+  every(() => void (told('lag') && Atomics.wait(still, 0, 0, 700)))
   const held: number[] = []
   /** How often it has filled up: what closes in the first moment is taken as well. */
   let filled = 0

@@ -32,7 +32,7 @@ class Yard {
       publish: (event) => this.events.push(event),
       log: () => {},
       breathe: () => sleep(1),
-      mayBegin: () => !this.pressing,
+      heldUp: () => (this.pressing ? new SpacedriveError('BUDGET_EXHAUSTED', 'short', { class: 'jobs' }) : null),
     })
   }
 

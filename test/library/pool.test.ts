@@ -281,6 +281,21 @@ test.serial('what one thread has not used for long goes before what another one 
   await Promise.all(listening)
 })
 
+test.serial(
+  'when memory is short libraries give back what they keep of their databases, and go on, also in the middle of a read',
+  async (t) => {
+    using stage = new Stage()
+    using yard = poolOf(stage, 2)
+    const libraries = await Promise.all(yard.ids.map((id) => yard.pool.get(id)))
+    libraries[0]!.beginRead()
+    yard.ledger.causes = { memory: 'elevated', loop: 'normal', queue: 'normal' }
+    yard.pool.giveWay()
+    t.is(yard.pool.counts.open, 2)
+    libraries[0]!.endRead()
+    for (const library of libraries) t.is(library.info().entries, 0)
+  },
+)
+
 test.serial('a pool that is closing opens nothing any more', async (t) => {
   using stage = new Stage()
   using yard = poolOf(stage, 1)

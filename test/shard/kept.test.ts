@@ -86,3 +86,15 @@ test('an id and a path are never taken for each other', (t) => {
   t.is(key({ library: 'a', path: '5' }), null)
   t.is(keyOf({ operation: 'files.list', params: { library: 'a', path: '/' } }), null)
 })
+
+test('all of it is given back when memory is short, and what comes then is kept again', (t) => {
+  const { kept, ask } = both()
+  ask('a', '1')('1')
+  const late = ask('b', '1')
+  kept.forget()
+  t.is(kept.find('a', '1'), undefined)
+  late('2')
+  t.is(kept.find('b', '1'), '2')
+  ask('a', '1')('3')
+  t.is(kept.find('a', '1'), '3')
+})

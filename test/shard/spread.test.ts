@@ -55,6 +55,11 @@ class Party implements Askers {
   readonly guests = Array.from({ length: GUESTS }, (_, number) => new Guest(number))
   /** Nobody is told that a library is read elsewhere no more. */
   keepsEnds = false
+  readonly isCrowded = false
+
+  waitedMs(): number {
+    return 0
+  }
 
   connect(asker: number, shard: number, port: MessagePort, shared: LineShared): void {
     const guest = this.guests[asker]!

@@ -1,0 +1,69 @@
+// What may not begin while something other than descriptors is short. Files are not sent while it is critical; long answers not
+// while memory is short, nor while the main loop is late; jobs wait. Short reads, writes and subscriptions go on whatever presses, and
+// control is never asked. One in a second is let through all the same: where nothing that is refused was the cause, as on a machine
+// whose cores are others', nobody is refused for ever.
+import { SpacedriveError, toWire, type WireError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
+import { isAtLeast, type Ledger } from '../descriptors/ledger.js'
+import { STREAM, type Cause, type Level, type Request } from '../protocol/messages.js'
+
+type Kind = 'stream' | 'long'
+
+/** From which level of which cause a kind of work is refused, the worst cause first. */
+const REFUSED_FROM: Readonly<Record<Kind, Readonly<Partial<Record<Cause, Level>>>>> = {
+  stream: { memory: 'critical', loop: 'critical', queue: 'critical' },
+  long: { memory: 'high', loop: 'critical' },
+}
+
+const WHY: Readonly<Record<Cause, string>> = {
+  memory: 'memory is short',
+  loop: 'the main thread is late',
+  queue: 'too much is asked of the shards',
+}
+const WHAT: Readonly<Record<Kind, string>> = {
+  stream: 'no file is sent until that is over',
+  long: `no more than ${LIMITS.pageDefault} rows are answered at a time until that is over`,
+}
+
+export class Pressed {
+  readonly #ledger: Ledger
+  #letThroughAt = -Infinity
+
+  constructor(ledger: Ledger) {
+    this.#ledger = ledger
+  }
+
+  /** Why this may not begin now, or null. @param caller `STREAM` where it is for bytes to be sent */
+  refuses(request: Request, caller?: object): WireError | null {
+    if (!this.#ledger.isPressed) return null
+    const kind = caller === STREAM ? 'stream' : isLong(request) ? 'long' : null
+    return kind && this.#refuses(kind)
+  }
+
+  #refuses(kind: Kind): WireError | null {
+    const { causes } = this.#ledger
+    const from = Object.entries(REFUSED_FROM[kind]) as [Cause, Level][]
+    const found = from.find(([cause, level]) => isAtLeast(causes[cause], level))
+    if (!found) return null
+    const now = performance.now()
+    if (now - this.#letThroughAt >= LIMITS.pressedLetThroughMs) {
+      this.#letThroughAt = now
+      return null
+    }
+    const [cause] = found
+    this.#ledger.refusedFor(cause)
+    return refusal(cause, kind)
+  }
+}
+
+function isLong({ params }: Request): boolean {
+  const { limit } = params as { readonly limit?: number }
+  return limit !== undefined && limit > LIMITS.pageDefault
+}
+
+function refusal(cause: Cause, kind: Kind): WireError {
+  const retryAfterMs = Math.round(1_000 + Math.random() * (LIMITS.overloadedRetryMs - 1_000))
+  const less =
+    kind === 'long' ? { hint: `Ask for at most ${LIMITS.pageDefault} rows, or again after \`retryAfterMs\`.` } : {}
+  return toWire(new SpacedriveError('OVERLOADED', `${WHY[cause]}: ${WHAT[kind]}`, { retryAfterMs, ...less }))
+}

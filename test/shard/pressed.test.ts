@@ -1,0 +1,76 @@
+// What may not begin while something presses: which kinds of work, how they are refused, and that one is let through now and then.
+import test from 'ava'
+import { LIMITS } from '../../src/base/limits.js'
+import { Ledger } from '../../src/descriptors/ledger.js'
+import { plan } from '../../src/descriptors/planner.js'
+import { CAUSES, STREAM, type Cause, type Level, type Request } from '../../src/protocol/messages.js'
+import { Pressed } from '../../src/shard/pressed.js'
+
+const LIBRARY = '0190163d-8694-739b-aea5-966c26f8ad91'
+const FILE: Request = { operation: 'files.get', params: { library: LIBRARY, id: '1' } }
+const LONG: Request = {
+  operation: 'files.list',
+  params: { library: LIBRARY, path: '/', limit: LIMITS.pageDefault + 1 },
+}
+const SHORT: readonly Request[] = [
+  { operation: 'files.list', params: { library: LIBRARY, path: '/', limit: LIMITS.pageDefault } },
+  { operation: 'files.list', params: { library: LIBRARY, path: '/' } },
+  FILE,
+  { operation: 'tags.create', params: { library: LIBRARY, name: 'a tag' } },
+  { operation: 'events.subscribe', params: {} },
+  { operation: 'core.status', params: {} },
+]
+
+function newPressed(levels: Partial<Record<Cause, Level>>) {
+  const ledger = Ledger.create(plan({ soft: 2_000, base: 0, connectionsMax: 'auto' }))
+  ledger.causes = { memory: 'normal', loop: 'normal', queue: 'normal', ...levels }
+  const pressed = new Pressed(ledger)
+  return { ledger, pressed }
+}
+
+/** Whether files and long answers are refused, after the one that is let through. */
+function refused(levels: Partial<Record<Cause, Level>>): string {
+  const { pressed } = newPressed(levels)
+  pressed.refuses(FILE, STREAM)
+  pressed.refuses(LONG)
+  const found = [pressed.refuses(FILE, STREAM) && 'files', pressed.refuses(LONG) && 'long answers']
+  return found.filter((each) => each !== null).join(' and ')
+}
+
+test('files are refused where anything is critical, long answers before that where memory is short', (t) => {
+  t.is(refused({}), '')
+  for (const cause of CAUSES) t.is(refused({ [cause]: 'elevated' }), '')
+  t.is(refused({ memory: 'high' }), 'long answers')
+  t.is(refused({ loop: 'high', queue: 'high' }), '')
+  t.is(refused({ memory: 'critical' }), 'files and long answers')
+  t.is(refused({ loop: 'critical' }), 'files and long answers')
+  t.is(refused({ queue: 'critical' }), 'files')
+})
+
+test('short answers, writes, subscriptions and control go on whatever presses', (t) => {
+  const { pressed } = newPressed({ memory: 'critical', loop: 'critical', queue: 'critical' })
+  for (let times = 0; times < 3; times++) for (const each of SHORT) t.is(pressed.refuses(each), null, each.operation)
+})
+
+test('who is refused is told why, when to come again, and how to ask for less; and is counted', (t) => {
+  const { ledger, pressed } = newPressed({ memory: 'critical', queue: 'critical' })
+  pressed.refuses(FILE, STREAM)
+  const file = pressed.refuses(FILE, STREAM)!
+  t.like(file, { code: 'OVERLOADED', retryable: true })
+  t.regex(file.message, /^memory is short: no file is sent/)
+  const long = pressed.refuses(LONG)!
+  t.regex(long.hint, new RegExp(`at most ${LIMITS.pageDefault} rows`))
+  for (const { retryAfterMs } of [file, long])
+    t.true(retryAfterMs! >= 1_000 && retryAfterMs! <= LIMITS.overloadedRetryMs)
+  t.is(ledger.refusedForSoFar('memory'), 2)
+  t.is(ledger.refusedForSoFar('queue'), 0)
+})
+
+test('in each thread one is let through in a while, so that nobody is refused for ever', async (t) => {
+  const { pressed } = newPressed({ loop: 'critical' })
+  t.is(pressed.refuses(FILE, STREAM), null)
+  t.not(pressed.refuses(FILE, STREAM), null)
+  await new Promise((resolve) => setTimeout(resolve, LIMITS.pressedLetThroughMs + 50))
+  t.is(pressed.refuses(FILE, STREAM), null)
+  t.not(pressed.refuses(FILE, STREAM), null)
+})
