@@ -39,6 +39,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("sortNames", Napi::Function::New(env, sortNames, "sortNames"));
   exports.Set("giveBackMemory", Napi::Function::New(env, giveBackMemory, "giveBackMemory"));
   exports.Set("listening", Napi::Function::New(env, listening, "listening"));
+  exports.Set("bindShared", Napi::Function::New(env, bindShared, "bindShared"));
   exports.Set("setBacklog", Napi::Function::New(env, setBacklog, "setBacklog"));
   exports.Set("readable", Napi::Function::New(env, readable, "readable"));
   exports.Set("watchReads", Napi::Function::New(env, watchReads, "watchReads"));

@@ -42,6 +42,7 @@ void giveBackMemory(const Napi::CallbackInfo& call);
 
 // sockets.cc
 Napi::Value listening(const Napi::CallbackInfo& call);
+Napi::Value bindShared(const Napi::CallbackInfo& call);
 Napi::Value setBacklog(const Napi::CallbackInfo& call);
 Napi::Value readable(const Napi::CallbackInfo& call);
 void watchReads(const Napi::CallbackInfo& call);

@@ -1,9 +1,10 @@
 // Sockets that other code of this process opened: which of them listen, whether the loop reads them, and how long a peer was silent.
-// Nothing here needs a free descriptor. For the main thread, whose loop owns them all.
+// Nothing here needs a free descriptor, but what is bound. For the thread whose loop owns them.
 #include "addon.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -44,6 +45,24 @@ uv_loop_t* loopOf(Napi::Env env) {
 int portOf(const sockaddr_storage& address) {
   if (address.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
   if (address.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
+  return -1;
+}
+
+/** −1 with errno set where it cannot be had. */
+int bindTo(const addrinfo& where) {
+#ifdef __linux__
+  const int fd = socket(where.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+#else
+  const int fd = socket(where.ai_family, SOCK_STREAM, 0);
+#endif
+  if (fd < 0) return -1;
+  const int on = 1, off = 0;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (where.ai_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0 && bind(fd, where.ai_addr, where.ai_addrlen) == 0) return fd;
+  const int error = errno;
+  close(fd);
+  errno = error;
   return -1;
 }
 
@@ -121,6 +140,22 @@ Napi::Value listening(const Napi::CallbackInfo& call) {
   Napi::Int32Array result = Napi::Int32Array::New(call.Env(), found.size());
   std::copy(found.begin(), found.end(), result.Data());
   return result;
+}
+
+/** A socket bound to an address in figures and a port that others of this user may share, to be listened at. It is the caller's. */
+Napi::Value bindShared(const Napi::CallbackInfo& call) {
+  Napi::Env env = call.Env();
+  addrinfo hints{}, *where = nullptr;
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE;
+  const std::string port = std::to_string(call[1].As<Napi::Number>().Int32Value());
+  if (getaddrinfo(call[0].As<Napi::String>().Utf8Value().c_str(), port.c_str(), &hints, &where) != 0) throwErrno(env, EINVAL, "getaddrinfo");
+  const int fd = bindTo(*where);
+  const int error = errno;
+  freeaddrinfo(where);
+  if (fd < 0) throwErrno(env, error, "bind");
+  return Napi::Number::New(env, fd);
 }
 
 /** How many the kernel keeps at the listening `fd` until they are accepted; those that wait already are kept. False where it cannot. */

@@ -180,17 +180,10 @@ function checkTls({ tlsCert, tlsKey, front }: Pick<Config, 'tlsCert' | 'tlsKey' 
   }
 }
 
-function checkFronts({ fronts, front, http, tlsCert }: Pick<Config, 'fronts' | 'front' | 'http' | 'tlsCert'>): void {
-  if (fronts === 1) return
-  const why =
-    http === null
-      ? 'there is no address to listen at'
-      : tlsCert !== null
-        ? 'TLS is spoken by node:http, which has one'
-        : front === 'node'
-          ? 'node:http has one'
-          : null
-  if (why !== null) throw new SpacedriveError('BAD_CONFIG', `fronts: ${why}`, { hint: 'Start with `--fronts 1`.' })
+function checkFronts({ fronts, http }: Pick<Config, 'fronts' | 'http'>): void {
+  if (fronts === 1 || http !== null) return
+  const hint = 'Start with `--fronts 1`.'
+  throw new SpacedriveError('BAD_CONFIG', 'fronts: there is no address to listen at', { hint })
 }
 
 /** Who reaches that port may do everything. */

@@ -14,7 +14,7 @@ import { tellLoop } from './descriptors/threads.js'
 import { borrowForAccept } from './front/accept.js'
 import { FrontCounts, METRICS, type FromFront, type FrontThreadSetup, type ToFront } from './front/crossing.js'
 import { Files } from './front/files.js'
-import type { Front, FrontSetup } from './front/front.js'
+import type { Front, FrontSetup, Pair, PairSource } from './front/front.js'
 import { openFront } from './front/open.js'
 import { Tokens, type StoredToken } from './front/tokens.js'
 import type { GiveUp, Reply, Request, Stall } from './protocol/messages.js'
@@ -51,6 +51,7 @@ export class FrontThread {
   /** Libraries that can be asked, and whether each is open; what is not here the main thread knows. */
   readonly #catalog = new Map<string, boolean>()
   #front: Front | undefined
+  readonly #certificate: ToldPair | null
   #token: string
   #hostsAllowed: readonly string[]
   /** What was asked of the main thread, by number. */
@@ -72,6 +73,7 @@ export class FrontThread {
     this.#counts = new FrontCounts(setup.counts)
     this.#events = new Events(setup.events)
     this.#tokens.load(setup.tokens)
+    this.#certificate = setup.pair && new ToldPair(setup.pair)
     this.#token = setup.token
     this.#hostsAllowed = setup.hostsAllowed
     this.#asker = new Asker({
@@ -106,6 +108,7 @@ export class FrontThread {
     if (lost) this.#lose(lost)
     if (message.spread) this.#spread.tell(message.spread.library, message.spread.shards)
     if (message.access) this.#renew(message.access)
+    if (message.pair) this.#certificate?.renew(message.pair)
     if (message.tokens) this.#tokens.follow(message.tokens)
     if (message.state && this.#front) this.#front.state = message.state
     if (message.level && this.#front) this.#front.level = message.level
@@ -120,6 +123,8 @@ export class FrontThread {
   async #listen(where: { readonly host: string; readonly port: number }): Promise<void> {
     try {
       this.#front = await openFront(this.#frontSetup(where))
+      // Where libuv accepts, the loop has one more by now.
+      tellLoop(this.#setup.told)
       this.#pulse.start()
       this.#beats.beat(this.#setup.beat)
       this.#timers = [
@@ -138,11 +143,12 @@ export class FrontThread {
   }
 
   #frontSetup(http: { readonly host: string; readonly port: number }): FrontSetup {
-    const { fronts, console, dataDir } = this.#setup
+    const { fronts, implementation, console, dataDir } = this.#setup
     const here = { device: thisDevice(dataDir), dataDir }
     return {
-      implementation: 'uws',
+      implementation,
       http,
+      certificate: this.#certificate,
       socketPath: null,
       token: this.#token,
       tokens: this.#tokens,
@@ -339,4 +345,33 @@ export class FrontThread {
   #post(message: FromFront): void {
     this.#port.postMessage(message)
   }
+}
+
+/** The main thread looks after the files. */
+class ToldPair implements PairSource {
+  pair: Pair
+  #take: (pair: Pair) => void = () => undefined
+
+  constructor(pair: Pair) {
+    this.pair = asBuffers(pair)
+  }
+
+  follow(take: (pair: Pair) => void): void {
+    this.#take = take
+  }
+
+  renew(pair: Pair): void {
+    this.pair = asBuffers(pair)
+    this.#take(this.pair)
+  }
+
+  stop(): void {
+    this.#take = () => undefined
+  }
+}
+
+/** They come as plain bytes. */
+function asBuffers({ cert, key, ticketKeys }: Pair): Pair {
+  const keys = ticketKeys && { ticketKeys: Buffer.from(ticketKeys) }
+  return { cert: Buffer.from(cert), key: Buffer.from(key), ...keys }
 }

@@ -1,5 +1,6 @@
 // Fronts in threads of their own, together with the one of the main thread, which keeps the unix socket: told, counted, drained and
 // asked to give way as one. Each has a listener at the same port, among which the kernel divides who comes.
+import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { Worker, type MessagePort } from 'node:worker_threads'
@@ -13,7 +14,7 @@ import { proveRoom } from './descriptors/reserve.js'
 import { newTold } from './descriptors/threads.js'
 import { bareHost, listening } from './front/address.js'
 import { FrontCounts, METRICS, type FromFront, type FrontThreadSetup, type ToFront } from './front/crossing.js'
-import type { Connections, Front, FrontSetup, FrontState, Peer } from './front/front.js'
+import type { Connections, Front, FrontSetup, FrontState, Pair, Peer } from './front/front.js'
 import { together } from './front/sums.js'
 import type { Tokens } from './front/tokens.js'
 import type { Event, GiveUp, Level, Reply, Request, Stall, Status } from './protocol/messages.js'
@@ -24,6 +25,9 @@ import type { Askers } from './shard/router.js'
 import type { Reads } from './shard/spread.js'
 
 const ENTRY = fileURLToPath(new URL('../workers/front.js', import.meta.url))
+
+/** As TLS in Node wants them. */
+const TICKET_KEYS_BYTES = 48
 
 type Answer = (reply: Reply) => void
 
@@ -90,11 +94,12 @@ export class Fronts implements Front, Askers {
     const { http, ...rest } = setup
     checkMachine()
     this.#main = await open({ ...rest, http: null })
-    if (this.#main.kind !== 'uws') throw unfit('uWebSockets.js cannot be loaded here')
-    for (let number = 0; number < this.#setup.count; number++) await this.#start(number, setup)
+    const pair = setup.certificate ? shared(setup.certificate.pair) : null
+    for (let number = 0; number < this.#setup.count; number++) await this.#start(number, setup, pair)
     const host = bareHost(http!.host)
     const port = await freePort(host, http!.port)
     for (const thread of this.#threads) await this.#listen(thread, host, port)
+    setup.certificate?.follow((next) => this.#tell({ pair: shared(next) }))
   }
 
   /** Each is to have ended when this resolves. Connections that are left end with it. */
@@ -198,7 +203,9 @@ export class Fronts implements Front, Askers {
     await Promise.all(this.#threads.map((thread) => this.#toldAndHeeded(thread, {})))
   }
 
-  readonly kind = 'uws'
+  get kind(): Front['kind'] {
+    return this.#main!.kind
+  }
 
   get http(): string | null {
     return this.#http
@@ -262,13 +269,19 @@ export class Fronts implements Front, Askers {
     return this.#main!.peers()
   }
 
-  async #start(number: number, { token, hostsAllowed, console = new Map() }: FrontSetup): Promise<void> {
+  async #start(
+    number: number,
+    { token, hostsAllowed, console = new Map() }: FrontSetup,
+    pair: Pair | null,
+  ): Promise<void> {
     const { ledger, beats, beat, count, shards, events, tokens, dataDir } = this.#setup
     const counts = FrontCounts.create(shards)
     const told = newTold()
     const workerData: FrontThreadSetup = {
       number,
       fronts: count,
+      implementation: this.kind,
+      pair,
       shards,
       ledger: ledger.shared,
       thread: threadOf(number),
@@ -407,6 +420,11 @@ export class Fronts implements Front, Askers {
     thread.isListening = false
     this.#setup.failed(new SpacedriveError('INTERNAL', `front ${thread.number} was lost: ${toWire(error).message}`))
   }
+}
+
+/** Who was at one of them comes back to any, until there is another certificate. */
+function shared(pair: Pair): Pair {
+  return { ...pair, ticketKeys: randomBytes(TICKET_KEYS_BYTES) }
 }
 
 function post({ worker }: Thread, message: ToFront): void {

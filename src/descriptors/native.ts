@@ -138,6 +138,8 @@ export interface Native {
    */
   readParts(path: Buffer, seen: BigInt64Array, parts: Float64Array, into: Uint8Array): number
 
+  /** A socket bound to an address in figures, and to a port that others of this user may share; it is a descriptor. */
+  bindShared(address: string, port: number): number
   /** Those of `fds` that are sockets which listen. This and the following need no free descriptor. */
   listening(fds: Int32Array): Int32Array
   /** How many the kernel keeps at the listener `fd` until they are accepted. False where that cannot be changed. */

@@ -1,10 +1,12 @@
 // Where a front listens: names of addresses, and why one could not be had.
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
+import { lookup } from 'node:dns/promises'
 import { createServer, type ListenOptions, type Server } from 'node:net'
 import { errnoOf, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { againLater, isShortage } from '../base/shortage.js'
 import { listenerOf } from '../descriptors/listener.js'
+import { loadNative } from '../descriptors/native.js'
 
 /** `sun_path` holds 104 bytes on macOS, 108 on Linux; uSockets copies it without looking at its length (L20). */
 const SOCKET_PATH_BYTES_MAX = 103
@@ -82,10 +84,25 @@ export function listening(server: Server, where: ListenOptions, address: string)
   return againLater(() => listenOnce(server, where, address))
 }
 
-function listenOnce(server: Server, where: ListenOptions, address: string): Promise<void> {
+/** The same at a port that others of this daemon's threads listen at as well; by the addon, for not every Node knows how. */
+export async function listeningShared(server: Server, host: string, port: number): Promise<void> {
+  const { address } = await lookup(host)
+  await againLater(() => listenOnce(server, { fd: bound(address, port) }, `${host}:${port}`))
+}
+
+function bound(address: string, port: number): number {
+  try {
+    return loadNative()!.bindShared(address, port)
+  } catch (error) {
+    throw listenError(error, `${address}:${port}`)
+  }
+}
+
+function listenOnce(server: Server, where: ListenOptions & { fd?: number }, address: string): Promise<void> {
   return new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(listenError(error, address)))
-    server.listen({ ...where, backlog: LIMITS.backlogMax }, () => {
+    // As a parameter of its own: beside a descriptor it counts nowhere else.
+    server.listen(where, LIMITS.backlogMax, () => {
       server.removeAllListeners('error')
       resolve()
     })

@@ -9,7 +9,7 @@ import type { Requests } from '../shard/lines.js'
 import type { Reads } from '../shard/spread.js'
 import type { AcceptState } from './accept.js'
 import type { ConsoleFile } from './desk.js'
-import type { Connections, FrontState } from './front.js'
+import type { Connections, Front, FrontState, Pair } from './front.js'
 import type { Reason } from './gate.js'
 import type { StoredToken, TokenUse } from './tokens.js'
 
@@ -18,6 +18,9 @@ export interface FrontThreadSetup {
   /** Among the fronts, from 0. */
   readonly number: number
   readonly fronts: number
+  readonly implementation: Front['kind']
+  /** By which it speaks TLS. */
+  readonly pair: Pair | null
   readonly shards: number
   readonly ledger: SharedArrayBuffer
   /** In the ledger. */
@@ -41,6 +44,7 @@ export interface ToFront {
   readonly level?: Level
   readonly access?: { readonly token: string; readonly hostsAllowed: readonly string[] }
   readonly tokens?: readonly StoredToken[]
+  readonly pair?: Pair
   /** Libraries there are and that can be asked, and whether each is open. */
   readonly catalog?: readonly (readonly [library: string, open: boolean])[]
   readonly shard?: { readonly number: number; readonly port: MessagePort } & LineShared

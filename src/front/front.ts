@@ -30,6 +30,8 @@ export interface Publisher {
 export interface Pair {
   readonly cert: Buffer
   readonly key: Buffer
+  /** By which who was here comes back without shaking hands at length; its own of each front, where several do not share it. */
+  readonly ticketKeys?: Buffer
 }
 
 export interface PairSource {

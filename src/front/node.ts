@@ -12,7 +12,7 @@ import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
 import { LIMITS } from '../base/limits.js'
 import { packed } from '../protocol/codec.js'
 import type { Level } from '../protocol/messages.js'
-import { bareHost, clearSocketPath, httpUrl, listening, protectSocket } from './address.js'
+import { bareHost, clearSocketPath, httpUrl, listening, listeningShared, protectSocket } from './address.js'
 import { chosenProtocol, SUBPROTOCOL_PACKED } from './auth.js'
 import { BROKEN, headersOf, isPage, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
 import { loadNative } from '../descriptors/native.js'
@@ -107,6 +107,7 @@ class NodeFront implements Front {
       strangers: () => desk.strangers.idle(),
       count: () => this.#count(),
       newcomerIdleMs: desk.setup.newcomerIdleMs ?? LIMITS.newcomerIdleMs,
+      tellOthers: desk.setup.wanted,
     })
     desk.shares = this.#room.shares
     this.#gate = new Gate(desk.setup.slots, desk, this.#room)
@@ -158,6 +159,10 @@ class NodeFront implements Front {
   giveWay({ count, idleMs }: { count: number; idleMs: number }): number {
     const leaving = [...this.#visitors.values()].filter(({ feed }) => feed?.isOpen === false).length
     return this.#room.giveWay({ count: count - leaving, idleMs })
+  }
+
+  makeRoom(peer: string): void {
+    this.#room.wantedElsewhere(peer)
   }
 
   renewAccess(token: string, hostsAllowed: readonly string[]): void {
@@ -221,7 +226,9 @@ class NodeFront implements Front {
   async #listenTcp(host: string, port: number): Promise<void> {
     const secure = Boolean(this.#desk.setup.certificate)
     const { server, seat } = this.#server(false)
-    await listening(server, { host, port, exclusive: true }, `${host}:${port}`)
+    if (this.#desk.setup.fronts === undefined)
+      await listening(server, { host, port, exclusive: true }, `${host}:${port}`)
+    else await listeningShared(server, host, port)
     const truePort = (server.address() as AddressInfo).port
     this.#desk.access.listening(host, truePort, secure)
     this.http = httpUrl(host, truePort, secure)
@@ -343,7 +350,7 @@ class NodeFront implements Front {
         : streamed
           ? this.#desk.admitEvents(req.method ?? '', head, visitor.seat, visitor)
           : this.#admit(req, head, visitor)
-      if (isPage(admitted)) exchange.refuse(admitted)
+      if (isPage(admitted)) exchange.tell(admitted)
       else if (streamed) exchange.stream(streamed, admitted)
       else if (wanted) exchange.send(wanted, admitted)
       else exchange.collect(admitted)
@@ -577,6 +584,19 @@ class NodeExchange extends Exchange implements Reader {
       const [first] = this.#parts
       if (!this.#done) this.take(first && this.#parts.length === 1 ? first : Buffer.concat(this.#parts))
     })
+  }
+
+  /** Once all of it is there, to whoever still waits then. */
+  tell(page: Page): void {
+    if (!page.later) return this.refuse(page)
+    const answer = (whole: Page) => this.#res.destroyed || this.refuse(whole)
+    page.later.then(
+      (body) => answer({ ...page, body }),
+      (error: unknown) => {
+        this.desk.setup.log('error', 'a request could not be answered', { error: String(error) })
+        answer(BROKEN)
+      },
+    )
   }
 
   override refuse(page: Page): void {

@@ -1,6 +1,8 @@
 // The addon's reading of directories, against what Node says of the same files one by one.
 import { execFileSync } from 'node:child_process'
 import { chmodSync, lstatSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
@@ -126,6 +128,22 @@ test.serial('a listing closes what it opened, also when it fails', (t) => {
     t.throws(() => native.readDirectory(Buffer.from('/nowhere/at/all')))
   }
   t.is(native.count(), before)
+})
+
+test('a port is shared by those who bind it so, and with nobody else', async (t) => {
+  const shared = createServer().listen({ fd: native.bindShared('127.0.0.1', 0) })
+  const { port, address } = shared.address() as AddressInfo
+  t.is(address, '127.0.0.1')
+  const other = createServer().listen({ fd: native.bindShared('127.0.0.1', port) })
+  t.is((other.address() as AddressInfo).port, port)
+  other.close()
+  shared.close()
+  await once(shared, 'close')
+  const alone = createServer().listen({ port, host: '127.0.0.1', exclusive: true })
+  await once(alone, 'listening')
+  t.throws(() => native.bindShared('127.0.0.1', port), { code: 'EADDRINUSE' })
+  alone.close()
+  t.throws(() => native.bindShared('localhost', 0), { code: 'EINVAL' })
 })
 
 test('several threads use the addon at once', async (t) => {

@@ -30,15 +30,15 @@ class Many implements Disposable {
   }
 }
 
-served('two fronts answer, are counted, limited and drained as one is', async (t) => {
+const asOne = test.macro(async (t, front: string, name: string, more: number) => {
   await play(async (scene) => {
-    const args = [...FRONTS, '--max-connections', String(CONNECTIONS_MAX)]
+    const args = [...FRONTS, '--front', front, '--max-connections', String(CONNECTIONS_MAX)]
     const daemon = await scene.daemon({ args, limit: '400:400' })
     const rest = await daemon.descriptorsAtRest()
-    t.regex(daemon.said.err, /^front: uWebSockets\.js in 2 threads; /m)
+    t.regex(daemon.said.err, new RegExp(`^front: ${name} in 2 threads; `, 'm'))
     const { shards, descriptors } = await daemon.status()
     const planned = cli(['plan', '--json', ...FRONTS, '--shards', String(shards.length)])
-    t.is(JSON.parse(planned.out).plan.base, descriptors.base, 'plan counts them')
+    t.is(JSON.parse(planned.out).plan.base + more, descriptors.base, 'plan counts them')
     const { library } = await daemon.index('library', scene.tree('tree', 300))
     await bothAnswer(t, daemon, library)
     await tokensHoldAtOnce(t, daemon)
@@ -52,6 +52,10 @@ served('two fronts answer, are counted, limited and drained as one is', async (t
     t.false(/EMFILE/.test(readFileSync(scene.path('data', 'logs', 'daemon.log'), 'utf8')))
   })
 })
+
+served('two fronts answer, are counted, limited and drained as one is', asOne, 'uws', 'uWebSockets\\.js', 0)
+// Each of their loops holds one to shed newcomers with.
+served('so do two on node:http', asOne, 'node', 'node:http', 2)
 
 async function bothAnswer(t: ExecutionContext, daemon: TestDaemon, library: string): Promise<void> {
   using many = new Many()
@@ -260,12 +264,15 @@ async function bothShardsAnswer(daemon: TestDaemon, library: string): Promise<vo
   })
 }
 
-served('a front that fails ends the daemon with 1, and nothing aborts', async (t) => {
+const failing = test.macro(async (t, front: string) => {
   await play(async (scene) => {
     const broken = scene.path('broken')
     const script = scene.path('break.cjs')
     writeFileSync(script, `(${breakFront.toString()})(${JSON.stringify(broken)}, require)`)
-    const daemon = await scene.daemon({ args: FRONTS, env: { NODE_OPTIONS: `--require ${script}` } })
+    const daemon = await scene.daemon({
+      args: [...FRONTS, '--front', front],
+      env: { NODE_OPTIONS: `--require ${script}` },
+    })
     using many = new Many()
     await many.each((agent) => daemon.call('libraries.list', {}, { agent }))
     // Connections are open at both when it comes.
@@ -274,6 +281,9 @@ served('a front that fails ends the daemon with 1, and nothing aborts', async (t
     t.regex(readFileSync(scene.path('data', 'logs', 'daemon.log'), 'utf8'), /front 0: somebody broke it/)
   })
 })
+
+served('a front that fails ends the daemon with 1, and nothing aborts', failing, 'uws')
+served('so does one on node:http', failing, 'node')
 
 /** Runs in the daemon, as text: knows nothing of this file. */
 function breakFront(broken: string, load: NodeJS.Require): void {
@@ -305,10 +315,9 @@ served(
   },
 )
 
-test('what one front only can do is a setting that is wrong with two', (t) => {
-  const wrong = [{ front: 'node' }, { http: null }, { tlsCert: '/c', tlsKey: '/k' }] as const
-  for (const flags of wrong)
-    t.throws(() => configure({ dataDir: '/nowhere', env: {}, flags: { fronts: 2, ...flags } }), { code: 'BAD_CONFIG' })
+test('two fronts without an address to listen at are a setting that is wrong', (t) => {
+  const flags = { fronts: 2, http: null }
+  t.throws(() => configure({ dataDir: '/nowhere', env: {}, flags }), { code: 'BAD_CONFIG' })
 })
 
 served('a program that has a daemon with two fronts is left with nothing of it', async (t) => {

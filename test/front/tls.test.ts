@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import tls from 'node:tls'
 import { WebSocket } from 'ws'
 import { connect, open } from '../../src/index.js'
+import { loadNative } from '../../src/descriptors/native.js'
 import { Certificate } from '../../src/certificate.js'
 import { ping, sleep, TOKEN, until, withStage, type Stage } from './stage.js'
 
@@ -39,9 +40,9 @@ interface Asked {
   readonly name: string
 }
 
-function health(port: number, ca: string, agent: https.Agent | false = false): Promise<Asked> {
+function health(port: number, ca: string, agent: https.Agent | false = false, token = TOKEN): Promise<Asked> {
   return new Promise((resolve, reject) => {
-    const headers = { authorization: `Bearer ${TOKEN}` }
+    const headers = { authorization: `Bearer ${token}` }
     const request = https.get({ host: '127.0.0.1', port, path: '/health', ca, agent, headers }, (response) => {
       const name = String((response.socket as tls.TLSSocket).getPeerCertificate().subject?.CN)
       response.resume().on('end', () => resolve({ status: response.statusCode ?? 0, name }))
@@ -168,12 +169,102 @@ test.serial(
   },
 )
 
+const inThreads = process.platform === 'linux' && loadNative() ? test.serial : test.serial.skip
+/** That the kernel gives all of them to one front happens once in ten million. */
+const MANY = 24
+
+inThreads('fronts in threads speak TLS, and every one goes by another certificate once that is told', async (t) => {
+  put('one', 'one')
+  const dataDir = mkdtempSync(join(directory, 'data-'))
+  const settings = { dataDir, http: '127.0.0.1:0', tlsCert: files.cert, tlsKey: files.key, shards: 1 } as const
+  const daemon = await open({ ...settings, fronts: 2 })
+  const kept = Array.from({ length: MANY }, () => new https.Agent({ keepAlive: true, maxSockets: 1 }))
+  try {
+    t.regex(daemon.http ?? '', /^https:/)
+    const token = readFileSync(join(dataDir, 'token'), 'utf8').trim()
+    const port = Number(new URL(daemon.http!).port)
+    const all = (ca: string, agents: readonly (https.Agent | false)[]) =>
+      Promise.all(agents.map((agent) => health(port, ca, agent, token)))
+    const fresh = kept.map(() => false as const)
+    const told = async (ca: string, agents: readonly (https.Agent | false)[]) => {
+      const asked = await all(ca, agents)
+      return [...new Set(asked.map(({ status, name }) => `${status} ${name}`))]
+    }
+    t.deepEqual(await told(one, kept), ['200 one'])
+    const silent = Array.from({ length: 5 }, () => visit({ port }))
+    const connections = async () => (await daemon.call('core.status')).connections
+    await untilLater(async () => (await connections()).current === MANY + 5, 'all are counted, hands shaken or not')
+    const { fronts } = await connections()
+    t.is(fronts?.length, 2)
+    t.true(
+      fronts!.every(({ accepted }) => accepted > 0),
+      'both met some',
+    )
+    t.true(silent.every(({ closed }) => !closed))
+
+    let known: Buffer
+    for (const ca of [one, other]) {
+      const session = (known = await sessionOf(port, ca))
+      for (let at = 0; at < MANY; at++) t.true(await shakeAgain(port, ca, session), 'who was at one is known to both')
+      if (ca === other) break
+      put('other', 'other')
+      t.deepEqual(await daemon.call('core.reload'), { taken: ['certificate'], waiting: [] })
+      t.deepEqual(await told(other, fresh), ['200 other'])
+      t.false(await shakeAgain(port, other, known))
+    }
+    t.deepEqual(await told(one, kept), ['200 one'], 'nobody is disconnected')
+    put('one', 'one')
+    await untilLater(async () => {
+      const names = await Promise.all(fresh.map(() => health(port, one, false, token).then(() => 'one', String)))
+      return names.every((name) => name === 'one')
+    }, 'the files are looked at, and all are told')
+    const client = await connect(daemon.http!, { token, ca: one })
+    t.is((await client.call('libraries.create', { name: 'mine' })).name, 'mine')
+    await client.close()
+  } finally {
+    for (const agent of kept) agent.destroy()
+    await daemon.close()
+  }
+})
+
+/** Shakes hands, by what it is given of an earlier time. */
+function shakeAgain(port: number, ca: string, session: Buffer): Promise<boolean> {
+  const socket = tls.connect({ host: '127.0.0.1', port, ca, session })
+  return new Promise((resolve, reject) => {
+    socket.on('error', reject)
+    socket.on('secureConnect', () => {
+      resolve(socket.isSessionReused())
+      socket.destroy()
+    })
+  })
+}
+
+/** By what somebody comes back who was there. */
+function sessionOf(port: number, ca: string): Promise<Buffer> {
+  const socket = tls.connect({ host: '127.0.0.1', port, ca })
+  return new Promise((resolve, reject) => {
+    socket.on('error', reject)
+    socket.on('session', (session: Buffer) => {
+      resolve(session)
+      socket.destroy()
+    })
+  })
+}
+
+async function untilLater(holds: () => Promise<boolean>, what: string): Promise<void> {
+  for (let tries = 0; tries < 400; tries++) {
+    if (await holds()) return
+    await sleep(50)
+  }
+  throw new Error(`never: ${what}`)
+}
+
 interface Visit {
   got: string
   closed: boolean
 }
 
-function visit({ port }: Stage, greeting = ''): Visit {
+function visit({ port }: Pick<Stage, 'port'>, greeting = ''): Visit {
   const socket = net.connect(port, '127.0.0.1')
   const visit: Visit = { got: '', closed: false }
   socket.on('data', (part) => (visit.got += part.toString('latin1')))
