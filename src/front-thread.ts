@@ -14,7 +14,7 @@ import { tellLoop } from './descriptors/threads.js'
 import { borrowForAccept } from './front/accept.js'
 import { FrontCounts, METRICS, type FromFront, type FrontThreadSetup, type ToFront } from './front/crossing.js'
 import { Files } from './front/files.js'
-import type { Front, FrontSetup, Pair, PairSource } from './front/front.js'
+import type { Front, FrontSetup, HttpAddress, Pair, PairSource } from './front/front.js'
 import { openFront } from './front/open.js'
 import { Tokens, type StoredToken } from './front/tokens.js'
 import type { GiveUp, Reply, Request, Stall } from './protocol/messages.js'
@@ -120,7 +120,7 @@ export class FrontThread {
     if (message.end) void this.#end()
   }
 
-  async #listen(where: { readonly host: string; readonly port: number }): Promise<void> {
+  async #listen(where: HttpAddress): Promise<void> {
     try {
       this.#front = await openFront(this.#frontSetup(where))
       // Where libuv accepts, the loop has one more by now.
@@ -142,7 +142,7 @@ export class FrontThread {
     }
   }
 
-  #frontSetup(http: { readonly host: string; readonly port: number }): FrontSetup {
+  #frontSetup(http: HttpAddress): FrontSetup {
     const { fronts, implementation, console, dataDir } = this.#setup
     const here = { device: thisDevice(dataDir), dataDir }
     return {

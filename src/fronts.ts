@@ -1,7 +1,7 @@
 // Fronts in threads of their own, together with the one of the main thread, which keeps the unix socket: told, counted, drained and
 // asked to give way as one. Each has a listener at the same port, among which the kernel divides who comes.
 import { randomBytes } from 'node:crypto'
-import { createServer } from 'node:net'
+import { createServer, type AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { Worker, type MessagePort } from 'node:worker_threads'
 import type { Beats } from './base/beats.js'
@@ -14,7 +14,7 @@ import { proveRoom } from './descriptors/reserve.js'
 import { newTold } from './descriptors/threads.js'
 import { bareHost, listening } from './front/address.js'
 import { FrontCounts, METRICS, type FromFront, type FrontThreadSetup, type ToFront } from './front/crossing.js'
-import type { Connections, Front, FrontSetup, FrontState, Pair, Peer } from './front/front.js'
+import type { Connections, Front, FrontSetup, FrontState, HttpAddress, Pair, Peer } from './front/front.js'
 import { together } from './front/sums.js'
 import type { Tokens } from './front/tokens.js'
 import type { Event, GiveUp, Level, Reply, Request, Stall, Status } from './protocol/messages.js'
@@ -97,8 +97,8 @@ export class Fronts implements Front, Askers {
     const pair = setup.certificate ? shared(setup.certificate.pair) : null
     for (let number = 0; number < this.#setup.count; number++) await this.#start(number, setup, pair)
     const host = bareHost(http!.host)
-    const port = await freePort(host, http!.port)
-    for (const thread of this.#threads) await this.#listen(thread, host, port)
+    const free = await findFree(host, http!.port)
+    for (const thread of this.#threads) await this.#listen(thread, { host, ...free })
     setup.certificate?.follow((next) => this.#tell({ pair: shared(next) }))
   }
 
@@ -321,8 +321,8 @@ export class Fronts implements Front, Askers {
     await next(thread)
   }
 
-  async #listen(thread: Thread, host: string, port: number): Promise<void> {
-    post(thread, { listen: { host, port } })
+  async #listen(thread: Thread, where: HttpAddress): Promise<void> {
+    post(thread, { listen: where })
     const { http, failed } = await next(thread)
     if (failed) throw fromWire(failed)
     thread.isListening = true
@@ -452,12 +452,12 @@ function threadOf(front: number): number {
 }
 
 /** Nobody listens there, nor would be let to; what is asked for is picked where it is 0. */
-async function freePort(host: string, port: number): Promise<number> {
+async function findFree(host: string, port: number): Promise<{ port: number; address: string }> {
   const server = createServer()
   await listening(server, { host, port, exclusive: true }, `${host}:${port}`)
-  const { port: found } = server.address() as { port: number }
+  const { port: found, address } = server.address() as AddressInfo
   await new Promise<void>((resolve) => server.close(() => resolve()))
-  return found
+  return { port: found, address }
 }
 
 function checkMachine(): void {

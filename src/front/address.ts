@@ -1,6 +1,5 @@
 // Where a front listens: names of addresses, and why one could not be had.
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
-import { lookup } from 'node:dns/promises'
 import { createServer, type ListenOptions, type Server } from 'node:net'
 import { errnoOf, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
@@ -84,10 +83,13 @@ export function listening(server: Server, where: ListenOptions, address: string)
   return againLater(() => listenOnce(server, where, address))
 }
 
-/** The same at a port that others of this daemon's threads listen at as well; by the addon, for not every Node knows how. */
-export async function listeningShared(server: Server, host: string, port: number): Promise<void> {
-  const { address } = await lookup(host)
-  await againLater(() => listenOnce(server, { fd: bound(address, port) }, `${host}:${port}`))
+/**
+ * The same at a port that others of this daemon's threads listen at as well; by the addon, for not every Node knows how.
+ *
+ * @param address in figures
+ */
+export function listeningShared(server: Server, address: string, port: number): Promise<void> {
+  return againLater(() => listenOnce(server, { fd: bound(address, port) }, `${address}:${port}`))
 }
 
 function bound(address: string, port: number): number {

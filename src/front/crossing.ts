@@ -9,7 +9,7 @@ import type { Requests } from '../shard/lines.js'
 import type { Reads } from '../shard/spread.js'
 import type { AcceptState } from './accept.js'
 import type { ConsoleFile } from './desk.js'
-import type { Connections, Front, FrontState, Pair } from './front.js'
+import type { Connections, Front, FrontState, HttpAddress, Pair } from './front.js'
 import type { Reason } from './gate.js'
 import type { StoredToken, TokenUse } from './tokens.js'
 
@@ -39,7 +39,7 @@ export interface FrontThreadSetup {
 
 export interface ToFront {
   /** Where to listen, once all have loaded. */
-  readonly listen?: { readonly host: string; readonly port: number }
+  readonly listen?: HttpAddress
   readonly state?: FrontState
   readonly level?: Level
   readonly access?: { readonly token: string; readonly hostsAllowed: readonly string[] }

@@ -41,9 +41,16 @@ export interface PairSource {
   stop(): void
 }
 
+export interface HttpAddress {
+  readonly host: string
+  readonly port: number
+  /** What the host stands for, in figures, where others have listened there. */
+  readonly address?: string
+}
+
 export interface FrontSetup {
   readonly implementation: 'auto' | 'uws' | 'node'
-  readonly http: { readonly host: string; readonly port: number } | null
+  readonly http: HttpAddress | null
   /** Path of the unix socket, shorter than 104 bytes, in a directory of mode 0700; a stale file there may be removed. */
   readonly socketPath: string | null
   readonly token: string

@@ -20,7 +20,7 @@ import { doorOf } from './door.js'
 import { Download, fileRequest, type FileRequest, type Sink } from './download.js'
 import { Exchange, type RpcStatus } from './exchange.js'
 import { Feed, type Wire } from './feed.js'
-import type { Connections, Front, FrontState, PairSource, Peer } from './front.js'
+import type { Connections, Front, FrontState, HttpAddress, PairSource, Peer } from './front.js'
 import { Gate, refusalBody, retryAfter, Seat, type Reason } from './gate.js'
 import { idleFeed, LOCAL_PEER, type Idle } from './idle.js'
 import { Room } from './room.js'
@@ -134,7 +134,7 @@ class NodeFront implements Front {
   async listen(): Promise<void> {
     const { http, socketPath } = this.#desk.setup
     try {
-      if (http) await this.#listenTcp(bareHost(http.host), http.port)
+      if (http) await this.#listenTcp(http)
       if (socketPath !== null) await this.#listenUnix(socketPath)
     } catch (error) {
       this.#stopListening()
@@ -223,12 +223,13 @@ class NodeFront implements Front {
     }
   }
 
-  async #listenTcp(host: string, port: number): Promise<void> {
+  async #listenTcp({ host: given, port, address }: HttpAddress): Promise<void> {
+    const host = bareHost(given)
     const secure = Boolean(this.#desk.setup.certificate)
     const { server, seat } = this.#server(false)
     if (this.#desk.setup.fronts === undefined)
       await listening(server, { host, port, exclusive: true }, `${host}:${port}`)
-    else await listeningShared(server, host, port)
+    else await listeningShared(server, address ?? host, port)
     const truePort = (server.address() as AddressInfo).port
     this.#desk.access.listening(host, truePort, secure)
     this.http = httpUrl(host, truePort, secure)
