@@ -23,7 +23,7 @@ const nowhere = createServer((socket) => socket.resume())
 if (asked === 0) await once(nowhere.listen(0, '127.0.0.1'), 'listening')
 const port = asked || nowhere.address().port
 
-const lists = frames('files.list', [{ library, path, sort: 'size', limit: 1 }])
+const lists = frames('files.list', [{ library, path, sort: 'size' }])
 const searches = frames(
   'search.files',
   Array.from({ length: 10 }, (_, at) => ({ library, query: `file ${at}`, limit: 10 })),

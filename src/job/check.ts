@@ -7,5 +7,5 @@ export const check: Work = async (setup) => {
   if (signal.aborted) return
   const failures = found.map((message) => ({ path: library.path, code: 'LIBRARY_DAMAGED', message }))
   const { done } = library.jobs.get(job.id)
-  library.write(() => library.jobs.writeProgress(job.id, { checkpoint: null, done, fraction: 1, failures }))
+  library.note(() => library.jobs.writeProgress(job.id, { checkpoint: null, done, fraction: 1, failures }))
 }

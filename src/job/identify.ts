@@ -142,7 +142,7 @@ class Reading {
     const { library, job, progressed, breathe } = this.#setup
     const result = await read
     if (result.count === 0) return
-    library.write(() => this.#write(library, job, entries.slice(0, result.count), result))
+    library.note(() => this.#write(library, job, entries.slice(0, result.count), result))
     progressed()
     await breathe()
   }

@@ -41,7 +41,7 @@ export function noter({ library, job, progressed }: JobSetup): (done: number, to
     if (done < total && performance.now() - noted < LIMITS.jobProgressMs) return
     noted = performance.now()
     const fraction = total === 0 ? 1 : done / total
-    library.write(() => library.jobs.writeProgress(job.id, { checkpoint: null, done, fraction, failures: [] }))
+    library.note(() => library.jobs.writeProgress(job.id, { checkpoint: null, done, fraction, failures: [] }))
     progressed()
   }
 }

@@ -121,7 +121,7 @@ export class Runner {
     // It may have come to its end before it saw the signal.
     const now = library.jobs.get(job).state
     if (now === 'queued' || now === 'running' || now === 'paused')
-      library.write(() => library.jobs.setState(job, reason))
+      library.note(() => library.jobs.setState(job, reason))
     this.#mark(library)
     return this.#tell(library, job)
   }
@@ -129,7 +129,7 @@ export class Runner {
   resume(library: Library, job: string): JobItem {
     const { state } = library.jobs.get(job)
     if (state !== 'paused') throw new SpacedriveError('JOB_STATE', `the job is ${state}, only a paused one can go on`)
-    library.write(() => library.jobs.setState(job, 'queued'))
+    library.note(() => library.jobs.setState(job, 'queued'))
     this.takeUp(library)
     return this.#tell(library, job)
   }
@@ -206,7 +206,7 @@ export class Runner {
     if (state !== 'queued' && state !== 'running') return
     const work = this.#setup.work ?? KINDS[kind]
     try {
-      library.write(() => library.jobs.setState(job, 'running'))
+      library.note(() => library.jobs.setState(job, 'running'))
       this.#tell(library, job)
       running.on = workOf(library, job)
       await work({
@@ -237,7 +237,7 @@ export class Runner {
       // Where the disk failed it goes on when the library is opened again.
       if (signal.aborted || library.failure) return
       if (wire.retryable) this.#wait(library, job, wire)
-      else library.write(() => library.jobs.setState(job, 'failed', wire))
+      else library.note(() => library.jobs.setState(job, 'failed', wire))
     } finally {
       told.stop()
       changes.flush()
@@ -252,7 +252,7 @@ export class Runner {
 
   /** It may have left another job to be done, at once or in a while. */
   #done(library: Library, job: string): void {
-    library.write(() => library.jobs.setState(job, 'done'))
+    library.note(() => library.jobs.setState(job, 'done'))
     this.takeUp(library)
     const { location } = library.jobs.get(job)
     if (location !== null) this.#due.soon(library, location)
@@ -263,7 +263,7 @@ export class Runner {
     this.#reasons.set(job, why.code)
     this.#again({ library: library.id, job })
     try {
-      library.write(() => library.jobs.wait(job, why))
+      library.note(() => library.jobs.wait(job, why))
     } catch {
       // On a full disk it stays `running` in the database, which is as good: a start takes it up as well.
     }
@@ -274,7 +274,7 @@ export class Runner {
     const { log, leakGraceMs = LIMITS.jobLeakGraceMs } = this.#setup
     const sum = balance.sum()
     try {
-      if (sum.taken > 0 && !library.failure) library.write(() => library.jobs.addDescriptors(job, sum))
+      if (sum.taken > 0 && !library.failure) library.note(() => library.jobs.addDescriptors(job, sum))
     } catch {
       // On a full disk the job stands in line again and has said why.
     }

@@ -48,7 +48,7 @@ export class Wholes {
   ): void {
     const { library, job, progressed } = this.#setup
     const failed = new Map(failures.map((each) => [each.at, each]))
-    library.write(() => {
+    library.note(() => {
       const told = []
       for (const [at, entry] of entries.entries()) {
         const isNoted = note(entry, at)

@@ -31,7 +31,7 @@ import { holdLock, type Lock } from './lock.js'
 import { Names } from './names.js'
 import { Readers, type Reader } from './readers.js'
 import { migrate } from './schema.js'
-import { atOnce, Search } from './search.js'
+import { atOnce, Search, type Wanted } from './search.js'
 import { sortOnDisk } from './sorting.js'
 import { Tagged } from './tagged.js'
 import { Tags, type Tag } from './tags.js'
@@ -56,8 +56,10 @@ export class Library {
   readonly identities: Identities
   readonly comparisons: Comparisons
   readonly duplicates: Duplicates
-  /** Changes with every commit that touches entries. */
+  /** Changes with every commit. */
   version = 0
+  /** Changes with every commit that may touch entries or names. */
+  entriesVersion = 0
   /** Work that spans several turns; a library with any is not closed to make room. */
   pins = 0
   usedAt = performance.now()
@@ -404,7 +406,7 @@ export class Library {
 
   /** Takes a tag that is being deleted off some of what it is on; true when it is gone. */
   deleteTagSlice(id: number): boolean {
-    return this.write(() => {
+    return this.note(() => {
       if (this.tagged.removeSlice(id)) return false
       this.tags.delete(id)
       return true
@@ -427,7 +429,7 @@ export class Library {
       const cid = tagged.contentOf(entry)!
       return give ? tagged.addToContent(cid, tag.id) : tagged.removeFromContent(cid, tag.id)
     }
-    const changed = this.write(() => entries.filter(to === 'entry' ? one : content).length)
+    const changed = this.note(() => entries.filter(to === 'entry' ? one : content).length)
     return { tag: tag.uid, entries: entries.length, changed, missing }
   }
 
@@ -439,23 +441,28 @@ export class Library {
     const { wanted, cursor, seal } = askedBy(params, this)
     this.#indexNamesForSearch()
     const run = ({ search }: Pick<Reader, 'search'>) =>
-      search.search(wanted, params.limit ?? LIMITS.pageDefault, cursor, this.version)
+      search.search(wanted, params.limit ?? LIMITS.pageDefault, cursor, this.#versionFor(wanted))
     const page = Search.takesLong(wanted) ? null : atOnce(run({ search: this.#search }))
     if (page) return foundItems(page, this.entries, seal)
     return this.during(async () => foundItems(await this.#slowly(run), this.entries, seal))
+  }
+
+  /** Conditions may be of tags and of what entries hold. */
+  #versionFor({ conditions }: Wanted): number {
+    return conditions.length === 0 ? this.entriesVersion : this.version
   }
 
   /** A page of a directory. Of one that holds very many, in steps until they are in order, one directory after the other. */
   list({ path, parent, sort = 'name', limit = LIMITS.pageDefault, cursor }: ListParams): MaybeLater<ListedPage> {
     const directory = { path, parent }
     const since = performance.now()
-    const page = () => this.entries.list(directory, sort, limit, cursor, this.version, since)
+    const page = () => this.entries.list(directory, sort, limit, cursor, this.entriesVersion, since)
     return page() ?? this.during(() => this.#listSlowly(page, directory, sort))
   }
 
   async #listSlowly(page: () => ListedPage | null, directory: Directory, sort: Sort): Promise<ListedPage> {
     const order = ({ connection }: Pick<Reader, 'connection'>) =>
-      this.entries.order(connection, directory, sort, this.version)
+      this.entries.order(connection, directory, sort, this.entriesVersion)
     for (;;) {
       while (this.#ordering) await this.#ordering.catch(() => {})
       const ready = page()
@@ -601,8 +608,17 @@ export class Library {
     return this.commit(() => this.#connection.transaction(work)())
   }
 
+  /** One transaction that leaves entries and names as they are: the order of a directory, and what names were found, hold on. */
+  note<T>(work: () => T): T {
+    return this.#commit(() => this.#connection.transaction(work)(), 0)
+  }
+
   /** Work that brings its own transactions; what was remembered of one that did not commit is forgotten. */
   commit<T>(work: () => T): T {
+    return this.#commit(work, 1)
+  }
+
+  #commit<T>(work: () => T, touchesEntries: 0 | 1): T {
     this.endRead()
     if (this.failure) throw this.failure
     this.writes?.begin()
@@ -622,6 +638,7 @@ export class Library {
       throw this.#noted(fromSqlite(error, filesOf(this.path).database))
     } finally {
       this.version += 1
+      this.entriesVersion += touchesEntries
       this.writes?.end()
     }
   }

@@ -25,18 +25,18 @@ export function tagOperations({ hold, publish }: Around): Operations {
   }
   return {
     'tags.create': (library: Library, params: ParamsOf<'tags.create'>) => {
-      const made = library.write(() => library.tags.create(params))
+      const made = library.note(() => library.tags.create(params))
       tell(library, 'created', made.uid)
       return library.tags.item(made)
     },
     'tags.update': (library: Library, { tag, ...change }: ParamsOf<'tags.update'>) => {
-      const changed = library.write(() => library.tags.update(library.tags.get(tag), change))
+      const changed = library.note(() => library.tags.update(library.tags.get(tag), change))
       tell(library, 'updated', changed.uid)
       return library.tags.item(changed)
     },
     'tags.delete': (library: Library, { tag: given }: ParamsOf<'tags.delete'>) => {
       const tag = library.tags.get(given)
-      library.write(() => library.tags.markDeleting(tag))
+      library.note(() => library.tags.markDeleting(tag))
       tell(library, 'deleted', tag.uid)
       return hold(library.id, () => deleteTag(library, tag.id)).then(() => ({ tag: tag.uid }))
     },

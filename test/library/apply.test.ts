@@ -498,7 +498,7 @@ test.serial('times before 1970, after 2262 and past every calendar are stored, a
   const uid = await index(library, stage.tree)
   t.deepEqual(differences(library, uid, stage.tree), [])
   await rescan(library, uid, { read: far })
-  const { items } = library.entries.list({ path: stage.tree }, 'name', 10, undefined, library.version)!
+  const { items } = library.entries.list({ path: stage.tree }, 'name', 10, undefined, library.entriesVersion)!
   t.is(items.length, 2)
   for (const { modifiedAt } of items) t.regex(modifiedAt, /^[+-]?\d+-\d\d-\d\dT/)
 })

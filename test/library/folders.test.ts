@@ -92,7 +92,7 @@ test.serial('a listing by size has directories at what they hold', async (t) => 
   writeFileSync(join(stage.tree, 'sixteen'), 'x'.repeat(16))
   const library = stage.open(stage.create())
   await index(library, stage.tree)
-  const { items } = library.entries.list({ path: stage.tree }, 'size', 10, undefined, library.version)!
+  const { items } = library.entries.list({ path: stage.tree }, 'size', 10, undefined, library.entriesVersion)!
   t.deepEqual(
     items.map(({ name }) => name),
     ['sixteen', 'a', 'd'],

@@ -198,7 +198,7 @@ test.serial(
     t.deepEqual(await found({ query: 'deep' }), [0])
     for (const id of gone) t.throws(() => library.entries.get({ id: String(id) }), { code: 'FILE_NOT_FOUND' })
     library.jobs.setState(given.id, 'cancelled')
-    const { items } = library.entries.list({ path: stage.tree }, 'name', 10, undefined, library.version)!
+    const { items } = library.entries.list({ path: stage.tree }, 'name', 10, undefined, library.entriesVersion)!
     t.deepEqual(
       items.map(({ name, kind }) => `${name} ${kind}`),
       ['a file', 'b directory'],
