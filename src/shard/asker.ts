@@ -167,6 +167,8 @@ export class Asker {
     if (!line.queue.hasEnough(of)) return null
     line.queue.refusedUnread(of)
     line.overloaded += 1
+    // While many come at once nothing else sees that the shard needs more.
+    if (line.overloaded % REFUSED_EACH === 0 && this.#refill(line)) this.send(line)
     line.unread ??= preparedError({ ...OVERLOADED, message: unreadWords(line.number) })
     return line.unread(id, comeAgainMs())
   }
@@ -274,19 +276,19 @@ export class Asker {
     this.#refill(line)
   }
 
-  /** Sends as many of those that wait as there is room for, but not one by one. */
-  #refill(line: Line): void {
+  /** Sends as many of those that wait as there is room for, but not one by one. @returns false where there was nothing to do */
+  #refill(line: Line): boolean {
     const { queue } = line
-    if (queue.length === 0) return
-    if (2 * room(line) < line.ahead.most) return
+    if (queue.length === 0 || 2 * room(line) < line.ahead.most) return false
     if (line.outgoing.length === 0) line.ahead.refilled()
     const now = line.patience.at(performance.now())
     for (let left = room(line); left > 0; left--) {
       const waiting = queue.next(line.long < LIMITS.longAtOnceMax, now)
-      if (!waiting) return
+      if (!waiting) break
       if (waiting.gone) leaveOut(line, waiting)
       else this.#hand(line, waiting)
     }
+    return true
   }
 
   #fellBehind(line: Line): void {
@@ -348,6 +350,9 @@ export function answerSome(
     answer?.(json === null ? { ok: false, error: replies[at + 2] as WireError } : { ok: true, json })
   }
 }
+
+/** After so many that are refused unread it is looked whether the shard needs more. */
+const REFUSED_EACH = 8
 
 /** So many say how fast a shard is: of fewer one may be a library that was opened. */
 const BEGUN_ENOUGH = 32
