@@ -1,12 +1,16 @@
 // The load of overload.mjs, in a process of its own and as cheap as can be: frames are put together by copying, and of answers only
 // their beginnings are looked at. So many requests a second whatever becomes of them, or so many in flight. Half are lists, a fifth
-// searches, a fifth writes, and a tenth files to be sent.
+// searches, a fifth writes, and a tenth files to be sent. Or so many people, each of whom looks at the answer to a list or a search
+// for a moment before the next.
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { text } from 'node:stream/consumers'
 
-const { port: asked, token, library, path, tag, ids, seconds, rate, inFlight } = JSON.parse(await text(process.stdin))
-const FEEDS = 200
+const setup = JSON.parse(await text(process.stdin))
+const { port: asked, token, library, path, tag, ids, seconds, rate, inFlight, people } = setup
+const FEEDS = people || 200
+/** On the average. */
+const LOOKED_AT_MS = 200
 /** Files to be sent under way at a time: more find no connection, as in a browser. */
 const SENDERS_MAX = 400
 /** Those that were asked at the end are waited for. */
@@ -32,6 +36,8 @@ const writes = Array.from({ length: 50 }, () =>
   ids.slice((Math.random() * (ids.length - 100)) | 0).slice(0, 100),
 ).flatMap((some, at) => frames(at % 2 ? 'tags.apply' : 'tags.remove', [{ library, tag, ids: some }]))
 const KINDS = [...Array(5).fill(lists), ...Array(2).fill(searches), ...Array(2).fill(writes), null]
+/** The first so many kinds. */
+const READS = 7
 const OF = [...Array(5).fill('list'), ...Array(2).fill('search'), ...Array(2).fill('mutation'), 'stream']
 
 const seen = Object.fromEntries(['list', 'search', 'mutation', 'stream'].map((name) => [name, newSeen()]))
@@ -48,7 +54,7 @@ feeds.push(...(await Promise.all(Array.from({ length: FEEDS }, openFeed))))
 const begun = performance.now()
 const until = begun + seconds * 1_000
 const cpu = process.cpuUsage()
-await (rate > 0 ? byTheClock() : inTurn())
+await (people > 0 ? inPauses() : rate > 0 ? byTheClock() : inTurn())
 const { user, system } = process.cpuUsage(cpu)
 await new Promise((resolve) => setTimeout(resolve, LINGER_MS))
 const classes = Object.fromEntries(Object.entries(seen).map(([name, of]) => [name, told(of)]))
@@ -81,22 +87,30 @@ async function inTurn() {
   await new Promise((resolve) => setTimeout(resolve, seconds * 1_000))
 }
 
-function one() {
+async function inPauses() {
+  const pause = (feed) =>
+    setTimeout(() => performance.now() < until && one(feed, READS), -Math.log(1 - Math.random()) * LOOKED_AT_MS)
+  onAnswer = pause
+  feeds.forEach(pause)
+  await new Promise((resolve) => setTimeout(resolve, seconds * 1_000))
+}
+
+function one(feed = feeds[random(FEEDS)], kinds = KINDS.length) {
   offered += 1
-  const kind = random(KINDS.length)
+  const kind = random(kinds)
   const of = seen[OF[kind]]
   of.count += 1
   if (KINDS[kind] === null) return send(of)
   const frame = KINDS[kind][random(KINDS[kind].length)]
   const id = ++last
-  const { socket, waiting } = feeds[random(FEEDS)]
+  const { socket, waiting } = feed
   waiting.set(id, [of, performance.now()])
   const bytes = Buffer.from(frame.bytes)
   for (let at = frame.at + DIGITS - 1, rest = id; rest > 0; rest = (rest / 10) | 0) bytes[at--] = 48 + (rest % 10)
   socket.write(bytes)
 }
 
-function answered(of, since, code) {
+function answered(of, since, code, feed) {
   const now = performance.now()
   const ms = now - since
   if (code === null) {
@@ -106,7 +120,7 @@ function answered(of, since, code) {
     of.refusedMs.push(ms)
     of.refused[code] = (of.refused[code] ?? 0) + 1
   }
-  onAnswer()
+  onAnswer(feed)
 }
 
 /** Whole frames but for their ids. A mask of zeros leaves the text as it is. */
@@ -127,18 +141,18 @@ function openFeed() {
           `Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nAuthorization: Bearer ${token}\r\n\r\n`,
       ),
     )
-    const waiting = new Map()
+    const feed = { socket, waiting: new Map() }
     socket.setNoDelay(true).on('error', reject)
     if (asked === 0) return resolve({ socket, waiting: { set() {} } })
     socket.once('data', (chunk) => {
       if (!chunk.latin1Slice(0, 12).endsWith('101')) return reject(new Error(String(chunk)))
-      socket.on('data', frameReader(waiting))
-      resolve({ socket, waiting })
+      socket.on('data', frameReader(feed))
+      resolve(feed)
     })
   })
 }
 
-function frameReader(waiting) {
+function frameReader(feed) {
   let rest = null
   return (chunk) => {
     let at = 0
@@ -150,22 +164,22 @@ function frameReader(waiting) {
       const length =
         short < 126 ? short : short === 126 ? chunk.readUInt16BE(at + 2) : Number(chunk.readBigUInt64BE(at + 2))
       if (at + head + length > chunk.length) break
-      if (chunk[at] === 0x81) answer(waiting, chunk, at + head, length)
+      if (chunk[at] === 0x81) answer(feed, chunk, at + head, length)
       at += head + length
     }
     if (at < chunk.length) rest = at === 0 ? chunk : chunk.subarray(at)
   }
 }
 
-function answer(waiting, chunk, at, length) {
+function answer(feed, chunk, at, length) {
   const begin = at + HEAD.length
   const id = Number(chunk.latin1Slice(begin, begin + DIGITS))
-  const [of, since] = waiting.get(id)
-  waiting.delete(id)
+  const [of, since] = feed.waiting.get(id)
+  feed.waiting.delete(id)
   // `,"result"` or `,"error"`
-  if (chunk[begin + DIGITS + 2] === 0x72) return answered(of, since, null)
+  if (chunk[begin + DIGITS + 2] === 0x72) return answered(of, since, null, feed)
   const code = /"code":"([A-Z_]+)"/.exec(chunk.latin1Slice(begin, at + length))
-  answered(of, since, code?.[1] ?? 'no code')
+  answered(of, since, code?.[1] ?? 'no code', feed)
 }
 
 function send(of) {
