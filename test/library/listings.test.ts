@@ -125,3 +125,32 @@ test.serial('many that ask at a time have it put in order once', async (t) => {
   for (const each of all) t.deepEqual(each, all[0])
   await t.throwsAsync(async () => library.list({ path: join(stage.tree, 'nothing') }), { code: 'FILE_NOT_FOUND' })
 })
+
+test.serial('tags leave orders as they are, and what was found for words; changed entries do not', async (t) => {
+  using stage = new Stage()
+  plant(stage)
+  const library = stage.open(stage.create())
+  const uid = await index(library, stage.tree)
+  limits.listAtOnceMax = 10
+  const asked = { path: stage.tree, sort: 'size', limit: 5 } as const
+  const first = await library.list(asked)
+  const { total } = await library.search({ query: 'child' })
+  const tag = library.note(() => library.tags.create({ name: 'seen' }))
+  t.is((await library.search({ query: 'child tag:seen', syntax: 'filters' })).total, 0)
+  library.tag(tag, { paths: [join(stage.tree, 'a directory', 'child')] }, true)
+  const again = library.list(asked)
+  if (again instanceof Promise) return t.fail('it was put in order anew')
+  t.deepEqual(again, first)
+  t.is(
+    (await library.search({ query: 'child tag:seen', syntax: 'filters' })).total,
+    1,
+    'what was found for a tag holds no longer',
+  )
+  writeFileSync(join(stage.tree, first.items[4]!.name), 'x'.repeat(10_000))
+  writeFileSync(join(stage.tree, 'another child'), '')
+  await rescan(library, uid)
+  const changed = library.list(asked)
+  t.true(changed instanceof Promise)
+  t.is((await changed).items[0]!.id, first.items[4]!.id)
+  t.is((await library.search({ query: 'child' })).total, total + 1)
+})
