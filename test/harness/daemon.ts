@@ -256,7 +256,9 @@ export class TestDaemon {
     const folder = `/proc/${this.pid}/fd`
     const targets = readdirSync(folder).flatMap((fd) => {
       try {
-        const target = readlinkSync(join(folder, fd)).replace(/\[\d+\]/, '')
+        const target = readlinkSync(join(folder, fd))
+          .replace(/\[\d+\]/, '')
+          .replace(/^\/proc\/\d+\//, '/proc/self/')
         // libuv's spare for accept: it takes / where /dev/null cannot be opened for the moment.
         return [target === '/' ? '/dev/null' : target]
       } catch {
