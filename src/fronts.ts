@@ -26,6 +26,8 @@ import type { Reads } from './shard/spread.js'
 
 const ENTRY = fileURLToPath(new URL('../workers/front.js', import.meta.url))
 
+/** Threads that may fail to load before a start gives up: Node takes a file that it could not open for one that is not there. */
+const START_TRIES = 3
 /** As TLS in Node wants them. */
 const TICKET_KEYS_BYTES = 48
 
@@ -269,11 +271,22 @@ export class Fronts implements Front, Askers {
     return this.#main!.peers()
   }
 
-  async #start(
-    number: number,
-    { token, hostsAllowed, console = new Map() }: FrontSetup,
-    pair: Pair | null,
-  ): Promise<void> {
+  async #start(number: number, setup: FrontSetup, pair: Pair | null): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      const thread = this.#launch(number, setup, pair)
+      this.#threads.push(thread)
+      try {
+        return void (await next(thread))
+      } catch (error) {
+        if (this.#ending || tries >= START_TRIES) throw error
+        await thread.ended
+        this.#threads.pop()
+        this.#setup.log('warn', toWire(error).message)
+      }
+    }
+  }
+
+  #launch(number: number, { token, hostsAllowed, console = new Map() }: FrontSetup, pair: Pair | null): Thread {
     const { ledger, beats, beat, count, shards, events, tokens, dataDir } = this.#setup
     const counts = FrontCounts.create(shards)
     const told = newTold()
@@ -314,11 +327,10 @@ export class Fronts implements Front, Askers {
       told: () => undefined,
       failed: () => undefined,
     }
-    this.#threads.push(thread)
     worker.on('message', (message: FromFront) => this.#receive(thread, message))
     worker.on('error', (error: Error) => this.#lose(thread, error))
     worker.on('exit', () => this.#lose(thread, new Error('it ended')))
-    await next(thread)
+    return thread
   }
 
   async #listen(thread: Thread, where: HttpAddress): Promise<void> {

@@ -285,6 +285,27 @@ const failing = test.macro(async (t, front: string) => {
 served('a front that fails ends the daemon with 1, and nothing aborts', failing, 'uws')
 served('so does one on node:http', failing, 'node')
 
+served('a front that could not be loaded is started once more', async (t) => {
+  await play(async (scene) => {
+    const script = scene.path('fail.cjs')
+    writeFileSync(script, `(${failOnce.toString()})(${JSON.stringify(scene.path('failed'))}, require)`)
+    const daemon = await scene.daemon({ args: FRONTS, env: { NODE_OPTIONS: `--require ${script}` } })
+    using many = new Many()
+    await many.each((agent) => daemon.call('libraries.list', {}, { agent }))
+    t.is((await daemon.status()).connections.fronts?.length, 2)
+    t.regex(daemon.log, /front 1 could not be started: no descriptor/)
+  })
+})
+
+/** Runs in the daemon, as text: knows nothing of this file. */
+function failOnce(failed: string, load: NodeJS.Require): void {
+  const { existsSync, writeFileSync: write } = load('node:fs') as typeof import('node:fs')
+  const { workerData } = load('node:worker_threads') as typeof import('node:worker_threads')
+  if (workerData?.fronts === undefined || workerData.number !== 1 || existsSync(failed)) return
+  write(failed, '')
+  throw new Error('no descriptor')
+}
+
 /** Runs in the daemon, as text: knows nothing of this file. */
 function breakFront(broken: string, load: NodeJS.Require): void {
   const { existsSync } = load('node:fs') as typeof import('node:fs')
