@@ -30,9 +30,10 @@ export abstract class Exchange extends Turn {
   abstract refuse(page: Page): void
 
   /** Takes the whole body, and does not keep the bytes. */
-  take(body: Buffer): void {
-    if (!isUtf8(body)) return this.refuse(NOT_UTF8)
-    const text = body.toString('utf8')
+  take(body: Uint8Array): void {
+    const text = textOf(body)
+    // What is no UTF-8 was read as this character; looking for it costs next to nothing where all are of one byte.
+    if (text.includes('\ufffd') && !isUtf8(body)) return this.refuse(NOT_UTF8)
     const tongue = this.desk.setup.tongue?.(text) ?? null
     this.#spoken = tongue !== null
     if (tongue) this.beginWith(tongue)
@@ -50,6 +51,13 @@ export abstract class Exchange extends Turn {
     else this.write(late && !this.#spoken ? 504 : 200, text)
   }
 }
+
+/** Of bytes that are taken for UTF-8. A Buffer over them first costs three times as much. */
+export function textOf(bytes: Uint8Array): string {
+  return utf8Slice.call(bytes, 0, bytes.length)
+}
+
+const { utf8Slice } = Buffer.prototype as unknown as { utf8Slice(this: Uint8Array, from: number, to: number): string }
 
 function refusedOverHttp(request: Request): SpacedriveError | null {
   if (runsOn(request.operation) !== 'feed') return null

@@ -115,7 +115,7 @@ export class Shares {
   readonly #contending = new Map<string, number>()
 
   get contested(): boolean {
-    return performance.now() < this.#until && this.#peers > 1
+    return this.#until > 0 && performance.now() < this.#until && this.#peers > 1
   }
 
   refused(peer: string): void {

@@ -18,7 +18,7 @@ import { loadNative } from '../descriptors/native.js'
 import { Clients } from './clients.js'
 import { doorOf, listenerSince, listeningNow } from './door.js'
 import { Download, fileRequest, type FileRequest, type Sink } from './download.js'
-import { Exchange, type RpcStatus } from './exchange.js'
+import { Exchange, textOf, type RpcStatus } from './exchange.js'
 import { Feed, type Wire } from './feed.js'
 import type { Connections, Front, FrontState, Peer } from './front.js'
 import { Gate, refusalBody, retryAfter, Seat, type Reason } from './gate.js'
@@ -349,7 +349,8 @@ class UwsFront implements Front {
   #message(ws: WebSocket<Socket>, message: ArrayBuffer, isBinary: boolean): void {
     const { feed } = ws.getUserData()
     try {
-      feed?.message(isBinary ? new Uint8Array(message) : textOf(message))
+      const bytes = new Uint8Array(message)
+      feed?.message(isBinary ? bytes : textOf(bytes))
     } catch (error) {
       this.#desk.setup.log('error', 'a message could not be answered', { error: String(error) })
       feed?.close(1011, 'the message could not be answered')
@@ -384,13 +385,6 @@ function peerOf(socket: { getRemoteAddressAsText(): ArrayBuffer }): string {
 
 let latestAddress = ''
 let latestPeer = ''
-
-/** Of bytes that are known to be UTF-8. A Buffer over them first costs three times as much. */
-function textOf(message: ArrayBuffer): string {
-  return utf8Slice.call(new Uint8Array(message), 0, message.byteLength)
-}
-
-const { utf8Slice } = Buffer.prototype as unknown as { utf8Slice(this: Uint8Array, from: number, to: number): string }
 
 /** Both call back before they return. */
 function listenTcp(app: TemplatedApp, host: string, port: number, options: number): us_listen_socket | false {
@@ -599,7 +593,7 @@ class UwsExchange extends Exchange implements Reader {
     this.#heard()
     if (this.#partsBytes > LIMITS.bodyBytesMax) return this.refuse(OVERSIZE)
     // Most bodies come whole, and are read where they lie; uWebSockets takes the memory back when this returns.
-    if (isLast && !this.#parts) return this.take(Buffer.from(chunk))
+    if (isLast && !this.#parts) return this.take(new Uint8Array(chunk))
     this.#parts ??= []
     this.#parts.push(Buffer.from(Buffer.from(chunk)))
     if (isLast) this.take(Buffer.concat(this.#parts))

@@ -131,9 +131,18 @@ function paramsOfGet(text: string, at: number): ParamsOf<'files.get'> | null {
   if (end <= id || end - id > GET_ID_DIGITS_MAX) return null
   if (!text.startsWith(GET_LIBRARY, at) || !text.startsWith(GET_ID, afterLibrary) || !text.endsWith(GET_END))
     return null
-  for (let each = library; each < afterLibrary; each++) if (!isOfLibraryId(text.charCodeAt(each))) return null
   for (let each = id; each < end; each++) if (!isDigit(text.charCodeAt(each))) return null
-  return { library: text.slice(library, afterLibrary), id: text.slice(id, end) }
+  const named = libraryAt(text, library, afterLibrary)
+  return named === null ? null : { library: named, id: text.slice(id, end) }
+}
+
+/** What was named last: the same text again, so that it is neither looked through nor hashed anew by whoever finds things by it. */
+let latestLibrary = ''
+
+function libraryAt(text: string, from: number, to: number): string | null {
+  if (latestLibrary !== '' && text.startsWith(latestLibrary, from)) return latestLibrary
+  for (let each = from; each < to; each++) if (!isOfLibraryId(text.charCodeAt(each))) return null
+  return (latestLibrary = text.slice(from, to))
 }
 
 function isOfLibraryId(code: number): boolean {

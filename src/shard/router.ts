@@ -118,6 +118,8 @@ export class Router {
   readonly #sharing: Sharing
   readonly #spread: Spread
   readonly #lasting = new Lasting()
+  /** What was asked for last is what is asked for next, as a rule. */
+  #latest: { readonly library: string; readonly place: Place } | null = null
   readonly #catalog = new Map<string, Cataloged & { open: boolean }>()
   /** Messages that came from shards so far. */
   messages = 0
@@ -423,7 +425,9 @@ export class Router {
   }
 
   #placeOf(library: string): Place {
-    return this.#places[placeOf(library, this.#places.length)]!
+    if (library !== this.#latest?.library)
+      this.#latest = { library, place: this.#places[placeOf(library, this.#places.length)]! }
+    return this.#latest.place
   }
 
   #enqueue({ line }: Place, operation: ShardOperation, params: unknown, answer: Answer, caller?: object): GiveUp {

@@ -69,6 +69,8 @@ for (const kind of await kinds()) {
       const latin1 = await rpc(Buffer.from('{"jsonrpc":"2.0","id":"\xe9","method":"core.ping"}', 'latin1'))
       t.is(latin1.status, 400)
       t.is(codeOf(latin1), 'BAD_REQUEST')
+      const replaced = await rpc({ jsonrpc: '2.0', id: 'what \ufffd was wrong elsewhere', method: 'core.ping' })
+      t.is(JSON.parse(replaced.body).id, 'what \ufffd was wrong elsewhere')
     }),
   )
 

@@ -271,4 +271,10 @@ test('what is recognised without JSON.parse or the schema is what these make of 
   fc.assert(fc.property(fc.oneof(usual, edited), same), { numRuns: 2_000 })
   const library = '01a20942-1332-77fa-ab45-4a2e15942043'
   for (const entry of ['', '1', '1".', '9'.repeat(15), '9'.repeat(16), '9'.repeat(101)]) same(get(1, library, entry))
+  // The library that was named last is known again, and what only begins or ends like it is not.
+  const again = get(1, library, '1')
+  for (let at = 0; at < again.length; at++) {
+    same(again)
+    for (const put of ['', '0', '"', ',']) same(again.slice(0, at) + put + again.slice(at + 1))
+  }
 })
