@@ -411,7 +411,7 @@ export class Daemon {
       dispatch: (request, answer, caller) => this.#dispatch(request, answer, caller),
       crowded: {
         isThere: () => this.#router?.isCrowded ?? false,
-        refuses: (id, of, library) => this.#router?.refuseUnread(id, of, library) ?? null,
+        refuses: (of, library) => this.#router?.refuseUnread(of, library) ?? null,
       },
       publisher: this.#events,
       files: new Files(ledger),

@@ -159,8 +159,8 @@ export class FrontThread {
       dispatch: (request, answer, caller) => this.#dispatch(request, answer, caller),
       crowded: {
         isThere: () => this.#asker.isCrowded,
-        refuses: (id, of, library) =>
-          this.#catalog.has(library) ? this.#asker.refuseUnread(this.#lineOf(library), id, of) : null,
+        refuses: (of, library) =>
+          this.#catalog.has(library) ? this.#asker.refuseUnread(this.#lineOf(library), of) : null,
       },
       publisher: this.#events,
       files: new Files(this.#ledger),

@@ -4,6 +4,8 @@ import { SpacedriveError, statusOf, toWire, type ErrorCode, type WireError } fro
 import { LIMITS } from '../base/limits.js'
 import { isRoom } from '../descriptors/reserve.js'
 import type { Level } from '../protocol/messages.js'
+import type { Refuse } from '../protocol/prepared.js'
+import { WORK } from '../protocol/work.js'
 import { AcceptWatch } from './accept.js'
 import { Access } from './auth.js'
 import { Deadlines } from './deadlines.js'
@@ -146,6 +148,22 @@ export class Desk {
    */
   get ending(): boolean {
     return this.idleUnknown && (this.level === 'high' || this.level === 'critical')
+  }
+
+  /**
+   * While more is asked than can be done, what would be refused anyway is not read first: all but one thing of whoever asks.
+   *
+   * @param isHeard whether it has something under way
+   */
+  refuser(isHeard: boolean): Refuse | null {
+    const { crowded } = this.setup
+    if (!crowded?.isThere()) return null
+    let heard = isHeard
+    return (operation, library) => {
+      if (heard) return crowded.refuses(WORK[operation], library)
+      heard = true
+      return null
+    }
   }
 
   /** Checks a POST /rpc: who asks, when its body may be read. */

@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer'
 import { SpacedriveError, toWire } from '../base/errors.js'
 import type { GiveUp, LibraryItem, Reply, Request } from '../protocol/messages.js'
+import type { Refuse } from '../protocol/prepared.js'
 import { runsOn } from '../protocol/work.js'
 import { NOT_UTF8, type Desk, type Page } from './desk.js'
 import type { Seat } from './gate.js'
@@ -44,6 +45,10 @@ export abstract class Exchange extends Turn {
     const error = refusedOverHttp(request) ?? barred(request, this.#seat, this.desk, this.caller)
     if (error) answer({ ok: false, error: toWire(error) })
     else return this.desk.setup.dispatch(request, seenBy(this.caller, request, answer), this)
+  }
+
+  override refuser(): Refuse | null {
+    return this.desk.refuser(false)
   }
 
   protected override settled(text: string | null, late: boolean): void {

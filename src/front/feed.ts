@@ -1,9 +1,10 @@
 // One WebSocket: requests in, answers and events out, every list of it bounded.
 import { SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { encodeEvent, encodeGap, glance } from '../protocol/codec.js'
+import { encodeEvent, encodeGap } from '../protocol/codec.js'
 import type { GiveUp, Reply, Request } from '../protocol/messages.js'
 import type { ParamsOf } from '../protocol/operations.js'
+import { glance, glancePacked, type Refuse } from '../protocol/prepared.js'
 import { runsOn, WORK } from '../protocol/work.js'
 import type { Reading } from '../shard/events.js'
 import type { Desk } from './desk.js'
@@ -19,9 +20,10 @@ export interface Wire {
   readonly packed: boolean
   /** Whether what is sent while a message is taken leaves together with what else is: nothing has to be collected then. */
   readonly gathers: boolean
-  send(text: string): void
+  /** Text, or what is MessagePack already where messages are. */
+  send(message: string | Uint8Array): void
   /** Writes messages in order, in as few system calls as it can. */
-  sendAll(texts: readonly string[]): void
+  sendAll(messages: readonly (string | Uint8Array)[]): void
   /** Bytes that were sent but not taken by the kernel yet. */
   buffered(): number
   /** Says why, and lets what was sent before arrive. */
@@ -79,7 +81,7 @@ export class Feed implements Reader, Bound {
   #due: Set<Subscription> | null = null
   #subscribed = 0
   #inFlight = 0
-  #outbox: string[] | null = null
+  #outbox: (string | Uint8Array)[] | null = null
   #outboxBytes = 0
   /** No fewer than the bytes that the kernel has yet to take: asked for only when that might be many. */
   #unsentMost = 0
@@ -110,7 +112,7 @@ export class Feed implements Reader, Bound {
     if (isBinary !== this.#wire.packed) return this.close(1003, isBinary ? 'messages are text' : 'messages are binary')
     this.#desk.begun += 1
     this.#usedAt = performance.now()
-    const refused = this.#inFlight > 0 && !isBinary ? this.#refusedUnread(message) : null
+    const refused = this.#inFlight > 0 ? this.#refusedUnread(message) : null
     if (refused !== null) return this.#pushLater(refused)
     const turn = new FeedTurn(this, this.#desk)
     this.#beginning = turn
@@ -122,11 +124,18 @@ export class Feed implements Reader, Bound {
   }
 
   /** While more is asked than can be done, what would be refused anyway is not read first. */
-  #refusedUnread(text: string): string | null {
+  #refusedUnread(message: string | Uint8Array): string | Uint8Array | null {
     const { crowded } = this.#desk.setup
     if (!crowded?.isThere()) return null
-    const seen = glance(text)
-    return seen && crowded.refuses(seen.id, WORK[seen.method], seen.library)
+    const isText = typeof message === 'string'
+    const seen = isText ? glance(message) : glancePacked(message)
+    const refused = seen && crowded.refuses(WORK[seen.method], seen.library)
+    return refused && (isText ? refused.text(seen.id) : refused.packed(seen.id))
+  }
+
+  /** The same of what a glance is not enough for, as of each of a batch. */
+  refuser(): Refuse | null {
+    return this.#desk.refuser(this.#inFlight > 0)
   }
 
   /** Else it was closed, by either side. */
@@ -263,7 +272,7 @@ export class Feed implements Reader, Bound {
    *
    * @returns how many characters that is
    */
-  #takeEvents(due: Set<Subscription>, texts: string[]): number {
+  #takeEvents(due: Set<Subscription>, texts: (string | Uint8Array)[]): number {
     const room = LIMITS.feedEventsAheadBytes - this.#buffered()
     if (room <= 0) return 0
     const before = texts.length
@@ -301,7 +310,7 @@ export class Feed implements Reader, Bound {
   }
 
   /** What nobody is in a hurry for: to write it costs more than all else of it, so what comes in some time leaves as one. */
-  #pushLater(text: string): void {
+  #pushLater(text: string | Uint8Array): void {
     if (this.#outbox) this.#outbox.push(text)
     else this.#outbox = [text]
     this.#outboxBytes += text.length
@@ -365,6 +374,10 @@ class FeedTurn extends Turn {
 
   protected override run(request: Request, answer: Answer): GiveUp | void {
     return this.#feed.run(request, answer)
+  }
+
+  override refuser(): Refuse | null {
+    return this.#feed.refuser()
   }
 
   protected override settled(text: string | null): void {

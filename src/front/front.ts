@@ -5,6 +5,7 @@ import type { AcceptState } from './accept.js'
 import type { ConsoleFile } from './desk.js'
 import type { Files } from './files.js'
 import type { ParamsOf } from '../protocol/operations.js'
+import type { Prepared } from '../protocol/prepared.js'
 import type { WorkClass } from '../protocol/work.js'
 import type { Reading } from '../shard/events.js'
 import type { Tokens } from './tokens.js'
@@ -64,8 +65,8 @@ export interface FrontSetup {
   readonly wanted?: (peer: string) => void
   readonly slots: Slots
   readonly dispatch: Dispatch
-  /** Whether more is asked than can be done; then, by library, the text that answers one more that is refused before it is read. */
-  readonly crowded?: { isThere(): boolean; refuses(id: number, of: WorkClass, library: string): string | null }
+  /** Whether more is asked than can be done; then, by library, what answers one more that is refused before it is read. */
+  readonly crowded?: { isThere(): boolean; refuses(of: WorkClass, library: string): Prepared | null }
   readonly publisher: Publisher
   /** Files of the locations, for those who ask for their bytes; without it there is no such route. */
   readonly files?: Files

@@ -729,11 +729,11 @@ class NodeWire implements Wire {
     this.packed = ws.protocol === SUBPROTOCOL_PACKED
   }
 
-  send(text: string): void {
-    this.#ws.send(this.packed ? packed(text) : text)
+  send(message: string | Uint8Array): void {
+    this.#ws.send(this.packed ? packed(message) : message)
   }
 
-  sendAll(texts: readonly string[]): void {
+  sendAll(texts: readonly (string | Uint8Array)[]): void {
     this.#socket.cork()
     for (const text of texts) this.send(text)
     this.#socket.uncork()

@@ -8,9 +8,11 @@ import {
   encodeReply,
   type Call,
   type Decoded,
+  type Refusing,
   type Id,
 } from '../protocol/codec.js'
 import type { GiveUp, Reply, Request } from '../protocol/messages.js'
+import type { Refuse } from '../protocol/prepared.js'
 import { isLasting } from '../protocol/work.js'
 import { Timed, type Deadlines } from './deadlines.js'
 import type { Resume } from './resume.js'
@@ -40,7 +42,7 @@ const CANCELLED = refused('CANCELLED', 'its client cancelled the request')
 /** Shared, and never added to. */
 const NONE: Running[] = []
 
-export abstract class Turn extends Timed {
+export abstract class Turn extends Timed implements Refusing {
   readonly #deadlines: Deadlines
   readonly #resume: Resume
   /** The calls of this message that were not answered at once. */
@@ -59,6 +61,11 @@ export abstract class Turn extends Timed {
 
   /** The text that answers the message; null when it held only notifications. `late` when a call ran out of time. */
   protected abstract settled(text: string | null, late: boolean): void
+
+  /** What of it may not even be looked at now; null where all may. */
+  refuser(): Refuse | null {
+    return null
+  }
 
   /** True once nothing is to be answered any more. */
   get over(): boolean {
@@ -92,7 +99,7 @@ export abstract class Turn extends Timed {
 
   #begin(message: string | Uint8Array): void {
     if (this.#settled) return
-    const decoded = typeof message === 'string' ? decode(message) : decodePacked(message)
+    const decoded = typeof message === 'string' ? decode(message, this) : decodePacked(message, this)
     const only = decoded.calls[0]
     if (decoded.batch || !only) this.#batch(decoded)
     else this.#single(only)
@@ -129,8 +136,9 @@ export abstract class Turn extends Timed {
   }
 
   #single(call: Call): void {
-    const { id, request, error } = call
+    const { id, request, error, refused } = call
     if (error) return this.#settle(id === undefined ? null : encodeError(id, error))
+    if (refused) return this.#settle(id === undefined ? null : refused.text(id))
     const answer: Answer = (reply) => {
       if (!this.#settled) this.#settle(id === undefined ? null : encodeReply(id, reply))
     }

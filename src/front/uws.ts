@@ -813,12 +813,12 @@ class UwsWire implements Wire {
     this.packed = protocol === SUBPROTOCOL_PACKED
   }
 
-  send(text: string): void {
-    if (this.packed) this.#ws.send(packed(text), true)
-    else this.#ws.send(text, false)
+  send(message: string | Uint8Array): void {
+    if (this.packed) this.#ws.send(packed(message), true)
+    else this.#ws.send(message, false)
   }
 
-  sendAll(texts: readonly string[]): void {
+  sendAll(texts: readonly (string | Uint8Array)[]): void {
     this.#ws.cork(() => texts.forEach((text) => this.send(text)))
   }
 

@@ -4,6 +4,7 @@ import { LIMITS } from '../base/limits.js'
 import type { Request, Reply, Published } from './messages.js'
 import { pack, unpack } from './msgpack.js'
 import { isOperation, PARAMS, type OperationName, type ParamsOf } from './operations.js'
+import type { Prepared, Refuse } from './prepared.js'
 
 export type Id = string | number | null
 
@@ -14,6 +15,14 @@ export interface Call {
   /** Of a request whose client waits no longer than this. */
   readonly timeoutMs?: number
   readonly error?: RpcError
+  /** The answer to what was not looked at any further. */
+  readonly refused?: Prepared
+}
+
+/** Whoever's message is read, while more is asked than can be done. */
+export interface Refusing {
+  /** What may not even be looked at, or null for the usual, which is that all may. */
+  refuser(): Refuse | null
 }
 
 interface RpcError {
@@ -28,7 +37,7 @@ export interface Decoded {
 }
 
 /** Reads one message. Never throws: what is wrong becomes the error of the call it is wrong with. */
-export function decode(text: string): Decoded {
+export function decode(text: string, by?: Refusing): Decoded {
   const usual = decodeUsual(text)
   if (usual) return { calls: [usual], batch: false }
   let message: unknown
@@ -37,33 +46,33 @@ export function decode(text: string): Decoded {
   } catch (error) {
     return { calls: [bad(null, -32700, `not JSON: ${(error as Error).message}`)], batch: false }
   }
-  return decodeMessage(message)
+  return decodeMessage(message, by?.refuser() ?? null)
 }
 
 /** The same for a message of MessagePack. */
-export function decodePacked(bytes: Uint8Array): Decoded {
+export function decodePacked(bytes: Uint8Array, by?: Refusing): Decoded {
   let message: unknown
   try {
     message = unpack(bytes, LIMITS.packedDepthMax)
   } catch (error) {
     return { calls: [bad(null, -32700, `not MessagePack: ${(error as Error).message}`)], batch: false }
   }
-  return decodeMessage(message)
+  return decodeMessage(message, by?.refuser() ?? null)
 }
 
-/** A message that is to leave, as MessagePack: all that answers is made as text. */
-export function packed(text: string): Uint8Array {
-  return pack(JSON.parse(text))
+/** A message that is to leave, as MessagePack: nearly all that answers is made as text. */
+export function packed(message: string | Uint8Array): Uint8Array {
+  return typeof message === 'string' ? pack(JSON.parse(message)) : message
 }
 
-function decodeMessage(message: unknown): Decoded {
-  if (!Array.isArray(message)) return { calls: [decodeOne(message)], batch: false }
+function decodeMessage(message: unknown, refuse: Refuse | null): Decoded {
+  if (!Array.isArray(message)) return { calls: [decodeOne(message, refuse)], batch: false }
   if (message.length === 0) return { calls: [bad(null, -32600, 'an empty batch')], batch: false }
   if (message.length > LIMITS.batchRequestsMax) {
     const error = new SpacedriveError('REQUEST_TOO_LARGE', `a batch may hold ${LIMITS.batchRequestsMax} requests`)
     return { calls: [{ id: null, error: rpcError(toWire(error)) }], batch: false }
   }
-  return { calls: message.map(decodeOne), batch: true }
+  return { calls: message.map((each) => decodeOne(each, refuse)), batch: true }
 }
 
 const BEGIN = '{"jsonrpc":"2.0","id":'
@@ -90,14 +99,14 @@ function decodeUsual(text: string): Call | null {
   }
 }
 
-interface Head {
+export interface Head {
   readonly id: number
   readonly method: OperationName
   /** Where the quotation mark after the method is. */
   readonly end: number
 }
 
-function headOf(text: string): Head | null {
+export function headOf(text: string): Head | null {
   if (!text.startsWith(BEGIN)) return null
   let at = BEGIN.length
   let id = 0
@@ -114,6 +123,8 @@ function headOf(text: string): Head | null {
   return end < 0 || !isOperation(method) ? null : { id, method, end }
 }
 
+/** Of characters. */
+const LIBRARY_ID_LENGTH = 36
 const GET_LIBRARY = `${PARAMETERS}{"library":"`
 const GET_ID = '","id":"'
 const GET_END = '"}}'
@@ -153,20 +164,7 @@ function isDigit(code: number): boolean {
   return code >= 48 && code <= 57
 }
 
-const OF_LIBRARY = '"library":"'
-const LIBRARY_ID_LENGTH = 36
-
-/** What a request written as usual seems to be, by its beginning: to look no further is for when there is no time. */
-export function glance(text: string): { id: number; method: OperationName; library: string } | null {
-  const head = headOf(text)
-  if (!head) return null
-  const at = text.indexOf(OF_LIBRARY, head.end)
-  if (at < 0) return null
-  const library = text.slice(at + OF_LIBRARY.length, at + OF_LIBRARY.length + LIBRARY_ID_LENGTH)
-  return { id: head.id, method: head.method, library }
-}
-
-function decodeOne(message: unknown): Call {
+function decodeOne(message: unknown, refuse: Refuse | null): Call {
   if (typeof message !== 'object' || message === null || Array.isArray(message)) {
     return bad(null, -32600, 'a request is an object')
   }
@@ -180,8 +178,16 @@ function decodeOne(message: unknown): Call {
     return bad(id ?? null, -32600, `timeoutMs must be a whole number from 1 to ${LIMITS.responseMs}`)
   }
   if (!isOperation(method)) return bad(id, -32601, `unknown method ${JSON.stringify(method.slice(0, 100))}`)
+  const refused = refuse && refusedAtOnce(method, params, refuse)
+  if (refused) return { id, refused }
   const call = checked(id, method, params)
   return timeoutMs === undefined || call.error ? call : { ...call, timeoutMs }
+}
+
+/** By the library alone, as a glance does it: whether the other parameters are right is not worth the time. */
+function refusedAtOnce(method: OperationName, params: unknown, refuse: Refuse): Prepared | null {
+  const library = (params as { readonly library?: unknown } | null | undefined)?.library
+  return typeof library === 'string' ? refuse(method, library) : null
 }
 
 /** What was asked without parameters, by operation: the same each time, and checked the first time. */
@@ -232,19 +238,11 @@ export function encodeReply(id: Id, reply: Reply): string {
     : encodeError(id, rpcError(reply.error))
 }
 
-/** The text of this error, made once for many: what differs is whom it answers, and when that one may come again. */
-export function preparedError(error: WireError): (id: number, retryAfterMs: number) => string {
-  const text = encodeError(0, rpcError({ ...error, retryAfterMs: 0 }))
-  const [id, again] = [BEGIN.length, text.lastIndexOf('"retryAfterMs":0') + '"retryAfterMs":'.length]
-  const [middle, end] = [text.slice(id + 1, again), text.slice(again + 1)]
-  return (of, retryAfterMs) => `${BEGIN}${of}${middle}${retryAfterMs}${end}`
-}
-
 export function encodeError(id: Id, error: RpcError): string {
   return JSON.stringify({ jsonrpc: '2.0', id, error })
 }
 
-function encodeId(id: Id): string {
+export function encodeId(id: Id): string {
   return typeof id === 'number' ? String(id) : JSON.stringify(id)
 }
 
@@ -289,8 +287,9 @@ export function answerMessage(
     else done(answers.length === 0 ? null : `[${answers.join(',')}]`)
   }
   decoded.calls.forEach((call, index) => {
-    const { id, request, error } = call
+    const { id, request, error, refused } = call
     if (error) settle(index, id === undefined ? null : encodeError(id, error))
+    else if (refused) settle(index, id === undefined ? null : refused.text(id))
     else if (request) run(request, (reply) => settle(index, id === undefined ? null : encodeReply(id, reply)), call)
   })
 }

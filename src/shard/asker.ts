@@ -4,9 +4,9 @@ import type { MessagePort } from 'node:worker_threads'
 import type { Beats } from '../base/beats.js'
 import { fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { preparedError } from '../protocol/codec.js'
 import { STREAM, type Covered, type GiveUp, type Reply } from '../protocol/messages.js'
 import type { OperationName } from '../protocol/operations.js'
+import { preparedError, type Prepared } from '../protocol/prepared.js'
 import { WORK, type WorkClass } from '../protocol/work.js'
 import { Ahead, newAhead } from './ahead.js'
 import { GivenUp, newGivenUp } from './given-up.js'
@@ -55,7 +55,7 @@ export interface Line {
   /** Since when it is, by the clock of `patience`, and how many of these it had begun then. */
   behind: { readonly sinceMs: number; readonly begunBefore: number }
   /** What is told to those that are refused unread, once it was needed. */
-  unread: ((id: number, retryAfterMs: number) => string) | null
+  unread: Prepared | null
   /** Requests under way that go on for many turns, of those that were told apart. */
   long: number
   /** Refused because they waited for too long, or too many did. */
@@ -161,16 +161,15 @@ export class Asker {
    * So many ask this of the shard that one more, of who has something under way already, is refused before anything else of it is
    * looked at.
    *
-   * @returns the text that answers it; null where it may be looked at
+   * @returns what answers it; null where it may be looked at
    */
-  refuseUnread(line: Line, id: number, of: WorkClass): string | null {
+  refuseUnread(line: Line, of: WorkClass): Prepared | null {
     if (!line.queue.hasEnough(of)) return null
     line.queue.refusedUnread(of)
     line.overloaded += 1
     // While many come at once nothing else sees that the shard needs more.
     if (line.overloaded % REFUSED_EACH === 0 && this.#refill(line)) this.send(line)
-    line.unread ??= preparedError({ ...OVERLOADED, message: unreadWords(line.number) })
-    return line.unread(id, comeAgainMs())
+    return (line.unread ??= preparedError({ ...OVERLOADED, message: unreadWords(line.number) }, comeAgainMs))
   }
 
   /** @throws SHARD_LOST, SHARD_BUSY */

@@ -13,6 +13,7 @@ import { newTold, type Told } from '../descriptors/threads.js'
 import type { Cataloged } from '../library/catalog.js'
 import type { Covered, Event, GiveUp, LibraryItem, Reply, Request, Stall, Status } from '../protocol/messages.js'
 import type { OperationName } from '../protocol/operations.js'
+import type { Prepared } from '../protocol/prepared.js'
 import { isLasting, runsOn, type WorkClass } from '../protocol/work.js'
 import type { Events } from './events.js'
 import {
@@ -248,8 +249,8 @@ export class Router {
   }
 
   /** As the asker's, by library. */
-  refuseUnread(id: number, of: WorkClass, library: string): string | null {
-    return this.#catalog.has(library) ? this.#asker.refuseUnread(this.#placeOf(library).line, id, of) : null
+  refuseUnread(of: WorkClass, library: string): Prepared | null {
+    return this.#catalog.has(library) ? this.#asker.refuseUnread(this.#placeOf(library).line, of) : null
   }
 
   /** Shards whose loop does not turn. @param sinceMs no longer ago than this, for whoever looks stood still himself */

@@ -3,12 +3,38 @@ import test from 'ava'
 import { once } from 'node:events'
 import net from 'node:net'
 import { LIMITS } from '../../src/base/limits.js'
+import { SUBPROTOCOL_PACKED } from '../../src/front/auth.js'
 import type { Dispatch, Reply } from '../../src/protocol/messages.js'
+import { pack, unpack } from '../../src/protocol/msgpack.js'
+import { preparedError } from '../../src/protocol/prepared.js'
+import type { Loose } from '../harness/daemon.js'
 import { closing, kinds, ping, reader, sleep, TOKEN, until, withStage } from './stage.js'
 
 const subscribe = (id: number) => JSON.stringify({ jsonrpc: '2.0', id, method: 'events.subscribe' })
 const unsubscribe = (id: number, subscription: string) =>
   JSON.stringify({ jsonrpc: '2.0', id, method: 'events.unsubscribe', params: { subscription } })
+
+/** More is asked of a library than can be done: only so much of it is answered, and all is refused that may be, by its class. */
+function crowd(answered: readonly string[] = []) {
+  const library = '01a20942-1332-77fa-ab45-4a2e15942043'
+  const asked: string[] = []
+  const dispatch: Dispatch = (request, answer) => {
+    asked.push(request.operation)
+    if (request.operation === 'core.ping') answer({ ok: true, json: '"pong"' })
+    if (answered.includes(request.operation)) answer({ ok: true, json: JSON.stringify(request.operation) })
+  }
+  const refusals = new Map<string, ReturnType<typeof preparedError>>()
+  const refusal = (of: string) =>
+    preparedError({ code: 'OVERLOADED', message: of, hint: '', retryable: true }, () => 1_234)
+  const refuses = (of: string, at: string) => {
+    if (at !== library) return null
+    if (!refusals.has(of)) refusals.set(of, refusal(of))
+    return refusals.get(of)!
+  }
+  const text = (id: number | string, method: string) =>
+    `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"method":"${method}","params":{"library":"${library}","path":"/"}}`
+  return { asked, text, setup: { dispatch, crowded: { isThere: () => true, refuses } } }
+}
 
 for (const kind of await kinds()) {
   const front = (sentence: string) => `${kind}: ${sentence}`
@@ -100,16 +126,8 @@ for (const kind of await kinds()) {
   )
 
   test(front('what is refused unread is told with the next answer, or soon, and is asked of nobody'), (t) => {
-    const asked: unknown[] = []
-    const library = '01a20942-1332-77fa-ab45-4a2e15942043'
-    const text = (id: number, method: string) =>
-      `{"jsonrpc":"2.0","id":${id},"method":"${method}","params":{"library":"${library}","path":"/"}}`
-    const dispatch: Dispatch = (request, answer) => {
-      asked.push(request.operation)
-      if (request.operation === 'core.ping') answer({ ok: true, json: '"pong"' })
-    }
-    const refuses = (id: number, of: string, at: string) => (at === library ? `{"id":${id},"refused":"${of}"}` : null)
-    return withStage(kind, { dispatch, crowded: { isThere: () => true, refuses } }, async ({ feed }) => {
+    const { asked, setup, text } = crowd()
+    return withStage(kind, setup, async ({ feed }) => {
       const ws = await feed()
       const next = reader(ws)
       // Who asks one thing is heard.
@@ -117,12 +135,76 @@ for (const kind of await kinds()) {
       ws.send(text(2, 'files.list'))
       ws.send(text(3, 'tags.update'))
       ws.send(JSON.stringify(ping(4)))
-      t.deepEqual(await next(), { id: 2, refused: 'interactive' })
-      t.deepEqual(await next(), { id: 3, refused: 'mutation' })
+      t.like(await next(), { id: 2, error: { message: 'interactive' } })
+      t.like(await next(), { id: 3, error: { message: 'mutation' } })
       t.like(await next(), { id: 4, result: 'pong' })
       ws.send(text(5, 'search.files'))
-      t.deepEqual(await next(), { id: 5, refused: 'interactive' })
+      t.like(await next(), { id: 5, error: { message: 'interactive' } })
       t.deepEqual(asked, ['files.list', 'core.ping'])
+      ws.terminate()
+    })
+  })
+
+  test(
+    front('of a batch the first is heard, and each of the others refused by its id; with something under way all are'),
+    (t) => {
+      const { asked, setup, text } = crowd()
+      return withStage(kind, setup, async ({ feed }) => {
+        const ws = await feed()
+        const next = reader(ws)
+        ws.send(`[${JSON.stringify(ping(1))},${text('two', 'files.list')}]`)
+        ws.send(`[${text(3, 'files.list')},${text('four', 'tags.create')},${JSON.stringify(ping(5))}]`)
+        const told = ((await next()) as Loose[]).map(({ id, error, result }) => [id, error?.message ?? result])
+        t.deepEqual(told, [
+          [3, 'interactive'],
+          ['four', 'mutation'],
+          [5, 'pong'],
+        ])
+        t.deepEqual(asked, ['core.ping', 'files.list', 'core.ping'])
+        ws.terminate()
+      })
+    },
+  )
+
+  test(front('over HTTP each asks one thing, which is heard, and of a batch all others are refused'), (t) => {
+    const { asked, setup, text } = crowd(['files.list'])
+    return withStage(kind, setup, async ({ rpc }) => {
+      t.like(JSON.parse((await rpc(text(1, 'files.list'))).body), { id: 1, result: 'files.list' })
+      const { body } = await rpc(`[${text(2, 'files.list')},${text('three', 'tags.create')},${text(4, 'files.list')}]`)
+      const told = (JSON.parse(body) as Loose[]).map(({ id, error, result }) => [id, error?.message ?? result])
+      t.deepEqual(told, [
+        [2, 'files.list'],
+        ['three', 'mutation'],
+        [4, 'interactive'],
+      ])
+      t.deepEqual(asked, ['files.list', 'files.list'])
+    })
+  })
+
+  test(front('so it is with MessagePack, alone and in a batch'), (t) => {
+    const { asked, setup, text } = crowd()
+    return withStage(kind, setup, async ({ feed }) => {
+      const ws = await feed([SUBPROTOCOL_PACKED, `bearer.${TOKEN}`])
+      const told: Loose[] = []
+      ws.on('message', (bytes: Buffer) => told.push(unpack(bytes, LIMITS.packedDepthMax) as Loose))
+      const send = (...texts: string[]) => {
+        const all = texts.map((each) => JSON.parse(each) as unknown)
+        ws.send(pack(all.length === 1 ? all[0] : all))
+      }
+      send(text(1, 'files.list'))
+      send(text(70_000, 'files.list'))
+      send(text('a name', 'files.list'), text(4, 'tags.create'))
+      await until(() => told.length === 2, 'both are answered')
+      const all = told.flat().map(({ id, error }) => [id, error.message, error.data.retryAfterMs])
+      t.deepEqual(
+        all.toSorted(([one], [other]) => String(one).localeCompare(String(other))),
+        [
+          [4, 'mutation', 1_234],
+          [70_000, 'interactive', 1_234],
+          ['a name', 'interactive', 1_234],
+        ],
+      )
+      t.deepEqual(asked, ['files.list'])
       ws.terminate()
     })
   })

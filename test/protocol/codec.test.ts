@@ -2,7 +2,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { LIMITS } from '../../src/base/limits.js'
-import { answerMessage, decode, encodeReply, glance, preparedError, type Id } from '../../src/protocol/codec.js'
+import { answerMessage, decode, encodeReply, type Id } from '../../src/protocol/codec.js'
 import type { Reply, Request } from '../../src/protocol/messages.js'
 
 /** What a client gets for a text, each request answered by its operation's name. */
@@ -234,25 +234,6 @@ test('a result is spliced in as it came, and our errors carry code, hint and whe
       data: { code: 'SHARD_BUSY', hint: 'wait', retryable: true, retryAfterMs: 5 },
     },
   })
-})
-
-test('an error that is prepared for many is for each what it would have been for one', (t) => {
-  const error = { code: 'OVERLOADED', message: 'say "0":0', hint: '"id":0', retryable: true } as const
-  const prepared = preparedError(error)
-  for (const id of [0, 7, 123_456_789])
-    for (const retryAfterMs of [0, 1_000, 2_999])
-      t.is(prepared(id, retryAfterMs), encodeReply(id, { ok: false, error: { ...error, retryAfterMs } }))
-})
-
-test('a glance tells of a usual request what it is and of which library, and nothing of any other', (t) => {
-  const library = '01a20942-1332-77fa-ab45-4a2e15942043'
-  const text = (id: string, method: string) =>
-    `{"jsonrpc":"2.0","id":${id},"method":"${method}","params":{"path":"/a","library":"${library}"}}`
-  t.deepEqual(glance(text('17', 'files.list')), { id: 17, method: 'files.list', library })
-  for (const id of ['01', '"a"', 'null', '1.5', '-1', '1234567890', '']) t.is(glance(text(id, 'files.list')), null, id)
-  t.is(glance(text('1', 'files.nothing')), null)
-  for (const other of ['', '{}', '{"jsonrpc":"2.0","id":1,"method":"core.ping"}', `[${text('1', 'files.list')}]`])
-    t.is(glance(other), null, other)
 })
 
 test('what is recognised without JSON.parse or the schema is what these make of it, and nothing else is', (t) => {

@@ -52,7 +52,7 @@ test('a shard that took long for one thing, and has begun few since it is behind
   ask(4 * LIMITS.queueCrowdMin)
   t.true(line.queue.length > 3 * LIMITS.queueCrowdMin)
   t.false(line.queue.isCrowd)
-  t.is(asker.refuseUnread(line, 1, 'interactive'), null)
+  t.is(asker.refuseUnread(line, 'interactive'), null)
   asker.close()
   port1.close()
   port2.close()
