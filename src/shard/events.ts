@@ -102,7 +102,8 @@ export class Events {
     const after = filter.cursor === undefined ? this.#number : this.#numberOf(filter.cursor)
     const at = Math.max(after ?? 0, this.#goneTo)
     const missed = after === null ? null : at - after
-    const place = new Place(this, { filter, libraries, wake, at, missed, cursor: this.cursorOf(this.#number) })
+    // Not where the events are by now: whoever is cut before the first of them comes back with this cursor.
+    const place = new Place(this, { filter, libraries, wake, at, missed, cursor: this.cursorOf(at) })
     this.#places.add(place)
     return place
   }

@@ -87,12 +87,16 @@ test('a cursor brings what came after it, once and in order, or says how much of
       const reading = events.follow({ cursor: cursors[from]! }, () => undefined)
       const { missed, cursor } = reading
       const kept = takenAll(reading)
-      t.is(cursor, cursors.at(-1)!)
+      t.is(cursor, cursors[from + missed!]!)
       t.is(missed! + kept.length, cursors.length - 1 - from)
       t.deepEqual(
         kept.map((each) => each.cursor),
         cursors.slice(from + 1 + missed!),
       )
+      // Who was cut before any of them came has no other cursor than that of the answer.
+      const again = events.follow({ cursor }, () => undefined)
+      t.is(again.missed, 0)
+      t.is(takenAll(again).length, kept.length)
       t.true(missed === 0 || kept.length > 0)
       t.true(kept.reduce((sum, { json }) => sum + json.length, 0) <= LIMITS.eventsKeptBytesMax)
     }),
@@ -109,6 +113,7 @@ test('the cursor of another run cannot tell what was missed, and brings all that
     const reading = after.follow({ cursor: each }, () => undefined)
     t.is(reading.missed, null)
     t.is(takenAll(reading).length, 1)
+    t.is(takenAll(after.follow({ cursor: reading.cursor }, () => undefined)).length, 1)
   }
 })
 
