@@ -1,6 +1,7 @@
 // Ten times as much as one shard can do, asked for a minute by clients that ask on whatever becomes of it: what is served, how fast,
 // what control notices, what memory does, and whether it is as before at once when it is over.
-// usage: node bench/overload.mjs [SECONDS [TIMES]]
+// Of lists a page of so many is asked for.
+// usage: node bench/overload.mjs [SECONDS [TIMES [PAGE]]]
 import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
@@ -9,7 +10,7 @@ import { sleep } from '../dist/test/harness/daemon.js'
 import { quantile } from '../dist/test/harness/load.js'
 import { play } from '../dist/test/harness/scene.js'
 
-const [seconds = 60, times = 10] = process.argv.slice(2).map(Number)
+const [seconds = 60, times = 10, page = 500] = process.argv.slice(2).map(Number)
 const FILES = 3_000
 const SENT_BYTES = 4 << 10
 const RATED_SECONDS = 8
@@ -33,7 +34,7 @@ await play(async (scene) => {
   const { items } = await daemon.call('files.list', { library, path, sort: 'size', limit: 500 })
   const { id: tag } = await daemon.call('tags.create', { library, name: 'seen' })
   const { port, token } = daemon
-  const setup = { port, token, library, path, tag, ids: items.map(({ id }) => id) }
+  const setup = { port, token, library, path, page, tag, ids: items.map(({ id }) => id) }
 
   const first = await phase(daemon, setup, { seconds: 3, inFlight: 64 })
   const aside = (times * first.served) / 3

@@ -7,7 +7,7 @@ import { connect, createServer } from 'node:net'
 import { text } from 'node:stream/consumers'
 
 const setup = JSON.parse(await text(process.stdin))
-const { port: asked, token, library, path, tag, ids, seconds, rate, inFlight, people } = setup
+const { port: asked, token, library, path, tag, ids, page, seconds, rate, inFlight, people } = setup
 const FEEDS = people || 200
 /** On the average. */
 const LOOKED_AT_MS = 200
@@ -27,7 +27,7 @@ const nowhere = createServer((socket) => socket.resume())
 if (asked === 0) await once(nowhere.listen(0, '127.0.0.1'), 'listening')
 const port = asked || nowhere.address().port
 
-const lists = frames('files.list', [{ library, path, sort: 'size' }])
+const lists = frames('files.list', [{ library, path, sort: 'size', limit: page }])
 const searches = frames(
   'search.files',
   Array.from({ length: 10 }, (_, at) => ({ library, query: `file ${at}`, limit: 10 })),

@@ -179,6 +179,8 @@ export const LIMITS = {
   shardTurnMs: 5,
   /** Requests under way on one shard that go on for many turns of its loop, as long searches do: so many have connections of their own. */
   longAtOnceMax: 4,
+  /** Of requests that may be such, so many are sent ahead to a shard that is behind, as long as fewer than those go on. */
+  longAheadMax: 32,
   /** Interactive requests that wait for one shard; then one of who has the most in line gets OVERLOADED. */
   interactiveWaitingMax: 5_000,
   /** Mutations that wait for one shard; more get OVERLOADED at once. */

@@ -79,6 +79,9 @@ export class Library {
   readonly #folders: Folders
   readonly #search: Search
   #hasNamesIndex: boolean
+  /** Long searches that go on, and those that wait for one of them to end. */
+  #long = 0
+  readonly #waiting: (() => void)[] = []
   /** A directory that is being put in order. */
   #ordering: Promise<void> | null = null
   readonly #readers: Readers
@@ -444,7 +447,7 @@ export class Library {
       search.search(wanted, params.limit ?? LIMITS.pageDefault, cursor, this.#versionFor(wanted))
     const page = Search.takesLong(wanted) ? null : atOnce(run({ search: this.#search }))
     if (page) return foundItems(page, this.entries, seal)
-    return this.during(async () => foundItems(await this.#slowly(run), this.entries, seal))
+    return this.during(async () => foundItems(await this.#fewAtOnce(() => this.#slowly(run)), this.entries, seal))
   }
 
   /** Conditions may be of tags and of what entries hold. */
@@ -479,6 +482,19 @@ export class Library {
       return await work()
     } finally {
       this.pins -= 1
+    }
+  }
+
+  /** No more at a time than there may be connections for: others would only make each other slower, and the rest wait for all. */
+  async #fewAtOnce<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#long < LIMITS.longAtOnceMax) this.#long += 1
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    try {
+      return await work()
+    } finally {
+      const next = this.#waiting.shift()
+      if (next) next()
+      else this.#long -= 1
     }
   }
 

@@ -3,8 +3,9 @@
 import { LIMITS } from '../base/limits.js'
 
 const NANOSECONDS = 0
+const LONG = 1
 /** Then for each line how many were sent and how many begun, each going round. */
-const LINES_AT = 1
+const LINES_AT = 2
 const SENT = 0
 const BEGUN = 1
 const LINE_WORDS = 2
@@ -48,6 +49,16 @@ export class Ahead {
     let all = 0
     for (let line = 0; line < this.#lines; line++) all += this.#countAt(LINES_AT + line * LINE_WORDS)
     return (all * Atomics.load(this.#words, NANOSECONDS)) / 1e6
+  }
+
+  /** How many of those that may go on for many turns do so, of all lines. */
+  get long(): number {
+    return Atomics.load(this.#words, LONG)
+  }
+
+  /** The shard, and nobody else, says so. */
+  set long(count: number) {
+    Atomics.store(this.#words, LONG, count)
   }
 
   /** How many of this line it should have before it at most, while they are few enough to be told apart. */

@@ -11,14 +11,18 @@ import { WORK, type WorkClass } from '../protocol/work.js'
 import { Ahead, newAhead } from './ahead.js'
 import { GivenUp, newGivenUp } from './given-up.js'
 import { Kept, newWritten } from './kept.js'
-import type { FromShard, Requests, SharedRead, ShardOperation, ToShard } from './lines.js'
+import {
+  MAY_TAKE_LONG,
+  type FromShard,
+  type Requests,
+  type SharedRead,
+  type ShardOperation,
+  type ToShard,
+} from './lines.js'
 import { Patience } from './patience.js'
 import { Queue, type Refused, type Waiting } from './queue.js'
 
 type Answer = (reply: Reply) => void
-
-/** Operations that go on for many turns of a shard's loop. */
-const LONG: ReadonlySet<ShardOperation> = new Set<OperationName>(['search.files', 'files.explain', 'files.leftOut'])
 
 /** What the daemon asks of a shard that may wait for others. */
 const OWN_JOBS: ReadonlySet<ShardOperation> = new Set<ShardOperation>(['shard.takeUp', 'shard.changes', 'shard.doubt'])
@@ -56,7 +60,7 @@ export interface Line {
   behind: { readonly sinceMs: number; readonly begunBefore: number }
   /** What is told to those that are refused unread, once it was needed. */
   unread: Prepared | null
-  /** Requests under way that go on for many turns, of those that were told apart. */
+  /** Requests under way that may go on for many turns, of those that were told apart. */
   long: number
   /** Refused because they waited for too long, or too many did. */
   overloaded: number
@@ -243,7 +247,7 @@ export class Asker {
     }
     const asked = operation === 'shard.read' ? (params as SharedRead).operation : operation
     const of = caller === STREAM ? 'stream' : workOf(asked)
-    const long = LONG.has(asked) && this.#isOpen(params)
+    const long = MAY_TAKE_LONG.has(asked) && this.#isOpen(params)
     const waiting = { of, long, operation, params, answer, caller: caller ?? null, since: 0, gone: false, number: 0 }
     if (of === 'control' || (queue.length === 0 && this.#mayBeSent(line, long))) this.#hand(line, waiting)
     else this.#wait(line, waiting)
@@ -259,7 +263,7 @@ export class Asker {
   }
 
   #mayBeSent(line: Line, long: boolean): boolean {
-    return room(line) > 0 && (!long || line.long < LIMITS.longAtOnceMax)
+    return room(line) > 0 && (!long || longMayBegin(line))
   }
 
   #hand(line: Line, waiting: Waiting): void {
@@ -282,7 +286,7 @@ export class Asker {
     if (line.outgoing.length === 0) line.ahead.refilled()
     const now = line.patience.at(performance.now())
     for (let left = room(line); left > 0; left--) {
-      const waiting = queue.next(line.long < LIMITS.longAtOnceMax, now)
+      const waiting = queue.next(longMayBegin(line), now)
       if (!waiting) break
       if (waiting.gone) leaveOut(line, waiting)
       else this.#hand(line, waiting)
@@ -367,6 +371,11 @@ function room({ ahead, outgoing }: Line): number {
   return ahead.most - ahead.count - outgoing.length / 3
 }
 
+/** Most of them are over at once: many are sent ahead as long as few turn out to be long. */
+function longMayBegin({ ahead, long }: Line): boolean {
+  return long < (ahead.long < LIMITS.longAtOnceMax ? LIMITS.longAheadMax : LIMITS.longAtOnceMax)
+}
+
 function overloaded(message: string): WireError {
   return { ...OVERLOADED, message, retryAfterMs: comeAgainMs() }
 }
@@ -379,7 +388,7 @@ function unreadWords(shard: number): string {
   return `shard ${shard} did not look at it: too many others wait, and one of yours`
 }
 
-/** One of those that go on for many turns, until it is answered. */
+/** One of those that may go on for many turns, until it is answered. */
 function counted(line: Line, answer: Answer): Answer {
   line.long += 1
   return (reply) => {

@@ -28,6 +28,13 @@ export type ShardOperation =
   | 'shard.sweep'
 
 /** A read of a library that is another shard's; the answer is null where that has to be asked. */
+/** Operations that may go on for many turns of a shard's loop. */
+export const MAY_TAKE_LONG: ReadonlySet<ShardOperation> = new Set<OperationName>([
+  'search.files',
+  'files.explain',
+  'files.leftOut',
+])
+
 export interface SharedRead {
   readonly operation: OperationName
   readonly params: unknown

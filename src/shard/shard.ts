@@ -57,6 +57,7 @@ import {
   type FromShard,
   type Held,
   type Requests,
+  MAY_TAKE_LONG,
   type ShardOperation,
   type ShardSetup,
   type SharedRead,
@@ -131,6 +132,8 @@ export class Shard {
   /** What was begun last, where more was there already: since when, and how many. */
   #sliceAt = 0
   #sliceCount = 0
+  /** Of those that may go on for many turns, how many are not answered yet. */
+  #long = 0
 
   constructor(setup: ShardSetup, send: (message: FromShard, transfer?: MessagePort[]) => void) {
     loadSqlite()
@@ -232,6 +235,8 @@ export class Shard {
 
   #begin(line: Line, requests: Requests): void {
     const since = performance.now()
+    // Those that were over in the turn in which they began are answered by now.
+    this.#ahead.long = this.#long
     // What it did for others meanwhile belongs to what these waited for.
     if (this.#sliceCount > 0) this.#ahead.took(since - this.#sliceAt, this.#sliceCount)
     this.#several = requests.length > 3
@@ -269,6 +274,7 @@ export class Shard {
     try {
       const result = this.#run(operation, params)
       if (!(result instanceof Promise)) return this.#reply(line, number, result)
+      if (MAY_TAKE_LONG.has(operation)) this.#untilAnswered(result)
       result.then(
         (value) => this.#reply(line, number, value),
         (error: unknown) => this.#refuse(line, number, error),
@@ -276,6 +282,15 @@ export class Shard {
     } catch (error) {
       this.#refuse(line, number, error)
     }
+  }
+
+  #untilAnswered(result: Promise<unknown>): void {
+    const answered = () => {
+      this.#long -= 1
+      if (this.#long < this.#ahead.long) this.#ahead.long = this.#long
+    }
+    this.#long += 1
+    result.then(answered, answered)
   }
 
   /** Its caller has gone or was told TIMEOUT: answered only to be counted. */

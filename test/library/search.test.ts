@@ -493,3 +493,31 @@ function segmentsOf(library: Library): number {
     database.close()
   }
 }
+
+test('of many long searches a few go on at a time, each tells the truth, and one that fails leaves its turn to the next', async (t) => {
+  using stage = new Stage()
+  const { library } = await filled(
+    stage,
+    Array.from({ length: 3_000 }, (_, at) => `${at} of many`),
+  )
+  // By size everything is looked at, in steps.
+  const sorted = { query: 'of', sort: 'size', limit: 10 } as const
+  let most = 0
+  const asked = Array.from({ length: 40 }, async (_, at) => {
+    const found = library.search({ ...sorted, query: `${at} of`, ...(at % 4 === 3 ? { cursor: 'none of its' } : {}) })
+    const { total } = await found
+    most = Math.max(most, library.connections)
+    return total
+  })
+  const ended = await Promise.allSettled(asked)
+  for (const [at, each] of ended.entries()) {
+    if (at % 4 === 3) t.like(each, { status: 'rejected', reason: { code: 'BAD_REQUEST' } })
+    else
+      t.like(each, {
+        status: 'fulfilled',
+        value: ((await library.search({ query: `${at} of` })) as { total: number }).total,
+      })
+  }
+  t.true(most > 1 && most <= 5)
+  t.is((await library.search(sorted)).total, 3_000)
+})

@@ -57,3 +57,40 @@ test('a shard that took long for one thing, and has begun few since it is behind
   port1.close()
   port2.close()
 })
+
+test('searches are sent ahead like any other, until some of them turn out to be long', (t) => {
+  const asker = new Asker({ shards: 1, line: 0, beats: Beats.create(2), isOpen: () => true })
+  const line = asker.lines[0]!
+  const shared = newAhead(1)
+  const shard = new Ahead(shared)
+  const { port1, port2 } = new MessageChannel()
+  asker.connect(line, port1, { givenUp: newGivenUp(), ahead: shared, written: newWritten() })
+  const ask = (count: number, operation: 'files.get' | 'search.files') => {
+    for (let at = 0; at < count; at++) asker.enqueue(line, operation, { library: 'a' }, () => undefined)
+    asker.send(line)
+  }
+  const answer = () => {
+    const replies = [...line.inFlight.keys()].flatMap((number) => [number, '1', null])
+    shard.begun(replies.length / 3 - line.outgoing.length / 3)
+    asker.send(line)
+    shard.begun(shard.count)
+    asker.received(line, { replies })
+  }
+  shard.took(0.05, 1)
+  const many = Math.ceil(LIMITS.shardBehindMs / 0.05) + 1
+  ask(many, 'files.get')
+  t.is(line.atOnceMax, 0)
+  ask(100, 'search.files')
+  t.is(line.long, 0)
+  answer()
+  t.is(line.long, LIMITS.longAheadMax)
+  shard.long = LIMITS.longAtOnceMax
+  answer()
+  t.is(line.long, LIMITS.longAtOnceMax)
+  shard.long = 0
+  answer()
+  t.is(line.long, LIMITS.longAheadMax)
+  asker.close()
+  port1.close()
+  port2.close()
+})
