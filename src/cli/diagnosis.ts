@@ -3,6 +3,7 @@ import type { Diagnosis, LimitSeen, SpacedriveSeen } from '../doctor/examine.js'
 import type { FlightEntry } from '../descriptors/recorder.js'
 import type { Finding } from '../doctor/findings.js'
 import type { Origin } from '../doctor/machine.js'
+import { causeFacts } from './status.js'
 import { table, type Column } from './table.js'
 import { bytes, columnsOf, duration, fitted, grouped, millisecond, safe } from './text.js'
 
@@ -101,6 +102,7 @@ function daemonLines({ daemon }: Diagnosis, columnsMax: number): string[] {
       `${grouped(descriptors.open)} open, budget ${grouped(descriptors.budget)}, reserve ${descriptors.reserve}`,
     ],
     ['pressure', `${descriptors.level} (${descriptors.reason}), ${grouped(descriptors.unaccounted)} unaccounted`],
+    ...causeFacts(daemon.pressure),
     [
       'connections',
       `${grouped(connections.current)} of ${grouped(connections.max)}, ${grouped(connections.refused)} refused`,

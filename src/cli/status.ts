@@ -101,7 +101,7 @@ function leakFacts(leak: Status['descriptors']['leak']): [string, string][] {
 const CAUSE_NAMES: Readonly<Record<Cause, string>> = { memory: 'memory', loop: 'main loop', queue: 'queues' }
 
 /** What presses, or did and refused somebody. A daemon of before says nothing of it. */
-function causeFacts(pressure: Status['pressure'] | undefined): [string, string][] {
+export function causeFacts(pressure: Status['pressure'] | undefined): [string, string][] {
   if (!pressure) return []
   return CAUSES.flatMap((cause): [string, string][] => {
     const { level, reason, refused } = pressure[cause]

@@ -62,7 +62,7 @@ export interface Diagnosis {
   }
   readonly daemon: Pick<
     Status,
-    'pid' | 'version' | 'uptimeMs' | 'state' | 'front' | 'native' | 'descriptors' | 'connections'
+    'pid' | 'version' | 'uptimeMs' | 'state' | 'front' | 'native' | 'descriptors' | 'pressure' | 'connections'
   > | null
   readonly watches: WatchUse | null
   /** The end of the flight recorder: what happened last, and how things were at the last second that was written. */
@@ -249,9 +249,10 @@ function briefOf({
   front,
   native,
   descriptors,
+  pressure,
   connections,
 }: Status): Diagnosis['daemon'] {
-  return { pid, version, uptimeMs, state, front, native, descriptors, connections }
+  return { pid, version, uptimeMs, state, front, native, descriptors, pressure, connections }
 }
 
 /** Paths and kinds are told of one's own processes only. */

@@ -111,6 +111,19 @@ test('status and fds keep to 80 columns whatever they are given', (t) => {
   t.true(lines.length > 20)
 })
 
+test('status and doctor tell what presses beside descriptors and why, and whom it refused', (t) => {
+  const lines = statusLines(aStatus(), 80).join('\n')
+  t.regex(lines, /^memory +critical since .* \(99 %\), 123,456,789 refused so far\n +1034869 of the 1048500 MB o/m)
+  t.regex(lines, /^queues +normal since .* \(0 %\), 1 refused so far\nconnections/m)
+  t.notRegex(lines, /^main loop/m)
+  const { pressure: _unknown, ...old } = aStatus()
+  t.notRegex(
+    statusLines(old as ReturnType<typeof aStatus>, 80).join('\n'),
+    /^memory/m,
+    'a daemon of before says nothing of it',
+  )
+})
+
 test('status tells of a leak, and whose it likely is', (t) => {
   const likeliest = { holder: 'package sharp', why: '9 of 9 lie in it' }
   const leak = { unaccounted: 9, growth: 9, withinMs: 4_000, likeliest, targets: ['/x'], at: '2026-01-02T03:04:05Z' }
