@@ -50,6 +50,8 @@ export class Explainer {
     const most = params.limit ?? LIMITS.pageDefault
     const list = { after: params.cursor === undefined ? '' : readPlace(params.cursor, isName, 'listing'), most }
     const { finding, leftOut, more } = await this.#lookAt(location, path, list)
+    if (!leftOut && finding.state === 'kept')
+      throw new SpacedriveError('FILE_NOT_FOUND', `${printable(path)} is no directory`, { hint: 'Name a directory.' })
     if (!leftOut) throw new SpacedriveError('FILE_NOT_FOUND', said(finding, undefined, location, path).reason)
     const items = leftOut.map((child) => itemOf(child, path))
     return more ? { items, cursor: writePlace(leftOut.at(-1)!.name) } : { items }

@@ -67,6 +67,9 @@ test.serial('rules hold from the first scan on, are told, changed, and explained
     )
     t.is(rest.cursor, undefined)
     t.is(await first.codeOf('files.leftOut', { library, path: join(root, 'dist') }), 'FILE_NOT_FOUND')
+    const file = join(root, 'src/a.ts')
+    const ofFile = await t.throwsAsync(first.call('files.leftOut', { library, path: file }))
+    t.true(ofFile?.message.includes(`${file} is no directory`), ofFile?.message)
     t.is(await first.codeOf('locations.update', { library, location, rules: { accept: ['!a'] } }), '-32602')
 
     const changed = await first.call('locations.update', { library, location, rules: { noDevDirs: true } })
