@@ -46,7 +46,7 @@ const OPERATIONS = {
   'libraries.info': ['What a library holds.', '[Library](#library) with its counts'],
   'libraries.rename': ['Gives a library another name. Its folder keeps the old one.', '`{id, name, path}`'],
   'libraries.backup': [
-    'Copies a library while it is used, by a job. `to` is an absolute path where nothing is yet, outside of the data directory and of any library; without it the copy goes to `DATA_DIR/backups`. The copy is a whole library folder: put into `DATA_DIR/libraries` of a stopped daemon it is that library again, and `libraries.create` makes another one of it. Nothing is ever written over, and of a copy that does not end nothing stays.',
+    'Copies a library while it is used, by a job. `to` is an absolute path where nothing is yet, outside of the data directory, but for its `backups`, and of any library; without it the copy goes to `DATA_DIR/backups`. The copy is a whole library folder: put into `DATA_DIR/libraries` of a stopped daemon it is that library again, and `libraries.create` makes another one of it. Nothing is ever written over, and of a copy that does not end nothing stays.',
     '`{library, job, path}`; `path` is where the copy will lie',
     'PATH_REFUSED; the job also ends with it when there is no room',
   ],
@@ -585,6 +585,7 @@ const BOUNDS = {
   pageDefault: ['', 'Rows of a page without `limit`.', ''],
   pageMax: ['', 'Rows of a page.', '−32602'],
   queryCharsMax: ['', 'Characters of a search.', '−32602'],
+  cursorCharsMax: ['', 'Characters of a cursor; of one of `tags.list` 204,800.', '−32602'],
   extensionsMax: ['', 'Extensions of a search.', '−32602'],
   nameCharsMax: ['', "Characters of a library's or location's name.", '−32602'],
   tagsMax: ['', 'Tags of a library.', '`BAD_REQUEST`'],

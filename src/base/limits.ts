@@ -403,6 +403,8 @@ export const LIMITS = {
   searchTriesMax: 3,
   /** Characters of a search query. */
   queryCharsMax: 1_000,
+  /** A cursor holds the last name, twice where it sorts otherwise than it is written, and a byte of a name may take eight characters. */
+  cursorCharsMax: 8_192,
   /** Globs of one kind that a location may have, and characters of one: each is held against each name. */
   globsMax: 1_000,
   patternCharsMax: 1_024,

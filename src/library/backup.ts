@@ -18,12 +18,13 @@ export interface BackupOptions {
 }
 
 /**
- * Where a backup may go: nowhere yet, in a directory that is there and belongs to no library.
+ * Where a backup may go: nowhere yet, in a directory that is there and belongs to no library. Of the data directory only where
+ * backups are kept: elsewhere a folder may have the name of something that the daemon is to write or read.
  *
- * @param libraries where the libraries lie
+ * @param own the data directory, and what in it is for backups
  * @throws PATH_REFUSED
  */
-export function backupPlace(to: string, libraries: string): string {
+export function backupPlace(to: string, own: { readonly data: string; readonly backups: string }): string {
   const refuse = (why: string, hint: string): never => {
     throw new SpacedriveError('PATH_REFUSED', `no backup can be written to ${to}: ${why}`, { hint })
   }
@@ -33,10 +34,16 @@ export function backupPlace(to: string, libraries: string): string {
   if (above === null) return refuse('its directory is not there', 'Make the directory first, or name another.')
   if (isTaken(path))
     refuse('something is there already', 'Name a path that does not exist: nothing is ever written over.')
-  const own = `${realpathSync(libraries)}${sep}`
-  if (`${above}${sep}`.startsWith(own) || above.split(sep).some((each) => each.endsWith(FOLDER_ENDING)))
-    refuse('it lies among the libraries', 'Name a path outside the data directory and outside of any library.')
+  const outside = 'Name a path outside the data directory and outside of any library.'
+  if (above.split(sep).some((each) => each.endsWith(FOLDER_ENDING))) refuse('it lies in a library', outside)
+  if (isIn(above, own.data) && !isIn(above, own.backups)) refuse('it lies in the data directory', outside)
   return join(above, basename(path))
+}
+
+/** @param path as the system has it; the other one need not be there */
+function isIn(path: string, directory: string): boolean {
+  const real = realDirectory(directory)
+  return real !== null && `${path}${sep}`.startsWith(real === sep ? sep : `${real}${sep}`)
 }
 
 function realDirectory(path: string): string | null {

@@ -77,7 +77,7 @@ export class Listings {
   page(asked: AskedList): ListedPage | null {
     const { directory, sort, version } = asked
     const key = `${directory} ${sort}`
-    const last = asked.cursor === undefined ? undefined : readCursor(asked.cursor)
+    const last = asked.cursor === undefined ? undefined : readCursor(asked.cursor, asked)
     const few = this.#few.get(key)
     if (few?.version === version) return this.#fewPage(key, few, asked, last)
     const many = this.#many.get(key)
@@ -118,22 +118,19 @@ export class Listings {
     keep(this.#many, `${directory} ${sort}`, { version, begun, ids })
   }
 
-  #fewPage(key: string, few: Few, { limit }: AskedList, last: Child | undefined): ListedPage {
+  #fewPage(key: string, few: Few, asked: AskedList, last: Child | undefined): ListedPage {
+    const { limit } = asked
     keep(this.#few, key, few)
     const { children } = few
     const from = last ? placeAfter(children.length, last, (at) => children[at]!) : 0
     const page = children.slice(from, from + limit)
     const items = this.#children.items(page.map(({ id }) => id))
-    return from + limit < children.length ? { items, cursor: cursorOf(page.at(-1)!) } : { items }
+    return from + limit < children.length ? { items, cursor: cursorOf(page.at(-1)!, asked) } : { items }
   }
 
   /** Who has gone since, or is elsewhere, is left out. @param lastAt of the last one, where it is among these; else -1 */
-  #manyPage(
-    ids: Float64Array,
-    { directory, sort, limit }: AskedList,
-    last: Child | undefined,
-    lastAt: number,
-  ): ListedPage {
+  #manyPage(ids: Float64Array, asked: AskedList, last: Child | undefined, lastAt: number): ListedPage {
+    const { directory, sort, limit } = asked
     const here = (id: number) => {
       const entry = this.#children.byId(id)
       return entry?.parent === directory && entry.name >= 0 ? entry : undefined
@@ -151,7 +148,7 @@ export class Listings {
     }
     const items = this.#children.items(page.map(({ id }) => id))
     const more = at < ids.length && page.length > 0
-    return more ? { items, cursor: cursorOf(this.#child(page.at(-1)!, sort)) } : { items }
+    return more ? { items, cursor: cursorOf(this.#child(page.at(-1)!, sort), asked) } : { items }
   }
 
   #child(entry: Pick<Entry, 'id' | 'name' | 'kind' | 'size' | 'mtime'>, sort: Sort): Child {
@@ -225,19 +222,23 @@ function placeAfter(count: number, last: Child, childAt: (at: number) => Child |
   return low
 }
 
-/** Key, name and id of the last child. */
-type ChildPlace = [key: string | number, name: string, id: number]
+/** Key, name and id of the last child, and of what list; no name where it is the key. */
+type ChildPlace = [key: string | number, name: string | null, id: number, directory: number, sort: Sort]
 
-function cursorOf({ key, name, id }: Child): string {
-  return writePlace([key, name, id] satisfies ChildPlace)
+type ListedHow = Pick<AskedList, 'directory' | 'sort'>
+
+function cursorOf({ key, name, id }: Child, { directory, sort }: ListedHow): string {
+  return writePlace([key, key === name ? null : name, id, directory, sort] satisfies ChildPlace)
 }
 
-function isChildPlace(value: unknown): value is ChildPlace {
-  const [key, name, id] = Array.isArray(value) ? (value as unknown[]) : []
-  return (typeof key === 'string' || typeof key === 'number') && typeof name === 'string' && typeof id === 'number'
-}
-
-function readCursor(cursor: string): Child {
-  const [key, name, id] = readPlace(cursor, isChildPlace, 'listing')
-  return { key, name, id }
+/** @throws BAD_REQUEST */
+function readCursor(cursor: string, asked: ListedHow): Child {
+  const isPlace = (value: unknown): value is ChildPlace => {
+    const [key, name, id, directory, sort] = Array.isArray(value) ? (value as unknown[]) : []
+    const isOfList = directory === asked.directory && sort === asked.sort
+    const isKey = typeof key === (sort === 'name' ? 'string' : 'number')
+    return isOfList && isKey && (typeof name === 'string' || (name === null && sort === 'name')) && Number.isInteger(id)
+  }
+  const [key, name, id] = readPlace(cursor, isPlace, 'listing')
+  return { key, name: name ?? (key as string), id }
 }

@@ -72,6 +72,10 @@ function folderOf(from: string): string {
   const path = normalize(from).replace(/(?<=.)\/+$/, '')
   const folder = basename(path) === basename(filesOf('').database) ? dirname(path) : path
   if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return refuse('is no folder of a library')
+  // With one of the two it is a library that lacks the other, which is told by name.
+  const { json, database } = filesOf(folder)
+  if (![json, database].some((file) => statSync(file, { throwIfNoEntry: false })))
+    return refuse('is no folder of a library')
   return folder
 }
 

@@ -506,9 +506,9 @@ export class Shard {
   }
 
   #backUp(library: Library, to?: string): unknown {
-    const { libraries, deleted } = this.#setup
-    const path =
-      to === undefined ? usualPlace(join(dirname(deleted), 'backups'), library.path) : backupPlace(to, libraries)
+    const data = dirname(this.#setup.deleted)
+    const backups = join(data, 'backups')
+    const path = to === undefined ? usualPlace(backups, library.path) : backupPlace(to, { data, backups })
     const job = library.write(() => {
       const { id } = library.jobs.enqueue('backup', null, null)
       const checkpoint = JSON.stringify({ to: path } satisfies BackUp)

@@ -5,6 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
 import type { Library } from '../../src/library/library.js'
+import { PARAMS } from '../../src/protocol/operations.js'
 import { index, rescan, Stage } from './stage.js'
 
 const limits = LIMITS as { listAtOnceMax: number; listingKeptMs: number; searchSliceMs: number }
@@ -154,3 +155,38 @@ test.serial('tags leave orders as they are, and what was found for words; change
   t.is((await changed).items[0]!.id, first.items[4]!.id)
   t.is((await library.search({ query: 'child' })).total, total + 1)
 })
+
+test.serial(
+  'a cursor is of its list alone, and one that is given is always taken, whatever the last name is',
+  async (t) => {
+    using stage = new Stage()
+    mkdirSync(join(stage.tree, 'd'))
+    const longest = [1, 0xe4, 0xc4].map((byte) => Buffer.alloc(255, byte))
+    for (const directory of [stage.tree, join(stage.tree, 'd')]) {
+      for (const name of ['a', 'B', 'z']) writeFileSync(join(directory, name), name)
+      for (const name of longest) writeFileSync(Buffer.concat([Buffer.from(`${directory}/`), name]), '')
+    }
+    const library = stage.open(stage.create())
+    await index(library, stage.tree)
+    for (const listAtOnceMax of [100, 2]) {
+      limits.listAtOnceMax = listAtOnceMax
+      library.write(() => {})
+      for (const sort of SORTS) {
+        const ids = new Set<string>()
+        let cursor: string | undefined
+        do {
+          const page = await library.list({ path: stage.tree, sort, limit: 1, cursor })
+          ids.add(page.items[0]!.id)
+          cursor = page.cursor
+          if (cursor === undefined) break
+          const parsed = PARAMS['files.list'].safeParse({ library: 'x', path: stage.tree, cursor })
+          t.true(parsed.success, `${sort} ${cursor.length}`)
+          for (const other of SORTS.filter((each) => each !== sort))
+            t.throws(() => library.list({ path: stage.tree, sort: other, cursor }), { code: 'BAD_REQUEST' })
+          t.throws(() => library.list({ path: join(stage.tree, 'd'), sort, cursor }), { code: 'BAD_REQUEST' })
+        } while (ids.size < 20)
+        t.is(ids.size, 7)
+      }
+    }
+  },
+)
