@@ -34,7 +34,7 @@ export interface StreamSink {
   begin(): void
   /** False when not all of it was taken: `Stream.drained` is called when it is. */
   write(text: string): boolean
-  /** The last of it: the connection ends. */
+  /** The last of it. */
   end(): void
   cut(): void
 }

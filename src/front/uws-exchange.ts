@@ -383,7 +383,8 @@ class UwsStreamSink implements StreamSink {
   }
 
   end(): void {
-    this.#res.cork(() => this.#res.end(undefined, true))
+    // Not with `close`: uWebSockets would write the header that says so into the body, and no client could read its end.
+    this.#res.cork(() => this.#res.end())
   }
 
   cut(): void {

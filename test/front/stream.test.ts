@@ -14,7 +14,9 @@ interface Told {
 function follow({ port }: Stage, query = '', headers: Record<string, string> = {}) {
   const told: Told[] = []
   const seen = { told, ended: false, comments: 0, res: null as http.IncomingMessage | null, close: () => req.destroy() }
-  const options = { port, path: `/events${query}`, headers: { authorization: `Bearer ${TOKEN}`, ...headers } }
+  // As they do it does not ask for the end of the connection: an answer that ends with it may be cut anywhere.
+  const kept = { authorization: `Bearer ${TOKEN}`, connection: 'keep-alive' }
+  const options = { port, path: `/events${query}`, headers: { ...kept, ...headers } }
   const req = http.get({ ...options, agent: false }, (res) => {
     seen.res = res
     let text = ''
