@@ -80,6 +80,8 @@ export class MemoryFiles {
 function openSources(proc: string, cgroups: string): Sources {
   const own = join(proc, 'self/status')
   const paths = pathsOfGroups(join(proc, 'self/cgroup'))
+  // It could not be read: what is mounted may be the group of all, and is no guess at this one's.
+  if (paths.size === 0) return { own: HeldFile.open(own) }
   return openFirst(join(cgroups, 'memory'), own, paths.get('memory')) ?? openSecond(cgroups, own, paths.get(''))
 }
 
@@ -134,7 +136,7 @@ function pathsOfGroups(path: string): Map<string, string> {
 
 function textOf(path: string): string | null {
   try {
-    return readFileSync(path, 'utf8')
+    return again(() => readFileSync(path, 'utf8'))
   } catch {
     return null // a system that has none of it says nothing
   }

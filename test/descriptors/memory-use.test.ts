@@ -94,6 +94,14 @@ if (process.platform === 'linux') {
     t.is(nothing.memory.read(), null)
   })
 
+  test('where it cannot be read which group this one is in, that of all is no guess', (t) => {
+    using yard = system({
+      'proc/self/status': STATUS,
+      'groups/memory/memory.stat': `hierarchical_memory_limit ${1_000 * MB}\ntotal_rss ${900 * MB}\n`,
+    })
+    t.deepEqual(yard.memory.read(), { used: 101 * MB, most: totalmem(), of: 'machine' })
+  })
+
   test.serial('this system says it, by descriptors that are held and come back', (t) => {
     const before = countOpen()
     const memory = new MemoryFiles()
