@@ -27,7 +27,6 @@ export type ShardOperation =
   | 'shard.read'
   | 'shard.sweep'
 
-/** A read of a library that is another shard's; the answer is null where that has to be asked. */
 /** Operations that may go on for many turns of a shard's loop. */
 export const MAY_TAKE_LONG: ReadonlySet<ShardOperation> = new Set<OperationName>([
   'search.files',
@@ -35,6 +34,7 @@ export const MAY_TAKE_LONG: ReadonlySet<ShardOperation> = new Set<OperationName>
   'files.leftOut',
 ])
 
+/** A read of a library that is another shard's; the answer is null where that has to be asked. */
 export interface SharedRead {
   readonly operation: OperationName
   readonly params: unknown
