@@ -1,5 +1,5 @@
 // `spacedrive plan`: how many descriptors a deployment needs that does not exist yet, by the sum that a boot prints.
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import { availableParallelism } from 'node:os'
 import { LIMITS } from '../base/limits.js'
 import type { Deployment, Item, Planned } from '../descriptors/planner.js'
@@ -12,6 +12,7 @@ import { grouped, plural } from './text.js'
 interface Options extends Deployment {
   readonly shards?: number
   readonly fronts: number
+  readonly front: 'uws' | 'node'
   readonly limit?: number
 }
 
@@ -42,6 +43,11 @@ export function addPlan(program: Command, desk: Desk): void {
     .option('--jobs <N>', 'jobs that run at a time', count, 1)
     .option('--shards <N>', 'threads that serve libraries (default: one a core)', wholeNumber(1, LIMITS.shardsMax))
     .option('--fronts <N>', 'threads that face the clients', wholeNumber(1, LIMITS.frontsMax), 1)
+    .addOption(
+      new Option('--front <SERVER>', 'what serves in these threads; over TLS it is node')
+        .choices(['uws', 'node'])
+        .default('uws'),
+    )
     .option('--limit <N>', 'ask whether this limit is enough', wholeNumber(1, LIMITS.softMax))
     .action(async (options: Options) => {
       const answer = await planned(options)
@@ -68,7 +74,8 @@ async function planned(options: Options): Promise<Answer> {
       shards,
       jobs: Math.min(options.jobs, LIMITS.taskThreadsMax, shards),
     }
-    const base = baseItems({ runtime, shards, fronts: options.fronts, listeners: 2, native })
+    const { fronts, front } = options
+    const base = baseItems({ runtime, shards, fronts, front, listeners: 2, native })
     return { deployment, base, ...planFor(deployment, base) }
   }
   let found = ask(options.shards ?? Math.min(availableParallelism(), LIMITS.shardsMax))

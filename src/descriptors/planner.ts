@@ -42,6 +42,8 @@ const LIBRARIES_SHARE = 0.6
 const JOBS_SHARE = 0.25
 /** The daemon's own files: log, lock, flight recorder; and the machine's count of open files, and two that tell of memory. */
 const OWN_FILES = process.platform === 'linux' ? 6 : 3
+/** By which libuv sheds who cannot be accepted: of each loop that has streams of Node, as that of the main thread has anyway. */
+const ACCEPT_SPARE = 1
 
 /**
  * Divides what is left under the soft limit. Floors are guaranteed; what no floor covers is the pot, lent to whoever asks.
@@ -102,16 +104,19 @@ export interface Process {
   readonly shards: number
   /** Threads that face the clients, each with a listener: 1 is the main thread. */
   readonly fronts?: number
+  /** What serves in these threads. */
+  readonly front?: 'uws' | 'node'
   /** Ports and sockets that are listened on. */
   readonly listeners: number
   readonly native: boolean
 }
 
 export function baseItems(
-  { runtime, shards, fronts = 1, listeners, native }: Process,
+  { runtime, shards, fronts = 1, front = 'uws', listeners, native }: Process,
   prices: Prices = PRICES,
 ): Item[] {
-  const threads = fronts > 1 ? [item('front threads', prices.taskThread, fronts)] : []
+  const each = prices.taskThread + (front === 'node' ? ACCEPT_SPARE : 0)
+  const threads = fronts > 1 ? [item('front threads', each, fronts)] : []
   return [
     item('Node.js, as it is run here', 1, runtime),
     // Without the addon the limit is read from a file that is kept open.
