@@ -18,8 +18,8 @@ const CALM_SECONDS = 15
 /** Of what it can do at most: a daemon that is not overloaded. */
 const CALM = 0.7
 const CONTROL_MS = 20
-/** Before this it is not judged whether memory grows: heaps come to their size. */
-const SETTLE_SECONDS = Math.min(15, seconds / 4)
+/** Before this it is not judged whether memory grows: V8 collects old objects every twenty seconds or so, and lets them double until. */
+const SETTLE_SECONDS = Math.min(30, seconds / 2)
 /** Clients that ask one thing at a time, in a process of their own: what they see waits for nothing that is the load's. */
 const PEOPLE = 20
 /** The load stands for clients elsewhere, and may take nothing from the daemon while there is work. */
