@@ -9,6 +9,7 @@ import { eventually, launch, type Loose, type TestDaemon } from '../harness/daem
 import { Workers } from '../harness/load.js'
 import { punctually } from '../harness/punctual.js'
 import { play, type Scene } from '../harness/scene.js'
+import { kinds } from '../front/stage.js'
 import { shimProblem } from '../harness/shim.js'
 
 const problem = shimProblem()
@@ -129,7 +130,7 @@ test.serial(
   }),
 )
 
-for (const front of ['uws', 'node']) {
+for (const front of await kinds()) {
   test.serial(`${front}: for clients that take their time to go no others have to`, async (t) => {
     await play(async (scene) => {
       const daemon = await scene.daemon({ limit: '400:400', args: ['--front', front] })

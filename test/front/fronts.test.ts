@@ -10,6 +10,7 @@ import { cli, eventually, launch, type Loose, type TestDaemon } from '../harness
 import { placeOf } from '../../src/shard/place.js'
 import { crowd } from '../harness/load.js'
 import { play, type Scene } from '../harness/scene.js'
+import { kinds } from './stage.js'
 
 const FRONTS = ['--fronts', '2']
 const served = process.platform === 'linux' && loadNative() ? test.serial : test.serial.skip
@@ -53,7 +54,8 @@ const asOne = test.macro(async (t, front: string, name: string) => {
   })
 })
 
-served('two fronts answer, are counted, limited and drained as one is', asOne, 'uws', 'uWebSockets\\.js')
+const hasUws = (await kinds()).includes('uws')
+if (hasUws) served('two fronts answer, are counted, limited and drained as one is', asOne, 'uws', 'uWebSockets\\.js')
 served('so do two on node:http', asOne, 'node', 'node:http')
 
 async function bothAnswer(t: ExecutionContext, daemon: TestDaemon, library: string): Promise<void> {
@@ -281,7 +283,7 @@ const failing = test.macro(async (t, front: string) => {
   })
 })
 
-served('a front that fails ends the daemon with 1, and nothing aborts', failing, 'uws')
+if (hasUws) served('a front that fails ends the daemon with 1, and nothing aborts', failing, 'uws')
 served('so does one on node:http', failing, 'node')
 
 served('a front that could not be loaded is started once more', async (t) => {
