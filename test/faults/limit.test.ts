@@ -12,6 +12,7 @@ import { play, type Scene } from '../harness/scene.js'
 import { kinds } from '../front/stage.js'
 import { shimProblem } from '../harness/shim.js'
 
+const fronts = await kinds()
 const problem = shimProblem()
 if (problem) console.log(`not run: scenarios 3 and 4, because ${problem}`)
 const shimmed = problem ? test.serial.skip : test.serial
@@ -130,7 +131,7 @@ test.serial(
   }),
 )
 
-for (const front of await kinds()) {
+for (const front of fronts) {
   test.serial(`${front}: for clients that take their time to go no others have to`, async (t) => {
     await play(async (scene) => {
       const daemon = await scene.daemon({ limit: '400:400', args: ['--front', front] })
