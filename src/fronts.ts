@@ -160,6 +160,11 @@ export class Fronts implements Front, Askers {
     return this.#threads.some(({ counts }) => counts.isCrowded)
   }
 
+  /** Of each the used share of its heap. */
+  heaps(): { thread: string; share: number }[] {
+    return this.#threads.map(({ number, counts }) => ({ thread: `front ${number}`, share: counts.heap }))
+  }
+
   /** How late the latest of their loops is. */
   get lateMs(): number {
     return Math.max(0, ...this.#threads.map(({ counts }) => counts.lateMs))

@@ -52,7 +52,7 @@ export class Relief {
     this.#pressure = new Pressure(ledger, sights.machine)
     this.#causes = new Causes(ledger, {
       memory: () => sights.memory.read(),
-      heaps: () => setup.router()?.heaps() ?? [],
+      heaps: () => [...(setup.router()?.heaps() ?? []), ...(setup.fronts()?.heaps() ?? [])],
       lateMs: () => Math.max(lookout.takeLeastMs(), setup.fronts()?.lateMs ?? 0),
       waitedMs: () => setup.router()?.waitedMs ?? 0,
       isCrowded: () => setup.router()?.isCrowded ?? false,

@@ -12,7 +12,7 @@ import { levelOf, LEVELS_AT, type LevelChange, type Reading } from './pressure.j
 
 export interface Looks {
   memory(): MemoryUse | null
-  /** Of each other thread that has a heap of its own, the share of it that is used. */
+  /** Of each shard and each front in a thread of its own, the share of its heap that is used. */
   heaps(): readonly { readonly thread: string; readonly share: number }[]
   /** How late the timers of the loops that serve clients came since the last look, at least. */
   lateMs(): number

@@ -109,10 +109,11 @@ const REASONS_AT = ACCEPT_AT + 1
 const EVENTS_AT = REASONS_AT + REASONS.length
 /** Closed because it was asked to give way. */
 const GAVE_WAY_AT = EVENTS_AT + EVENTS.length
-/** How late its loop is, and whether it refuses because of too many. */
+/** How late its loop is, whether it refuses because of too many, and the used share of its heap. */
 const LATE_AT = GAVE_WAY_AT + 1
 const CROWDED_AT = LATE_AT + 1
-const SHARDS_AT = CROWDED_AT + 1
+const HEAP_AT = CROWDED_AT + 1
+const SHARDS_AT = HEAP_AT + 1
 /** Of each shard these, and how long who asks it by this thread waits. */
 const SHARD_WORDS = SHARD.length + 1
 
@@ -121,6 +122,7 @@ export type LineCounts = Pick<Status['shards'][number], (typeof SHARD)[number]>
 export interface Pressing {
   readonly lateMs: number
   readonly isCrowded: boolean
+  readonly heap: number
   readonly waitedMs: readonly number[]
 }
 export type EventCounts = Pick<Status['events'], (typeof EVENTS)[number]>
@@ -150,9 +152,10 @@ export class FrontCounts {
     )
   }
 
-  press({ lateMs, isCrowded, waitedMs }: Pressing): void {
+  press({ lateMs, isCrowded, heap, waitedMs }: Pressing): void {
     this.#words[LATE_AT] = lateMs
     this.#words[CROWDED_AT] = isCrowded ? 1 : 0
+    this.#words[HEAP_AT] = heap
     waitedMs.forEach((ms, shard) => (this.#words[SHARDS_AT + shard * SHARD_WORDS + SHARD.length] = ms))
   }
 
@@ -162,6 +165,10 @@ export class FrontCounts {
 
   get isCrowded(): boolean {
     return this.#words[CROWDED_AT] === 1
+  }
+
+  get heap(): number {
+    return this.#words[HEAP_AT]!
   }
 
   waitedMs(shard: number): number {

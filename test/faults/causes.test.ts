@@ -1,10 +1,11 @@
 // Memory that is short, a main loop that is late and a queue that is old: what is refused and how, that all else goes on, and that it
 // is over within seconds of its cause.
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { WebSocket } from 'ws'
 import { LIMITS } from '../../src/base/limits.js'
+import { loadNative } from '../../src/descriptors/native.js'
 import type { Cause, Level, Status } from '../../src/protocol/messages.js'
 import { kinds } from '../front/stage.js'
 import { eventually, parsed, Refusal, type Loose, type Starting, type TestDaemon } from '../harness/daemon.js'
@@ -129,6 +130,32 @@ test.serial('all front threads refuse by the same levels', (t) =>
     t.is((await list(LONG, { agent: false })).items.length, LONG.limit)
   }),
 )
+
+test.serial('so does the heap of a front thread that is nearly full, by its name', (t) =>
+  play(async (scene) => {
+    if (process.platform !== 'linux' || !loadNative()) return void t.pass('not run: one front only')
+    const script = scene.path('fill.cjs')
+    writeFileSync(script, `(${fillHeap.toString()})(require)`)
+    const env = { NODE_OPTIONS: `--max-old-space-size=128 --require ${script}` }
+    const daemon = await scene.daemon({ args: ['--fronts', '2', '--shards', '1'], env })
+    const { reason } = await eventually('it is seen', 30_000, async () => {
+      const { memory } = ((await daemon.status()) as Status).pressure
+      return memory.level === 'normal' ? null : memory
+    })
+    t.regex(reason, /^\d+ % of the heap of front 1 is in use$/)
+  }),
+)
+
+/** Runs in the daemon, as text: knows nothing of this file. */
+function fillHeap(load: NodeJS.Require): void {
+  const { workerData } = load('node:worker_threads') as typeof import('node:worker_threads')
+  if (workerData?.fronts === undefined || workerData.number !== 1) return
+  const { getHeapStatistics } = load('node:v8') as typeof import('node:v8')
+  const held: number[][] = []
+  const share = () => getHeapStatistics().used_heap_size / getHeapStatistics().heap_size_limit
+  while (share() < 0.75) held.push(Array.from({ length: 100_000 }, (_, at) => at + 0.5))
+  Object.assign(globalThis, { held })
+}
 
 async function indexed(scene: Scene, starting: Starting) {
   const daemon = await scene.daemon(starting)
