@@ -87,7 +87,7 @@ const NOT_BEGUN = new Set<string>([
 /** What is said of a daemon that is not there, or not yet, or not for long. */
 const AWAY = new Set<string>(['NO_DAEMON', 'STARTING', 'DRAINING'])
 /** What a second time does no harm. */
-const READS = /^core\.(?!reload|shutdown)|\.(list|info|get|files|explain|discover)$/
+export const READS = /^core\.(?!reload|shutdown)|\.(list|info|get|files|explain|leftOut|discover)$/
 
 export class Client {
   readonly #url: string

@@ -17,7 +17,7 @@ const UNTRUSTED = /^(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(?:GET_ISSUER|VE
 
 /**
  * @param url `http://HOST:PORT` or `https://HOST:PORT` (`ws`, `wss` are the same), or `unix:PATH` of the daemon's socket
- * @throws NO_DAEMON, UNAUTHORIZED and whatever else the first connection is refused with
+ * @throws BAD_CONFIG for another url; NO_DAEMON, UNAUTHORIZED and whatever else the first connection is refused with
  */
 export async function connect(url: string, { ca, ...options }: ConnectOptions = {}): Promise<Client> {
   const client = new Client((at, protocol, token, hearer) => openLine(at, protocol, token, ca, hearer), url, options)
@@ -63,7 +63,10 @@ function socketTo(url: string, protocol: string, token: string | undefined, ca: 
     return new WebSocket('ws://localhost/ws', [protocol], { ...options, createConnection })
   }
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
-  return new WebSocket(new URL('/ws', url.replace(/^http/, 'ws')), [protocol], { ...options, headers })
+  const at = /^(?:http|ws)s?:/i.test(url) && URL.canParse(url) ? new URL('/ws', url.replace(/^http/i, 'ws')) : null
+  const hint = 'Give http://HOST:PORT or https://HOST:PORT, or unix:PATH of the daemon.sock in its data directory.'
+  if (!at) throw new SpacedriveError('BAD_CONFIG', `"${url}" is not the address of a daemon`, { hint })
+  return new WebSocket(at, [protocol], { ...options, headers })
 }
 
 async function closed(ws: WebSocket): Promise<void> {

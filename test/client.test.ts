@@ -4,7 +4,10 @@ import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
+import { READS } from '../src/client.js'
 import { connect } from '../src/index.js'
+import type { OperationName } from '../src/protocol/operations.js'
+import { runsOn, WORK } from '../src/protocol/work.js'
 import { eventually } from './harness/daemon.js'
 import { play } from './harness/scene.js'
 
@@ -66,6 +69,19 @@ test.serial('without patience, and after its time, a call says that there is no 
       await client.close()
     }
   })
+})
+
+test('what only reads is what is asked again, and of it all', (t) => {
+  for (const [operation, work] of Object.entries(WORK)) {
+    if (runsOn(operation as OperationName) === 'feed') continue
+    const reads = work === 'interactive' || /^core\.(?:ping|status|descriptors)$/.test(operation)
+    t.is(READS.test(operation), reads, operation)
+  }
+})
+
+test('what is no address is told at once, with what would be one', async (t) => {
+  for (const url of ['', 'nonsense', '/run/daemon.sock', 'ftp://127.0.0.1:8080', 'http://'])
+    await t.throwsAsync(connect(url), { code: 'BAD_CONFIG', message: /is not the address of a daemon/ }, url)
 })
 
 test.serial('the example goes on over a restart', async (t) => {
