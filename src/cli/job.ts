@@ -88,6 +88,7 @@ export function jobLines(job: JobItem): string[] {
     ['job', job.id],
     ['kind', job.kind],
     ['state', job.state],
+    ['because of', job.waiting && `${job.waiting.code}: ${job.waiting.message}`],
     ['progress', `${grouped(done)} ${unit}${percent}`],
     ['location', job.location],
     ['created', minute(job.createdAt)],

@@ -104,7 +104,7 @@ export function mustBeDone(job: JobItem): void {
 }
 
 /** What of a job its bar shows. */
-export type Shown = Pick<JobItem, 'state' | 'progress'>
+export type Shown = Pick<JobItem, 'state' | 'progress' | 'waiting'>
 
 export interface Gauge {
   show(job: Shown): void
@@ -196,7 +196,8 @@ class Rate {
     this.#samples = [...this.#samples.filter(({ at }) => now.at - at <= RATE_WINDOW_MS), now]
     const first = this.#samples[0]!
     const words = [counted(job)]
-    if (job.state === 'queued' || job.state === 'paused') return `${words[0]}, ${job.state}`
+    const why = job.waiting ? `: ${job.waiting.code}` : ''
+    if (job.state === 'queued' || job.state === 'paused') return `${words[0]}, ${job.state}${why}`
     const ms = now.at - first.at
     if (ms > 0) words.push(`${grouped(((now.done - first.done) / ms) * 1_000)}/s`)
     const left = leftMs(first, now)

@@ -492,7 +492,7 @@ test('search stops at its limit across pages, --all does not', async (t) => {
 
 test('jobs are listed, shown and steered', async (t) => {
   const failures = [{ path: '/a/\u001b', code: 'EACCES', message: 'permission denied' }]
-  const job = aJob({ state: 'running', failures, failureCount: 1 })
+  let job = aJob({ state: 'running', failures, failureCount: 1 })
   await using daemon = await FakeDaemon.open({
     'libraries.list': () => [aLibrary()],
     'jobs.list': ({ cursor }) => (cursor ? { items: [aJob({ id: 'job-2' })] } : { items: [job], cursor: 'more' }),
@@ -502,6 +502,17 @@ test('jobs are listed, shown and steered', async (t) => {
   t.regex((await daemon.cli('job', 'list')).out, /^job-1 +index +running +12,345 .*\njob-2 /m)
   t.regex((await daemon.cli('job', 'info', 'job-1')).out, /EACCES \/a\/\\x1b: permission denied\n$/)
   t.is((await daemon.cli('job', 'pause', 'job-1')).out, 'job job-1: paused\n')
+  const full = {
+    code: 'DISK_FULL',
+    message: 'the disk is full: /a',
+    hint: 'Free some space.',
+    retryable: true,
+  } as const
+  job = aJob({ state: 'queued', waiting: full })
+  t.regex(
+    (await daemon.cli('job', 'info', 'job-1')).out,
+    /^state +queued\nbecause of +DISK_FULL: the disk is full: \/a$/m,
+  )
   t.deepEqual(daemon.paramsOf('jobs.pause'), [{ library: 'id-of-Photos', job: 'job-1' }])
 })
 

@@ -1,6 +1,10 @@
 import test from 'ava'
+import { LIMITS } from '../../src/base/limits.js'
+import { openGauge } from '../../src/cli/progress.js'
 import { table } from '../../src/cli/table.js'
+import { Terminal } from '../../src/cli/terminal.js'
 import { bytes, columnsOf, coverageWords, duration, fitted, grouped, safe } from '../../src/cli/text.js'
+import { aJob, remembering } from './fake.js'
 
 test('bytes are shown in binary units and never as 1024.0', (t) => {
   t.deepEqual([0, 1023, 1024, 1536, 1_048_575, 1_048_576, 5e15].map(bytes), [
@@ -84,4 +88,14 @@ test('columns of numbers are aligned to the right, and no line ends in blanks', 
     ),
     [' n  name', '10  a', ' 9  bcd'],
   )
+})
+
+test('of a job that stands in line again it is told why', (t) => {
+  Object.assign(LIMITS, { cliProgressLineMs: 0 })
+  const err = remembering()
+  const gauge = openGauge(new Terminal(remembering(), err, {}), 'indexing', false)
+  const waiting = { code: 'DISK_FULL', message: 'the disk is full', hint: '', retryable: true } as const
+  gauge.show(aJob({ state: 'queued', progress: { done: 5, unit: 'entries' }, waiting }))
+  gauge.close()
+  t.is(err.text(), 'indexing: 5 entries, queued: DISK_FULL\n')
 })
