@@ -65,6 +65,8 @@ interface Thread {
   /** Who waits until it has heeded what it was told, by number. */
   readonly heeding: Map<number, () => void>
   isListening: boolean
+  /** Why it has ended. */
+  lost: Error | null
   /** Told when it has loaded, and then when it listens or cannot. */
   told: (message: FromFront) => void
   failed: (error: Error) => void
@@ -283,8 +285,10 @@ export class Fronts implements Front, Askers {
       try {
         return void (await next(thread))
       } catch (error) {
-        if (this.#ending || tries >= START_TRIES) throw error
+        if (tries >= START_TRIES) throw error
         await thread.ended
+        // It may be closed by now, and nobody would end another one.
+        if (this.#ending) throw error
         this.#threads.pop()
         this.#setup.log('warn', toWire(error).message)
       }
@@ -329,6 +333,7 @@ export class Fronts implements Front, Askers {
       reads: [],
       heeding: new Map(),
       isListening: false,
+      lost: null,
       told: () => undefined,
       failed: () => undefined,
     }
@@ -432,6 +437,7 @@ export class Fronts implements Front, Askers {
 
   /** Its clients are lost, and its port is no more than a part: as when the main thread fails, the daemon ends. */
   #lose(thread: Thread, error: Error): void {
+    thread.lost ??= error
     thread.failed(error)
     if (this.#ending || !thread.isListening) return
     thread.isListening = false
@@ -448,7 +454,7 @@ function post({ worker }: Thread, message: ToFront): void {
   worker.postMessage(message)
 }
 
-/** What it tells next; rejects where it ends instead. */
+/** What it tells next; rejects where it ends instead, or has. */
 function next(thread: Thread): Promise<FromFront> {
   return new Promise((resolve, reject) => {
     thread.told = resolve
@@ -460,6 +466,8 @@ function next(thread: Thread): Promise<FromFront> {
         }),
       )
     }
+    // While it waited for the others.
+    if (thread.lost) thread.failed(thread.lost)
   })
 }
 

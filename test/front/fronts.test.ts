@@ -337,6 +337,28 @@ served(
   },
 )
 
+served('a front that ends while the others are started fails the start', async (t) => {
+  await play(async (scene) => {
+    const script = scene.path('end.cjs')
+    writeFileSync(script, `(${endFirst.toString()})(${JSON.stringify(scene.path('second'))}, require)`)
+    const { said, exited } = launch(scene.path('data'), { args: FRONTS, env: { NODE_OPTIONS: `--require ${script}` } })
+    t.not((await exited).code, 0)
+    t.regex(said.err, /^error INTERNAL: front 0 could not be started: it ended/m)
+  })
+})
+
+/** Runs in the daemon, as text: knows nothing of this file. */
+function endFirst(second: string, load: NodeJS.Require): void {
+  const { existsSync, writeFileSync: write } = load('node:fs') as typeof import('node:fs')
+  const { workerData } = load('node:worker_threads') as typeof import('node:worker_threads')
+  if (workerData?.fronts === undefined) return
+  if (workerData.number === 0) setInterval(() => existsSync(second) && process.exit(), 5)
+  else {
+    write(second, '')
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)
+  }
+}
+
 test('two fronts without an address to listen at are a setting that is wrong', (t) => {
   const flags = { fronts: 2, http: null }
   t.throws(() => configure({ dataDir: '/nowhere', env: {}, flags }), { code: 'BAD_CONFIG' })
