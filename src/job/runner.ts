@@ -75,8 +75,9 @@ export class Runner {
     })
   }
 
+  /** Those that wait for something to pass are in line as well. */
   get counts(): { running: number; queued: number } {
-    return { running: this.#running.size, queued: this.#waiting.length }
+    return { running: this.#running.size, queued: this.#waiting.length + this.#retries.size }
   }
 
   /** What runs now, and on which directory. */
@@ -121,7 +122,14 @@ export class Runner {
     // It may have come to its end before it saw the signal.
     const now = library.jobs.get(job).state
     if (now === 'queued' || now === 'running' || now === 'paused')
-      library.note(() => library.jobs.setState(job, reason))
+      try {
+        library.note(() => library.jobs.setState(job, reason))
+      } catch (error) {
+        // On a full disk: it was not stopped, and is in no line any more.
+        this.takeUp(library)
+        throw error
+      }
+    this.#forgetRetry(job)
     this.#mark(library)
     return this.#tell(library, job)
   }

@@ -223,12 +223,35 @@ test.serial(
       await until(t, () => item().waiting?.code === code)
       t.is(item().state, 'queued')
       t.is(item().error, undefined)
+      await until(t, () => yard.runner.counts.running === 0)
+      t.deepEqual(yard.runner.counts, { running: 0, queued: 1 })
       yard.walker = walkHere()
       await until(t, () => item().state === 'done')
       t.is(item().waiting, undefined)
+      await until(t, () => yard.runner.counts.running === 0)
+      t.is(yard.runner.counts.queued, 0)
     }
   },
 )
+
+test.serial('one that cannot be stopped, because that cannot be written, goes on', async (t) => {
+  await using yard = new Yard()
+  plant(yard.stage)
+  const library = await yard.library()
+  const { job } = library.addLocation(yard.stage.tree, undefined)
+  yard.pressing = true
+  yard.runner.takeUp(library)
+  t.deepEqual(yard.runner.counts, { running: 0, queued: 1 })
+  const { setState } = library.jobs
+  library.jobs.setState = () => {
+    throw new SpacedriveError('DISK_FULL', 'made up')
+  }
+  await t.throwsAsync(yard.runner.stop(library, job, 'cancelled'), { code: 'DISK_FULL' })
+  library.jobs.setState = setState.bind(library.jobs)
+  yard.pressing = false
+  yard.runner.goOn()
+  await until(t, () => library.jobs.get(job).state === 'done')
+})
 
 test.serial('stopping all leaves the job where it is, and another runner goes on with it', async (t) => {
   await using yard = new Yard()
