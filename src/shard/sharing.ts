@@ -30,6 +30,8 @@ interface Shared {
   /** Looks in a row at which one shard would have been enough. */
   quiet: number
   ending: Promise<void> | null
+  /** Settles when its own shard has said for how many it keeps the library open, which it may have to open first. */
+  told: Promise<unknown>
 }
 
 export class Sharing {
@@ -101,16 +103,16 @@ export class Sharing {
   }
 
   async #begin(library: string, owner: number): Promise<void> {
-    const shared: Shared = { owner, elsewhere: new Set(), quiet: 0, ending: null }
+    const shared: Shared = { owner, elsewhere: new Set(), quiet: 0, ending: null, told: Promise.resolve() }
     this.#shared.set(library, shared)
     try {
       const others = Array.from({ length: this.#shards.count }, (_, each) => each).filter((each) => each !== owner)
       // One writes, and one is left for what takes long.
       const wanted = Math.min(others.length, LIMITS.poolConnectionsMax - 2)
-      const told = await this.#shards.ask<{ path: string; count: number }>(owner, 'shard.share', {
-        library,
-        count: wanted,
-      })
+      const asked = { library, count: wanted }
+      const telling = this.#shards.ask<{ path: string; count: number }>(owner, 'shard.share', asked)
+      shared.told = telling.catch(() => null)
+      const told = await telling
       // Its long searches have all its connections: it makes room, and is asked again while it is hot.
       if (told.count === 0 && !shared.ending) return void this.#shared.delete(library)
       others.sort((one, other) => this.#shards.load(one) - this.#shards.load(other))
@@ -140,6 +142,8 @@ export class Sharing {
     // All that could have it: one may be opening it just now.
     const others = Array.from({ length: this.#shards.count }, (_, each) => each).filter((each) => each !== shared.owner)
     await Promise.all(others.map((each) => this.#shards.ask(each, 'shard.uncopy', { library }).catch(() => null)))
+    // Told before it has opened the library for others it would do so afterwards, and keep it open for nobody.
+    await shared.told
     await this.#shards.ask(shared.owner, 'shard.share', { library, count: 0 }).catch(() => null)
     this.#shared.delete(library)
   }
