@@ -780,8 +780,8 @@ The daemon listens on a TCP address (\`127.0.0.1:8080\` unless told otherwise) a
 | route | answer |
 | --- | --- |
 | \`GET /metrics\`, \`HEAD\` | The figures of the daemon in Prometheus' text format 0.0.4; see [operations.md](operations.md#metrics). |
-| \`GET /health\` | 200 \`{"status":"ok"}\`; 503 with \`Retry-After\` and the status \`starting\`, \`draining\` or \`stalled\`. The last has \`stalls\`, each \`{thread, stoodMs}\`: \`main\` for 5 s after it stood still for 2 s or more (while it does it cannot answer), a shard while it has not turned for 5 s or more. Needs no token. |
-| \`GET /\` | The console, a page of its own with what it needs below \`/console/\`. These files need no token, and have an \`ETag\`. |
+| \`GET /health\`, \`HEAD\` | 200 \`{"status":"ok"}\`; 503 with \`Retry-After\` and the status \`starting\`, \`draining\` or \`stalled\`. The last has \`stalls\`, each \`{thread, stoodMs}\`: \`main\` for 5 s after it stood still for 2 s or more (while it does it cannot answer), a shard while it has not turned for 5 s or more. Needs no token. |
+| \`GET /\`, \`HEAD\` | The console, a page of its own with what it needs below \`/console/\`. These files need no token, and have an \`ETag\`. |
 | \`POST /rpc\` | JSON-RPC 2.0, a request or a batch; \`Content-Type: application/json\`, UTF-8. What begins as the envelope of Spacedrive's own clients is answered as they have it; see [compat.md](compat.md). |
 | \`GET /ws\` | The same over WebSocket, and events. |
 | \`GET /events\` | The events alone, as [Server-Sent Events](#server-sent-events). |

@@ -182,7 +182,7 @@ export class Desk {
   admitFile(method: string, head: Head, seat: Seat, from: From): Caller | Page {
     this.begun += 1
     const caller = this.#admit(head, seat, from)
-    return isPage(caller) || method === 'GET' || method === 'HEAD' ? caller : notAllowed('GET, HEAD')
+    return isPage(caller) || method === 'GET' || method === 'HEAD' ? caller : notAllowed(READS)
   }
 
   /** Checks a request for GET /events: who asks, when it may begin. */
@@ -198,12 +198,13 @@ export class Desk {
     const page = this.#checkSource(head, seat)
     if (page) return page
     this.#greet(head, from)
-    if (path === '/health') return method === 'GET' ? this.#health() : notAllowed('GET')
+    const reads = method === 'GET' || method === 'HEAD'
+    if (path === '/health') return reads ? this.#health() : notAllowed(READS)
     const unready = this.#checkState()
     if (unready) return unready
     const file = this.setup.console?.get(path)
-    if (file) return method === 'GET' ? consolePage(file, head) : notAllowed('GET')
-    if (path === '/') return method === 'GET' ? ABOUT : notAllowed('GET')
+    if (file) return reads ? consolePage(file, head) : notAllowed(READS)
+    if (path === '/') return reads ? ABOUT : notAllowed(READS)
     const caller = this.#identify(head, seat, from)
     if (isPage(caller)) return caller
     if (path !== '/metrics' || !this.setup.metrics) return route(method, path)
@@ -261,7 +262,7 @@ export class Desk {
   }
 
   #metrics(method: string, text: () => string | Promise<string>): Page {
-    if (method !== 'GET' && method !== 'HEAD') return notAllowed('GET, HEAD')
+    if (method !== 'GET' && method !== 'HEAD') return notAllowed(READS)
     const body = text()
     const page = { status: 200, type: METRICS_TYPE, headers: {}, close: false } as const
     return typeof body === 'string' ? { ...page, body } : { ...page, body: '', later: body }
@@ -332,6 +333,9 @@ export function refusalOf(wire: WireError, options: RefusalOptions = {}): Page {
 function refuse(code: ErrorCode, message: string, options?: RefusalOptions): Page {
   return refusal(new SpacedriveError(code, message), options)
 }
+
+/** Whoever looks whether a daemon is there may do so without its answer. */
+const READS = 'GET, HEAD'
 
 function notAllowed(allow: string): Page {
   return refuse('BAD_REQUEST', `this path answers ${allow} only`, { status: 405, headers: { Allow: allow } })

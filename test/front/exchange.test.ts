@@ -217,7 +217,13 @@ for (const kind of await kinds()) {
       const wrong = await ask({ path: '/rpc' })
       t.is(wrong.status, 405)
       t.is(wrong.headers.allow, 'POST')
-      t.is((await ask({ path: '/health', method: 'DELETE' })).headers.allow, 'GET')
+      t.is((await ask({ path: '/health', method: 'DELETE' })).headers.allow, 'GET, HEAD')
+      for (const path of ['/health', '/']) {
+        const [whole, head] = [await ask({ path }), await ask({ path, method: 'HEAD' })]
+        t.is(head.status, 200)
+        t.is(head.headers['content-length'], String(Buffer.byteLength(whole.body)))
+        t.is(head.body, '')
+      }
       t.is((await ask({ path: '/ws' })).status, 426)
       t.is((await rpc(ping(1), { headers: { 'content-type': 'text/plain' } })).status, 415)
       t.is((await rpc(ping(1), { headers: { 'content-type': 'application/jsonx' } })).status, 415)

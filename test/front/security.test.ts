@@ -13,7 +13,7 @@ import type { TestDaemon } from '../harness/daemon.js'
 import { play } from '../harness/scene.js'
 import { kinds } from './stage.js'
 
-/** What anybody may have who reaches the port by its own name: all with GET, and none tells what a library holds. */
+/** What anybody may have who reaches the port by its own name: all with GET or HEAD, and none tells what a library holds. */
 const PUBLIC = new Set(['/', '/health', ...readConsole().keys()])
 const SOURCES = join(import.meta.dirname, '..', '..', '..', 'src', 'front')
 /** Node's client cannot send it as a request of its own kind. */
@@ -37,7 +37,7 @@ async function refusedEverywhere(daemon: TestDaemon, library: string, asking: ob
   for (const path of paths(library)) {
     for (const method of ASKED) {
       const { status, headers } = await daemon.ask(path, { method, token: null, ...asking })
-      const allowed = but.has(path) && method === 'GET'
+      const allowed = but.has(path) && (method === 'GET' || method === 'HEAD')
       if (!allowed && !isRefusal(status)) told.push(`${method} ${path}: ${status}`)
       const open = Object.keys(headers).filter((name) => name.startsWith('access-control-'))
       // Node's own answer to a head that is no HTTP carries nothing.
