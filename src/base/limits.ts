@@ -172,7 +172,7 @@ export const LIMITS = {
    */
   shardAheadMs: 8,
   /** At most as many as in so long, while it begins all it has before the main thread comes to send more. */
-  shardAheadMsMax: 30,
+  shardAheadMsMax: 20,
   shardAheadMin: 4,
   shardAheadMax: 512,
   /** A shard begins requests for so long in one turn of its loop, then those that go on over many turns have theirs. */
@@ -200,7 +200,7 @@ export const LIMITS = {
   /** Refusals of what was not read are gathered for so long, by client: a system call costs more than all else of one. */
   refusalsGatherMs: 50,
   /** In a crowd the newest are served first, and who waited this long gets OVERLOADED: nobody would come to it. */
-  interactiveAgeMs: 25,
+  interactiveAgeMs: 15,
   /** In a crowd of mutations, which keep their order, who waited this long gets OVERLOADED. */
   mutationAgeMs: 500,
   /** A shard that does nothing for longer than this is not busy but stands still, and who waits for it does not grow older. */
