@@ -136,7 +136,7 @@ test.serial('so does the heap of a front thread that is nearly full, by its name
     if (process.platform !== 'linux' || !loadNative()) return void t.pass('not run: one front only')
     const script = scene.path('fill.cjs')
     writeFileSync(script, `(${fillHeap.toString()})(require)`)
-    const env = { NODE_OPTIONS: `--max-old-space-size=128 --require ${script}` }
+    const env = { NODE_OPTIONS: `--max-old-space-size=400 --require ${script}` }
     const daemon = await scene.daemon({ args: ['--fronts', '2', '--shards', '1'], env })
     const { reason } = await eventually('it is seen', 30_000, async () => {
       const { memory } = ((await daemon.status()) as Status).pressure
@@ -151,9 +151,10 @@ function fillHeap(load: NodeJS.Require): void {
   const { workerData } = load('node:worker_threads') as typeof import('node:worker_threads')
   if (workerData?.fronts === undefined || workerData.number !== 1) return
   const { getHeapStatistics } = load('node:v8') as typeof import('node:v8')
-  const held: number[][] = []
-  const share = () => getHeapStatistics().used_heap_size / getHeapStatistics().heap_size_limit
-  while (share() < 0.75) held.push(Array.from({ length: 100_000 }, (_, at) => at + 0.5))
+  const { used_heap_size: used, heap_size_limit: most } = getHeapStatistics()
+  // Of what is held, and not of garbage, which goes whenever V8 collects: arrays of doubles, eight bytes each.
+  const [each, bytes] = [100_000, 0.78 * most - used]
+  const held = Array.from({ length: bytes / (8 * each) }, () => new Array<number>(each).fill(0.5))
   Object.assign(globalThis, { held })
 }
 
