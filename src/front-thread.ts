@@ -8,7 +8,7 @@ import { Pulse } from './base/pulse.js'
 import { thisDevice } from './compat/device.js'
 import { tongueOf } from './compat/tongue.js'
 import { Ledger } from './descriptors/ledger.js'
-import { giveBackMemory, GivingBack, heapThousandths } from './descriptors/memory.js'
+import { giveBackMemory, GivingBack, heapShare } from './descriptors/memory.js'
 import { isRoom } from './descriptors/reserve.js'
 import { tellLoop } from './descriptors/threads.js'
 import { borrowForAccept } from './front/accept.js'
@@ -305,7 +305,7 @@ export class FrontThread {
     this.#counts.write(this.#front.connections(), this.#events.use, lines)
     const { isCrowded } = this.#asker
     const waitedMs = this.#asker.lines.map((line) => this.#asker.waitedMs(line))
-    this.#counts.press({ lateMs: this.#pulse.takeLeastMs(), isCrowded, heap: heapThousandths() / 1_000, waitedMs })
+    this.#counts.press({ lateMs: this.#pulse.takeLeastMs(), isCrowded, heap: heapShare(), waitedMs })
     if (!this.#givingBack.isDue(this.#ledger.causes.memory)) return
     this.#asker.forgetKept()
     giveBackMemory()

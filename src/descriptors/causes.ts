@@ -2,11 +2,11 @@
 // its own, for each asks for something else (`shard/pressed.ts` says what); idle clients are asked for nothing, as that would help
 // none of them. Every look starts from nothing, and of what comes and goes only counts what stood for a second: what is refused
 // because of a level does not keep it up.
-import { getHeapStatistics } from 'node:v8'
 import { LIMITS } from '../base/limits.js'
 import { Standing } from '../base/standing.js'
 import { CAUSES, type Cause, type CauseState, type Level } from '../protocol/messages.js'
 import type { Ledger } from './ledger.js'
+import { heapShare } from './memory.js'
 import type { MemoryUse } from './memory-use.js'
 import { levelOf, LEVELS_AT, type LevelChange, type Reading } from './pressure.js'
 
@@ -69,8 +69,7 @@ export class Causes {
   }
 
   #memory(): Reading {
-    const { used_heap_size: used, heap_size_limit: most } = getHeapStatistics()
-    const heaps = [{ thread: 'the main thread', share: used / most }, ...this.#looks.heaps()]
+    const heaps = [{ thread: 'the main thread', share: heapShare() }, ...this.#looks.heaps()]
     const readings = heaps.map(({ thread, share }) => ({
       pressure: share,
       reason: `${percent(share)} of the heap of ${thread} is in use`,

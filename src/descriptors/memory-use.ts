@@ -1,11 +1,12 @@
 // How much memory is used, and how much there may be before the system ends somebody for it: of the control group where that has a
 // bound, as in a container, else of the machine. Read through descriptors that are held from the boot on: at exhaustion none could
 // be opened, and Node's own functions would throw.
-import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import { LIMITS } from '../base/limits.js'
 import { again } from '../base/shortage.js'
+import { HeldFile, type Words } from './held-file.js'
 
 export interface MemoryUse {
   /** Bytes that the system cannot take back by itself: what it keeps of files is not among them. */
@@ -22,9 +23,6 @@ export interface MemoryPlaces {
   readonly lookMs?: number
 }
 
-/** Of a file of `key value` lines. */
-type Words = ReadonlyMap<string, number>
-
 /** Of these a system has two. */
 interface Sources {
   /** The bound of the group, where that is a file of its own. */
@@ -34,7 +32,6 @@ interface Sources {
   readonly own?: HeldFile | null
 }
 
-const TEXT_BYTES = 8_192
 /** What a control group of the second version has that no writing to disk would free. */
 const UNTAKEABLE = ['anon', 'shmem', 'kernel_stack', 'pagetables', 'sock', 'slab_unreclaimable']
 /** The same of the first version, with the groups below it. */
@@ -139,41 +136,5 @@ function textOf(path: string): string | null {
     return again(() => readFileSync(path, 'utf8'))
   } catch {
     return null // a system that has none of it says nothing
-  }
-}
-
-/** A file of the kernel's that says something else each time it is read from its beginning. */
-class HeldFile {
-  readonly #fd: number
-  readonly #bytes = Buffer.alloc(TEXT_BYTES)
-
-  static open(path: string): HeldFile | null {
-    try {
-      return new HeldFile(again(() => openSync(path, 'r')))
-    } catch {
-      return null
-    }
-  }
-
-  constructor(fd: number) {
-    this.#fd = fd
-  }
-
-  text(): string | null {
-    try {
-      return this.#bytes.toString('latin1', 0, readSync(this.#fd, this.#bytes, 0, TEXT_BYTES, 0))
-    } catch {
-      return null // the group may be gone, with whoever was in it
-    }
-  }
-
-  words(): Words | null {
-    const text = this.text()
-    if (text === null) return null
-    return new Map([...text.matchAll(/^(\S+)\s+(\d+)/gm)].map(([, name, value]) => [name!, Number(value)]))
-  }
-
-  close(): void {
-    closeSync(this.#fd)
   }
 }

@@ -18,9 +18,9 @@ export function giveBackSoon(): void {
 }
 
 /** Of what this thread's objects may take, how much they do. */
-export function heapThousandths(): number {
+export function heapShare(): number {
   const { used_heap_size: used, heap_size_limit: most } = getHeapStatistics()
-  return Math.round((1_000 * used) / most)
+  return used / most
 }
 
 /** Says of a thread when it is to give back what it could do without: as soon as memory is short, and now and then while it is. */

@@ -1,10 +1,9 @@
 // How near the descriptors are to their end, in one number and in words: by the budget, by the numbers the kernel has left
 // below the limit, and by what the whole machine has open. Every look starts from nothing, so that no level can stick.
-import { closeSync, openSync, readSync } from 'node:fs'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { again } from '../base/shortage.js'
-import { CLASSES, type Level, type PressureState } from '../protocol/messages.js'
+import { CLASSES, type Cause, type Level, type PressureState } from '../protocol/messages.js'
+import { HeldFile } from './held-file.js'
 import { isAtLeast, type Ledger } from './ledger.js'
 import { loadNative } from './native.js'
 import { countOpen, readLimit } from './rlimit.js'
@@ -95,28 +94,20 @@ export class Pressure {
 
 /** Open files of all processes together, read through one descriptor that is kept: at exhaustion none could be opened. */
 export class MachineFiles {
-  readonly #fd: number | null
-  readonly #bytes = Buffer.alloc(128)
+  readonly #file: HeldFile | null
 
   constructor(path = '/proc/sys/fs/file-nr') {
-    this.#fd = process.platform === 'linux' ? openIfThere(path) : null
+    this.#file = process.platform === 'linux' ? HeldFile.open(path) : null
   }
 
   /** Null where the system does not say. */
   read(): { open: number; most: number } | null {
-    if (this.#fd === null) return null
-    try {
-      const text = this.#bytes.toString('latin1', 0, readSync(this.#fd, this.#bytes, 0, this.#bytes.length, 0))
-      const [, open, free, most] = /^(\d+)\s+(\d+)\s+(\d+)/.exec(text) ?? []
-      if (!Number(most)) return null
-      return { open: Number(open) - Number(free), most: Number(most) }
-    } catch {
-      return null // a system that hides it says nothing; what a descriptor of ours costs is known without it
-    }
+    const [, open, free, most] = /^(\d+)\s+(\d+)\s+(\d+)/.exec(this.#file?.text() ?? '') ?? []
+    return Number(most) ? { open: Number(open) - Number(free), most: Number(most) } : null
   }
 
   close(): void {
-    if (this.#fd !== null) closeSync(this.#fd)
+    this.#file?.close()
   }
 }
 
@@ -174,6 +165,13 @@ export function jobMayBegin(level: Level, waitedMs: number): boolean {
 
 const JOB_AGAIN_MS = 1_000
 
+/** Why something may not begin. */
+export const CAUSE_WORDS: Readonly<Record<Cause, string>> = {
+  memory: 'memory is short',
+  loop: 'the main thread is late',
+  queue: 'too much is asked of the shards',
+}
+
 /**
  * Why no job may begin now, or null. Of descriptors and memory a critical lack holds it up however long it lasts. What is late is so
  * for whoever waits, and perhaps because of other programs: behind that a job waits no longer than it does at high pressure.
@@ -184,14 +182,16 @@ export function jobHeldUp(ledger: Ledger, waitedMs: number): SpacedriveError | n
     return new SpacedriveError('BUDGET_EXHAUSTED', message, { class: 'jobs', retryAfterMs: JOB_AGAIN_MS })
   }
   const { memory, loop, queue } = ledger.causes
-  if (!jobMayBegin(memory, waitedMs)) return heldUp('memory is short')
+  if (!jobMayBegin(memory, waitedMs)) return heldUp('memory')
   if (waitedMs >= LIMITS.jobPressureWaitMs) return null
-  if (isAtLeast(loop, 'high')) return heldUp('the main thread is late')
-  return isAtLeast(queue, 'high') ? heldUp('too much is asked of the shards') : null
+  if (isAtLeast(loop, 'high')) return heldUp('loop')
+  return isAtLeast(queue, 'high') ? heldUp('queue') : null
 }
 
-function heldUp(why: string): SpacedriveError {
-  return new SpacedriveError('OVERLOADED', `${why}: no job begins until that is over`, { retryAfterMs: JOB_AGAIN_MS })
+function heldUp(cause: Cause): SpacedriveError {
+  return new SpacedriveError('OVERLOADED', `${CAUSE_WORDS[cause]}: no job begins until that is over`, {
+    retryAfterMs: JOB_AGAIN_MS,
+  })
 }
 
 function leftBelow(level: Exclude<Level, 'normal'>): number {
@@ -231,13 +231,5 @@ function numbersFree(known: number, budget: number): { free: number; soft: numbe
     return { soft, free: native ? soft - native.list().filter((fd) => fd < soft).length : Math.max(0, free) }
   } catch {
     return null // without the addon, counting may itself need a descriptor
-  }
-}
-
-function openIfThere(path: string): number | null {
-  try {
-    return again(() => openSync(path, 'r'))
-  } catch {
-    return null
   }
 }

@@ -182,7 +182,7 @@ export class Desk {
   admitFile(method: string, head: Head, seat: Seat, from: From): Caller | Page {
     this.begun += 1
     const caller = this.#admit(head, seat, from)
-    return isPage(caller) || method === 'GET' || method === 'HEAD' ? caller : notAllowed(READS)
+    return isPage(caller) || isRead(method) ? caller : notAllowed(READS)
   }
 
   /** Checks a request for GET /events: who asks, when it may begin. */
@@ -198,7 +198,7 @@ export class Desk {
     const page = this.#checkSource(head, seat)
     if (page) return page
     this.#greet(head, from)
-    const reads = method === 'GET' || method === 'HEAD'
+    const reads = isRead(method)
     if (path === '/health') return reads ? this.#health() : notAllowed(READS)
     const unready = this.#checkState()
     if (unready) return unready
@@ -262,7 +262,7 @@ export class Desk {
   }
 
   #metrics(method: string, text: () => string | Promise<string>): Page {
-    if (method !== 'GET' && method !== 'HEAD') return notAllowed(READS)
+    if (!isRead(method)) return notAllowed(READS)
     const body = text()
     const page = { status: 200, type: METRICS_TYPE, headers: {}, close: false } as const
     return typeof body === 'string' ? { ...page, body } : { ...page, body: '', later: body }
@@ -336,6 +336,10 @@ function refuse(code: ErrorCode, message: string, options?: RefusalOptions): Pag
 
 /** Whoever looks whether a daemon is there may do so without its answer. */
 const READS = 'GET, HEAD'
+
+function isRead(method: string): boolean {
+  return method === 'GET' || method === 'HEAD'
+}
 
 function notAllowed(allow: string): Page {
   return refuse('BAD_REQUEST', `this path answers ${allow} only`, { status: 405, headers: { Allow: allow } })

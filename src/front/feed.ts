@@ -5,7 +5,7 @@ import { encodeEvent, encodeGap } from '../protocol/codec.js'
 import type { GiveUp, Reply, Request } from '../protocol/messages.js'
 import type { ParamsOf } from '../protocol/operations.js'
 import { glance, glancePacked, type Refuse } from '../protocol/prepared.js'
-import { runsOn, WORK } from '../protocol/work.js'
+import { runsOn } from '../protocol/work.js'
 import type { Reading } from '../shard/events.js'
 import type { Desk } from './desk.js'
 import { barred, seenBy } from './exchange.js'
@@ -125,11 +125,11 @@ export class Feed implements Reader, Bound {
 
   /** While more is asked than can be done, what would be refused anyway is not read first. */
   #refusedUnread(message: string | Uint8Array): string | Uint8Array | null {
-    const { crowded } = this.#desk.setup
-    if (!crowded?.isThere()) return null
+    const refuse = this.refuser()
+    if (!refuse) return null
     const isText = typeof message === 'string'
     const seen = isText ? glance(message) : glancePacked(message)
-    const refused = seen && crowded.refuses(WORK[seen.method], seen.library)
+    const refused = seen && refuse(seen.method, seen.library)
     return refused && (isText ? refused.text(seen.id) : refused.packed(seen.id))
   }
 

@@ -2,6 +2,7 @@
 import { read, readlinkSync, realpath } from 'node:fs'
 import { promisify } from 'node:util'
 import { SpacedriveError } from '../base/errors.js'
+import { Few } from '../base/few.js'
 import { LIMITS } from '../base/limits.js'
 import type { Ledger } from '../descriptors/ledger.js'
 import { openGuardedLater, type OpenFile } from '../scan/guard.js'
@@ -17,8 +18,7 @@ export interface SentFile {
 
 export class Files {
   readonly #ledger: Ledger
-  #open = 0
-  readonly #waiting: (() => void)[] = []
+  readonly #few = new Few(LIMITS.filesOpenMax)
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger
@@ -31,12 +31,11 @@ export class Files {
    * @throws BUDGET_EXHAUSTED, and what `openGuarded` does; PATH_REFUSED where a link leads elsewhere by now
    */
   async open(path: Buffer): Promise<SentFile> {
-    if (this.#open >= LIMITS.filesOpenMax) await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    else this.#open += 1
+    await this.#few.enter()
     try {
       return await this.#openOne(path)
     } catch (error) {
-      this.#next()
+      this.#few.leave()
       throw error
     }
   }
@@ -48,7 +47,7 @@ export class Files {
       const file = await openGuardedLater(path)
       const close = async () => {
         await file.close().finally(() => lease.release())
-        this.#next()
+        this.#few.leave()
       }
       try {
         await checkPlace(file, path)
@@ -61,13 +60,6 @@ export class Files {
       lease.release()
       throw error
     }
-  }
-
-  /** The place goes to whoever waits, or is free. */
-  #next(): void {
-    const next = this.#waiting.shift()
-    if (next) next()
-    else this.#open -= 1
   }
 }
 

@@ -2,6 +2,7 @@
 import { existsSync, lstatSync, mkdirSync, rmdirSync, statfsSync, statSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { errnoOf, fromSystem, SpacedriveError, toWire } from '../base/errors.js'
+import { Few } from '../base/few.js'
 import { LIMITS } from '../base/limits.js'
 import type { Lease, Ledger } from '../descriptors/ledger.js'
 import type { FileItem, LibraryInfo, LocationItem, Mode, Tagging, UnverifiedDirectory } from '../protocol/messages.js'
@@ -15,7 +16,7 @@ import { fromSqlite } from './cause.js'
 import { databaseBytes, writeBackup, type BackupOptions } from './backup.js'
 import { checkLibrary } from './check.js'
 import { Comparisons } from './comparisons.js'
-import { type Connection, endSnapshot, IS_INDEXED, keepInMemory, openConnection, shrinkMemory } from './connection.js'
+import { endSnapshot, IS_INDEXED, keepInMemory, openConnection, shrinkMemory, type Connection } from './connection.js'
 import { Duplicates } from './duplicates.js'
 import { Entries, rootName, type Directory, type Entry } from './entries.js'
 import { fileOf, type Named as NamedFile } from './file.js'
@@ -79,9 +80,8 @@ export class Library {
   readonly #folders: Folders
   readonly #search: Search
   #hasNamesIndex: boolean
-  /** Long searches that go on, and those that wait for one of them to end. */
-  #long = 0
-  readonly #waiting: (() => void)[] = []
+  /** Long searches: others would only make each other slower, and all the rest wait. */
+  readonly #long = new Few(LIMITS.longAtOnceMax)
   /** A directory that is being put in order. */
   #ordering: Promise<void> | null = null
   readonly #readers: Readers
@@ -447,7 +447,14 @@ export class Library {
       search.search(wanted, params.limit ?? LIMITS.pageDefault, cursor, this.#versionFor(wanted))
     const page = Search.takesLong(wanted) ? null : atOnce(run({ search: this.#search }))
     if (page) return foundItems(page, this.entries, seal)
-    return this.during(async () => foundItems(await this.#fewAtOnce(() => this.#slowly(run)), this.entries, seal))
+    return this.during(async () => {
+      await this.#long.enter()
+      try {
+        return foundItems(await this.#slowly(run), this.entries, seal)
+      } finally {
+        this.#long.leave()
+      }
+    })
   }
 
   /** Conditions may be of tags and of what entries hold. */
@@ -482,19 +489,6 @@ export class Library {
       return await work()
     } finally {
       this.pins -= 1
-    }
-  }
-
-  /** No more at a time than there may be connections for: others would only make each other slower, and the rest wait for all. */
-  async #fewAtOnce<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#long < LIMITS.longAtOnceMax) this.#long += 1
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    try {
-      return await work()
-    } finally {
-      const next = this.#waiting.shift()
-      if (next) next()
-      else this.#long -= 1
     }
   }
 

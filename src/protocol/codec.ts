@@ -124,7 +124,7 @@ export function headOf(text: string): Head | null {
 }
 
 /** Of characters. */
-const LIBRARY_ID_LENGTH = 36
+export const LIBRARY_ID_LENGTH = 36
 const GET_LIBRARY = `${PARAMETERS}{"library":"`
 const GET_ID = '","id":"'
 const GET_END = '"}}'

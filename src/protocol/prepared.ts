@@ -1,7 +1,7 @@
 // What there is time for while more is asked than can be done: to see of a request, by its beginning, what it is and of which library,
 // and to refuse it with a text that was made once for many.
 import type { WireError } from '../base/errors.js'
-import { encodeId, encodeReply, headOf, type Id } from './codec.js'
+import { encodeId, encodeReply, headOf, LIBRARY_ID_LENGTH, type Id } from './codec.js'
 import { pack } from './msgpack.js'
 import { isOperation, type OperationName } from './operations.js'
 
@@ -52,7 +52,6 @@ function placeOf(bytes: Buffer, key: string, numberBytes: 2 | 4): number {
 }
 
 const OF_LIBRARY = '"library":"'
-const LIBRARY_ID_LENGTH = 36
 
 /** Of a request written as usual. */
 export function glance(text: string): Glance | null {

@@ -366,6 +366,11 @@ function eachMs({ ahead, behind }: Line, nowMs: number): number {
   return begun < BEGUN_ENOUGH ? 0 : (nowMs - behind.sinceMs) / begun
 }
 
+/** Requests of this thread in flight; no shard without a thread is asked before another. */
+export function loadOf({ port, inFlight, queue }: Line): number {
+  return port ? inFlight.size + queue.length : Infinity
+}
+
 /** How many more may be sent to a shard that is behind. */
 function room({ ahead, outgoing }: Line): number {
   return ahead.most - ahead.count - outgoing.length / 3
@@ -380,7 +385,8 @@ function overloaded(message: string): WireError {
   return { ...OVERLOADED, message, retryAfterMs: comeAgainMs() }
 }
 
-function comeAgainMs(): number {
+/** At random, so that those who are refused together do not come back together. */
+export function comeAgainMs(): number {
   return Math.round(1_000 + Math.random() * (LIMITS.overloadedRetryMs - 1_000))
 }
 

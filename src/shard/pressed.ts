@@ -5,7 +5,9 @@
 import { SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { isAtLeast, type Ledger } from '../descriptors/ledger.js'
+import { CAUSE_WORDS } from '../descriptors/pressure.js'
 import { STREAM, type Cause, type Level, type Request } from '../protocol/messages.js'
+import { comeAgainMs } from './asker.js'
 
 type Kind = 'stream' | 'long'
 
@@ -15,11 +17,6 @@ const REFUSED_FROM: Readonly<Record<Kind, Readonly<Partial<Record<Cause, Level>>
   long: { memory: 'high', loop: 'critical' },
 }
 
-const WHY: Readonly<Record<Cause, string>> = {
-  memory: 'memory is short',
-  loop: 'the main thread is late',
-  queue: 'too much is asked of the shards',
-}
 const WHAT: Readonly<Record<Kind, string>> = {
   stream: 'no file is sent until that is over',
   long: `no more than ${LIMITS.pageDefault} rows are answered at a time until that is over`,
@@ -62,8 +59,8 @@ function isLong({ params }: Request): boolean {
 }
 
 function refusal(cause: Cause, kind: Kind): WireError {
-  const retryAfterMs = Math.round(1_000 + Math.random() * (LIMITS.overloadedRetryMs - 1_000))
+  const retryAfterMs = comeAgainMs()
   const less =
     kind === 'long' ? { hint: `Ask for at most ${LIMITS.pageDefault} rows, or again after \`retryAfterMs\`.` } : {}
-  return toWire(new SpacedriveError('OVERLOADED', `${WHY[cause]}: ${WHAT[kind]}`, { retryAfterMs, ...less }))
+  return toWire(new SpacedriveError('OVERLOADED', `${CAUSE_WORDS[cause]}: ${WHAT[kind]}`, { retryAfterMs, ...less }))
 }

@@ -27,9 +27,9 @@ import {
   type WatchedLocation,
 } from './lines.js'
 import { newAhead } from './ahead.js'
-import { Asker, GIVEN_UP, type Line, type LineShared } from './asker.js'
+import { Asker, GIVEN_UP, loadOf, type Line, type LineShared } from './asker.js'
 import { newGivenUp } from './given-up.js'
-import { newWritten } from './kept.js'
+import { attempt, newWritten } from './kept.js'
 import { Lasting } from './lasting.js'
 import { placeOf } from './place.js'
 import { Sharing } from './sharing.js'
@@ -135,10 +135,7 @@ export class Router {
       get level() {
         return setup.ledger.level
       },
-      load: (shard) => {
-        const { port, inFlight, queue } = this.#asker.lines[shard]!
-        return port ? inFlight.size + queue.length + (setup.askers?.load(shard).inFlight ?? 0) : Infinity
-      },
+      load: (shard) => loadOf(this.#asker.lines[shard]!) + (setup.askers?.load(shard).inFlight ?? 0),
       reads: () => [...this.#spread.takeHottest(), ...(setup.askers?.reads() ?? [])],
       tell: (library, shards) => {
         this.#spread.tell(library, shards)
@@ -413,11 +410,7 @@ export class Router {
     let giveUp: GiveUp = () => undefined
     void before.then(() => {
       if (given) return answer(GIVEN_UP)
-      try {
-        giveUp = ask(answer)
-      } catch (error) {
-        answer({ ok: false, error: toWire(error) })
-      }
+      giveUp = attempt(answer, ask) ?? giveUp
     })
     return () => {
       given = true

@@ -2,7 +2,7 @@
 import { Piscina } from 'piscina'
 import type { MessagePort } from 'node:worker_threads'
 import { LIMITS } from '../base/limits.js'
-import { giveBackSoon, heapThousandths } from '../descriptors/memory.js'
+import { giveBackSoon, heapShare } from '../descriptors/memory.js'
 import { tellLoop } from '../descriptors/threads.js'
 import { COUNTS, type ShardSetup, type ToShard } from './lines.js'
 import { Shard } from './shard.js'
@@ -17,7 +17,7 @@ export function serve({ port }: { port: MessagePort }): Promise<void> {
       shard.receive(message)
     })
     const counts = new Int32Array(setup.counts)
-    setInterval(() => (counts[COUNTS.heap] = heapThousandths()), LIMITS.pressureCheckMs).unref()
+    setInterval(() => (counts[COUNTS.heap] = Math.round(1_000 * heapShare())), LIMITS.pressureCheckMs).unref()
     port.on('close', resolve)
     giveBackSoon()
   })

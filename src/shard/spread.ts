@@ -5,11 +5,11 @@
 // here: so that who asks for a change and then reads finds it, also when he does not wait for the first answer. Who was answered finds
 // it wherever he asks next, be it by another thread: reads are of snapshots that begin after they were asked for. Nobody has to know
 // when a shard ceases to read a library: what reaches it later it gives back, and it is asked of the library's own.
-import { toWire } from '../base/errors.js'
 import type { GiveUp, Reply, Request } from '../protocol/messages.js'
 import type { OperationName } from '../protocol/operations.js'
 import { WORK } from '../protocol/work.js'
-import { GIVEN_UP, type Asker, type Line } from './asker.js'
+import { GIVEN_UP, loadOf, type Asker, type Line } from './asker.js'
+import { attempt } from './kept.js'
 import type { SharedRead } from './lines.js'
 
 type Answer = (reply: Reply) => void
@@ -67,7 +67,7 @@ export class Spread {
     const elsewhere = this.#elsewhere.get(library)
     if (!elsewhere || owner.kept.isChanging(library)) return owner
     let best = owner
-    for (const each of elsewhere) if (load(lines[each]!) < load(best)) best = lines[each]!
+    for (const each of elsewhere) if (loadOf(lines[each]!) < loadOf(best)) best = lines[each]!
     return best
   }
 
@@ -91,11 +91,7 @@ export class Spread {
     const other: Answer = (reply) => {
       if (reply.ok ? reply.json !== 'null' : reply.error.code === 'OVERLOADED') return answer(reply)
       if (given) return answer(GIVEN_UP)
-      try {
-        giveUp = this.#asker.enqueue(owner, operation, params, answer, caller)
-      } catch (error) {
-        answer({ ok: false, error: toWire(error) })
-      }
+      giveUp = attempt(answer, (told) => this.#asker.enqueue(owner, operation, params, told, caller)) ?? giveUp
     }
     giveUp = this.#asker.enqueue(line, 'shard.read', { operation, params } satisfies SharedRead, other, caller)
     return () => {
@@ -109,8 +105,4 @@ function hottest(reads: ReadonlyMap<string, number>): [Reads] | null {
   let most: Reads | null = null
   for (const each of reads) if (each[1] > (most?.[1] ?? 0)) most = each
   return most && [most]
-}
-
-function load({ port, inFlight, queue }: Line): number {
-  return port ? inFlight.size + queue.length : Infinity
 }

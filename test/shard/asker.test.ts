@@ -7,7 +7,22 @@ import { LIMITS } from '../../src/base/limits.js'
 import { Ahead, newAhead } from '../../src/shard/ahead.js'
 import { newGivenUp } from '../../src/shard/given-up.js'
 import { newWritten } from '../../src/shard/kept.js'
-import { Asker } from '../../src/shard/asker.js'
+import { Asker, type Line } from '../../src/shard/asker.js'
+
+/** Who asks one shard, and what that tells of itself. */
+function connected(): { asker: Asker; line: Line; shard: Ahead; [Symbol.dispose](): void } {
+  const asker = new Asker({ shards: 1, line: 0, beats: Beats.create(2), isOpen: () => true })
+  const line = asker.lines[0]!
+  const shared = newAhead(1)
+  const { port1, port2 } = new MessageChannel()
+  asker.connect(line, port1, { givenUp: newGivenUp(), ahead: shared, written: newWritten() })
+  const close = () => {
+    asker.close()
+    port1.close()
+    port2.close()
+  }
+  return { asker, line, shard: new Ahead(shared), [Symbol.dispose]: close }
+}
 
 test('of answers that are long only some are handed out in one turn, in their order, and each once', async (t) => {
   const asker = new Asker({ shards: 1, line: 0, beats: Beats.create(2), isOpen: () => true })
@@ -36,12 +51,8 @@ test('of answers that are long only some are handed out in one turn, in their or
 })
 
 test('a shard that took long for one thing, and has begun few since it is behind, is asked by no crowd', (t) => {
-  const asker = new Asker({ shards: 1, line: 0, beats: Beats.create(2), isOpen: () => true })
-  const line = asker.lines[0]!
-  const shared = newAhead(1)
-  const shard = new Ahead(shared)
-  const { port1, port2 } = new MessageChannel()
-  asker.connect(line, port1, { givenUp: newGivenUp(), ahead: shared, written: newWritten() })
+  using place = connected()
+  const { asker, line, shard } = place
   const ask = (count: number) => {
     for (let at = 0; at < count; at++) asker.enqueue(line, 'files.get', { library: 'a', id: '1' }, () => undefined)
     asker.send(line)
@@ -53,18 +64,11 @@ test('a shard that took long for one thing, and has begun few since it is behind
   t.true(line.queue.length > 3 * LIMITS.queueCrowdMin)
   t.false(line.queue.isCrowd)
   t.is(asker.refuseUnread(line, 'interactive'), null)
-  asker.close()
-  port1.close()
-  port2.close()
 })
 
 test('searches are sent ahead like any other, until some of them turn out to be long', (t) => {
-  const asker = new Asker({ shards: 1, line: 0, beats: Beats.create(2), isOpen: () => true })
-  const line = asker.lines[0]!
-  const shared = newAhead(1)
-  const shard = new Ahead(shared)
-  const { port1, port2 } = new MessageChannel()
-  asker.connect(line, port1, { givenUp: newGivenUp(), ahead: shared, written: newWritten() })
+  using place = connected()
+  const { asker, line, shard } = place
   const ask = (count: number, operation: 'files.get' | 'search.files') => {
     for (let at = 0; at < count; at++) asker.enqueue(line, operation, { library: 'a' }, () => undefined)
     asker.send(line)
@@ -90,7 +94,4 @@ test('searches are sent ahead like any other, until some of them turn out to be 
   shard.long = 0
   answer()
   t.is(line.long, LIMITS.longAheadMax)
-  asker.close()
-  port1.close()
-  port2.close()
 })
