@@ -12,5 +12,6 @@ async function tell() {
   told = total
 }
 
-await client.subscribe({ library, types: ['entries.changed', 'library.opened'] }, () => void tell())
+const ended = (error) => console.error(error.message)
+await client.subscribe({ library, types: ['entries.changed', 'library.opened'] }, () => void tell(), ended)
 await tell()

@@ -1,6 +1,6 @@
 // What a browser gets of this package: connect(), on its own WebSocket and fetch. Nothing here, nor below it, is Node's.
 import { fromWire, isErrorCode, SpacedriveError, type WireError } from './base/codes.js'
-import { Client, type ConnectOptions, type Hearer, type Line } from './client.js'
+import { Client, type ConnectOptions, type Line, type OpenLine } from './client.js'
 
 export { SpacedriveError, type ErrorCode } from './base/codes.js'
 export { Client, type ConnectOptions } from './client.js'
@@ -13,6 +13,8 @@ const CLOSE_MS = 1_000
 const OPEN_MS = 30_000
 
 /**
+ * Waits for a daemon that is not there, or refuses for the moment, as it does in Node.
+ *
  * @param url `http://HOST:PORT` of a daemon that allows the page's host: its own, or one of `--allow-host`
  * @throws NO_DAEMON, UNAUTHORIZED and whatever else the first connection is refused with
  */
@@ -23,17 +25,19 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
 }
 
 /** A script can set no header of a WebSocket but its sub-protocols, so that the token goes there. */
-async function openLine(url: string, protocol: string, token: string | undefined, hearer: Hearer): Promise<Line> {
+async function openLine(...[url, protocol, token, hearer, over]: Parameters<OpenLine>): Promise<Line> {
   const ws = new WebSocket(
     new URL('/ws', url.replace(/^http/, 'ws')),
     token === undefined ? [protocol] : [protocol, `bearer.${token}`],
   )
   ws.binaryType = 'arraybuffer'
+  const giveUp = () => ws.close()
+  over.addEventListener('abort', giveUp)
   await new Promise<void>((resolve, reject) => {
-    const late = setTimeout(() => ws.close(), OPEN_MS)
+    const late = setTimeout(giveUp, OPEN_MS)
     ws.onopen = () => (clearTimeout(late), resolve())
     ws.onclose = () => (clearTimeout(late), void refusalOf(url, token).then(reject))
-  })
+  }).finally(() => over.removeEventListener('abort', giveUp))
   const line: Line = {
     get isOpen() {
       return ws.readyState === WebSocket.OPEN

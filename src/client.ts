@@ -14,6 +14,11 @@ export interface ConnectOptions {
    * not at all.
    */
   readonly patienceMs?: number
+  /**
+   * How long the first connection is tried for, where the daemon is not there yet or refuses for the moment; `patienceMs` if absent,
+   * 0 for one try. What no waiting mends, as a wrong token, is told at once.
+   */
+  readonly connectPatienceMs?: number
   /** How messages are written; `msgpack` for fewer bytes on the way, JSON by default. */
   readonly format?: 'json' | 'msgpack'
 }
@@ -34,7 +39,14 @@ export interface Hearer {
 }
 
 /** @throws SpacedriveError: why there is none, in the daemon's own words where it said any */
-export type OpenLine = (url: string, protocol: string, token: string | undefined, hearer: Hearer) => Promise<Line>
+export type OpenLine = (
+  url: string,
+  protocol: string,
+  token: string | undefined,
+  hearer: Hearer,
+  /** Given when nobody wants it any more: what is being opened ends then. */
+  closed: AbortSignal,
+) => Promise<Line>
 
 interface Waiting {
   resolve(result: unknown): void
@@ -44,6 +56,7 @@ interface Waiting {
 interface Subscriber {
   readonly filter: ParamsOf<'events.subscribe'>
   readonly deliver: (event: Event, missed: number) => void
+  readonly ended: ((error: SpacedriveError) => void) | undefined
   /** The daemon's id of it, of the connection that is open now. */
   id: string | null
   seq: number
@@ -51,6 +64,8 @@ interface Subscriber {
   cursor: string
   /** Lost while there was no connection, to be told with the next event. */
   missed: number
+  /** Ended by either side. */
+  isOver: boolean
 }
 
 interface Message {
@@ -99,23 +114,32 @@ export class Client {
   #line: Line | null = null
   #opening: Promise<void> | null = null
   readonly #patienceMs: number
+  readonly #connectPatienceMs: number
   /** While the daemon is away, calls and subscribers all wait for this. */
   #pause: Promise<void> | null = null
   #pauseMs = RETRY_MS_MIN
+  #isComingBack = false
   #retries = RETRIES_MAX
   readonly #closed = new AbortController()
   #next = 1
 
-  constructor(openLine: OpenLine, url: string, { token, patienceMs = PATIENCE_MS, format = 'json' }: ConnectOptions) {
+  constructor(openLine: OpenLine, url: string, options: ConnectOptions) {
+    const { token, patienceMs = PATIENCE_MS, connectPatienceMs = patienceMs, format = 'json' } = options
     this.#openLine = openLine
     this.#url = url
     this.#isPacked = format === 'msgpack'
     this.#token = token
     this.#patienceMs = patienceMs
+    this.#connectPatienceMs = connectPatienceMs
   }
 
+  /** @throws SpacedriveError: why there is no connection, at once where that is for good, else within `connectPatienceMs` */
   open(): Promise<void> {
-    if (this.#closed.signal.aborted) return Promise.reject(new SpacedriveError('NO_DAEMON', 'this client is closed'))
+    return this.#patiently(this.#connectPatienceMs, true, () => Promise.resolve())
+  }
+
+  #open(): Promise<void> {
+    if (this.#closed.signal.aborted) return Promise.reject(closedHere())
     if (this.#line?.isOpen) return Promise.resolve()
     this.#opening ??= this.#connect().finally(() => (this.#opening = null))
     return this.#opening
@@ -130,25 +154,31 @@ export class Client {
    */
   async call<Name extends OperationName>(operation: Name, params?: ParamsOf<Name>): Promise<Results[Name]> {
     this.#retries = Math.min(RETRIES_MAX, this.#retries + RETRIES_A_CALL)
-    const until = performance.now() + this.#patienceMs
+    const ask = () => this.#send(operation, params ?? {}) as Promise<Results[Name]>
+    return this.#patiently(this.#patienceMs, READS.test(operation), ask)
+  }
+
+  /** @param isHarmless whether it may be asked again where nobody can tell whether it was done */
+  async #patiently<Result>(patienceMs: number, isHarmless: boolean, ask: () => Promise<Result>): Promise<Result> {
+    const until = performance.now() + patienceMs
     for (let tries = 0; ; tries++) {
       let isAsked = false
       try {
-        await this.open()
+        await this.#open()
         isAsked = true
-        return (await this.#send(operation, params ?? {})) as Results[Name]
+        return await ask()
       } catch (error) {
         const leftMs = until - performance.now()
-        if (!this.#mayRetry(operation, error, isAsked) || !(await this.#waitFor(error, isAsked, tries, leftMs)))
+        if (!this.#mayRetry(error, isAsked, isHarmless) || !(await this.#waitFor(error, isAsked, tries, leftMs)))
           throw error
       }
     }
   }
 
-  #mayRetry(operation: string, error: unknown, isAsked: boolean): error is SpacedriveError {
+  #mayRetry(error: unknown, isAsked: boolean, isHarmless: boolean): error is SpacedriveError {
     if (!(error instanceof SpacedriveError) || !error.retryable || this.#closed.signal.aborted) return false
     if (!isAsked || NOT_BEGUN.has(error.code)) return true
-    return READS.test(operation) && ['NO_DAEMON', 'SHARD_LOST'].includes(error.code)
+    return isHarmless && ['NO_DAEMON', 'SHARD_LOST'].includes(error.code)
   }
 
   /** False where there is no time left for it, or where too much was asked again already. */
@@ -159,7 +189,7 @@ export class Client {
     leftMs: number,
   ): Promise<boolean> {
     // All who wait come by one connection.
-    if (!isAsked || AWAY.has(code)) return leftMs > 0 && (await this.#untilPause(leftMs, retryAfterMs))
+    if (!isAsked || AWAY.has(code)) return leftMs > retryAfterMs && (await this.#untilPause(leftMs, retryAfterMs))
     const waitMs = Math.max(retryAfterMs, jittered(Math.min(RETRY_MS_MIN * 2 ** tries, RETRY_MS_MAX)))
     if (waitMs > leftMs || this.#retries < 1) return false
     this.#retries -= 1
@@ -189,25 +219,21 @@ export class Client {
    * daemon keeps it. `missed` counts those that were lost before this event; `Infinity` where the daemon was started anew and
    * cannot tell.
    *
+   * @param ended told why, where the daemon refuses to go on with it: a token that was revoked, say
    * @returns ends the subscription
    */
   async subscribe(
     filter: ParamsOf<'events.subscribe'>,
     deliver: (event: Event, missed: number) => void,
+    ended?: (error: SpacedriveError) => void,
   ): Promise<() => Promise<void>> {
-    await this.open()
-    const subscriber: Subscriber = { filter, deliver, id: null, seq: 0, cursor: filter.cursor ?? '', missed: 0 }
-    this.#subscribers.add(subscriber)
-    try {
-      await this.#subscribe(subscriber)
-    } catch (error) {
-      this.#subscribers.delete(subscriber)
-      throw error
-    }
+    const cursor = filter.cursor ?? ''
+    const subscriber: Subscriber = { filter, deliver, ended, id: null, seq: 0, cursor, missed: 0, isOver: false }
+    await this.#patiently(this.#patienceMs, true, () => this.#subscribe(subscriber))
     return async () => {
+      subscriber.isOver = true
       this.#subscribers.delete(subscriber)
-      if (subscriber.id !== null)
-        await this.#send('events.unsubscribe', { subscription: subscriber.id }).catch(() => null)
+      if (subscriber.id !== null) await this.#unsubscribe(subscriber.id)
     }
   }
 
@@ -223,12 +249,20 @@ export class Client {
   async #connect(): Promise<void> {
     if (this.#line) this.#lost(this.#line)
     const protocol = this.#isPacked ? 'spacedrive.v1.msgpack' : 'spacedrive.v1'
-    this.#line = await this.#openLine(this.#url, protocol, this.#token, {
+    const hearer: Hearer = {
       heard: (message) => this.#receive(this.#read(message)),
       lost: (line) => this.#lost(line),
-    })
+    }
+    const { signal } = this.#closed
+    const line = await this.#openLine(this.#url, protocol, this.#token, hearer, signal)
+    if (signal.aborted) {
+      await line.close()
+      throw closedHere()
+    }
+    this.#line = line
     this.#pauseMs = RETRY_MS_MIN
-    await Promise.all([...this.#subscribers].map((each) => this.#subscribe(each)))
+    // Their questions go before any other.
+    for (const each of this.#subscribers) void this.#resubscribe(each, line)
   }
 
   async #subscribe(subscriber: Subscriber): Promise<void> {
@@ -240,7 +274,32 @@ export class Client {
       Object.assign(subscriber, { id: subscription, seq: 0 })
       subscriber.missed += missed ?? Infinity
       if (subscriber.cursor === '') subscriber.cursor = cursor
+      if (subscriber.isOver) void this.#unsubscribe(subscription)
+      else this.#subscribers.add(subscriber)
     })
+  }
+
+  /** Who is refused for the moment asks again while this connection lasts, and by the next; who is refused for good is told. */
+  async #resubscribe(subscriber: Subscriber, line: Line): Promise<void> {
+    while (this.#line === line && !subscriber.isOver) {
+      try {
+        return await this.#subscribe(subscriber)
+      } catch (error) {
+        if (isFinal(error)) return this.#end(subscriber, error)
+        if (this.#line === line) await this.#paused(waitOf(error))
+      }
+    }
+  }
+
+  #end(subscriber: Subscriber, error: SpacedriveError): void {
+    if (subscriber.isOver) return
+    subscriber.isOver = true
+    this.#subscribers.delete(subscriber)
+    subscriber.ended?.(error)
+  }
+
+  async #unsubscribe(subscription: string): Promise<void> {
+    await this.#send('events.unsubscribe', { subscription }).catch(() => null)
   }
 
   /** @param taken gets the result before any later message is read */
@@ -286,15 +345,32 @@ export class Client {
 
   /** For its subscribers' sake, between the same pauses as calls. As the connection did, this keeps the process alive. */
   async #comeBack(): Promise<void> {
-    while (!this.#closed.signal.aborted && this.#subscribers.size > 0) {
-      await this.#paused()
-      const opened = await this.open().then(
-        () => true,
-        () => false,
-      )
-      if (opened) return
+    if (this.#isComingBack) return
+    this.#isComingBack = true
+    for (let waitMs = 0; !this.#closed.signal.aborted && this.#subscribers.size > 0 && !this.#line?.isOpen;) {
+      await this.#paused(waitMs)
+      try {
+        await this.#open()
+      } catch (error) {
+        if (isFinal(error)) for (const each of [...this.#subscribers]) this.#end(each, error)
+        waitMs = waitOf(error)
+      }
     }
+    this.#isComingBack = false
   }
+}
+
+/** No waiting mends it. */
+function isFinal(error: unknown): error is SpacedriveError {
+  return error instanceof SpacedriveError && !error.retryable
+}
+
+function waitOf(error: unknown): number {
+  return error instanceof SpacedriveError ? (error.retryAfterMs ?? 0) : 0
+}
+
+function closedHere(): SpacedriveError {
+  return new SpacedriveError('NO_DAEMON', 'this client is closed')
 }
 
 /** Ends early when the signal is given. */

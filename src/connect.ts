@@ -4,7 +4,7 @@ import { connect as connectSocket } from 'node:net'
 import { WebSocket } from 'ws'
 import { errnoOf, fromWire, isErrorCode, SpacedriveError, type WireError } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
-import { Client, type ConnectOptions as Options, type Hearer, type Line } from './client.js'
+import { Client, type ConnectOptions as Options, type Line, type OpenLine } from './client.js'
 import { shortageBehind } from './descriptors/shortage.js'
 
 export interface ConnectOptions extends Options {
@@ -15,31 +15,35 @@ export interface ConnectOptions extends Options {
 /** What Node says of a certificate for which nobody vouches, or of another name. */
 const UNTRUSTED = /^(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(?:GET_ISSUER|VERIFY_LEAF)|^CERT_|^ERR_TLS_CERT_/
 
+const MINE = { hint: 'Run this as the user who started the daemon, or ask by its address with a token.' }
+
 /**
+ * Waits for a daemon that is not there yet, or refuses for the moment, for 10 s: `patienceMs` and `connectPatienceMs` say for how
+ * long. A program may be started before its daemon, or while that restarts.
+ *
  * @param url `http://HOST:PORT` or `https://HOST:PORT` (`ws`, `wss` are the same), or `unix:PATH` of the daemon's socket
  * @throws BAD_CONFIG for another url; NO_DAEMON, UNAUTHORIZED and whatever else the first connection is refused with
  */
 export async function connect(url: string, { ca, ...options }: ConnectOptions = {}): Promise<Client> {
-  const client = new Client((at, protocol, token, hearer) => openLine(at, protocol, token, ca, hearer), url, options)
+  const client = new Client((...given) => openLine(ca, ...given), url, options)
   await client.open()
   return client
 }
 
 async function openLine(
-  url: string,
-  protocol: string,
-  token: string | undefined,
   ca: string | undefined,
-  hearer: Hearer,
+  ...[url, protocol, token, hearer, over]: Parameters<OpenLine>
 ): Promise<Line> {
   const ws = socketTo(url, protocol, token, ca)
+  const giveUp = () => ws.terminate()
+  over.addEventListener('abort', giveUp)
   await new Promise<void>((resolve, reject) => {
     ws.once('open', resolve)
     ws.once('error', (error) => reject(unreached(url, error)))
     ws.once('unexpected-response', (_request, response) => {
       void refusalOf(url, response).then((refusal) => (ws.terminate(), reject(refusal)))
     })
-  })
+  }).finally(() => over.removeEventListener('abort', giveUp))
   const line: Line = {
     get isOpen() {
       return ws.readyState === WebSocket.OPEN
@@ -80,7 +84,10 @@ async function closed(ws: WebSocket): Promise<void> {
 
 /** A name that cannot be looked up for lack of a descriptor is not a name that does not exist. */
 function unreached(url: string, error: Error): SpacedriveError {
-  if (UNTRUSTED.test(errnoOf(error) ?? '')) return untrusted(url, error)
+  const errno = errnoOf(error) ?? ''
+  if (UNTRUSTED.test(errno)) return untrusted(url, error)
+  // Of a unix socket: that of another user.
+  if (errno === 'EACCES') return new SpacedriveError('UNAUTHORIZED', `${url}: this user may not use it`, MINE)
   const absent = new SpacedriveError('NO_DAEMON', `${url}: ${error.message}`, { cause: error })
   return shortageBehind(error) ?? absent
 }

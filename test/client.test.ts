@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { READS } from '../src/client.js'
-import { connect } from '../src/index.js'
+import { connect, type SpacedriveError } from '../src/index.js'
 import type { OperationName } from '../src/protocol/operations.js'
 import { runsOn, WORK } from '../src/protocol/work.js'
 import { eventually } from './harness/daemon.js'
@@ -55,6 +55,88 @@ test.serial('a call that changes something is not made twice: it fails when its 
     await t.throwsAsync(creating, { code: 'NO_DAEMON' })
     await scene.daemon()
     t.deepEqual(await client.call('libraries.list'), [])
+  })
+})
+
+test.serial('a program may be started before its daemon, and subscribe while that restarts', async (t) => {
+  await play(async (scene) => {
+    const url = `unix:${scene.path('data', 'daemon.sock')}`
+    const connecting = connect(url, { patienceMs: 0, connectPatienceMs: 120_000 })
+    const asking = connect(url, { patienceMs: 120_000 })
+    let daemon = await scene.daemon()
+    const [hasty, patient] = await Promise.all([connecting, asking])
+    scene.atEnd(() => Promise.all([hasty.close(), patient.close()]))
+    t.is(await hasty.call('core.ping'), 'pong')
+    await daemon.stop()
+    await t.throwsAsync(
+      hasty.subscribe({}, () => undefined),
+      { code: 'NO_DAEMON' },
+    )
+    const names: unknown[] = []
+    const subscribing = patient.subscribe({ types: ['library.created'] }, ({ name }) => names.push(name))
+    daemon = await scene.daemon()
+    await subscribing
+    await daemon.call('libraries.create', { name: 'one' })
+    await eventually('it is told', 60_000, () => names.length > 0)
+    t.deepEqual(names, ['one'])
+  })
+})
+
+test.serial('what no waiting mends is told by the first answer, and without patience what is not there', async (t) => {
+  await play(async (scene) => {
+    const absent = `unix:${scene.path('data', 'daemon.sock')}`
+    await t.throwsAsync(connect(absent, { connectPatienceMs: 0 }), { code: 'NO_DAEMON' })
+    const daemon = await scene.daemon()
+    await t.throwsAsync(connect(daemon.url.href, { token: 'x'.repeat(43) }), { code: 'UNAUTHORIZED' })
+    t.is((await daemon.call('core.status')).connections.wrongTokens, 1)
+  })
+})
+
+test.serial('who is told to wait longer than it has patience for is told at once', async (t) => {
+  await play(async (scene) => {
+    const daemon = await scene.daemon()
+    const token = 'x'.repeat(43)
+    const wrong = () => connect(daemon.url.href, { token, patienceMs: 1 }).catch((error: SpacedriveError) => error)
+    let refusal = await wrong()
+    for (let tries = 0; tries < 1_000 && (refusal as SpacedriveError).code === 'UNAUTHORIZED'; tries++)
+      refusal = await wrong()
+    t.like(refusal, { code: 'TOO_MANY_ATTEMPTS' })
+  })
+})
+
+test.serial('a subscription that is refused when it comes back ends with the reason, and calls go on', async (t) => {
+  await play(async (scene) => {
+    const daemon = await scene.daemon()
+    const { secret: token, id } = await daemon.call('tokens.create', { name: 'reader', scope: 'read' })
+    const client = await connect(daemon.url.href, { token, patienceMs: 120_000 })
+    scene.atEnd(() => client.close())
+    const ended = new Promise((resolve) => void client.subscribe({}, () => undefined, resolve))
+    await client.call('core.ping')
+    await daemon.call('tokens.revoke', { token: id })
+    t.like(await ended, { code: 'UNAUTHORIZED' })
+    await t.throwsAsync(client.call('core.ping'), { code: 'UNAUTHORIZED' })
+    const { wrongTokens } = (await daemon.call('core.status')).connections
+    t.true(wrongTokens <= 2, 'it does not ask again and again with what was refused')
+  })
+})
+
+test.serial('a client that is closed while it connects leaves no connection', async (t) => {
+  await play(async (scene) => {
+    const daemon = await scene.daemon()
+    const client = await connect(`unix:${daemon.ready.socket}`, { patienceMs: 120_000 })
+    await daemon.stop()
+    const again = await scene.daemon()
+    process.kill(again.pid, 'SIGSTOP')
+    const asking = client.call('core.ping')
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    await client.close()
+    await t.throwsAsync(asking, { code: 'NO_DAEMON' })
+    process.kill(again.pid, 'SIGCONT')
+    await eventually(
+      'nobody is connected',
+      60_000,
+      async () => (await again.watch('core.status')).connections.current === 1,
+    )
   })
 })
 
