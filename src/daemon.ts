@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { Beats, MAIN } from './base/beats.js'
 import { fromSystem, fromWire, SpacedriveError, toWire } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
-import { again, fromLoading } from './base/shortage.js'
+import { again } from './base/shortage.js'
 import { openLog, type LogFile, type LogLevel } from './base/log.js'
 import { Certificate } from './certificate.js'
 import { paths, type Address, type Config, type Paths } from './config.js'
@@ -53,7 +53,8 @@ import { Fronts } from './fronts.js'
 import { Lookout } from './front/lookout.js'
 import { Tokens } from './front/tokens.js'
 import { bootLines } from './front/status.js'
-import { holdLock, type Lock } from './library/lock.js'
+import type { Lock } from './library/lock.js'
+import { takeLock } from './lock.js'
 import { measureLibrary } from './library/measure.js'
 import { sortIn } from './library/sorting.js'
 import type { Descriptors, Event, GiveUp, LimitUse, Reply, Request, Stall, Status } from './protocol/messages.js'
@@ -61,6 +62,7 @@ import type { Reloaded } from './protocol/results.js'
 import { PARAMS, type OperationName, type ParamsOf } from './protocol/operations.js'
 import { NAMED_EVENT } from './protocol/words.js'
 import { runsOn } from './protocol/work.js'
+import { Ports } from './ports.js'
 import { Relief, Sights } from './relief.js'
 import { Events } from './shard/events.js'
 import { Pressed } from './shard/pressed.js'
@@ -157,6 +159,7 @@ export class Daemon {
   #tasks: Tasks | undefined
   #router: Router | undefined
   #watcher: Watcher | undefined
+  #ports: Ports | undefined
   #front: Front | undefined
   /** Those in threads of their own. */
   #fronts: Fronts | undefined
@@ -194,7 +197,7 @@ export class Daemon {
     this.#live = new LiveLimit(this.#limit)
     prepareDirectory(this.#paths)
     sortIn(this.#paths.dataDir)
-    this.#lock = this.#takeLock()
+    this.#lock = takeLock(this.#paths)
     this.#logFile = this.#openLog()
     this.#tokens.load(readTokens(this.#paths.tokens) ?? [])
     this.#sights = new Sights()
@@ -336,27 +339,6 @@ export class Daemon {
     }
   }
 
-  /** The first database that is opened, which loads SQLite's addon. */
-  #holdLock(): Lock | null {
-    try {
-      return again(() => holdLock(this.#paths.lock))
-    } catch (error) {
-      throw fromLoading(error)
-    }
-  }
-
-  #takeLock(): Lock {
-    const lock = this.#holdLock()
-    if (lock) return lock
-    const { pid, http, socket } = readState(this.#paths.state)
-    const who = pid === undefined ? 'another daemon' : `the daemon with pid ${pid}`
-    const where = http ?? socket
-    throw new SpacedriveError(
-      'ALREADY_RUNNING',
-      `${who} uses the data directory ${this.#paths.dataDir}${where ? ` and serves ${where}` : ''}`,
-    )
-  }
-
   /** What the daemon may use of the soft limit: no more than it was allowed, and of a host's no more than its share. */
   #usable(): number {
     const most = Math.min(this.#limit.soft, this.#config.nofile ?? LIMITS.softMax, LIMITS.softMax)
@@ -392,10 +374,12 @@ export class Daemon {
 
   async #openFront(ledger: Ledger, shards: number): Promise<Front | undefined> {
     const socketPath = this.#options.socket === false ? null : this.#paths.socket
-    const { lineProtocol } = this.#config
-    if (!this.#config.http && !socketPath && !lineProtocol) return undefined
+    const { tlsCert, tlsKey } = this.#config
+    const ports = (this.#ports = new Ports(this.#paths.ports, (level, message) => this.#log(level, message)))
+    const http = this.#config.http && (await ports.again('http', this.#config.http))
+    const lineProtocol = this.#config.lineProtocol && (await ports.again('lineProtocol', this.#config.lineProtocol))
+    if (!http && !socketPath && !lineProtocol) return undefined
     this.#token = readOrMakeToken(this.#paths.token)
-    const { http, tlsCert, tlsKey } = this.#config
     if (http && tlsCert !== null && tlsKey !== null) {
       this.#certificate = new Certificate({ cert: tlsCert, key: tlsKey }, (...said) => this.#log(...said))
     }
@@ -840,7 +824,8 @@ export class Daemon {
 
   /** For the command line: where this daemon is, and how it was started. */
   #writeState(): void {
-    const { pid, http, socket } = this.ready
+    const { pid, http, socket, lineProtocol } = this.ready
+    this.#ports?.keep({ http, lineProtocol })
     const argv = process.argv.slice(2)
     writeState(this.#paths.state, { pid, http, socket, argv, startedAt: new Date().toISOString() })
   }

@@ -1,7 +1,6 @@
 // Fronts in threads of their own, together with the one of the main thread, which keeps the unix socket: told, counted, drained and
 // asked to give way as one. Each has a listener at the same port, among which the kernel divides who comes.
 import { randomBytes } from 'node:crypto'
-import { createServer, type AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { Worker, type MessagePort } from 'node:worker_threads'
 import type { Beats } from './base/beats.js'
@@ -12,7 +11,7 @@ import type { Ledger } from './descriptors/ledger.js'
 import type { BaseThread } from './descriptors/names.js'
 import { proveRoom } from './descriptors/reserve.js'
 import { newTold } from './descriptors/threads.js'
-import { bareHost, listening } from './front/address.js'
+import { bareHost, findFree } from './front/address.js'
 import { FrontCounts, METRICS, type FromFront, type FrontThreadSetup, type ToFront } from './front/crossing.js'
 import type { Connections, Front, FrontSetup, FrontState, HttpAddress, Pair, Peer } from './front/front.js'
 import { together } from './front/sums.js'
@@ -474,15 +473,6 @@ function next(thread: Thread): Promise<FromFront> {
 /** In the ledger: from the end, for shards are numbered from the beginning. */
 function threadOf(front: number): number {
   return LIMITS.ledgerThreadsMax - 1 - front
-}
-
-/** Nobody listens there, nor would be let to; what is asked for is picked where it is 0. */
-async function findFree(host: string, port: number): Promise<{ port: number; address: string }> {
-  const server = createServer()
-  await listening(server, { host, port, exclusive: true }, `${host}:${port}`)
-  const { port: found, address } = server.address() as AddressInfo
-  await new Promise<void>((resolve) => server.close(() => resolve()))
-  return { port: found, address }
 }
 
 function checkMachine(): void {

@@ -28,6 +28,8 @@ const LAYERS = [
   'console',
   'certificate',
   'discovery',
+  'ports',
+  'lock',
   'relief',
   'daemon',
   'client',
@@ -96,6 +98,7 @@ const PAID_BY: Readonly<Record<string, string>> = {
   'src/library/cause.ts': 'the lease of the library',
   'src/library/folder.ts': 'the lease of the library',
   'src/library/restore.ts': 'a lease of its own',
+  'src/ports.ts': 'the boot',
   'src/scan/guard.ts': 'the lease of the job',
   'src/scan/read.ts': 'the lease of the job',
 }

@@ -27,6 +27,8 @@ export interface Paths {
   readonly socket: string
   /** `{pid, http, socket, argv, startedAt}` of the daemon that serves this data directory. */
   readonly state: string
+  /** Those that were picked for addresses with port 0. */
+  readonly ports: string
   readonly lock: string
   readonly logs: string
   readonly startLog: string
@@ -69,6 +71,7 @@ export function paths(dataDir: string, env: Environment = process.env): Paths {
     tokens: join(dataDir, 'tokens.json'),
     socket: socketPath(dataDir, env),
     state: join(dataDir, 'daemon.json'),
+    ports: join(dataDir, 'ports.json'),
     lock: join(dataDir, 'daemon.lock'),
     logs: join(dataDir, 'logs', 'daemon.log'),
     startLog: join(dataDir, 'logs', 'start.log'),

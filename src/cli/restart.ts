@@ -22,6 +22,7 @@ async function restart(desk: Desk): Promise<void> {
   const cwd = workingDirectoryOf(state.pid)
   await stopDaemon(desk)
   const ready = await startDetached(paths, sameArguments(state.argv, paths.dataDir), cwd)
+  if (state.http !== null && ready.http !== state.http) desk.note(`it was at ${state.http} before`)
   await desk.answer(ready, () => readyLines(ready, paths))
 }
 

@@ -1,6 +1,6 @@
 // Where a front listens: names of addresses, and why one could not be had.
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
-import { createServer, type ListenOptions, type Server } from 'node:net'
+import { createServer, type AddressInfo, type ListenOptions, type Server } from 'node:net'
 import { errnoOf, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { againLater, isShortage } from '../base/shortage.js'
@@ -81,6 +81,15 @@ export async function listenAgain<Listener>(
 /** A server of Node's own, once it listens. */
 export function listening(server: Server, where: ListenOptions, address: string): Promise<void> {
   return againLater(() => listenOnce(server, where, address))
+}
+
+/** Nobody listens there, nor would be let to; what is asked for is picked where it is 0. */
+export async function findFree(host: string, port: number): Promise<{ port: number; address: string }> {
+  const server = createServer()
+  await listening(server, { host, port, exclusive: true }, `${host}:${port}`)
+  const { port: found, address } = server.address() as AddressInfo
+  await new Promise<void>((resolve) => server.close(() => resolve()))
+  return { port: found, address }
 }
 
 /**

@@ -1,6 +1,8 @@
 // From `start` to `stop` with the real daemon, as a person at a shell would.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createConnection, createServer } from 'node:net'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import type { Descriptors, FileItem, Status } from '../../src/protocol/messages.js'
@@ -131,11 +133,47 @@ test('a detached daemon is ready when the command returns, and restarts with its
     '1',
   )
   t.is(json<Status>(where, 'status').pid, first.pid)
-  const second = json<{ pid: number }>(where, 'restart')
+  const second = json<{ pid: number; http: string }>(where, 'restart')
   t.not(second.pid, first.pid)
   t.is(json<Status>(where, 'status').shards.length, 1)
   t.is(cli(where, 'stop').code, 0)
 })
+
+test('a port that was picked is kept over restarts, and where it is taken another is, which is told', async (t) => {
+  const where = place(t)
+  t.teardown(() => cli(where, 'stop'))
+  // Nobody else on this machine listens at this address, or comes from it.
+  const lines = ['--line-protocol', '127.0.0.85:0']
+  const first = json<{ http: string }>(where, 'start', '--detach', '--http', '127.0.0.85:0', '--fronts', '2', ...lines)
+  const port = Number(new URL(first.http).port)
+  const { lineProtocol } = JSON.parse(readFileSync(join(where.dataDir, 'ports.json'), 'utf8')) as Record<string, number>
+  t.is(json<{ http: string }>(where, 'restart').http, first.http)
+  t.is(cli(where, 'stop').code, 0)
+  const second = json<{ http: string }>(where, 'start', '--detach', '--http', '127.0.0.85:0', ...lines)
+  t.is(second.http, first.http)
+  t.true(await answers(lineProtocol!))
+  t.is(cli(where, 'stop').code, 0)
+
+  const other = createServer().listen(port, '127.0.0.85')
+  await once(other, 'listening')
+  t.teardown(() => other.close())
+  const third = json<{ http: string }>(where, 'start', '--detach', '--http', '127.0.0.85:0')
+  t.not(third.http, first.http)
+  t.regex(readFileSync(join(where.dataDir, 'logs', 'daemon.log'), 'utf8'), /another port is picked than before/)
+  t.is(json<{ http: string }>(where, 'restart').http, third.http, 'the one that was picked last is kept from then on')
+  writeFileSync(join(where.dataDir, 'ports.json'), JSON.stringify({ http: port }))
+  const { code, err } = cli(where, 'restart')
+  t.is(code, 0)
+  t.true(err.includes(`it was at ${third.http} before`), err)
+})
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection(port, '127.0.0.85')
+    socket.on('connect', () => (socket.destroy(), resolve(true)))
+    socket.on('error', () => resolve(false))
+  })
+}
 
 test('a detached daemon that cannot start passes its reason on', (t) => {
   const where = place(t)
