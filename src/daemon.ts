@@ -8,6 +8,7 @@ import { fromSystem, fromWire, SpacedriveError, toWire } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
 import { again } from './base/shortage.js'
 import { openLog, type LogFile, type LogLevel } from './base/log.js'
+import { goOn, whileWanted } from './base/wanted.js'
 import { Certificate } from './certificate.js'
 import { paths, type Address, type Config, type Paths } from './config.js'
 import {
@@ -91,6 +92,8 @@ export interface StartOptions {
   readonly socket?: boolean
   /** Reads all settings again; without it `core.reload` reads the token only. Throws BAD_CONFIG. */
   readonly reread?: () => Config
+  /** Given when it is to stop: a start that is under way ends then with CANCELLED. */
+  readonly unwanted?: AbortSignal
   /** True in a process of somebody else's, who may open what they like beside the daemon. */
   readonly guest?: boolean
 }
@@ -117,7 +120,7 @@ const BOOT_MARGIN = 2
 /**
  * Resolves when the daemon serves.
  *
- * @throws LIMIT_TOO_LOW, ALREADY_RUNNING, ADDRESS_IN_USE, BAD_CONFIG, READ_ONLY, DISK_FULL; nothing stays open then
+ * @throws LIMIT_TOO_LOW, ALREADY_RUNNING, ADDRESS_IN_USE, BAD_CONFIG, READ_ONLY, DISK_FULL, CANCELLED; nothing stays open then
  */
 export async function startDaemon(config: Config, options: StartOptions = {}): Promise<Daemon> {
   const daemon = new Daemon(config, options)
@@ -190,6 +193,7 @@ export class Daemon {
 
   async start(): Promise<void> {
     const atStart = openNumbers()
+    const { unwanted } = this.#options
     if (this.#options.descriptorsMax !== undefined) this.#hostOpen = countOpen()
     this.#limit = this.#raiseLimit()
     this.#books.begin(this.#hostOpen)
@@ -213,11 +217,13 @@ export class Daemon {
     this.#audit.begin(atStart)
     this.#beats = Beats.create(1 + shards + this.#config.fronts)
     this.#front = await this.#openFront(ledger, shards)
+    goOn(unwanted)
     this.#books.book(this.#fronts ? 'listeners and front threads' : 'listeners', this.#listeners())
     this.#reserve.fill(ledger.totals().reserve)
     this.#books.leaveOut(this.#reserve.count)
-    await this.#openShards(ledger, shards)
+    await whileWanted(unwanted, this.#openShards(ledger, shards))
     const settled = await this.#settle(ledger)
+    goOn(unwanted)
     this.#lines = bootLines(this.#limit, this.#books.items, settled, nativeProblem(), this.#frontLine())
     for (const line of this.#lines) {
       const warning = line.replace(/^warning: /, '')
@@ -425,6 +431,7 @@ export class Daemon {
       events: this.#events,
       tokens: this.#tokens,
       dataDir: this.#config.dataDir,
+      unwanted: this.#options.unwanted,
       dispatch: (request, answer) => this.#dispatch(request, answer),
       metrics: () => this.#lookout.metrics(),
       failed: (error) => this.faulted(error),

@@ -6,6 +6,7 @@ import { Worker, type MessagePort } from 'node:worker_threads'
 import type { Beats } from './base/beats.js'
 import { fromWire, SpacedriveError, toWire, type WireError } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
+import { goOn } from './base/wanted.js'
 import { loadNative } from './descriptors/native.js'
 import type { Ledger } from './descriptors/ledger.js'
 import type { BaseThread } from './descriptors/names.js'
@@ -42,6 +43,8 @@ export interface FrontsSetup {
   readonly events: Events
   readonly tokens: Tokens
   readonly dataDir: string
+  /** Given when those that are not started yet are not to be. */
+  readonly unwanted: AbortSignal | undefined
   readonly dispatch: (request: Request, answer: Answer) => GiveUp | void
   readonly metrics: () => string
   /** One of them ended, or there was an error in it that nobody caught. */
@@ -91,16 +94,28 @@ export class Fronts implements Front, Askers {
    * Starts the threads, then has one after the other listen.
    *
    * @param open the front of the main thread, without an address of its own
-   * @throws ADDRESS_IN_USE, BUDGET_EXHAUSTED, BAD_CONFIG; what was started is to be closed then
+   * @throws ADDRESS_IN_USE, BUDGET_EXHAUSTED, BAD_CONFIG, CANCELLED; the threads that were started are to be closed then
    */
   async open(setup: FrontSetup, open: (setup: FrontSetup) => Promise<Front>): Promise<void> {
     const { http, ...rest } = setup
     checkMachine()
     this.#main = await open({ ...rest, http: null })
+    try {
+      await this.#openThreads(setup, http!)
+    } catch (error) {
+      await this.#main.drain(0)
+      throw error
+    }
+  }
+
+  async #openThreads(setup: FrontSetup, http: { host: string; port: number }): Promise<void> {
     const pair = setup.certificate ? shared(setup.certificate.pair) : null
-    for (let number = 0; number < this.#setup.count; number++) await this.#start(number, setup, pair)
-    const host = bareHost(http!.host)
-    const free = await findFree(host, http!.port)
+    for (let number = 0; number < this.#setup.count; number++) {
+      goOn(this.#setup.unwanted)
+      await this.#start(number, setup, pair)
+    }
+    const host = bareHost(http.host)
+    const free = await findFree(host, http.port)
     for (const thread of this.#threads) await this.#listen(thread, { host, ...free })
     setup.certificate?.follow((next) => this.#tell({ pair: shared(next) }))
   }

@@ -1,7 +1,7 @@
 // The embedding API as a host program uses it.
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
-import { createConnection, createServer, type Socket } from 'node:net'
+import { createConnection, createServer, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
@@ -36,6 +36,20 @@ test.serial('a daemon in this process leaves no descriptor behind, and the limit
   t.is((await daemon.call('libraries.info', { library: id })).name, 'Photos')
   await daemon.close()
   t.deepEqual({ limit: readLimit(), open: openTargets() }, before)
+})
+
+test.serial('a daemon that cannot listen leaves no descriptor behind either', async (t) => {
+  const dataDir = directory(t)
+  await (await open({ dataDir, http: '127.0.0.1:0', fronts: 2 })).close()
+  const other = createServer().listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  const http = `127.0.0.1:${(other.address() as AddressInfo).port}`
+  const before = openTargets()
+  for (const fronts of [1, 2]) {
+    await t.throwsAsync(open({ dataDir, socket: true, http, fronts }), { code: 'ADDRESS_IN_USE' })
+    t.deepEqual(openTargets(), before)
+  }
+  other.close()
 })
 
 test.serial('a second daemon on the same data directory is refused, and both can be closed', async (t) => {

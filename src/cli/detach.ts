@@ -1,6 +1,7 @@
 // A daemon of its own: started by a command, outliving it.
 import type { ChildProcess } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isErrorCode, SpacedriveError } from '../base/errors.js'
@@ -9,6 +10,7 @@ import type { Paths } from '../base/places.js'
 import { startChild } from '../descriptors/child.js'
 import type { Status } from '../protocol/messages.js'
 import { Client, readState } from './client.js'
+import { Exit } from './failure.js'
 
 /** The line that `start --json` prints. */
 export interface Ready {
@@ -22,11 +24,14 @@ export interface Ready {
 
 const LOOK_MS = 40
 
+/** What ends the wait ends the daemon that is waited for as well: it is in a session of its own, and hears of none of them. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
 /**
  * Starts a daemon in its own session and waits until it serves.
  *
  * @param argv as after `spacedrive`, with `start` in it and no `--detach`
- * @throws what the daemon failed with, read from its last words
+ * @throws what the daemon failed with, read from its last words; Exit where a signal came meanwhile, and the daemon is gone
  */
 export async function startDetached(
   paths: Paths,
@@ -38,6 +43,25 @@ export async function startDetached(
     child.once('exit', () => resolve())
     child.once('error', () => resolve())
   })
+  let signalled: NodeJS.Signals | undefined
+  const stop = (signal: NodeJS.Signals) => {
+    signalled ??= signal
+    child.kill('SIGTERM')
+  }
+  for (const signal of SIGNALS) process.on(signal, stop)
+  try {
+    const ready = await served(paths, child, ended)
+    if (signalled === undefined) return ready
+    await ended
+  } catch (error) {
+    if (signalled === undefined) throw error
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, stop)
+  }
+  throw new Exit(128 + constants.signals[signalled])
+}
+
+async function served(paths: Paths, child: ChildProcess, ended: Promise<void>): Promise<Ready> {
   const until = performance.now() + LIMITS.cliStartMs
   for (;;) {
     const ready = await readyOf(paths, child.pid)

@@ -2,7 +2,7 @@
 import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { SpacedriveError } from '../base/errors.js'
+import { fromSystem, SpacedriveError } from '../base/errors.js'
 import { fromLoading } from '../base/shortage.js'
 import { makeSocketDirectory, type Paths } from '../base/places.js'
 import type { Config } from '../config.js'
@@ -152,7 +152,7 @@ async function serve(desk: Desk, config: Config, reread: () => Config, roots: re
   const stop = new Stop(desk)
   desk.terminal.outlivesReader = true
   try {
-    const daemon = await startDaemon(config, { reread })
+    const daemon = await startDaemon(config, { reread, unwanted: stop.asked })
     const guard = new Guard(daemon)
     daemon.faulted = (error) => guard.caught(error)
     for (const line of daemon.bootLines) desk.note(line)
@@ -168,6 +168,9 @@ async function serve(desk: Desk, config: Config, reread: () => Config, roots: re
     guard.disarm()
     if (guard.faulted)
       throw new SpacedriveError('INTERNAL', `an error nobody caught ended it; ${desk.paths.logs} has it`)
+  } catch (error) {
+    // Told to stop before it served: it is down, as it was asked to be.
+    if (!stop.asked.aborted || fromSystem(error).code !== 'CANCELLED') throw error
   } finally {
     stop.disarm()
   }

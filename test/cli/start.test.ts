@@ -1,11 +1,13 @@
 // From `start` to `stop` with the real daemon, as a person at a shell would.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createConnection, createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import type { Descriptors, FileItem, Status } from '../../src/protocol/messages.js'
+import { isAlive } from '../../src/cli/stop.js'
 import { temporary } from './fake.js'
 
 const MAIN = join(import.meta.dirname, '../../src/cli/main.js')
@@ -137,6 +139,32 @@ test('a detached daemon is ready when the command returns, and restarts with its
   t.not(second.pid, first.pid)
   t.is(json<Status>(where, 'status').shards.length, 1)
   t.is(cli(where, 'stop').code, 0)
+})
+
+test('a signal while a start is waited for ends the daemon as well', async (t) => {
+  const where = place(t)
+  const pidFile = join(where.dataDir, '..', 'pid')
+  // Loaded by the daemon before anything of ours: it never serves.
+  const forever = `import { writeFileSync } from 'node:fs'
+    if (!process.argv.includes('--detach')) {
+      writeFileSync(${JSON.stringify(pidFile)}, String(process.pid))
+      await new Promise((resolve) => setTimeout(resolve, 1e9))
+    }`
+  const argv = ['start', '--detach', '--http', '127.0.0.1:0', '--data-dir', where.dataDir]
+  const child = spawn(process.execPath, [
+    '--import',
+    `data:text/javascript,${encodeURIComponent(forever)}`,
+    MAIN,
+    ...argv,
+  ])
+  t.teardown(() => child.kill('SIGKILL'))
+  const exited = once(child, 'exit')
+  while (!existsSync(pidFile) || readFileSync(pidFile, 'utf8') === '') await sleep(5)
+  const pid = Number(readFileSync(pidFile, 'utf8'))
+  t.true(isAlive(pid))
+  child.kill('SIGINT')
+  t.deepEqual(await exited, [130, null])
+  t.false(isAlive(pid))
 })
 
 test('a port that was picked is kept over restarts, and where it is taken another is, which is told', async (t) => {

@@ -1,8 +1,20 @@
 // The daemon's beginning and end: limits it boots with, a second one, what a killed one left, and how it goes down.
-import { existsSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
+import { configure } from '../../src/config.js'
+import { startDaemon } from '../../src/daemon.js'
+import { openNumbers } from '../../src/descriptors/rlimit.js'
 import { cli, eventually, launch, sleep } from '../harness/daemon.js'
 import { play, sameAsDisk } from '../harness/scene.js'
 
@@ -46,6 +58,47 @@ test.serial('any limit either serves or is refused in one sentence with a hint a
       }
       t.is((await exited).code, 78, `${limit}: ${said.err}`)
       t.regex(said.err, /^error LIMIT_TOO_LOW: [^\n]+\nhint: [^\n]+\n$/, `${limit}`)
+    })
+  }
+})
+
+test.serial('a start that is not wanted any more ends before it serves, with nothing left', async (t) => {
+  await play(async (scene) => {
+    const configured = (fronts: number) =>
+      configure({ dataDir: scene.dataDir, flags: { http: { host: '127.0.0.1', port: 0 }, fronts }, env: {} })
+    const own = { raiseLimit: false, guest: true }
+    // The first one loads native modules and starts libuv's pool, which stay.
+    await (await startDaemon(configured(2), own)).close()
+    const targets = () => openNumbers().map((fd) => `${fd} ${targetOf(fd)}`)
+    const before = targets()
+    for (const fronts of [1, 2]) {
+      for (const name of ['daemon.lock', 'daemon.sock']) {
+        rmSync(join(scene.dataDir, 'daemon.lock'), { force: true })
+        const unwanted = new AbortController()
+        const look = () =>
+          existsSync(join(scene.dataDir, name)) ? unwanted.abort() : unwanted.signal.aborted || setImmediate(look)
+        setImmediate(look)
+        const starting = startDaemon(configured(fronts), { ...own, unwanted: unwanted.signal })
+        await t.throwsAsync(starting, { code: 'CANCELLED' }, `${fronts} ${name}`)
+        const left = ['daemon.json', 'daemon.sock'].filter((each) => existsSync(join(scene.dataDir, each)))
+        t.deepEqual(left, [])
+        await eventually('every descriptor is back', 60_000, () => targets().join() === before.join())
+      }
+    }
+  })
+})
+
+test.serial('a signal during a boot ends the daemon as one that serves', async (t) => {
+  for (const args of [[], ['--fronts', '2']]) {
+    await play(async (scene) => {
+      const { child, said, exited } = launch(scene.dataDir, { args })
+      await eventually('it listens', 60_000, () => existsSync(join(scene.dataDir, 'daemon.sock')))
+      child.kill('SIGTERM')
+      t.deepEqual(await exited, { code: 0, signal: null }, said.err)
+      const left = ['daemon.json', 'daemon.sock'].filter((name) => existsSync(join(scene.dataDir, name)))
+      t.deepEqual(left, [])
+      const next = await scene.daemon({ args })
+      t.is(await next.call('core.ping'), 'pong')
     })
   }
 })
@@ -204,3 +257,11 @@ test.serial(
     })
   },
 )
+
+function targetOf(fd: number): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`).replace(/\d+/g, 'N')
+  } catch {
+    return '' // the one by which the list was read
+  }
+}
