@@ -96,7 +96,7 @@ const OPERATIONS = {
   'files.list': [
     'The children of a directory, given by either its absolute `path` or, as `parent`, its id. `name` sorts without regard to case and accents; `size` and `modified` put the largest and the newest first.',
     '`{items, cursor?}`; `items` are [Files](#file)',
-    'FILE_NOT_FOUND, BAD_REQUEST for a foreign cursor',
+    'FILE_NOT_FOUND for what is no directory of the index, BAD_REQUEST for a foreign cursor',
   ],
   'files.explain': [
     'Why a path is in the index, or is not: what the index has of it, and what a look at the disk finds, under the rules of its location. It need not exist.',

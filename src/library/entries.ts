@@ -236,7 +236,9 @@ export class Entries {
   #directoryId({ path, parent }: Directory): number {
     const entry = parent === undefined ? this.#entryAt(path!) : this.byText(parent)
     if (!entry) throw new SpacedriveError('FILE_NOT_FOUND', `no entry ${parent} in this library`)
-    return entry.id
+    if (entry.kind === KIND.directory) return entry.id
+    const hint = 'Name a directory; `files.get` tells of what is none.'
+    throw new SpacedriveError('FILE_NOT_FOUND', `${path ?? `entry ${parent}`} is no directory`, { hint })
   }
 
   /** By an absolute path. */

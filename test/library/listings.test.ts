@@ -127,6 +127,17 @@ test.serial('many that ask at a time have it put in order once', async (t) => {
   await t.throwsAsync(async () => library.list({ path: join(stage.tree, 'nothing') }), { code: 'FILE_NOT_FOUND' })
 })
 
+test.serial('what is no directory has no listing, and is not taken for an empty one', async (t) => {
+  using stage = new Stage()
+  plant(stage)
+  const library = stage.open(stage.create())
+  await index(library, stage.tree)
+  const path = join(stage.tree, 'a directory', 'child')
+  const { id } = library.file({ path })
+  for (const asked of [{ path }, { parent: id }])
+    await t.throwsAsync(async () => library.list(asked), { code: 'FILE_NOT_FOUND', message: /is no directory$/ })
+})
+
 test.serial('tags leave orders as they are, and what was found for words; changed entries do not', async (t) => {
   using stage = new Stage()
   plant(stage)
