@@ -18,6 +18,7 @@ import { Tagged } from './tagged.js'
 import { Tags } from './tags.js'
 
 export class Copy {
+  readonly id: string
   readonly entries: Entries
   readonly locations: Locations
   readonly tags: Tags
@@ -43,6 +44,7 @@ export class Copy {
    */
   constructor(id: string, path: string) {
     const connection = openReadOnly(filesOf(path).database)
+    this.id = id
     this.#connection = connection
     this.#begin = connection.prepare('BEGIN')
     this.#end = connection.prepare('COMMIT')

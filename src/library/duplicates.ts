@@ -1,11 +1,11 @@
 // Files that hold the same, group by group, the one that wastes the most space first.
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Compared, DuplicateGroup } from '../protocol/messages.js'
 import { CONTENT_KINDS } from '../protocol/words.js'
 import { writtenId } from '../scan/content-id.js'
 import type { Connection } from './connection.js'
+import { markOf, readPlace, writePlace } from './cursors.js'
 import { ENTRY_COLUMNS, toEntry, type Entries, type Entry, type EntryRow } from './entries.js'
 
 export interface DuplicatesWanted {
@@ -34,6 +34,7 @@ const STEP = 500
 const COUNT_STEP = 5_000
 
 export class Duplicates {
+  readonly #library: string
   readonly #entries: Entries
   readonly #page
   readonly #places
@@ -43,7 +44,8 @@ export class Duplicates {
   readonly #sets
   readonly #first
 
-  constructor(connection: Connection, entries: Entries) {
+  constructor(library: string, connection: Connection, entries: Entries) {
+    this.#library = library
     this.#entries = entries
     this.#page = connection.prepare<[number, number, number, number], Row>(PAGE).raw()
     this.#places = connection.prepare<[number, number, number, number], [number, number]>(PLACES).raw()
@@ -70,15 +72,17 @@ export class Duplicates {
   /** In steps, between which other requests go first; a page goes on where the last one ended, whatever changed meanwhile. */
   async list({ location, minSize = 0, limit, cursor }: DuplicatesWanted): Promise<DuplicatesPage> {
     const sum = cursor === undefined && location === undefined ? await this.#sum(minSize) : {}
+    const mark = markOf(this.#library, location, minSize)
     const rows: Row[] = []
-    for (let from = cursor === undefined ? BEFORE_ALL : readCursor(cursor); rows.length <= limit; await nextTurn()) {
+    const first = cursor === undefined ? BEFORE_ALL : readPlace(cursor, isPlace, mark)
+    for (let from = first; rows.length <= limit; await nextTurn()) {
       const step = this.#page.all(...from, minSize, STEP)
       for (const row of step) if (location === undefined || this.#isIn.get(row[0], location)) rows.push(row)
       if (step.length < STEP) break
       from = placeOf(step.at(-1)!)
     }
     const items = rows.slice(0, limit).map((row) => this.#group(row))
-    return { ...sum, items, ...(rows.length > limit ? { cursor: writeCursor(placeOf(rows[limit - 1]!)) } : {}) }
+    return { ...sum, items, ...(rows.length > limit ? { cursor: writePlace(placeOf(rows[limit - 1]!), mark) } : {}) }
   }
 
   async #sum(minSize: number): Promise<{ total: number; waste: number }> {
@@ -132,12 +136,6 @@ function placeOf([id, , , , , , waste]: Row): Place {
   return [waste, id]
 }
 
-function writeCursor(place: Place): string {
-  return place.join('.')
-}
-
-function readCursor(cursor: string): Place {
-  const [, waste, id] = /^(\d{1,16})\.(\d{1,15})$/.exec(cursor) ?? []
-  if (waste === undefined) throw new SpacedriveError('BAD_REQUEST', 'not a cursor of this list')
-  return [Number(waste), Number(id)]
+function isPlace(value: unknown): value is Place {
+  return Array.isArray(value) && value.length === 2 && value.every((each) => Number.isSafeInteger(each))
 }

@@ -215,7 +215,8 @@ export class Entries {
     version: number,
     since = performance.now(),
   ): ListedPage | null {
-    return this.#listings.page({ directory: this.#directoryId(directory), sort, limit, cursor, version, since })
+    const [library, id] = [this.#library, this.#directoryId(directory)]
+    return this.#listings.page({ library, directory: id, sort, limit, cursor, version, since })
   }
 
   /** In steps. @throws FILE_NOT_FOUND */

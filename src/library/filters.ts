@@ -8,6 +8,7 @@ import type { Results } from '../protocol/results.js'
 import { readQuery, type Query, type Term } from '../protocol/query.js'
 import { KIND } from '../scan/read.js'
 import { negated, type Condition } from './conditions.js'
+import { foreign, markOf } from './cursors.js'
 import { normalize, type Entries } from './entries.js'
 import { fold } from './fold.js'
 import type { Locations } from './locations.js'
@@ -24,6 +25,7 @@ export type SearchParams = Omit<ParamsOf<'search.files'>, 'library'>
 
 /** Where a filter looks up what it names. */
 export interface Among {
+  readonly id: string
   readonly locations: Locations
   readonly entries: Entries
   readonly tags: Tags
@@ -43,18 +45,20 @@ export interface Asked {
  * @throws BAD_REQUEST, LOCATION_NOT_FOUND, FILE_NOT_FOUND
  */
 export function askedBy(params: SearchParams, among: Among): Asked {
-  const { query, syntax, filters = {}, cursor } = params
-  if (syntax !== 'filters') {
+  const { query, syntax = 'text', filters = {}, cursor } = params
+  const mark = markOf(among.id, syntax, query, filters)
+  const [inner, of, moment, ...rest] = cursor?.split('.') ?? []
+  if (cursor !== undefined && (of !== mark || rest.length > 0)) throw foreign('search')
+  if (syntax === 'text') {
+    if (moment !== undefined) throw foreign('search')
     const terms: Term[] = [{ how: 'text', on: 'name', text: query, not: false, at: 0 }]
-    return { wanted: wantedBy(params, terms, [filters], among), cursor, seal: (each) => each }
+    return { wanted: wantedBy(params, terms, [filters], among), cursor: inner, seal: (each) => `${each}.${mark}` }
   }
-  const [inner, moment] = cursor?.split('.') ?? []
   const now = moment === undefined ? Date.now() : Number(moment)
-  const foreign = Number.isNaN(new Date(now).getTime())
-  const read = readQuery(query, foreign ? 0 : now)
-  if (foreign || (read.relative && cursor !== undefined && moment === undefined))
-    throw new SpacedriveError('BAD_REQUEST', 'not a cursor of this search')
-  const seal = (each: string) => (read.relative ? `${each}.${now}` : each)
+  if (Number.isNaN(new Date(now).getTime())) throw foreign('search')
+  const read = readQuery(query, now)
+  if (cursor !== undefined && read.relative !== (moment !== undefined)) throw foreign('search')
+  const seal = (each: string) => (read.relative ? `${each}.${mark}.${now}` : `${each}.${mark}`)
   return { wanted: wantedBy(params, read.terms, [located(read, among), filters], among), cursor: inner, seal }
 }
 

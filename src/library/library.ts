@@ -153,7 +153,7 @@ export class Library {
     this.identities = new Identities(connection)
     this.comparisons = new Comparisons(connection, this.identities)
     this.entries = new Entries(id, connection, this.locations, this.#names, this.#folders, this.identities)
-    this.duplicates = new Duplicates(connection, this.entries)
+    this.duplicates = new Duplicates(id, connection, this.entries)
     this.jobs = new Jobs(id, connection)
     this.tags = new Tags(id, connection)
     this.tagged = new Tagged(connection, this.entries, this.locations, this.#names)

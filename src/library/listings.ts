@@ -3,7 +3,7 @@
 import { LIMITS } from '../base/limits.js'
 import type { FileItem } from '../protocol/messages.js'
 import type { Connection } from './connection.js'
-import { readPlace, writePlace } from './cursors.js'
+import { markOf, readPlace, writePlace } from './cursors.js'
 import type { Entry } from './entries.js'
 import { fold } from './fold.js'
 import { Pace } from './pace.js'
@@ -16,6 +16,7 @@ export interface ListedPage {
 }
 
 export interface AskedList {
+  readonly library: string
   /** The directory's entry. */
   readonly directory: number
   readonly sort: Sort
@@ -222,23 +223,27 @@ function placeAfter(count: number, last: Child, childAt: (at: number) => Child |
   return low
 }
 
-/** Key, name and id of the last child, and of what list; no name where it is the key. */
-type ChildPlace = [key: string | number, name: string | null, id: number, directory: number, sort: Sort]
+/** Key, name and id of the last child; no name where it is the key. */
+type ChildPlace = [key: string | number, name: string | null, id: number]
 
-type ListedHow = Pick<AskedList, 'directory' | 'sort'>
+type ListedHow = Pick<AskedList, 'library' | 'directory' | 'sort'>
 
-function cursorOf({ key, name, id }: Child, { directory, sort }: ListedHow): string {
-  return writePlace([key, key === name ? null : name, id, directory, sort] satisfies ChildPlace)
+function markFor({ library, directory, sort }: ListedHow): string {
+  return markOf(library, directory, sort)
+}
+
+function cursorOf({ key, name, id }: Child, how: ListedHow): string {
+  return writePlace([key, key === name ? null : name, id] satisfies ChildPlace, markFor(how))
 }
 
 /** @throws BAD_REQUEST */
 function readCursor(cursor: string, asked: ListedHow): Child {
   const isPlace = (value: unknown): value is ChildPlace => {
-    const [key, name, id, directory, sort] = Array.isArray(value) ? (value as unknown[]) : []
-    const isOfList = directory === asked.directory && sort === asked.sort
-    const isKey = typeof key === (sort === 'name' ? 'string' : 'number')
-    return isOfList && isKey && (typeof name === 'string' || (name === null && sort === 'name')) && Number.isInteger(id)
+    const [key, name, id] = Array.isArray(value) ? (value as unknown[]) : []
+    const isName = asked.sort === 'name'
+    const isKey = typeof key === (isName ? 'string' : 'number')
+    return isKey && (typeof name === 'string' || (name === null && isName)) && Number.isInteger(id)
   }
-  const [key, name, id] = readPlace(cursor, isPlace, 'listing')
+  const [key, name, id] = readPlace(cursor, isPlace, markFor(asked))
   return { key, name: name ?? (key as string), id }
 }

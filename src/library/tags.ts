@@ -6,7 +6,7 @@ import { nearest } from '../base/near.js'
 import type { TagItem } from '../protocol/messages.js'
 import type { ParamsOf } from '../protocol/operations.js'
 import type { Connection } from './connection.js'
-import { readPlace, writePlace } from './cursors.js'
+import { markOf, readPlace, writePlace } from './cursors.js'
 import { fold } from './fold.js'
 
 export interface Tag {
@@ -129,12 +129,13 @@ export class Tags {
     const wanted = fold(query ?? '')
     const called = (tag: Tag) => wanted === '' || [tag.name, ...tag.aliases].some((word) => fold(word).includes(wanted))
     const found = (this.#load().below.get(null) ?? []).flatMap((tag) => this.withBelow(tag)).filter(called)
-    const after = cursor === undefined ? null : readPlace(cursor, isPlace, 'list')
+    const mark = markOf(this.#library, wanted)
+    const after = cursor === undefined ? null : readPlace(cursor, isPlace, mark)
     const from = after === null ? 0 : found.findIndex((tag) => isAfter(this.#place(tag), after))
     const page = from < 0 ? [] : found.slice(from, from + limit)
     const items = page.map((tag) => this.item(tag))
     const more = from >= 0 && from + limit < found.length
-    return { total: found.length, items, ...(more ? { cursor: writePlace(this.#place(page.at(-1)!)) } : {}) }
+    return { total: found.length, items, ...(more ? { cursor: writePlace(this.#place(page.at(-1)!), mark) } : {}) }
   }
 
   /** @throws TAG_EXISTS, TAG_NOT_FOUND of the parent, BAD_REQUEST */

@@ -1,7 +1,7 @@
 // Answers why a path is in an index or is not: what the index has of it, beside what a look at the disk finds.
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
-import { readPlace, writePlace } from '../library/cursors.js'
+import { markOf, readPlace, writePlace } from '../library/cursors.js'
 import { normalize } from '../library/entries.js'
 import type { Library } from '../library/library.js'
 import type { Location } from '../library/locations.js'
@@ -48,13 +48,14 @@ export class Explainer {
     const location = library.locations.covering(path)
     if (!location) throw new SpacedriveError('FILE_NOT_FOUND', `${printable(path)} lies in no location of this library`)
     const most = params.limit ?? LIMITS.pageDefault
-    const list = { after: params.cursor === undefined ? '' : readPlace(params.cursor, isName, 'listing'), most }
+    const mark = markOf(library.id, path)
+    const list = { after: params.cursor === undefined ? '' : readPlace(params.cursor, isName, mark), most }
     const { finding, leftOut, more } = await this.#lookAt(location, path, list)
     if (!leftOut && finding.state === 'kept')
       throw new SpacedriveError('FILE_NOT_FOUND', `${printable(path)} is no directory`, { hint: 'Name a directory.' })
     if (!leftOut) throw new SpacedriveError('FILE_NOT_FOUND', said(finding, undefined, location, path).reason)
     const items = leftOut.map((child) => itemOf(child, path))
-    return more ? { items, cursor: writePlace(leftOut.at(-1)!.name) } : { items }
+    return more ? { items, cursor: writePlace(leftOut.at(-1)!.name, mark) } : { items }
   }
 
   #lookAt(location: Location, path: string, list?: LookSetup['list']): Promise<Looked> {

@@ -33,6 +33,7 @@ import { Verifier } from '../job/verify.js'
 import { readCatalog } from '../library/catalog.js'
 import { loadSqlite } from '../library/connection.js'
 import { fromSqlite } from '../library/cause.js'
+import { markOf, readPlace, writePlace } from '../library/cursors.js'
 import { createFolder } from '../library/folder.js'
 import type { Library } from '../library/library.js'
 import { locationItem, type Location } from '../library/locations.js'
@@ -811,9 +812,11 @@ const IN_LIBRARY: Partial<Record<LibraryOperation, InLibrary>> = {
   },
   'jobs.list': (library: Library, { limit, cursor }: ParamsOf<'jobs.list'>) => {
     const most = limit ?? LIMITS.pageDefault
-    const rows = library.jobs.list(most + 1, cursor === undefined ? Number.MAX_SAFE_INTEGER : jobCursor(cursor))
+    const mark = markOf(library.id, 'jobs')
+    const before = cursor === undefined ? Number.MAX_SAFE_INTEGER : readPlace(cursor, isNumber, mark)
+    const rows = library.jobs.list(most + 1, before)
     const items = rows.slice(0, most).map((row) => library.jobs.item(row))
-    return rows.length > most ? { items, cursor: String(rows[most - 1]!.number) } : { items }
+    return rows.length > most ? { items, cursor: writePlace(rows[most - 1]!.number, mark) } : { items }
   },
   'jobs.info': (library: Library, { job }: ParamsOf<'jobs.info'>) => library.jobs.item(library.jobs.get(job)),
 }
@@ -834,9 +837,8 @@ function sayAtOnce(silentMs: number): void {
   }
 }
 
-function jobCursor(cursor: string): number {
-  if (!/^\d{1,15}$/.test(cursor)) throw new SpacedriveError('BAD_REQUEST', 'not a cursor of this list')
-  return Number(cursor)
+function isNumber(value: unknown): value is number {
+  return Number.isSafeInteger(value)
 }
 
 function isInternal(operation: ShardOperation): operation is Extract<ShardOperation, `shard.${string}`> {

@@ -475,14 +475,14 @@ test('ages count from the first page on, and a cursor that does not say when is 
   const asked = { query: 'old modified:>5d', syntax: 'filters', limit: 4 } as const
   const first = await library.search(asked)
   t.is(first.total, 9)
-  const [place, from] = first.cursor!.split('.')
+  const [place, mark, from] = first.cursor!.split('.')
   t.true(Math.abs(Number(from) - Date.now()) < DAY)
-  const earlier = await library.search({ ...asked, cursor: `${place}.${THEN}` })
+  const earlier = await library.search({ ...asked, cursor: `${place}.${mark}.${THEN}` })
   t.is(earlier.total, 3, 'older than five days by the moment in the cursor')
-  t.is((await library.search({ ...asked, cursor: `${place}.${moment}` })).total, 9)
-  for (const cursor of [place!, `${place}.x`, `${place}.9e99`])
+  t.is((await library.search({ ...asked, cursor: `${place}.${mark}.${moment}` })).total, 9)
+  for (const cursor of [place!, `${place}.${mark}`, `${place}.${mark}.x`, `${place}.${mark}.9e99`])
     await t.throwsAsync(library.search({ ...asked, cursor }), { code: 'BAD_REQUEST' }, cursor)
-  t.is((await library.search({ ...asked, query: 'old' })).cursor, place)
+  t.regex((await library.search({ ...asked, query: 'old' })).cursor!, /^[^.]+\.[^.]+$/)
 })
 
 function segmentsOf(library: Library): number {
