@@ -10,6 +10,8 @@ const path = z.string().min(1).max(4096)
 const absolute = path.refine((value) => value.startsWith('/'), 'give an absolute path')
 const limit = z.int().min(1).max(LIMITS.pageMax)
 const cursor = z.string().min(1).max(LIMITS.cursorCharsMax)
+/** Names a run of the daemon and one of its events. */
+const eventCursor = cursor.regex(/^[\w-]+\.\d{1,15}$/, 'give the cursor of an event or of an earlier subscription')
 const none = z.strictObject({})
 const library = z.strictObject({ library: id })
 const location = z.strictObject({ library: id, location: id })
@@ -271,7 +273,7 @@ export const PARAMS = {
     /** Only what may concern this path or what is below it. */
     path: absolute.optional(),
     /** Of the last event that came, to have those after it. */
-    cursor: cursor.optional(),
+    cursor: eventCursor.optional(),
   }),
   'events.unsubscribe': z.strictObject({ subscription: id }),
 } as const satisfies Record<string, ZodType>

@@ -74,7 +74,16 @@ for (const kind of await kinds()) {
       t.is(await status('/events', { headers: { origin: 'http://evil.example' } }), 403)
       t.is(await status('/events', { method: 'POST' }), 405)
       t.is(await status('/events', { method: 'HEAD' }), 405)
-      for (const query of ['?types=nope', '?types=', '?x=1', '?library=', '?library=a&library=b', '?path=relative']) {
+      for (const query of [
+        '?types=nope',
+        '?types=',
+        '?x=1',
+        '?library=',
+        '?library=a&library=b',
+        '?path=relative',
+        '?cursor=run',
+        '?cursor=run.1.5',
+      ]) {
         const { status: refused, body } = await ask({ path: `/events${query}` })
         t.is(refused, 400, query)
         t.like(JSON.parse(body), { code: 'BAD_REQUEST' })

@@ -189,6 +189,8 @@ test('wrong versions, methods, ids and parameters each have their code', (t) => 
     [{ ...PING, method: 'files.get', id: 1, params: { library: 'x' } }, 1, -32602],
     [{ ...PING, method: 'files.get', id: 1, params: { library: 'x', id: '1', path: '/' } }, 1, -32602],
     [{ ...PING, method: 'libraries.create', id: 1, params: { name: '   ' } }, 1, -32602],
+    [{ ...PING, method: 'events.subscribe', id: 1, params: { cursor: 'run.1.5' } }, 1, -32602],
+    [{ ...PING, method: 'events.subscribe', id: 1, params: { cursor: 'run.' } }, 1, -32602],
   ]
   for (const [message, id, code] of told)
     t.deepEqual(errorOf(JSON.stringify(message)), { id, code }, JSON.stringify(message))
