@@ -38,10 +38,20 @@ export interface Config {
   readonly traceLeases: boolean
   /** Statistics are logged once in this time. */
   readonly statisticsMs: number
+  /** How whoever gave a setting calls it, for messages. */
+  readonly names: Readonly<Record<Setting, string>>
 }
 
+type Setting = keyof Omit<Config, 'dataDir' | 'instance' | 'names'>
 /** What one source says; a key it does not mention is absent. */
-export type Settings = { [Key in keyof Omit<Config, 'dataDir' | 'instance'>]?: Config[Key] | undefined }
+export type Settings = { [Key in Setting]?: Config[Key] | undefined }
+
+interface Given extends Place {
+  readonly flags?: Settings
+  /** What those are called; by their keys unless told otherwise. */
+  readonly flagNames?: Readonly<Record<string, string>>
+  readonly env?: Environment
+}
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 
@@ -148,11 +158,19 @@ const settings = z
   .partial()
 
 /** @throws BAD_CONFIG when a setting is wrong, whichever source it came from */
-export function configure(given: Place & { flags?: Settings; env?: Environment } = {}): Config {
-  const { flags = {}, env = process.env } = given
+export function configure(given: Given = {}): Config {
+  const { flags = {}, flagNames = {}, env = process.env } = given
   const dataDir = dataDirOf(given, env)
-  const file = readConfigFile(paths(dataDir, env).config)
-  const merged = Object.assign({}, DEFAULTS, defined(file), defined(fromEnvironment(env)), defined(flags))
+  const path = paths(dataDir, env).config
+  const inFile = defined(readConfigFile(path))
+  const inEnvironment = defined(fromEnvironment(env))
+  const names = {
+    ...(namesOf(DEFAULTS, (key) => key) as Record<Setting, string>),
+    ...namesOf(inFile, (key) => `${path}: ${key}`),
+    ...namesOf(inEnvironment, (key) => `$${ENVIRONMENT[key]}`),
+    ...namesOf(defined(flags), (key) => flagNames[key] ?? key),
+  }
+  const merged = Object.assign({ names }, DEFAULTS, inFile, inEnvironment, defined(flags))
   checkLines(merged)
   checkTls(merged)
   checkFronts(merged)
@@ -160,36 +178,45 @@ export function configure(given: Place & { flags?: Settings; env?: Environment }
     dataDir,
     instance: instanceOf(given, env),
     ...merged,
+    names: Object.freeze(names),
     http: merged.http && Object.freeze({ ...merged.http }),
     lineProtocol: merged.lineProtocol && Object.freeze({ ...merged.lineProtocol }),
     hostsAllowed: Object.freeze([...merged.hostsAllowed]),
   })
 }
 
-function checkTls({ tlsCert, tlsKey, front }: Pick<Config, 'tlsCert' | 'tlsKey' | 'front'>): void {
+function namesOf(given: Settings, nameOf: (key: Setting) => string): Record<string, string> {
+  return Object.fromEntries(Object.keys(given).map((key) => [key, nameOf(key as Setting)]))
+}
+
+type Some<Key extends Setting> = Pick<Config, Key | 'names'>
+
+function checkTls({ tlsCert, tlsKey, front, names }: Some<'tlsCert' | 'tlsKey' | 'front'>): void {
   if (tlsCert === null && tlsKey === null) return
   if (tlsCert === null || tlsKey === null) {
-    const [given, missing] = tlsCert === null ? ['tlsKey', '--tls-cert'] : ['tlsCert', '--tls-key']
+    const [given, missing] =
+      tlsCert === null ? [names.tlsKey, '--tls-cert FILE, or tlsCert'] : [names.tlsCert, '--tls-key FILE, or tlsKey']
     throw new SpacedriveError('BAD_CONFIG', `${given}: a certificate and its key go together`, {
-      hint: `Name the other file as well, with ${missing} FILE.`,
+      hint: `Name the other file as well, with ${missing} in config.json.`,
     })
   }
   if (front === 'uws') {
-    const hint = 'Start with `--front auto` or `--front node`, or put a proxy that speaks TLS in front.'
-    throw new SpacedriveError('BAD_CONFIG', 'front: TLS is spoken by node:http only', { hint })
+    const hint = 'Give auto or node, or put a proxy that speaks TLS in front.'
+    throw new SpacedriveError('BAD_CONFIG', `${names.front}: TLS is spoken by node:http only`, { hint })
   }
 }
 
-function checkFronts({ fronts, http }: Pick<Config, 'fronts' | 'http'>): void {
+function checkFronts({ fronts, http, names }: Some<'fronts' | 'http'>): void {
   if (fronts === 1 || http !== null) return
-  const hint = 'Start with `--fronts 1`.'
-  throw new SpacedriveError('BAD_CONFIG', 'fronts: there is no address to listen at', { hint })
+  const hint = 'Give 1, or an address.'
+  throw new SpacedriveError('BAD_CONFIG', `${names.fronts}: there is no address to listen at`, { hint })
 }
 
 /** Who reaches that port may do everything. */
-function checkLines({ lineProtocol, lineProtocolRemote }: Pick<Config, 'lineProtocol' | 'lineProtocolRemote'>): void {
+function checkLines({ lineProtocol, lineProtocolRemote, names }: Some<'lineProtocol' | 'lineProtocolRemote'>): void {
   if (!lineProtocol || lineProtocolRemote || LOOPBACK.test(lineProtocol.host)) return
-  throw new SpacedriveError('BAD_CONFIG', `lineProtocol: ${lineProtocol.host} can be reached from other machines`, {
+  const message = `${names.lineProtocol}: ${lineProtocol.host} can be reached from other machines`
+  throw new SpacedriveError('BAD_CONFIG', message, {
     hint: 'The line protocol has no token. Use 127.0.0.1, or allow it with --line-protocol-remote behind a firewall.',
   })
 }

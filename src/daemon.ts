@@ -328,7 +328,7 @@ export class Daemon {
   }
 
   #raiseLimit(): RaisedLimit {
-    checkNofile(this.#config.nofile)
+    checkNofile(this.#config)
     if (this.#options.raiseLimit !== false)
       return raiseLimit(this.#config.nofile === null ? {} : { cap: this.#config.nofile })
     const { soft, hard } = readLimit()
@@ -358,12 +358,12 @@ export class Daemon {
     try {
       return plan({ soft, base, connectionsMax, prices: this.#ledger?.prices ?? PRICES })
     } catch (error) {
-      const { nofile } = this.#config
+      const { nofile, names } = this.#config
       const { message } = fromSystem(error)
       const hint = this.#options.descriptorsMax
         ? 'Give the daemon a larger share with maxDescriptors.'
         : nofile !== null && nofile <= this.#limit.hard
-          ? `Leave out --nofile, or give it more than ${nofile}.`
+          ? `${names.nofile}: leave that out, or give it more than ${nofile}.`
           : `Raise the hard limit, with \`sudo prlimit --pid $$ --nofile=${LIMITS.softRecommended}:${LIMITS.softRecommended}\` in this shell, and start again.`
       throw new SpacedriveError('LIMIT_TOO_LOW', message, { cause: error, hint })
     }
@@ -621,12 +621,12 @@ export class Daemon {
     const token = this.#front ? readOrMakeToken(this.#paths.token) : this.#token
     const renew = this.#certificate?.prepare()
     const keys = Object.keys(next) as (keyof Config)[]
-    const changed = keys.filter((key) => !isDeepStrictEqual(next[key], this.#config[key]))
+    const changed = keys.filter((key) => key !== 'names' && !isDeepStrictEqual(next[key], this.#config[key]))
     const taken: string[] = changed.filter((key) => LIVE.has(key))
     const reloaded = { taken, waiting: changed.filter((key) => !LIVE.has(key)) }
-    const { connectionsMax, nofile, hostsAllowed, logLevel } = next
-    if (taken.includes('nofile')) this.#setLimit(nofile)
-    this.#config = Object.freeze({ ...this.#config, connectionsMax, nofile, hostsAllowed, logLevel })
+    const { connectionsMax, nofile, hostsAllowed, logLevel, names } = next
+    if (taken.includes('nofile')) this.#setLimit(next)
+    this.#config = Object.freeze({ ...this.#config, connectionsMax, nofile, hostsAllowed, logLevel, names })
     this.#logFile!.level = logLevel
     this.#front?.renewAccess(token, hostsAllowed)
     if (token !== this.#token) taken.push('token')
@@ -639,9 +639,9 @@ export class Daemon {
   }
 
   /** What it then is, a look at the limit finds. */
-  #setLimit(nofile: number | null): void {
-    checkNofile(nofile)
-    const problem = this.#options.raiseLimit === false ? null : setLimit(nofile)
+  #setLimit(config: Config): void {
+    checkNofile(config)
+    const problem = this.#options.raiseLimit === false ? null : setLimit(config.nofile)
     if (problem) this.#log('warn', problem)
   }
 
@@ -856,11 +856,8 @@ export class Daemon {
 }
 
 /** Before it is set: with too few not even the rest of the program can be loaded. */
-function checkNofile(nofile: number | null): void {
+function checkNofile({ nofile, names }: Config): void {
   if (nofile === null || nofile >= LIMITS.hardFloor) return
-  throw new SpacedriveError(
-    'LIMIT_TOO_LOW',
-    `--nofile ${nofile} is less than the ${LIMITS.hardFloor} that are needed`,
-    { hint: 'Leave out --nofile, or give it more.' },
-  )
+  const message = `${names.nofile}: ${nofile} is less than the ${LIMITS.hardFloor} that are needed`
+  throw new SpacedriveError('LIMIT_TOO_LOW', message, { hint: 'Leave that out, or give it more.' })
 }

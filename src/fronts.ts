@@ -496,5 +496,7 @@ function checkMachine(): void {
 }
 
 function unfit(why: string): SpacedriveError {
-  return new SpacedriveError('BAD_CONFIG', `fronts: ${why}`, { hint: 'Start with `--fronts 1`.' })
+  return new SpacedriveError('BAD_CONFIG', `fronts: ${why}`, {
+    hint: 'Start with `--fronts 1`, or without that setting.',
+  })
 }

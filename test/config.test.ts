@@ -19,7 +19,7 @@ function withFile(t: ExecutionContext, text: string): string {
 
 test('without anything given the defaults hold, and the result is frozen', (t) => {
   const dataDir = temporary(t)
-  const config = configure({ dataDir, env: {} })
+  const { names: _names, ...config } = configure({ dataDir, env: {} })
   t.deepEqual(config, {
     dataDir,
     instance: null,
@@ -38,7 +38,8 @@ test('without anything given the defaults hold, and the result is frozen', (t) =
     traceLeases: false,
     statisticsMs: 60_000,
   })
-  t.true(Object.isFrozen(config) && Object.isFrozen(config.http) && Object.isFrozen(config.hostsAllowed))
+  const whole = configure({ dataDir, env: {} })
+  t.true(Object.isFrozen(whole) && Object.isFrozen(whole.http) && Object.isFrozen(whole.hostsAllowed))
 })
 
 test('the file beats the defaults, the environment beats the file, a flag beats them all', (t) => {
@@ -126,6 +127,19 @@ test('a mistake in the file names the file and the setting', (t) => {
     code: 'BAD_CONFIG',
     message: /config\.json: shard: no such setting/,
   })
+})
+
+test('what is wrong beside another setting is named as whoever gave it calls it', (t) => {
+  const dataDir = withFile(t, '{"fronts": 2, "nofile": 70}')
+  const file = join(dataDir, 'config.json')
+  const off = { http: null }
+  t.throws(() => configure({ dataDir, env: {}, flags: off }), { message: new RegExp(`^${file}: fronts: there is no`) })
+  const env = { SPACEDRIVE_FRONTS: '3' }
+  t.throws(() => configure({ dataDir, env, flags: off }), { message: /^\$SPACEDRIVE_FRONTS: there is no/ })
+  const given = { dataDir, env, flags: { ...off, fronts: 4 } }
+  t.throws(() => configure({ ...given, flagNames: { fronts: '--fronts' } }), { message: /^--fronts: there is no/ })
+  t.throws(() => configure(given), { message: /^fronts: there is no/ })
+  t.is(configure({ dataDir, env: {} }).names.nofile, `${file}: nofile`)
 })
 
 test('a file that is not JSON is refused, not ignored', (t) => {

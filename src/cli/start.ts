@@ -121,7 +121,7 @@ async function configOf(desk: Desk, options: StartOptions): Promise<() => Config
   // Asked for first, so that a wrong --data-dir is a usage error here as everywhere.
   void desk.paths
   const flags = asUsage(() => checkSettings(given, (key) => FLAGS[key as keyof typeof FLAGS]))
-  return () => configure({ dataDir, instance, env: desk.env, flags })
+  return () => configure({ dataDir, instance, env: desk.env, flags, flagNames: FLAGS })
 }
 
 function rethrowLoading(error: unknown): never {

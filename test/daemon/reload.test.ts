@@ -26,6 +26,7 @@ for (const front of await kinds()) {
 
       config({ nofile: 4, hostsAllowed: [] })
       t.is(await daemon.codeOf('core.reload'), 'LIMIT_TOO_LOW')
+      await t.throwsAsync(reload(), { message: /config\.json: nofile: 4 is less than/ })
       config({ nofile: 'many' })
       t.is(await daemon.codeOf('core.reload'), 'BAD_CONFIG')
       t.is((await daemon.status()).connections.max, 3)
