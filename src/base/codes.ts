@@ -83,7 +83,11 @@ const ERRORS = {
     retryable: false,
     hint: 'Ask by the address the daemon listens on, and not from another web page.',
   },
-  NOT_FOUND: { status: 404, retryable: false, hint: 'POST /rpc, GET /ws, GET /metrics and GET /health are served.' },
+  NOT_FOUND: {
+    status: 404,
+    retryable: false,
+    hint: 'POST /rpc and GET /ws, /events, /libraries/LIBRARY/files/ID, /metrics and /health are served.',
+  },
   TIMEOUT: { status: 504, retryable: true, hint: 'The answer took too long; what was begun may still complete.' },
   DISK_FULL: {
     status: 507,

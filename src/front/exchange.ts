@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer'
 import { SpacedriveError, toWire } from '../base/errors.js'
 import type { GiveUp, LibraryItem, Reply, Request } from '../protocol/messages.js'
+import type { OperationName } from '../protocol/operations.js'
 import type { Refuse } from '../protocol/prepared.js'
 import { runsOn } from '../protocol/work.js'
 import { NOT_UTF8, type Desk, type Page } from './desk.js'
@@ -66,8 +67,16 @@ const { utf8Slice } = Buffer.prototype as unknown as { utf8Slice(this: Uint8Arra
 
 function refusedOverHttp(request: Request): SpacedriveError | null {
   if (runsOn(request.operation) !== 'feed') return null
-  const hint = 'Connect to GET /ws by WebSocket, or read GET /events.'
+  const hint = HINTS_OVER_HTTP[request.operation] ?? 'Connect to GET /ws by WebSocket.'
   return new SpacedriveError('BAD_REQUEST', `${request.operation} is not served over HTTP`, { hint })
+}
+
+/** What does the same there. */
+const HINTS_OVER_HTTP: Partial<Record<OperationName, string>> = {
+  'events.subscribe': 'Connect to GET /ws by WebSocket, or read GET /events.',
+  'events.unsubscribe':
+    'Close the connection of GET /events to end it; a subscription ends on the WebSocket it was made on.',
+  'rpc.cancel': 'Close the connection of a request to give it up, or ask over GET /ws by WebSocket.',
 }
 
 /** Why this connection may not run this request now, or null. */

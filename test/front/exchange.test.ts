@@ -60,6 +60,24 @@ for (const kind of await kinds()) {
     }),
   )
 
+  test(front('what HTTP does not serve is told with what does the same there'), (t) =>
+    withStage(kind, {}, async ({ ask, rpc }) => {
+      const told = JSON.parse((await ask({ path: '/nope' })).body)
+      t.is(told.code, 'NOT_FOUND')
+      for (const route of ['/rpc', '/ws', '/events', '/libraries/', '/metrics', '/health'])
+        t.true(told.hint.includes(route), told.hint)
+      for (const [method, params, words] of [
+        ['events.subscribe', {}, /GET \/events/],
+        ['events.unsubscribe', { subscription: '1' }, /WebSocket/],
+        ['rpc.cancel', { id: 1 }, /^Close the connection/],
+      ] as const) {
+        const { error } = JSON.parse((await rpc({ jsonrpc: '2.0', id: 1, method, params })).body)
+        t.is(error.data.code, 'BAD_REQUEST')
+        t.regex(error.data.hint, words)
+      }
+    }),
+  )
+
   test(front('malformed messages are answered with the standard codes'), (t) =>
     withStage(kind, {}, async ({ rpc }) => {
       t.is(JSON.parse((await rpc('{')).body).error.code, -32700)
