@@ -243,6 +243,8 @@ export const LIMITS = {
   queueWaitedMs: [100, 400, 1_000],
   /** How much memory is in use is looked at this often: it costs some kernels a millisecond. */
   memoryLookMs: 1_000,
+  /** Of a file of the kernel's that is read again and again: with 65,536 groups, the most there are, a process has 0.7 MB to say. */
+  heldTextBytesMax: 1 << 20,
   /** While memory is short caches are given back once in this time: what was in them is soon wanted again, and it takes 40 ms. */
   memoryGiveBackMs: 30_000,
   /** While memory is nearly used up, clients may leave this share of what they may else leave unread. */

@@ -1,17 +1,19 @@
 // A file of the kernel's that is read again and again through one descriptor, which is held from the boot on: at exhaustion none could
 // be opened.
 import { closeSync, openSync, readSync } from 'node:fs'
+import { LIMITS } from '../base/limits.js'
 import { again } from '../base/shortage.js'
 
 /** Of a file of `key value` lines. */
 export type Words = ReadonlyMap<string, number>
 
+/** As much as most have; a process in very many groups has more to say of itself. */
 const TEXT_BYTES = 8_192
 
 /** It says something else each time it is read from its beginning. */
 export class HeldFile {
   readonly #fd: number
-  readonly #bytes = Buffer.alloc(TEXT_BYTES)
+  #bytes = Buffer.alloc(TEXT_BYTES)
 
   /** Null where the system has none. */
   static open(path: string): HeldFile | null {
@@ -28,9 +30,20 @@ export class HeldFile {
 
   text(): string | null {
     try {
-      return this.#bytes.toString('latin1', 0, readSync(this.#fd, this.#bytes, 0, TEXT_BYTES, 0))
+      const read = this.#read()
+      return this.#bytes.toString('latin1', 0, read)
     } catch {
       return null // the group may be gone, with whoever was in it
+    }
+  }
+
+  /** Whole, from the beginning: the kernel makes the text anew for each read that begins there. */
+  #read(): number {
+    for (;;) {
+      const { length } = this.#bytes
+      const read = readSync(this.#fd, this.#bytes, 0, length, 0)
+      if (read < length || length >= LIMITS.heldTextBytesMax) return read
+      this.#bytes = Buffer.alloc(2 * length)
     }
   }
 

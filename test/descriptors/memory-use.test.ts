@@ -94,6 +94,14 @@ if (process.platform === 'linux') {
     t.is(nothing.memory.read(), null)
   })
 
+  test('what a process says of its memory is found behind the very many groups that it is in', (t) => {
+    const groups = Array.from({ length: 65_536 }, (_, at) => 4_000_000_000 + at).join(' ')
+    using yard = system({ 'proc/self/status': STATUS.replace('VmRSS', `Groups:\t${groups} \nVmRSS`) })
+    t.deepEqual(yard.memory.read(), { used: 101 * MB, most: totalmem(), of: 'machine' })
+    yard.write('proc/self/status', STATUS)
+    t.is(yard.memory.read()!.used, 101 * MB)
+  })
+
   test('where it cannot be read which group this one is in, that of all is no guess', (t) => {
     using yard = system({
       'proc/self/status': STATUS,
