@@ -57,14 +57,17 @@ export function addPlan(program: Command, desk: Desk): void {
 }
 
 async function planned(options: Options): Promise<Answer> {
-  const [{ baseItems, holds, planFor }, { commandToRaise, countOpen, readLimit }, { loadNative }] = await Promise.all([
-    import('../descriptors/planner.js'),
-    import('../descriptors/rlimit.js'),
-    import('../descriptors/native.js'),
-  ])
+  const { baseItems, holds, planFor } = await import('../descriptors/planner.js')
+  const { commandToRaise, countOpen, readLimit } = await import('../descriptors/rlimit.js')
+  const { loadNative } = await import('../descriptors/native.js')
+  const { MachineFiles } = await import('../descriptors/pressure.js')
+  const { MemoryFiles } = await import('../descriptors/memory-use.js')
   const native = loadNative() !== null
   // This process is the same Node, started the same way: what it holds is what a daemon begins with.
   const runtime = countOpen()
+  const opened = [new MachineFiles(), new MemoryFiles()]
+  const sights = countOpen() - runtime
+  for (const each of opened) each.close()
   const ask = (shards: number) => {
     const { libraries, clients, readers } = options
     const deployment = {
@@ -75,7 +78,7 @@ async function planned(options: Options): Promise<Answer> {
       jobs: Math.min(options.jobs, LIMITS.taskThreadsMax, shards),
     }
     const { fronts, front } = options
-    const base = baseItems({ runtime, shards, fronts, front, listeners: 2, native })
+    const base = baseItems({ runtime, sights, shards, fronts, front, listeners: 2, native })
     return { deployment, base, ...planFor(deployment, base) }
   }
   let found = ask(options.shards ?? Math.min(availableParallelism(), LIMITS.shardsMax))

@@ -40,8 +40,8 @@ const RESERVE_LEAST = 2
 /** Of the budget, at the most. */
 const LIBRARIES_SHARE = 0.6
 const JOBS_SHARE = 0.25
-/** The daemon's own files: log, lock, flight recorder; and the machine's count of open files, and two that tell of memory. */
-const OWN_FILES = process.platform === 'linux' ? 6 : 3
+/** The daemon's own files: log, lock, flight recorder. */
+const OWN_FILES = 3
 /** By which libuv sheds who cannot be accepted: of each loop that has streams of Node, as that of the main thread has anyway. */
 const ACCEPT_SPARE = 1
 
@@ -106,13 +106,15 @@ export interface Process {
   readonly fronts?: number
   /** What serves in these threads. */
   readonly front?: 'uws' | 'node'
+  /** Files of the system that tell of the machine and of memory: not every system has the same. */
+  readonly sights: number
   /** Ports and sockets that are listened on. */
   readonly listeners: number
   readonly native: boolean
 }
 
 export function baseItems(
-  { runtime, shards, fronts = 1, front = 'uws', listeners, native }: Process,
+  { runtime, sights, shards, fronts = 1, front = 'uws', listeners, native }: Process,
   prices: Prices = PRICES,
 ): Item[] {
   const each = prices.taskThread + (front === 'node' ? ACCEPT_SPARE : 0)
@@ -120,7 +122,7 @@ export function baseItems(
   return [
     item('Node.js, as it is run here', 1, runtime),
     // Without the addon the limit is read from a file that is kept open.
-    item('log, lock and records', 1, OWN_FILES + (native ? 0 : 1)),
+    item('log, lock and records', 1, OWN_FILES + sights + (native ? 0 : 1)),
     item('listeners', prices.listener, listeners + fronts - 1),
     ...threads,
     item('shard threads', prices.taskThread, shards),

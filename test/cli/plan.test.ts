@@ -1,4 +1,5 @@
 // `spacedrive plan`: a sum for a deployment that does not exist yet, and a daemon that is given just that.
+import { spawnSync } from 'node:child_process'
 import http from 'node:http'
 import test from 'ava'
 import type { Answer } from '../../src/cli/plan.js'
@@ -55,6 +56,24 @@ test('what makes no sense is a usage error', (t) => {
   ])
     t.is(cli(['plan', ...args]).code, 2, args.join(' '))
 })
+
+const inNamespace = spawnSync('unshare', ['-m', 'true']).status === 0 ? test.serial : test.serial.skip
+inNamespace(
+  'where the system tells less of memory, the base that was told is what a daemon has all the same',
+  async (t) => {
+    const hidden = 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"'
+    const through = ['unshare', '-m', '--propagation', 'private', 'sh', '-c', hidden, 'sh']
+    await play(async (scene) => {
+      const args = ['plan', '--json', '--shards', '1']
+      for (const each of [[], through]) {
+        const { plan } = JSON.parse(cli(args, { through: each }).out) as Answer
+        const daemon = await scene.daemon({ args: ['--shards', '1'], through: each })
+        t.is((await daemon.status()).descriptors.base, plan.base)
+        await daemon.stop()
+      }
+    })
+  },
+)
 
 test.serial('a daemon with the limit that is named holds the deployment, at the base that was told', async (t) => {
   await play(async (scene) => {

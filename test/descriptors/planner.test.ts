@@ -81,7 +81,7 @@ test('clients asked for are admitted as far as the budget goes, and never fewer 
 })
 
 const limit = fc.oneof(fc.integer({ min: 56, max: 2_000 }), fc.integer({ min: 56, max: 1_048_576 }))
-const base = baseItems({ runtime: 19, shards: 2, listeners: 2, native: true })
+const base = baseItems({ runtime: 19, sights: 3, shards: 2, listeners: 2, native: true })
 const deployment = fc.record({
   libraries: fc.integer({ min: 0, max: 20_000 }),
   clients: fc.integer({ min: 0, max: 100_000 }),
