@@ -416,6 +416,11 @@ const SHAPES = {
       ['createdAt, startedAt?, finishedAt?', 'string', 'ISO 8601, UTC.'],
       ['error?', 'error', 'Of a failed job.'],
       ['waiting?', 'error', 'Why a queued job that had begun stands in line again; it goes on by itself.'],
+      [
+        'unwritten?',
+        'error',
+        'Why it could not be written down yet that it was paused or cancelled, as on a full disk. It has stopped, and is written as soon as that is possible; a daemon that starts before that goes on with it.',
+      ],
     ],
   },
   Status: {

@@ -286,6 +286,7 @@ async function jobs({ call, library, act }) {
       time(job.createdAt),
       job.error?.message ??
         job.waiting?.message ??
+        job.unwritten?.message ??
         (job.failureCount > 0 ? `${number(job.failureCount)} failures` : ''),
       verbs.map(steer),
     ]

@@ -89,6 +89,7 @@ export function jobLines(job: JobItem): string[] {
     ['kind', job.kind],
     ['state', job.state],
     ['because of', job.waiting && `${job.waiting.code}: ${job.waiting.message}`],
+    ['not written', job.unwritten && `${job.unwritten.code}: ${job.unwritten.message}`],
     ['progress', `${grouped(done)} ${unit}${percent}`],
     ['location', job.location],
     ['created', minute(job.createdAt)],
@@ -116,6 +117,8 @@ async function change(desk: Desk, operation: OperationName, id: string, options:
   const library = await chooseLibrary(desk.client, options.library)
   const result = await desk.client.call<Partial<JobItem> | null>(operation, { library: library.id, job: id })
   await desk.answer(result, () => [`job ${safe(id)}: ${result?.state ?? 'asked'}`])
+  if (result?.unwritten)
+    desk.note(`not written down yet (${result.unwritten.code}): a daemon that starts before it is goes on with the job`)
 }
 
 async function watchJob(desk: Desk, id: string, options: JobOptions): Promise<void> {

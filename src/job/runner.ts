@@ -14,6 +14,7 @@ import { Due } from './due.js'
 import type { IdentifyFiles } from './identify.js'
 import type { Walker, Work } from './job.js'
 import { KINDS } from './kinds.js'
+import { Unwritten, type StopReason } from './unwritten.js'
 
 export interface RunnerSetup {
   readonly ledger: Ledger
@@ -47,9 +48,6 @@ interface Running extends Waiting {
   ended: Promise<void>
 }
 
-/** What a stop asked for; without a reason a job keeps its state and goes on after the next start. */
-type StopReason = 'paused' | 'cancelled'
-
 export class Runner {
   readonly #setup: RunnerSetup
   readonly #waiting: Waiting[] = []
@@ -59,6 +57,7 @@ export class Runner {
   /** Jobs that are tried again after a while. */
   readonly #retries = new Map<string, NodeJS.Timeout>()
   readonly #due: Due
+  readonly #unwritten: Unwritten
   #stopped = false
   /** Runs that are over and left something, with when it is taken back. */
   readonly #left = new Map<Balance, NodeJS.Timeout>()
@@ -72,6 +71,13 @@ export class Runner {
       peek: (id) => setup.pool.peek(id),
       takeUp: (library) => this.takeUp(library),
       log: (level, message) => setup.log(level, message),
+    })
+    this.#unwritten = new Unwritten({
+      pool: setup.pool,
+      written: (library, job) => {
+        this.#mark(library)
+        this.#tell(library, job)
+      },
     })
   }
 
@@ -87,6 +93,7 @@ export class Runner {
 
   /** Takes up the jobs a library has left; those that wait or run already are left alone. */
   takeUp(library: Library): void {
+    this.#unwritten.applyTo(library)
     for (const { id } of library.jobs.unfinished()) {
       const here = this.#running.has(id) || this.#waiting.some((each) => each.job === id)
       if (here) continue
@@ -105,12 +112,42 @@ export class Runner {
     this.#due.soon(library, location)
   }
 
-  /** @throws JOB_STATE when the job has ended, or is in that state already */
+  /**
+   * Where that cannot be written down, it has stopped all the same, and says so.
+   *
+   * @throws JOB_STATE when the job has ended, or is in that state already
+   */
   stop(library: Library, job: string, reason: StopReason): Promise<JobItem> {
-    return library.during(() => this.#stop(library, job, reason))
+    return library.during(() =>
+      this.#stop(library, job, reason, (error) => this.#keepStopped(library, job, reason, error)),
+    )
   }
 
-  async #stop(library: Library, job: string, reason: StopReason): Promise<JobItem> {
+  /** For what is about to build on it. @throws JOB_STATE as above, and what keeps it from being written: then it goes on */
+  cancel(library: Library, job: string): Promise<JobItem> {
+    return library.during(() => this.#stop(library, job, 'cancelled', (error) => this.#goOnWith(library, error)))
+  }
+
+  #keepStopped(library: Library, job: string, reason: StopReason, error: unknown): void {
+    const why = toWire(fromSqlite(error, library.path))
+    if (!why.retryable || library.failure) return this.#goOnWith(library, error)
+    const message = `job ${job} of library "${library.name}" is ${reason}, which is not written yet: ${why.message}`
+    this.#setup.log('warn', message, { code: why.code, job, library: library.id })
+    this.#unwritten.keep(library, job, reason, why)
+  }
+
+  /** It was not stopped, and is in no line any more. */
+  #goOnWith(library: Library, error: unknown): never {
+    this.takeUp(library)
+    throw error
+  }
+
+  async #stop(
+    library: Library,
+    job: string,
+    reason: StopReason,
+    unwritable: (error: unknown) => void,
+  ): Promise<JobItem> {
     const { state } = library.jobs.get(job)
     const allowed = state === 'queued' || state === 'running' || (state === 'paused' && reason === 'cancelled')
     if (!allowed) throw new SpacedriveError('JOB_STATE', `the job is ${state}`)
@@ -124,10 +161,9 @@ export class Runner {
     if (now === 'queued' || now === 'running' || now === 'paused')
       try {
         library.note(() => library.jobs.setState(job, reason))
+        this.#unwritten.forget(library, job)
       } catch (error) {
-        // On a full disk: it was not stopped, and is in no line any more.
-        this.takeUp(library)
-        throw error
+        unwritable(error)
       }
     this.#forgetRetry(job)
     this.#mark(library)
@@ -137,14 +173,15 @@ export class Runner {
   resume(library: Library, job: string): JobItem {
     const { state } = library.jobs.get(job)
     if (state !== 'paused') throw new SpacedriveError('JOB_STATE', `the job is ${state}, only a paused one can go on`)
-    library.note(() => library.jobs.setState(job, 'queued'))
+    // Where it was never written that it is paused, it is written as it is now to be.
+    if (!this.#unwritten.forget(library, job)) library.note(() => library.jobs.setState(job, 'queued'))
     this.takeUp(library)
     return this.#tell(library, job)
   }
 
   /** Stops what runs on a location and waits for it, so that the location can go. */
   async stopOf(library: Library, location: string): Promise<void> {
-    for (const { id } of library.jobs.activeOf(location)) await this.stop(library, id, 'cancelled')
+    for (const { id } of library.jobs.activeOf(location)) await this.cancel(library, id)
   }
 
   /** Everything stops at its last checkpoint and goes on after the next start. */
@@ -155,6 +192,7 @@ export class Runner {
     const running = [...this.#running.values()]
     for (const { abort } of running) abort.abort()
     await Promise.all(running.map(({ ended }) => ended))
+    this.#unwritten.stop()
     for (const balance of this.#left.keys()) this.#takeBack(balance)
   }
 

@@ -53,6 +53,8 @@ export class Jobs {
   readonly #connection: Connection
   /** Why jobs that had begun stand in line again. Only in memory: on a full disk nothing else can be noted. */
   readonly #waiting = new Map<string, WireError>()
+  /** Stops that could not be written, and why: the states that they are in, whatever the database says. */
+  readonly #unwritten = new Map<string, { readonly state: 'paused' | 'cancelled'; readonly why: WireError }>()
   readonly #byId
   readonly #progress
 
@@ -86,7 +88,7 @@ export class Jobs {
   get(id: string): JobRow {
     const row = this.#byId.get(id)
     if (!row) throw new SpacedriveError('JOB_NOT_FOUND', `no job ${id} in this library`)
-    return row
+    return this.#seen(row)
   }
 
   /** Newest first; `before` is the number of the last row of the page before. */
@@ -94,6 +96,7 @@ export class Jobs {
     return this.#connection
       .prepare<[number, number], JobRow>('SELECT * FROM job WHERE number < ? ORDER BY number DESC LIMIT ?')
       .all(before, limit)
+      .map((row) => this.#seen(row))
   }
 
   /** Those that should run or go on, oldest first. */
@@ -101,6 +104,7 @@ export class Jobs {
     return this.#connection
       .prepare<[], JobRow>(`SELECT * FROM job WHERE state IN ('queued', 'running') ORDER BY number`)
       .all()
+      .filter(({ id }) => !this.#unwritten.has(id))
   }
 
   /** The jobs that have yet to finish with a location, oldest first. */
@@ -110,6 +114,8 @@ export class Jobs {
         `SELECT * FROM job WHERE location = ? AND state IN ('queued', 'running', 'paused') ORDER BY number`,
       )
       .all(location)
+      .map((row) => this.#seen(row))
+      .filter(({ state }) => state !== 'cancelled')
   }
 
   /** The one of a kind that has yet to finish with a location, if there is one. */
@@ -161,6 +167,17 @@ export class Jobs {
     this.#waiting.set(id, why)
   }
 
+  /** It has stopped, and that cannot be written down yet. */
+  stopUnwritten(id: string, state: 'paused' | 'cancelled', why: WireError): void {
+    this.#waiting.delete(id)
+    this.#unwritten.set(id, { state, why })
+  }
+
+  /** Once it is written, or where the job goes on as it is written. */
+  forgetUnwritten(id: string): void {
+    this.#unwritten.delete(id)
+  }
+
   setState(id: string, state: JobState, error?: WireError): void {
     this.#waiting.delete(id)
     const finished = state === 'done' || state === 'failed' || state === 'cancelled'
@@ -199,6 +216,7 @@ export class Jobs {
   item(row: JobRow): JobItem {
     const time = (at: number) => new Date(at).toISOString()
     const waiting = this.#waiting.get(row.id)
+    const unwritten = this.#unwritten.get(row.id)?.why
     return {
       id: row.id,
       library: this.#library,
@@ -220,8 +238,14 @@ export class Jobs {
       ...(row.finished_at === null ? {} : { finishedAt: time(row.finished_at) }),
       ...(row.error === null ? {} : { error: JSON.parse(row.error) as WireError }),
       ...(waiting ? { waiting } : {}),
+      ...(unwritten ? { unwritten } : {}),
       ...(row.descriptors === null ? {} : { descriptors: JSON.parse(row.descriptors) as JobDescriptors }),
     }
+  }
+
+  #seen(row: JobRow): JobRow {
+    const { state = row.state } = this.#unwritten.get(row.id) ?? {}
+    return state === row.state ? row : { ...row, state }
   }
 
   #failuresWith(id: string, failures: Progress['failures']): string {

@@ -186,6 +186,8 @@ export interface JobItem {
   finishedAt?: string
   error?: WireError
   waiting?: WireError
+  /** Why it could not be written down yet that it was paused or cancelled: until it is, a start would go on with it. */
+  unwritten?: WireError
   /** Absent until a run that took any has ended. */
   descriptors?: JobDescriptors
 }

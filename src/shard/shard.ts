@@ -427,7 +427,7 @@ export class Shard {
   async #updateRules(library: Library, params: ParamsOf<'locations.update'>): Promise<LocationItem & Indexing> {
     const { location: uid } = params
     for (let active = library.jobs.active('index', uid); active; active = library.jobs.active('index', uid))
-      await this.#runner.stop(library, active.id, 'cancelled')
+      await this.#runner.cancel(library, active.id)
     const item = this.#updateLocation(library, params)
     const location = library.locations.get(uid)
     const job = library.write(() => library.jobs.enqueue('index', uid, library.locations.entriesOf(location)))
@@ -444,7 +444,7 @@ export class Shard {
     const location = library.locations.get(uid)
     if (location.mode === mode) return null
     const active = library.jobs.active('identify', location.uid)
-    if (active) await this.#runner.stop(library, active.id, 'cancelled')
+    if (active) await this.#runner.cancel(library, active.id)
     library.write(() => {
       library.locations.setMode(location, mode)
       if (mode !== 'shallow') enqueueIdentify(library, location, GATHER_ALL)

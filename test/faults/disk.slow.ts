@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import { eventually, type Loose, type Refusal, type TestDaemon } from '../harness/daemon.js'
 import { atRest, isWritable, keepsPromise } from '../harness/promise.js'
@@ -56,6 +57,51 @@ mounted(
 )
 
 mounted(
+  'scenario 29: on a full disk jobs are paused and cancelled, and that is written when there is space',
+  async (t) => {
+    await play(async (scene) => {
+      const daemon = await onTmpfs(scene, 'size=6m', scene.dataDir)
+      const { library } = await daemon.index('first', scene.tree('small', 200))
+      const ballast = inside(daemon, 'ballast')
+      const roots = ['one', 'two'].map((name) => scene.tree(name, 12_000, 400))
+      await daemon.call('libraries.open', { library })
+      leaveFree(ballast, 300)
+      const adding = roots.map((path): Promise<Loose> => daemon.call('locations.add', { library, path }))
+      const jobs: string[] = (await Promise.all(adding)).map(({ job }) => job)
+      const [paused, cancelled] = jobs as [string, string]
+      const item = (job: string): Promise<Loose> => daemon.call('jobs.info', { library, job })
+      await eventually('the jobs have met the end of the disk', 60_000, async () => {
+        const items = await Promise.all(jobs.map(item))
+        return items.every(({ waiting }) => waiting?.code === 'DISK_FULL')
+      })
+      fill(ballast)
+      for (const [operation, job, state] of [
+        ['jobs.pause', paused, 'paused'],
+        ['jobs.cancel', cancelled, 'cancelled'],
+      ] as const) {
+        // What is small may find a place in what the database has already.
+        const told = await daemon.call(operation, { library, job })
+        t.is(told.state, state)
+        if (told.unwritten) t.is(told.unwritten.code, 'DISK_FULL')
+      }
+      await sleep(2_500)
+      t.like(await item(paused), { state: 'paused' })
+      t.like(await item(cancelled), { state: 'cancelled' })
+      t.deepEqual((await daemon.status()).jobs, { running: 0, queued: 0 })
+      rmSync(ballast)
+      await eventually('it is written', 60_000, async () => {
+        const items = await Promise.all(jobs.map(item))
+        return items.every(({ unwritten }) => unwritten === undefined)
+      })
+      t.is((await daemon.call('jobs.resume', { library, job: paused })).state, 'queued')
+      await daemon.jobDone(library, paused)
+      t.is((await item(cancelled)).state, 'cancelled')
+      t.is((await daemon.stop()).code, 0)
+    })
+  },
+)
+
+mounted(
   'scenario 29: the disk of the log is full: nothing else stops, and lines come again when there is space',
   async (t) => {
     await play(async (scene) => {
@@ -104,6 +150,35 @@ mounted('scenario 30: no inode is left: said so, and not that space is missing',
     t.is((await daemon.stop()).code, 0)
   })
 })
+
+shimmed(
+  'scenario 30: where nothing can be written jobs are stopped all the same, and that is written later',
+  async (t) => {
+    await withLibrary(async ({ scene, daemon, shim, library }) => {
+      const roots = ['one', 'two'].map((name) => scene.tree(name, 12_000, 400))
+      const adding = roots.map((path): Promise<Loose> => daemon.call('locations.add', { library, path }))
+      const [paused, cancelled] = (await Promise.all(adding)).map(({ job }) => job) as [string, string]
+      shim.fail({ calls: ['write', 'truncate', 'allocate'], path: '.sdlibrary/', errno: 'EDQUOT' })
+      const item = (id: string): Promise<Loose> => daemon.call('jobs.info', { library, job: id })
+      for (const id of [paused, cancelled])
+        await eventually('it waits for room', 60_000, async () => (await item(id)).waiting?.code === 'DISK_FULL')
+      t.like(await daemon.call('jobs.pause', { library, job: paused }), {
+        state: 'paused',
+        unwritten: { code: 'DISK_FULL' },
+      })
+      const told = await daemon.call('jobs.cancel', { library, job: cancelled })
+      t.like(told, { state: 'cancelled', unwritten: { code: 'DISK_FULL' } })
+      await sleep(2_500)
+      t.like(await item(paused), { state: 'paused', unwritten: { code: 'DISK_FULL' } })
+      t.deepEqual((await daemon.status()).jobs, { running: 0, queued: 0 })
+      shim.clear()
+      for (const id of [paused, cancelled])
+        await eventually('it is written', 60_000, async () => (await item(id)).unwritten === undefined)
+      t.like(await item(paused), { state: 'paused' })
+      t.like(await item(cancelled), { state: 'cancelled' })
+    })
+  },
+)
 
 shimmed('scenario 30: the quota of the user is used up: said so', async (t) => {
   await withLibrary(async ({ scene, daemon, shim, library }) => {

@@ -234,24 +234,117 @@ test.serial(
   },
 )
 
-test.serial('one that cannot be stopped, because that cannot be written, goes on', async (t) => {
+/** Until it is called nothing of the states of jobs can be written. */
+function onFullDisk({ jobs }: Library): () => void {
+  const { setState } = jobs
+  jobs.setState = () => {
+    throw new SpacedriveError('DISK_FULL', 'made up')
+  }
+  return () => (jobs.setState = setState.bind(jobs))
+}
+
+const endless: Walker = async function* (_, signal) {
+  while (!signal.aborted) await sleep(5)
+  yield* []
+}
+
+test.serial('one whose stop cannot be written has stopped all the same, says so, and is written later', async (t) => {
+  for (const reason of ['paused', 'cancelled'] as const) {
+    await using yard = new Yard()
+    plant(yard.stage)
+    const library = await yard.library()
+    const { job, location } = library.addLocation(yard.stage.tree, undefined)
+    const item = () => library.jobs.item(library.jobs.get(job))
+    yard.walker = endless
+    yard.runner.takeUp(library)
+    await until(t, () => item().state === 'running')
+    const hasRoom = onFullDisk(library)
+    t.like(await yard.runner.stop(library, job, reason), { state: reason, unwritten: { code: 'DISK_FULL' } })
+    t.like(yard.events.at(-1), { type: 'job.changed', job: { state: reason, unwritten: { code: 'DISK_FULL' } } })
+    t.deepEqual(yard.runner.counts, { running: 0, queued: 0 })
+    t.is(library.jobs.list(9, 99)[0]!.state, reason)
+    t.is(library.jobs.active('index', location.uid)?.state, reason === 'paused' ? 'paused' : undefined)
+    // What takes up jobs for another reason leaves it alone.
+    yard.runner.takeUp(library)
+    t.deepEqual(yard.runner.counts, { running: 0, queued: 0 })
+    await t.throwsAsync(yard.runner.stop(library, job, reason), { code: 'JOB_STATE' })
+    hasRoom()
+    await until(t, () => item().unwritten === undefined)
+    t.like(yard.events.at(-1), { type: 'job.changed', job: { state: reason, unwritten: undefined } })
+    t.is(item().state, reason)
+    t.deepEqual(library.jobs.unfinished(), [])
+    yard.pool.close(library.id)
+    const again = await yard.pool.get(library.id)
+    t.is(again.jobs.get(job).state, reason, 'it is written')
+  }
+})
+
+test.serial('one that was paused without that being written goes on, and can be cancelled', async (t) => {
+  await using yard = new Yard()
+  plant(yard.stage)
+  const library = await yard.library()
+  const { job } = library.addLocation(yard.stage.tree, undefined)
+  const item = () => library.jobs.item(library.jobs.get(job))
+  yard.walker = endless
+  yard.runner.takeUp(library)
+  await until(t, () => item().state === 'running')
+  const hasRoom = onFullDisk(library)
+  await yard.runner.stop(library, job, 'paused')
+  t.like(await yard.runner.stop(library, job, 'cancelled'), { state: 'cancelled', unwritten: { code: 'DISK_FULL' } })
+  t.throws(() => yard.runner.resume(library, job), { code: 'JOB_STATE' })
+  hasRoom()
+  await until(t, () => item().unwritten === undefined)
+  t.is(item().state, 'cancelled')
+
+  const other = library.write(() => library.jobs.enqueue('index', library.jobs.get(job).location, null)).id
+  yard.runner.takeUp(library)
+  await until(t, () => library.jobs.get(other).state === 'running')
+  const hasRoomAgain = onFullDisk(library)
+  await yard.runner.stop(library, other, 'paused')
+  yard.pool.close(library.id)
+  const opened = await yard.pool.get(library.id)
+  t.is(opened.jobs.get(other).state, 'running', 'as it is written')
+  yard.runner.takeUp(opened)
+  t.is(opened.jobs.get(other).state, 'paused', 'as it is')
+  hasRoomAgain()
+  yard.walker = walkHere()
+  t.is(yard.runner.resume(opened, other).unwritten, undefined)
+  await until(t, () => opened.jobs.get(other).state === 'done')
+})
+
+test.serial('the end of all writes what could not be written before', async (t) => {
   await using yard = new Yard()
   plant(yard.stage)
   const library = await yard.library()
   const { job } = library.addLocation(yard.stage.tree, undefined)
   yard.pressing = true
   yard.runner.takeUp(library)
-  t.deepEqual(yard.runner.counts, { running: 0, queued: 1 })
-  const { setState } = library.jobs
-  library.jobs.setState = () => {
-    throw new SpacedriveError('DISK_FULL', 'made up')
-  }
-  await t.throwsAsync(yard.runner.stop(library, job, 'cancelled'), { code: 'DISK_FULL' })
-  library.jobs.setState = setState.bind(library.jobs)
-  yard.pressing = false
-  yard.runner.goOn()
-  await until(t, () => library.jobs.get(job).state === 'done')
+  const hasRoom = onFullDisk(library)
+  await yard.runner.stop(library, job, 'cancelled')
+  hasRoom()
+  await yard.runner.stopAll()
+  t.is(library.jobs.item(library.jobs.get(job)).unwritten, undefined)
+  t.is(library.jobs.get(job).state, 'cancelled')
 })
+
+test.serial(
+  'what builds on the end of a job is refused where that cannot be written, and the job goes on',
+  async (t) => {
+    await using yard = new Yard()
+    plant(yard.stage)
+    const library = await yard.library()
+    const { job, location } = library.addLocation(yard.stage.tree, undefined)
+    yard.pressing = true
+    yard.runner.takeUp(library)
+    t.deepEqual(yard.runner.counts, { running: 0, queued: 1 })
+    const hasRoom = onFullDisk(library)
+    await t.throwsAsync(yard.runner.stopOf(library, location.uid), { code: 'DISK_FULL' })
+    hasRoom()
+    yard.pressing = false
+    yard.runner.goOn()
+    await until(t, () => library.jobs.get(job).state === 'done')
+  },
+)
 
 test.serial('stopping all leaves the job where it is, and another runner goes on with it', async (t) => {
   await using yard = new Yard()
