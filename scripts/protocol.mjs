@@ -195,7 +195,7 @@ const OPERATIONS = {
     '`{cancelled}`; false when there is no such request, or it has its answer',
   ],
   'events.subscribe': [
-    'Sends events, all or those that every given filter lets through: of these `types`; of one `library`, `location` or `job`; with a `path` those that may concern it or what is below it. With the `cursor` of an event (or of an earlier subscription) what came after it comes first, as far as it is kept. WebSocket only, and not in a batch, whose answer may come after the events.',
+    'Sends events, all or those that every given filter lets through: of these `types`; of one `library`, `location` or `job`; with a `path` those that may concern it or what is below it. With the `cursor` of an event (or of an earlier subscription) what came after it comes first, as far as it is kept. WebSocket only; the answer to a batch may come after the first events.',
     '`{subscription, cursor, missed?}`: `cursor` is where the subscription begins; `missed`, only where a cursor was given, is how many events after it, of any kind, are not kept any more, or null where the cursor is of an earlier run of the daemon, whose events it does not know',
     'BAD_REQUEST over HTTP, or with too many subscriptions',
   ],

@@ -1,5 +1,6 @@
 // Reads entries: one by id or path, the children of a directory in pages, and what a client sees of each.
 import { SpacedriveError } from '../base/errors.js'
+import { normalize } from '../base/places.js'
 import { ENTRY_KINDS } from '../protocol/words.js'
 import type { FileItem } from '../protocol/messages.js'
 import { guessType, refineType } from '../scan/content-type.js'
@@ -286,16 +287,6 @@ export function rootName(path: string): string {
 function trueBytes(path: string, name: string): { pathBytes: string; nameBytes?: string } {
   const pathBytes = encodeName(path).toString('base64')
   return isPrintable(name) ? { pathBytes } : { nameBytes: encodeName(name).toString('base64'), pathBytes }
-}
-
-/** Absolute, without `.`, `..` and doubled slashes. */
-export function normalize(path: string): string {
-  const parts: string[] = []
-  for (const part of path.split('/')) {
-    if (part === '..') parts.pop()
-    else if (part !== '' && part !== '.') parts.push(part)
-  }
-  return `/${parts.join('/')}`
 }
 
 function unsigned(inode: string): string {

@@ -2,7 +2,7 @@
 // slowly holds nothing but that place, and is told how much went by.
 import { randomBytes } from 'node:crypto'
 import { LIMITS } from '../base/limits.js'
-import { isWithin } from '../base/places.js'
+import { isWithin, normalize } from '../base/places.js'
 import type { Event, JobItem, Published, Status } from '../protocol/messages.js'
 import type { ParamsOf } from '../protocol/operations.js'
 import { NAMED_EVENT } from '../protocol/words.js'
@@ -92,7 +92,7 @@ export class Events {
 
   /** Within this process: each event at once. */
   subscribe(filter: Filter, deliver: (event: Event) => void): () => void {
-    const listener = { filter, deliver }
+    const listener = { filter: normal(filter), deliver }
     this.#listeners.add(listener)
     return () => void this.#listeners.delete(listener)
   }
@@ -103,7 +103,7 @@ export class Events {
     const at = Math.max(after ?? 0, this.#goneTo)
     const missed = after === null ? null : at - after
     // Not where the events are by now: whoever is cut before the first of them comes back with this cursor.
-    const place = new Place(this, { filter, libraries, wake, at, missed, cursor: this.cursorOf(at) })
+    const place = new Place(this, { filter: normal(filter), libraries, wake, at, missed, cursor: this.cursorOf(at) })
     this.#places.add(place)
     return place
   }
@@ -252,6 +252,11 @@ class Place implements Reading {
   end(): void {
     this.#events.end(this)
   }
+}
+
+/** Paths of events have neither `..` nor a slash at the end. */
+function normal(filter: Filter): Filter {
+  return filter.path === undefined ? filter : { ...filter, path: normalize(filter.path) }
 }
 
 function matches(filter: Filter, libraries: Libraries, event: Event): boolean {

@@ -1,8 +1,8 @@
 // Answers why a path is in an index or is not: what the index has of it, beside what a look at the disk finds.
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import { normalize } from '../base/places.js'
 import { markOf, readPlace, writePlace } from '../library/cursors.js'
-import { normalize } from '../library/entries.js'
 import type { Library } from '../library/library.js'
 import type { Location } from '../library/locations.js'
 import type { Explanation, FileItem, LeftOutItem, RuleOf, UnverifiedDirectory } from '../protocol/messages.js'

@@ -33,6 +33,8 @@ test('each filter lets through what is its own, and all of them must', (t) => {
   t.deepEqual(seenBy({ job: 'j' }, ...events), ['2'])
   t.deepEqual(seenBy({ path: '/x/y/deep' }, ...events), ['3', '4'])
   t.deepEqual(seenBy({ path: '/x/yes' }, ...events), ['4'])
+  t.deepEqual(seenBy({ path: '/x/' }, ...events), ['3', '4'])
+  t.deepEqual(seenBy({ path: '/z/../x/./y' }, ...events), ['3', '4'])
   t.deepEqual(seenBy({ path: '/' }, ...events), ['3', '4'])
   t.deepEqual(seenBy({ path: '/x', library: 'b', types: ['location.added'] }, ...events), ['4'])
 })
