@@ -177,6 +177,8 @@ export const LIMITS = {
   shardAheadMax: 512,
   /** A shard begins requests for so long in one turn of its loop, then those that go on over many turns have theirs. */
   shardTurnMs: 5,
+  /** What it has answered meanwhile is told after so long. */
+  shardAnswersMs: 1.5,
   /** Requests under way on one shard that go on for many turns of its loop, as long searches do: so many have connections of their own. */
   longAtOnceMax: 4,
   /** Of requests that may be such, so many are sent ahead to a shard that is behind, as long as fewer than those go on. */
@@ -201,6 +203,8 @@ export const LIMITS = {
   refusalsGatherMs: 50,
   /** In a crowd the newest are served first, and who waited this long gets OVERLOADED: nobody would come to it. */
   interactiveAgeMs: 15,
+  /** And whom the shard would begin later than so long after it came: in the order in which it was sent it has yet to be come to. */
+  interactiveBegunMs: 20,
   /** In a crowd of mutations, which keep their order, who waited this long gets OVERLOADED. */
   mutationAgeMs: 500,
   /** A shard that does nothing for longer than this is not busy but stands still, and who waits for it does not grow older. */

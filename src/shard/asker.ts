@@ -35,6 +35,9 @@ export const GIVEN_UP: Reply = {
 /** Not thrown: to find out where it was made would cost more than all else of a refusal, when there is the least time for it. */
 const OVERLOADED = toWire(new SpacedriveError('OVERLOADED', ''))
 
+/** What a shard answers of which it says neither a result nor an error: it came to it too late. */
+const TOO_LATE: WireError = OVERLOADED
+
 export interface AskerSetup {
   readonly shards: number
   /** Which of those who ask this one is, as `Ahead` counts them. */
@@ -69,6 +72,8 @@ export interface Line {
   /** Requests by number, in the order they came. */
   readonly inFlight: Map<number, Answer>
   outgoing: Requests
+  /** For how long each of these may be left unbegun, in milliseconds, up to the last that has a bound; 0 for none. */
+  mayWaitMs: number[]
   /** What only the main thread tells. */
   know: string[]
   covered: [string, Covered][]
@@ -110,6 +115,7 @@ export class Asker {
       gone: 0,
       inFlight: new Map(),
       outgoing: [],
+      mayWaitMs: [],
       know: [],
       covered: [],
       unwanted: [],
@@ -132,6 +138,7 @@ export class Asker {
     line.port?.close()
     line.port = null
     line.outgoing = []
+    line.mayWaitMs = []
     line.unwanted = []
     const callers = [...line.inFlight.values(), ...line.queue.clear().map(({ answer }) => answer)]
     line.inFlight.clear()
@@ -169,7 +176,7 @@ export class Asker {
    */
   refuseUnread(line: Line, of: WorkClass): Prepared | null {
     if (!line.queue.hasEnough(of)) return null
-    line.queue.refusedUnread(of)
+    line.queue.refusedElsewhere(of)
     line.overloaded += 1
     // While many come at once nothing else sees that the shard needs more.
     if (line.overloaded % REFUSED_EACH === 0 && this.#refill(line)) this.send(line)
@@ -195,7 +202,7 @@ export class Asker {
 
   received(line: Line, { replies }: FromShard): void {
     if (replies) answerSome(line.inFlight, replies)
-    if (line.atOnceMax === 0) this.#refill(line)
+    if (line.atOnceMax === 0 && this.#refill(line)) this.send(line)
   }
 
   /** Everything that came in this turn goes out in one message a shard. */
@@ -213,6 +220,7 @@ export class Asker {
     if (!line.port || nothing) return
     const message: ToShard = {
       ...(line.outgoing.length > 0 ? { requests: line.outgoing } : {}),
+      ...(line.mayWaitMs.length > 0 ? { mayWaitMs: line.mayWaitMs } : {}),
       ...(line.know.length > 0 ? { know: line.know } : {}),
       ...(line.covered.length > 0 ? { covered: line.covered } : {}),
       ...(line.unwanted.length > 0 ? { unwanted: line.unwanted } : {}),
@@ -220,6 +228,7 @@ export class Asker {
     const { ahead } = line
     ahead.sent(line.outgoing.length / 3)
     line.outgoing = []
+    line.mayWaitMs = []
     line.know = []
     line.covered = []
     line.unwanted = []
@@ -271,6 +280,21 @@ export class Asker {
     waiting.number = this.#give(line, operation, params, long ? counted(line, answer) : answer)
   }
 
+  /** Of a crowd: whom the shard comes to too late is refused by it. */
+  #handRead(line: Line, waiting: Waiting, mayWaitMs: number): void {
+    const { answer } = waiting
+    const toldWhy = (reply: Reply) => answer(reply.ok || reply.error !== TOO_LATE ? reply : this.#tooLate(line))
+    while (line.mayWaitMs.length < line.outgoing.length / 3) line.mayWaitMs.push(0)
+    line.mayWaitMs.push(Math.max(1, mayWaitMs))
+    this.#hand(line, { ...waiting, answer: toldWhy })
+  }
+
+  #tooLate(line: Line): Reply {
+    line.overloaded += 1
+    line.queue.refusedElsewhere('interactive')
+    return { ok: false, error: overloaded(`shard ${line.number} did not begin it: too many others were before it`) }
+  }
+
   #wait(line: Line, waiting: Waiting): void {
     const now = performance.now()
     waiting.since = line.patience.at(now)
@@ -289,6 +313,8 @@ export class Asker {
       const waiting = queue.next(longMayBegin(line), now)
       if (!waiting) break
       if (waiting.gone) leaveOut(line, waiting)
+      else if (queue.newestFirst && waiting.of === 'interactive')
+        this.#handRead(line, waiting, LIMITS.interactiveBegunMs - (now - waiting.since))
       else this.#hand(line, waiting)
     }
     return true
@@ -334,7 +360,7 @@ function workOf(operation: ShardOperation): WorkClass {
  * In one go not more than the loop can spare: of answers of three megabytes forty may come at once. The others have another turn.
  *
  * @param asked by number, from which who is answered goes
- * @param replies number, result as JSON or null, error or null; …
+ * @param replies number, result as JSON or null, error or null; …; with neither it was not begun, for it had waited too long
  */
 export function answerSome(
   asked: Map<number, Answer>,
@@ -350,7 +376,9 @@ export function answerSome(
     asked.delete(number)
     const json = replies[at + 1] as string | null
     chars += json?.length ?? 0
-    answer?.(json === null ? { ok: false, error: replies[at + 2] as WireError } : { ok: true, json })
+    answer?.(
+      json === null ? { ok: false, error: (replies[at + 2] as WireError | null) ?? TOO_LATE } : { ok: true, json },
+    )
   }
 }
 

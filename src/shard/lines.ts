@@ -45,6 +45,8 @@ export type Requests = unknown[]
 
 export interface ToShard {
   readonly requests?: Requests
+  /** For how long each may be left unbegun, by the shard's clock from when it gets them; 0 or missing for any time. */
+  readonly mayWaitMs?: readonly number[]
   /** Where libraries of this shard lie: id, path; id, path; … */
   readonly know?: string[]
   /** How locations are watched, by location. */
@@ -56,7 +58,7 @@ export interface ToShard {
 }
 
 export interface FromShard {
-  /** number, result as JSON or null, error or null; … */
+  /** number, result as JSON or null, error or null; …; neither of what had waited longer than it may. */
   readonly replies?: (number | string | null | WireError)[]
   readonly events?: Event[]
   /** level, message, fields; … */

@@ -95,8 +95,8 @@ export class Queue {
     return Math.max(LIMITS.queueCrowdEnough, lately)
   }
 
-  /** One more was refused before it was looked at. */
-  refusedUnread(of: WorkClass): void {
+  /** One more was refused that is not in line: before it was looked at, or by the shard. */
+  refusedElsewhere(of: WorkClass): void {
     if (of === 'mutation') this.#writers.refused += 1
     else this.#readers.refused += 1
   }

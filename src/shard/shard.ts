@@ -80,6 +80,16 @@ interface Line {
   replies: (number | string | null | WireError)[]
 }
 
+/** Requests that came together, of which those before `at` were begun. */
+interface Came {
+  readonly line: Line
+  readonly requests: Requests
+  readonly mayWaitMs: readonly number[]
+  readonly clockMs: number
+  at: number
+}
+
+const NO_BOUNDS: readonly number[] = []
 const IDLE_CHECK_MS = 1_000
 /** The clock is looked at after so many elements of a list of requests, four of these. */
 const CLOCK_EACH = 12
@@ -124,7 +134,10 @@ export class Shard {
   readonly #reading = new Set<Library>()
   #several = false
   /** What came when it had been at requests for long enough, in its order. */
-  #pending: { readonly line: Line; readonly requests: Requests }[] = []
+  #pending: Came[] = []
+  /** By which what came grows older. It goes on for a turn at most while one thing is done that takes longer. */
+  #clockMs = 0
+  #clockAt = 0
   /** For how long it was at requests since it last let others have a turn. */
   #workedMs = 0
   /** How often it was asked for anything so far. */
@@ -204,16 +217,17 @@ export class Shard {
     return this.#lines.push({ number: this.#lines.length, givenUp: new GivenUp(givenUp), send, replies: [] }) - 1
   }
 
-  receive({ know, covered, unwanted, requests }: ToShard, from = 0): void {
+  receive({ know, covered, unwanted, requests, mayWaitMs = NO_BOUNDS }: ToShard, from = 0): void {
     const line = this.#lines[from]!
     for (const [location, how] of covered ?? []) this.#covered.set(location, how)
     for (let at = 0; know && at < know.length; at += 2) this.#pool.know(know[at]!, know[at + 1]!)
     for (const library of unwanted ?? []) this.#copying.get(library)?.stop.abort()
     if (!requests) return
     this.#asked += 1
-    if (this.#pending.length === 0 && this.#workedMs < LIMITS.shardTurnMs) return this.#begin(line, requests)
-    this.#pending.push({ line, requests })
-    this.#goOnSoon()
+    this.#lookAtClock()
+    this.#pending.push({ line, requests, mayWaitMs, clockMs: this.#clockMs, at: 0 })
+    if (this.#pending.length === 1 && this.#workedMs < LIMITS.shardTurnMs) this.#begin()
+    if (this.#pending.length > 0) this.#goOnSoon()
   }
 
   /**
@@ -226,35 +240,49 @@ export class Shard {
     setImmediate(() => {
       this.#goingOn = false
       this.#workedMs = 0
-      while (this.#pending.length > 0 && this.#workedMs < LIMITS.shardTurnMs) {
-        const { line, requests } = this.#pending.shift()!
-        this.#begin(line, requests)
-      }
+      while (this.#pending.length > 0 && this.#workedMs < LIMITS.shardTurnMs) this.#begin()
       if (this.#pending.length > 0) this.#goOnSoon()
     })
   }
 
-  #begin(line: Line, requests: Requests): void {
-    const since = performance.now()
+  /** Those that came first, as many as there is time for in this turn. */
+  #begin(): void {
+    const came = this.#pending[0]!
+    const { line, requests, mayWaitMs } = came
+    const since = this.#lookAtClock()
     // Those that were over in the turn in which they began are answered by now.
     this.#ahead.long = this.#long
     // What it did for others meanwhile belongs to what these waited for.
     if (this.#sliceCount > 0) this.#ahead.took(since - this.#sliceAt, this.#sliceCount)
     this.#several = requests.length > 3
     const untilMs = since + LIMITS.shardTurnMs - this.#workedMs
-    let at = 0
+    const from = came.at
+    let toldMs = since
     do {
-      this.#answer(line, requests[at] as number, requests[at + 1] as ShardOperation, requests[at + 2])
-      at += 3
-    } while (at < requests.length && (at % CLOCK_EACH !== 0 || performance.now() < untilMs))
+      const number = requests[came.at] as number
+      const bound = mayWaitMs[came.at / 3]
+      if (bound && this.#clockMs - came.clockMs > bound) this.#tooLate(line, number)
+      else this.#answer(line, number, requests[came.at + 1] as ShardOperation, requests[came.at + 2])
+      came.at += 3
+      if (came.at % CLOCK_EACH !== 0) continue
+      const now = this.#lookAtClock()
+      if (now >= untilMs) break
+      if (now < toldMs + LIMITS.shardAnswersMs) continue
+      toldMs = now
+      this.#flush()
+    } while (came.at < requests.length)
     for (const library of this.#reading) library.endRead()
     this.#reading.clear()
     this.#copies.endTurn()
-    if (at < requests.length) {
-      this.#pending.unshift({ line, requests: requests.slice(at) })
-      this.#goOnSoon()
-    }
-    this.#began(line, at / 3, since)
+    if (came.at === requests.length) this.#pending.shift()
+    this.#began(line, (came.at - from) / 3, since)
+  }
+
+  #lookAtClock(): number {
+    const now = performance.now()
+    this.#clockMs += Math.min(now - this.#clockAt, LIMITS.shardTurnMs)
+    this.#clockAt = now
+    return now
   }
 
   #began(line: Line, count: number, since: number): void {
@@ -739,6 +767,12 @@ export class Shard {
     this.#flushSoon()
   }
 
+  /** With neither a result nor an error. */
+  #tooLate({ replies }: Line, number: number): void {
+    replies.push(number, null, null)
+    this.#flushSoon()
+  }
+
   #refuse({ replies }: Line, number: number, error: unknown): void {
     const wire = toWire(fromSqlite(error, 'the database of the library'))
     if (wire.code === 'INTERNAL')
@@ -752,26 +786,29 @@ export class Shard {
   #flushSoon(): void {
     if (this.#flushing) return
     this.#flushing = true
-    queueMicrotask(() => {
-      this.#flushing = false
-      const main = this.#lines[0]!
-      const message: FromShard = {
-        ...(main.replies.length > 0 ? { replies: main.replies } : {}),
-        ...(this.#events.length > 0 ? { events: this.#events } : {}),
-        ...(this.#logs.length > 0 ? { logs: this.#logs } : {}),
-        ...(this.#watch.length > 0 ? { watch: this.#watch } : {}),
-        ...(this.#unshare.length > 0 ? { unshare: this.#unshare } : {}),
-      }
-      this.#watch = []
-      this.#unshare = []
-      main.replies = []
-      this.#events = []
-      this.#logs = []
-      this.#count()
-      if (this.#lines.length === 1) return this.#send(message)
-      if (Object.keys(message).length > 0) this.#send(message)
-      for (const line of this.#lines) this.#answerLine(line)
-    })
+    queueMicrotask(() => this.#flush())
+  }
+
+  #flush(): void {
+    if (!this.#flushing) return
+    this.#flushing = false
+    const main = this.#lines[0]!
+    const message: FromShard = {
+      ...(main.replies.length > 0 ? { replies: main.replies } : {}),
+      ...(this.#events.length > 0 ? { events: this.#events } : {}),
+      ...(this.#logs.length > 0 ? { logs: this.#logs } : {}),
+      ...(this.#watch.length > 0 ? { watch: this.#watch } : {}),
+      ...(this.#unshare.length > 0 ? { unshare: this.#unshare } : {}),
+    }
+    this.#watch = []
+    this.#unshare = []
+    main.replies = []
+    this.#events = []
+    this.#logs = []
+    this.#count()
+    if (this.#lines.length === 1) return this.#send(message)
+    if (Object.keys(message).length > 0) this.#send(message)
+    for (const line of this.#lines) this.#answerLine(line)
   }
 
   /** The main thread's went with what else it is told. */

@@ -1,16 +1,18 @@
 // Whoever asks shards hands their answers out bit by bit.
-import { setImmediate as nextTurn } from 'node:timers/promises'
-import { MessageChannel } from 'node:worker_threads'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { MessageChannel, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import test from 'ava'
 import { Beats } from '../../src/base/beats.js'
 import { LIMITS } from '../../src/base/limits.js'
+import type { Reply } from '../../src/protocol/messages.js'
 import { Ahead, newAhead } from '../../src/shard/ahead.js'
 import { newGivenUp } from '../../src/shard/given-up.js'
 import { newWritten } from '../../src/shard/kept.js'
+import type { ToShard } from '../../src/shard/lines.js'
 import { Asker, type Line } from '../../src/shard/asker.js'
 
 /** Who asks one shard, and what that tells of itself. */
-function connected(): { asker: Asker; line: Line; shard: Ahead; [Symbol.dispose](): void } {
+function connected(): { asker: Asker; line: Line; shard: Ahead; port: MessagePort; [Symbol.dispose](): void } {
   const asker = new Asker({ shards: 1, line: 0, beats: Beats.create(2), isOpen: () => true })
   const line = asker.lines[0]!
   const shared = newAhead(1)
@@ -21,7 +23,7 @@ function connected(): { asker: Asker; line: Line; shard: Ahead; [Symbol.dispose]
     port1.close()
     port2.close()
   }
-  return { asker, line, shard: new Ahead(shared), [Symbol.dispose]: close }
+  return { asker, line, shard: new Ahead(shared), port: port2, [Symbol.dispose]: close }
 }
 
 test('of answers that are long only some are handed out in one turn, in their order, and each once', async (t) => {
@@ -94,4 +96,37 @@ test('searches are sent ahead like any other, until some of them turn out to be 
   shard.long = 0
   answer()
   t.is(line.long, LIMITS.longAheadMax)
+})
+
+test('a read of a crowd is left to the shard for so long only, and refused if that came to it too late', async (t) => {
+  using place = connected()
+  const { asker, line, shard, port } = place
+  const refused: Reply[] = []
+  const ask = (count: number) => {
+    for (let at = 0; at < count; at++)
+      asker.enqueue(line, 'files.get', { library: 'a', id: '1' }, (reply) => reply.ok || refused.push(reply))
+  }
+  const sent = () => receiveMessageOnPort(port)!.message as ToShard
+  const BEGUN = 32
+  shard.took(2, 1)
+  ask(LIMITS.shardBehindMs)
+  asker.send(line)
+  t.is(sent().mayWaitMs, undefined)
+  shard.begun(BEGUN)
+  await sleep(BEGUN)
+  ask(2 * (LIMITS.queueCrowdMin + LIMITS.queueCrowdMs))
+  t.true(line.queue.isCrowd)
+  shard.begun(LIMITS.shardBehindMs - BEGUN)
+  asker.received(line, {})
+  const { requests = [], mayWaitMs = [] } = sent()
+  t.true(requests.length >= 3 * LIMITS.shardAheadMin)
+  t.is(mayWaitMs.length, requests.length / 3)
+  for (const ms of mayWaitMs) t.true(ms >= 1 && ms <= LIMITS.interactiveBegunMs, `${ms}`)
+
+  const before = refused.length
+  asker.received(line, { replies: [requests[0] as number, null, null, requests[3] as number, '{}', null] })
+  t.is(refused.length, before + 1)
+  t.like(refused.at(-1), { ok: false, error: { code: 'OVERLOADED', retryable: true } })
+  const { error } = refused.at(-1) as Reply & { ok: false }
+  t.true(error.retryAfterMs! >= 1_000)
 })

@@ -134,7 +134,7 @@ test('in a crowd of writers there are enough when more wait than were begun late
   const many = 2 * LIMITS.queueCrowdEnough
   for (let at = 0; at < 2 * many; at++) queue.add(waiting('mutation'))
   for (let at = 0; at < many; at++) queue.next(true)
-  queue.refusedUnread('mutation')
+  queue.refusedElsewhere('mutation')
   queue.expire(0, step)
   const enough = Math.ceil((many * LIMITS.mutationAgeMs) / 2 / step)
   while (queue.length > enough) {
@@ -193,7 +193,7 @@ test('a crowd is over soon after less than a third is refused, and however many 
   queue.expire(now)
   const begun = now
   while (queue.newestFirst) {
-    for (let at = 0; at < 50; at++) queue.refusedUnread('interactive')
+    for (let at = 0; at < 50; at++) queue.refusedElsewhere('interactive')
     queue.expire((now += step))
   }
   t.true(now - begun >= LIMITS.queueCrowdTrustedMs && now - begun < LIMITS.queueCrowdTrustedMs + 2 * step)

@@ -2,14 +2,16 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { MessagePort } from 'node:worker_threads'
 import test from 'ava'
 import { Beats } from '../../src/base/beats.js'
 import { fromWire, type WireError } from '../../src/base/errors.js'
 import { LIMITS } from '../../src/base/limits.js'
 import type { FileItem, JobItem, LibraryInfo } from '../../src/protocol/messages.js'
 import type { OperationName } from '../../src/protocol/operations.js'
+import type { FromShard, ToShard } from '../../src/shard/lines.js'
 import { placeOf } from '../../src/shard/place.js'
-import { Router } from '../../src/shard/router.js'
+import { Router, type Askers } from '../../src/shard/router.js'
 import { flood, openIn, plant, until, Yard } from './yard.js'
 
 test.serial('libraries are made, listed, renamed, closed and deleted, each on its own shard', async (t) => {
@@ -334,3 +336,57 @@ test.serial('the other shard dies while it reads a library as well: nobody is re
   await yard.call('libraries.close', { library })
   await until(t, () => openIn(yard.libraries) === 0 && yard.ledger.use('libraries').used === 0)
 })
+
+test.serial(
+  'what a shard comes to later than it may is not begun and said to be so, and all others are answered',
+  async (t) => {
+    const ports: MessagePort[] = []
+    await using yard = await Yard.open(1, undefined, new OnlyPorts(ports))
+    const library = await yard.create('Library')
+    const [port] = ports
+    const answers = new Map<number, unknown>()
+    port!.on('message', ({ replies = [] }: FromShard) => {
+      for (let at = 0; at < replies.length; at += 3)
+        answers.set(replies[at] as number, replies[at + 1] ?? replies[at + 2])
+    })
+    const COUNT = 5_000
+    const bounded = COUNT - 1
+    const mayWaitMs = [600_000, ...new Array<number>(bounded - 2).fill(0), 0.001, 600_000]
+    const requests = Array.from({ length: COUNT }, (_, at) => [at + 1, 'libraries.info', { library }]).flat()
+    port!.postMessage({ requests, mayWaitMs } satisfies ToShard)
+    await until(t, () => answers.size === COUNT)
+    for (const [number, answer] of answers) t.is(typeof answer, number === bounded ? 'object' : 'string', `${number}`)
+    t.is(answers.get(bounded), null)
+    port!.close()
+  },
+)
+
+/** Only the line to each shard. */
+class OnlyPorts implements Askers {
+  readonly count = 1
+  readonly isCrowded = false
+  readonly #ports: MessagePort[]
+
+  constructor(ports: MessagePort[]) {
+    this.#ports = ports
+  }
+
+  connect(_asker: number, shard: number, port: MessagePort): void {
+    this.#ports[shard] = port
+  }
+
+  lost(): void {}
+  catalog(): void {}
+  spread(): void {}
+  reads(): readonly [] {
+    return []
+  }
+
+  waitedMs(): number {
+    return 0
+  }
+
+  load(): ReturnType<Askers['load']> {
+    return { inFlight: 0, queued: 0, overloaded: 0, givenUp: 0 }
+  }
+}
