@@ -68,7 +68,9 @@ function ofCommander(error: CommanderError): Failure {
   if (error.code === 'commander.help') return usage('a command is missing')
   const suggestion = /\(Did you mean (.+)\?\)/.exec(error.message)?.[1]
   const message = (error.message.split('\n')[0] ?? '').replace(/^error: /, '')
-  return suggestion === undefined ? usage(message) : usage(message, `Did you mean \`${suggestion}\`?`)
+  if (suggestion === undefined) return usage(message)
+  const words = suggestion.replace(/^one of /, '').split(', ')
+  return usage(message, `Did you mean ${words.map((word) => `\`${word}\``).join(' or ')}?`)
 }
 
 function usage(message: string, hint = '`spacedrive --help` lists the commands.'): Failure {

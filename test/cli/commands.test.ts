@@ -63,6 +63,7 @@ for (const [argv, words] of [
 
 test('a mistyped command is answered with the nearest one', async (t) => {
   t.regex((await cli(['serach', 'x'])).err, /hint: Did you mean `search`\?/)
+  t.regex((await cli(['fles'])).err, /hint: Did you mean `fds` or `ls`\?/)
 })
 
 test('a wrong setting in the environment or the file exits 78', async (t) => {
