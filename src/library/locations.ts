@@ -96,7 +96,13 @@ export class Locations {
     if (other) {
       const how = other.path === path ? 'is a location already' : 'overlaps the location'
       const which = other.path === path ? '' : ` ${printable(other.path)}`
-      throw new SpacedriveError('LOCATION_EXISTS', `${printable(path)} ${how}${which}`)
+      const isAbove = other.path !== path && isWithin(other.path, path)
+      const hint = isAbove ? 'Of what lies around it nothing is covered: remove that location first.' : undefined
+      throw new SpacedriveError(
+        'LOCATION_EXISTS',
+        `${printable(path)} ${how}${which}`,
+        hint === undefined ? {} : { hint },
+      )
     }
     const uid = uuidv7()
     const stored = isPrintable(path) ? path : encodeName(path)

@@ -223,6 +223,8 @@ test.serial('what is refused is refused with its reason', async (t) => {
   await yard.call('locations.add', { library, path: yard.tree })
   for (const path of [yard.tree, `${yard.tree}/.`, yard.path])
     await t.throwsAsync(yard.call('locations.add', { library, path }), { code: 'LOCATION_EXISTS' }, path)
+  const around = await t.throwsAsync<Error & { hint: string }>(yard.call('locations.add', { library, path: yard.path }))
+  t.regex(around!.hint, /remove that location/, 'a rescan would not cover it')
   await t.throwsAsync(yard.call('jobs.info', { library, job: 'none' }), { code: 'JOB_NOT_FOUND' })
   await t.throwsAsync(yard.call('files.get', { library, id: '999' }), { code: 'FILE_NOT_FOUND' })
   await t.throwsAsync(yard.call('files.get', { library, path: '/elsewhere' }), { code: 'FILE_NOT_FOUND' })
