@@ -810,7 +810,7 @@ Every request passes these checks in this order:
 | 403 | Foreign Host or Origin: \`FORBIDDEN_ORIGIN\`. \`GET /metrics\` with a token for some libraries: \`FORBIDDEN\`. |
 | 404, 405 | No such route; another method, with \`Allow\`. |
 | 429 | Too many wrong tokens from this address, or this one too often: \`TOO_MANY_ATTEMPTS\` with \`Retry-After\`. A right token is never refused so. |
-| 413, 415 | Body too large; not \`application/json\`. |
+| 413, 415 | Body too large; not \`application/json\`, or with a \`Content-Encoding\`. |
 | 426 | \`GET /ws\` without an upgrade. |
 | 503 | \`CONNECTION_LIMIT\`, \`STARTING\` or \`DRAINING\`, with \`Retry-After\`. |
 | 504 | A JSON-RPC answer in which a call ran out of time. |

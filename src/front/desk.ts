@@ -294,6 +294,7 @@ export function isPage(answer: Caller | Page): answer is Page {
 
 function checkBody(head: Head): Page | null {
   if (!isJson(head.contentType)) return UNTYPED
+  if (head.contentEncoding !== undefined && !/^identity$/i.test(head.contentEncoding)) return ENCODED
   return Number(head.contentLength ?? 0) > LIMITS.bodyBytesMax ? OVERSIZE : null
 }
 
@@ -356,6 +357,7 @@ const TOKENLESS = refuse('UNAUTHORIZED', 'the token is missing or wrong', {
 })
 const PARTIAL = refuse('FORBIDDEN', 'the figures are of all libraries, and the token is for some only')
 const UNTYPED = refuse('BAD_REQUEST', 'the body must be sent as application/json', { status: 415 })
+const ENCODED = refuse('BAD_REQUEST', 'the body must be sent without a Content-Encoding', { status: 415 })
 const NOT_UPGRADED = refuse('BAD_REQUEST', 'this path speaks WebSocket only', {
   status: 426,
   headers: { Upgrade: 'websocket' },

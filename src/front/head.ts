@@ -1,4 +1,4 @@
-// The headers of one request that the front looks at, read in one pass: only a pass over all of them shows a repeated Host.
+// The headers of one request that the front looks at, read in one pass: only a pass over all of them shows a repeated one.
 
 export class Head {
   host: string | undefined
@@ -8,6 +8,8 @@ export class Head {
   authorization: string | undefined
   contentType: string | undefined
   contentLength: string | undefined
+  lengths = 0
+  contentEncoding: string | undefined
   protocols: string | undefined
   upgrade: string | undefined
   key: string | undefined
@@ -20,9 +22,9 @@ export class Head {
 
   clear(): void {
     this.host = this.origin = this.site = this.authorization = this.contentType = undefined
-    this.contentLength = this.protocols = this.upgrade = this.key = this.extensions = undefined
+    this.contentLength = this.contentEncoding = this.protocols = this.upgrade = this.key = this.extensions = undefined
     this.range = this.ifRange = this.ifNoneMatch = this.ifModifiedSince = this.lastEventId = undefined
-    this.hosts = 0
+    this.hosts = this.lengths = 0
   }
 
   /** Takes one header, its name in lower case. The first of a repeated one stands. */
@@ -45,7 +47,11 @@ export class Head {
         this.contentType ??= value
         return
       case 'content-length':
+        this.lengths += 1
         this.contentLength ??= value
+        return
+      case 'content-encoding':
+        this.contentEncoding ??= value
         return
       case 'upgrade':
         this.upgrade ??= value

@@ -207,6 +207,20 @@ for (const kind of await kinds()) {
     }),
   )
 
+  test(front('two lengths of a body are refused, and what follows is no request'), (t) =>
+    withStage(kind, {}, async ({ raw, port }) => {
+      const whole = rawPing(`Host: 127.0.0.1:${port}\r\n`).replace('Connection: close\r\n', '')
+      for (const second of [
+        'Content-Length: 1\r\n',
+        'Content-Length: 9999\r\n',
+        `Content-Length: ${PING.length}\r\n`,
+      ]) {
+        const told = await raw(`${whole.replace('\r\n\r\n', `\r\n${second}\r\n`)}${whole}`)
+        t.is(told.match(/HTTP\/1.1 \d+/g)?.join() ?? 'HTTP/1.1 400', 'HTTP/1.1 400', second)
+      }
+    }),
+  )
+
   test(front('pages of other sites are refused'), (t) =>
     withStage(kind, { hostsAllowed: ['files.example:443'] }, async ({ rpc, port }) => {
       const status = async (headers: Record<string, string>) => (await rpc(ping(1), { headers })).status
@@ -247,6 +261,8 @@ for (const kind of await kinds()) {
       t.is((await rpc(ping(1), { headers: { 'content-type': 'application/jsonx' } })).status, 415)
       t.is((await rpc(ping(1), { headers: { 'content-type': 'Application/JSON; charset=utf-8' } })).status, 200)
       t.is((await rpc(ping(1), { path: '/rpc?x=1' })).status, 200)
+      t.is((await rpc(ping(1), { headers: { 'content-encoding': 'gzip' } })).status, 415)
+      t.is((await rpc(ping(1), { headers: { 'content-encoding': 'identity' } })).status, 200)
     }),
   )
 
