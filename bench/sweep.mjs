@@ -1,5 +1,6 @@
 // The exhaustion sweep: over whole scenarios the Nth descriptor from the start fails, for every N until none fails.
-// usage: node bench/sweep.mjs [SCENARIO... [uws|node]]   scenarios: boot libraries tree tags clients
+// usage: node bench/sweep.mjs [SCENARIO... [uws|node]]   scenarios: boot fronts libraries tree tags clients
+// `fronts` is a boot with two fronts in threads of their own.
 import { kinds } from '../dist/test/front/stage.js'
 import { play } from '../dist/test/harness/scene.js'
 import { Boots, SHELL_FLOOR, tallyBoots } from '../dist/test/harness/sweep-boot.js'
@@ -11,7 +12,7 @@ const words = process.argv.slice(2)
 const fronts = (await kinds()).filter(
   (front) => !words.some((word) => /^(uws|node)$/.test(word)) || words.includes(front),
 )
-const wanted = ['boot', ...Object.keys(SCENARIOS)].filter(
+const wanted = ['boot', 'fronts', ...Object.keys(SCENARIOS)].filter(
   (name) => !words.some((word) => !/^(uws|node)$/.test(word)) || words.includes(name),
 )
 const told = process.env.EACH
@@ -21,19 +22,20 @@ const told = process.env.EACH
 let bad = 0
 for (const name of wanted) {
   for (const front of fronts) {
-    if (name === 'boot') for (const way of ['limit', 'single shot']) await sweepBoot(front, way)
+    if (name === 'boot' || name === 'fronts')
+      for (const way of ['limit', 'single shot']) await sweepBoot(name, front, way)
     else for (const way of WAYS) await sweepScenario(SCENARIOS[name], front, way)
   }
 }
 process.exitCode = bad > 0 ? 1 : 0
 
-async function sweepBoot(front, way) {
+async function sweepBoot(name, front, way) {
   await play(async (scene) => {
-    const boots = await Boots.open(scene, front, way)
+    const boots = await Boots.open(scene, front, way, name === 'fronts' ? 2 : 1)
     const { swept, outcomes, problems } = tallyBoots(
       await boots.sweep(counting(way === 'limit' ? SHELL_FLOOR : 1), told),
     )
-    say('boot', front, way, `${swept} N`, list(outcomes), problems)
+    say(name, front, way, `${swept} N`, list(outcomes), problems)
   })
 }
 

@@ -5,7 +5,7 @@ import type { GiveUp, LibraryItem, Reply, Request } from '../protocol/messages.j
 import type { OperationName } from '../protocol/operations.js'
 import type { Refuse } from '../protocol/prepared.js'
 import { runsOn } from '../protocol/work.js'
-import { NOT_UTF8, type Desk, type Page } from './desk.js'
+import { BROKEN, NOT_UTF8, type Desk, type Page } from './desk.js'
 import type { Seat } from './gate.js'
 import type { Caller } from './tokens.js'
 import { Turn } from './turn.js'
@@ -29,7 +29,27 @@ export abstract class Exchange extends Turn {
 
   /** Writes a whole answer, now: nothing else is written to this request. */
   protected abstract write(status: RpcStatus, text: string): void
+  /** Nothing where it was answered already, or nobody waits any more. */
   abstract refuse(page: Page): void
+
+  /** Once all of it is there. */
+  tell(page: Page): void {
+    if (!page.later) return this.refuse(page)
+    page.later.then(
+      (body) => this.refuse({ ...page, body }),
+      (error: unknown) => this.fail(error),
+    )
+  }
+
+  /** A fault of ours. Whatever has become of the response, nothing is thrown into the server. */
+  fail(error: unknown): void {
+    this.desk.setup.log('error', 'a request could not be answered', { error: String(error) })
+    try {
+      this.refuse(BROKEN)
+    } catch {
+      // The response was upgraded or ended already: there is nobody left to tell.
+    }
+  }
 
   /** Takes the whole body, and does not keep the bytes. */
   take(body: Uint8Array): void {

@@ -14,7 +14,7 @@ import { packed } from '../protocol/codec.js'
 import type { Level } from '../protocol/messages.js'
 import { bareHost, clearSocketPath, httpUrl, listening, listeningShared, protectSocket } from './address.js'
 import { chosenProtocol, SUBPROTOCOL_PACKED } from './auth.js'
-import { BROKEN, headersOf, isPage, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
+import { headersOf, isPage, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
 import { loadNative } from '../descriptors/native.js'
 import { doorOf } from './door.js'
 import { Download, fileRequest, type FileRequest, type Sink } from './download.js'
@@ -356,8 +356,7 @@ class NodeFront implements Front {
       else if (wanted) exchange.send(wanted, admitted)
       else exchange.collect(admitted)
     } catch (error) {
-      this.#desk.setup.log('error', 'a request could not be answered', { error: String(error) })
-      exchange.refuse(BROKEN)
+      exchange.fail(error)
     }
   }
 
@@ -541,6 +540,7 @@ class NodeExchange extends Exchange implements Reader {
   }
 
   #closed(): void {
+    this.#done = true
     this.desk.unread.forget(this)
     this.#download?.abandon()
     this.#stream?.abandon()
@@ -585,19 +585,6 @@ class NodeExchange extends Exchange implements Reader {
       const [first] = this.#parts
       if (!this.#done) this.take(first && this.#parts.length === 1 ? first : Buffer.concat(this.#parts))
     })
-  }
-
-  /** Once all of it is there, to whoever still waits then. */
-  tell(page: Page): void {
-    if (!page.later) return this.refuse(page)
-    const answer = (whole: Page) => this.#res.destroyed || this.refuse(whole)
-    page.later.then(
-      (body) => answer({ ...page, body }),
-      (error: unknown) => {
-        this.desk.setup.log('error', 'a request could not be answered', { error: String(error) })
-        answer(BROKEN)
-      },
-    )
   }
 
   override refuse(page: Page): void {

@@ -2,7 +2,7 @@
 // Nothing here may throw into it, for that aborts the process.
 import type { HttpResponse } from 'uWebSockets.js'
 import { LIMITS } from '../base/limits.js'
-import { BROKEN, headersOf, OVERSIZE, type Desk, type Page } from './desk.js'
+import { headersOf, OVERSIZE, type Desk, type Page } from './desk.js'
 import type { Clients } from './clients.js'
 import { Download, type FileRequest, type Sink } from './download.js'
 import { Exchange, type RpcStatus } from './exchange.js'
@@ -128,25 +128,6 @@ export class UwsExchange extends Exchange implements Reader {
         this.fail(error)
       }
     })
-  }
-
-  /** A fault of ours. Whatever has become of the response, nothing is thrown into uWebSockets. */
-  fail(error: unknown): void {
-    this.desk.setup.log('error', 'a request could not be answered', { error: String(error) })
-    try {
-      this.refuse(BROKEN)
-    } catch {
-      // The response was upgraded or ended already: there is nobody left to tell.
-    }
-  }
-
-  /** Once all of it is there. */
-  tell(page: Page): void {
-    if (!page.later) return this.refuse(page)
-    page.later.then(
-      (body) => this.refuse({ ...page, body }),
-      (error: unknown) => this.fail(error),
-    )
   }
 
   override refuse(page: Page): void {

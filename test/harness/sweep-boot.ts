@@ -28,35 +28,38 @@ type Launched = ReturnType<typeof launch>
 export class Boots {
   readonly #scene: Scene
   readonly #front: string
+  /** By which each of them is started. */
+  readonly #args: readonly string[]
   readonly #binary: string | null
   readonly #names = new Map<string, string>()
   #base: readonly string[] = []
   #native = false
   #serial = 0
 
-  private constructor(scene: Scene, front: string, binary: string | null) {
+  private constructor(scene: Scene, front: string, fronts: number, binary: string | null) {
     this.#scene = scene
     this.#front = front
+    this.#args = ['--front', front, '--fronts', String(fronts)]
     this.#binary = binary
   }
 
-  static async open(scene: Scene, front: string, way: BootWay): Promise<Boots> {
+  static async open(scene: Scene, front: string, way: BootWay, fronts = 1): Promise<Boots> {
     const compiled = way === 'single shot' ? compileNth(scene.directory) : null
     if (compiled && 'missing' in compiled) throw new Error(compiled.missing)
-    const boots = new Boots(scene, front, compiled ? compiled.binary : null)
+    const boots = new Boots(scene, front, fronts, compiled ? compiled.binary : null)
     await boots.#plant()
     return boots
   }
 
   async #plant(): Promise<void> {
-    const daemon = await this.#scene.daemon({ limit: `${SOFT}:${SOFT}`, args: ['--front', this.#front] })
+    const daemon = await this.#scene.daemon({ limit: `${SOFT}:${SOFT}`, args: this.#args })
     const small = this.#scene.tree('small', 3)
     for (let at = 0; at < LIBRARIES; at++) {
       const { library } = await daemon.index(`library ${at}`, small)
       this.#names.set(library, `library ${at}`)
     }
     assert.equal((await daemon.stop()).code, 0)
-    const plain = await this.#scene.daemon({ limit: `${SOFT}:${SOFT}`, args: ['--front', this.#front] })
+    const plain = await this.#scene.daemon({ limit: `${SOFT}:${SOFT}`, args: this.#args })
     this.#base = await plain.descriptorsAtRest()
     this.#native = (await plain.status()).native
     assert.equal((await plain.stop()).code, 0)
@@ -80,8 +83,7 @@ export class Boots {
   async run(n: number): Promise<BootRun> {
     const nth = this.#binary ? await Nth.open(this.#binary, this.#scene.directory, n) : null
     const limit = nth ? `${SOFT}:${SOFT}` : `${n}:${n}`
-    const args = ['--front', this.#front]
-    const launched = launch(this.#scene.dataDir, { limit, args, through: nth?.through ?? [] })
+    const launched = launch(this.#scene.dataDir, { limit, args: this.#args, through: nth?.through ?? [] })
     const problems: string[] = []
     try {
       const ready = await this.#ready(launched)
