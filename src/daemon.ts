@@ -12,6 +12,7 @@ import { goOn, whileWanted } from './base/wanted.js'
 import { Certificate } from './certificate.js'
 import { paths, type Address, type Config, type Paths } from './config.js'
 import {
+  noteDraining,
   prepareDirectory,
   readOrMakeToken,
   readState,
@@ -299,6 +300,8 @@ export class Daemon {
     const hurried = new Promise<void>((resolve) => (this.#hurry = resolve))
     const spare = lend('drain')
     const soon = (work: Promise<unknown> | undefined) => Promise.race([work, hurried])
+    const isMine = this.#lock && readState(this.#paths.state).pid === process.pid
+    if (isMine) noteDraining(this.#paths.state)
     for (const timer of this.#timers) clearInterval(timer)
     this.#relief?.stop()
     this.#router?.endLasting()

@@ -1,6 +1,7 @@
 // A line to the running daemon: JSON-RPC over its unix socket, one kept-alive connection.
 import { readFileSync } from 'node:fs'
 import { Agent, request, type IncomingMessage } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { errnoOf, fromWire, SpacedriveError, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Paths } from '../base/places.js'
@@ -12,6 +13,14 @@ import type { OperationName } from '../protocol/operations.js'
 const PATIENCE_MS = LIMITS.responseMs + 5_000
 
 const SILENT = { hint: '`spacedrive doctor` tells why, and how to end it.' }
+
+const BUSY = { hint: 'Try again shortly; `spacedrive status` tells what the daemon is busy with.' }
+const BUSY_MS = 200
+
+/** Nothing was begun, and the next moment may be better. */
+function isBusy(error: unknown): error is SpacedriveError {
+  return error instanceof SpacedriveError && ['OVERLOADED', 'SHARD_BUSY', 'STARTING'].includes(error.code)
+}
 
 export class Client {
   readonly socket: string
@@ -25,10 +34,26 @@ export class Client {
   }
 
   /**
+   * Asks again for a while where the daemon has too much to do for the moment, or is starting.
+   *
    * @param patienceMs 0 for what takes as long as it takes
    * @throws what the daemon answered, or NO_DAEMON where nobody does
    */
   async call<Result>(operation: OperationName, params: object = {}, patienceMs = this.#patienceMs): Promise<Result> {
+    const until = performance.now() + LIMITS.cliBusyMs
+    for (let tries = 0; ; tries++) {
+      try {
+        return await this.#ask<Result>(operation, params, patienceMs)
+      } catch (error) {
+        if (!isBusy(error) || operation.startsWith('core.')) throw error
+        const waitMs = Math.max(error.retryAfterMs ?? 0, BUSY_MS * 2 ** tries * (0.5 + Math.random()))
+        if (performance.now() + waitMs > until) throw new SpacedriveError(error.code, error.message, BUSY)
+        await sleep(waitMs)
+      }
+    }
+  }
+
+  async #ask<Result>(operation: OperationName, params: object, patienceMs: number): Promise<Result> {
     this.#id += 1
     const body = JSON.stringify({ jsonrpc: '2.0', id: this.#id, method: operation, params })
     const { status, text } = await post(this.socket, this.#agent, body, patienceMs)

@@ -22,7 +22,7 @@ import { addSelftest } from './selftest.js'
 import { addShow } from './show.js'
 import { addStart } from './start.js'
 import { addStatus } from './status.js'
-import { addStop } from './stop.js'
+import { addStop, explained } from './stop.js'
 import { addTag } from './tag.js'
 import type { Terminal } from './terminal.js'
 import { addToken } from './token.js'
@@ -67,11 +67,20 @@ export async function run(argv: readonly string[], terminal: Terminal, env: Envi
     await program.parseAsync([...argv], { from: 'user' })
     return 0
   } catch (error) {
-    const { exitCode, lines } = failureOf(error)
+    const { exitCode, lines } = failureOf(explainedBy(desk, error))
     for (const line of lines) desk.note(line)
     return exitCode
   } finally {
     desk.close()
+  }
+}
+
+/** Where not even that can be looked up, what went wrong first is told. */
+function explainedBy(desk: Desk, error: unknown): unknown {
+  try {
+    return explained(error, desk.paths)
+  } catch {
+    return error
   }
 }
 

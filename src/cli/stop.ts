@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { errnoOf, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import type { Paths } from '../base/places.js'
 import type { Status } from '../protocol/messages.js'
 import { readState } from './client.js'
 import type { Desk } from './desk.js'
@@ -38,6 +39,21 @@ export async function stopDaemon(desk: Desk): Promise<number> {
   return pid
 }
 
+/** What it says of nobody who listens: a daemon on its way down is there all the same, and another cannot start yet. */
+export function explained(error: unknown, paths: Paths): unknown {
+  if (!(error instanceof SpacedriveError) || error.code !== 'NO_DAEMON') return error
+  const pid = leaving(paths)
+  if (pid === null) return error
+  return new SpacedriveError('DRAINING', `the daemon, pid ${pid}, is stopping`, {
+    hint: `It is gone in a moment; \`spacedrive logs\` tells what it waits for, \`kill ${pid}\` hurries it.`,
+  })
+}
+
+function leaving({ state }: Paths): number | null {
+  const noted = readState(state)
+  return noted?.draining && isAlive(noted.pid) ? noted.pid : null
+}
+
 async function askToStop({ client, paths }: Desk): Promise<number> {
   const noted = readState(paths.state)?.pid
   try {
@@ -46,8 +62,9 @@ async function askToStop({ client, paths }: Desk): Promise<number> {
     return pid
   } catch (error) {
     // One that is draining answers nothing more, and needs no telling.
-    if (noted !== undefined && error instanceof SpacedriveError && error.code === 'DRAINING') return noted
-    throw error
+    const known = explained(error, paths)
+    if (noted !== undefined && known instanceof SpacedriveError && known.code === 'DRAINING') return noted
+    throw known
   }
 }
 

@@ -65,13 +65,7 @@ async function looked(machine: Machine, each: Process, askStatus: AskStatus): Pr
   const where = mine && role === 'daemon' ? pathsOf(machine, each.pid, words) : null
   if (!where)
     return { ...each, role, paths: null, limit, status: null, answering: role === 'command' ? 'serving' : 'unknown' }
-  return {
-    ...each,
-    role,
-    paths: where,
-    limit,
-    ...(await answeringOf(each, socketOf(where, each.pid), limit, askStatus)),
-  }
+  return { ...each, role, paths: where, limit, ...(await answeringOf(each, where, limit, askStatus)) }
 }
 
 /** As the process itself found it: by its arguments, its environment and its directory. */
@@ -96,6 +90,7 @@ function pathsOf(machine: Machine, pid: number, words: readonly string[]): Paths
 export interface NotedState {
   readonly pid: number
   readonly socket: string | null
+  readonly draining?: true
 }
 
 export function notedState(path: string): NotedState | null {
@@ -114,16 +109,16 @@ export function socketOf({ state, socket }: Paths, pid: number): string {
 
 export async function answeringOf(
   each: Process,
-  socket: string,
+  where: Paths,
   limit: Limit | null,
   askStatus: AskStatus,
 ): Promise<{ answering: Answering; status: Status | null }> {
   // The kernel takes connections on its behalf; waiting for an answer would be waiting for nothing.
   if (each.state === 'stopped') return { answering: 'stopped', status: null }
   try {
-    const status = await askStatus(socket)
+    const status = await askStatus(socketOf(where, each.pid))
     // One that answers for another process: this one lost its socket, or never got it.
-    if (status.pid !== each.pid) return { answering: silent(each, limit), status: null }
+    if (status.pid !== each.pid) return { answering: silent(each, limit, where), status: null }
     return { answering: status.state === 'draining' ? 'draining' : 'serving', status }
   } catch (error) {
     if (ownTrouble(error)) throw error
@@ -133,7 +128,7 @@ export async function answeringOf(
     // Every slot is taken, also those kept for this: it lives, and says so.
     if (code === 'CONNECTION_LIMIT' && errnoOf((error as Error).cause) !== 'EAGAIN')
       return { answering: 'serving', status: null }
-    return { answering: silent(each, limit), status: null }
+    return { answering: silent(each, limit, where), status: null }
   }
 }
 
@@ -146,7 +141,10 @@ function ownTrouble(error: unknown): boolean {
   )
 }
 
-function silent({ open, ageMs }: Process, limit: Limit | null): Answering {
+function silent({ pid, open, ageMs }: Process, limit: Limit | null, where: Paths): Answering {
+  // It listens nowhere any more, and says so in its state.
+  const noted = notedState(where.state)
+  if (noted?.pid === pid && noted.draining) return 'draining'
   // One free is as good as none: the answer needs one for the connection, and what it looks up another.
   if (open !== null && limit !== null && open >= limit.soft - 1) return 'exhausted'
   return ageMs !== null && ageMs < LIMITS.cliStartMs ? 'starting' : 'stuck'

@@ -12,7 +12,6 @@ import {
   answeringOf,
   leftoversOf,
   notedState,
-  socketOf,
   spacedriveProcesses,
   type AskStatus,
   type DaemonProcess,
@@ -123,7 +122,7 @@ async function withNoted(
   if (!host || host.state === 'dead') return [...found, ...(await outOfSight(asking))]
   const limit = machine.limitOf(host.pid)
   const holds = machine.lockHolder(paths.lock) === host.pid
-  const answered = await answeringOf(host, socketOf(paths, host.pid), limit, askStatus)
+  const answered = await answeringOf(host, paths, limit, askStatus)
   // A number that was given to another program since then: neither the lock nor an answer is its own.
   if (!holds && answered.status === null) return found
   return [...found, { ...host, ...answered, role: 'daemon', paths, limit }]

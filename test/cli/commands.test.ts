@@ -189,14 +189,46 @@ for (const [code, exit] of [
     const refuse = () => {
       throw new SpacedriveError(code, 'because', { hint: 'do this' })
     }
-    await using daemon = await FakeDaemon.open({ 'libraries.list': refuse })
-    t.deepEqual(await daemon.cli('library', 'list', '--json'), {
+    await using daemon = await FakeDaemon.open({ 'core.status': refuse })
+    t.deepEqual(await daemon.cli('status', '--json'), {
       code: exit,
       out: '',
       err: `error ${code}: because\nhint: do this\n`,
     })
   })
 }
+
+test('what is busy for a moment is asked again, and what stays so is told after a while, with what to do', async (t) => {
+  for (const code of ['OVERLOADED', 'SHARD_BUSY', 'STARTING'] as const) {
+    let left = 2
+    const refuse = () => {
+      if (left-- > 0) throw new SpacedriveError(code, 'because', { retryAfterMs: 1 })
+      return []
+    }
+    await using daemon = await FakeDaemon.open({ 'libraries.list': refuse })
+    t.deepEqual(await daemon.cli('library', 'list', '--json'), { code: 0, out: '[]\n', err: '' })
+    left = Infinity
+    const { code: exit, err } = await daemon.cli('library', 'list')
+    t.is(exit, 75)
+    t.regex(err, new RegExp(`^error ${code}: because\nhint: .*spacedrive status.*\n$`))
+  }
+})
+
+test('of a daemon that listens no more, but is not gone, is told that it is stopping, and stop waits for it', async (t) => {
+  const leaving = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 1e9)'])
+  t.teardown(() => leaving.kill('SIGKILL'))
+  using place = temporary()
+  const state = { pid: leaving.pid, http: null, socket: null, argv: ['start'], startedAt: new Date().toISOString() }
+  writeFileSync(join(place.path, 'daemon.json'), JSON.stringify({ ...state, draining: true }))
+  const told = await cli(['library', 'list', '--data-dir', place.path])
+  t.is(told.code, 75)
+  t.regex(told.err, new RegExp(`^error DRAINING: the daemon, pid ${leaving.pid}, is stopping\nhint: `))
+  const stopping = cli(['stop', '--data-dir', place.path])
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  leaving.kill('SIGKILL')
+  t.is((await stopping).out, `stopped, pid ${leaving.pid}\n`)
+  t.is((await cli(['library', 'list', '--data-dir', place.path])).code, 3)
+})
 
 test('a refusal outside JSON-RPC is told like any other', async (t) => {
   await using daemon = await FakeDaemon.open()

@@ -1,11 +1,13 @@
 // The doctor when it is needed: a daemon that hangs, that has nothing left, that was killed; and what the machine ran out of.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
-import { dirname } from 'node:path'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import test from 'ava'
 import { fromSystem, SpacedriveError } from '../../src/base/errors.js'
+import { paths } from '../../src/base/places.js'
 import { answeringOf } from '../../src/doctor/daemons.js'
 import type { Diagnosis } from '../../src/doctor/examine.js'
 import { ground, type Ground } from '../doctor/ground.js'
@@ -101,8 +103,11 @@ test('a stuck daemon is told from one that is young, that drains, or that is out
   const each = { pid: 4, parent: 1, uid: 1, name: 'node', argv: [], open: 50, state: 'running' as const, ageMs: 60_000 }
   const limit = { soft: 1000, hard: 1000 }
   const silent = () => Promise.reject(new SpacedriveError('TIMEOUT', 'no answer'))
+  const dataDir = mkdtempSync(join(tmpdir(), 'sd-'))
+  t.teardown(() => rmSync(dataDir, { recursive: true }))
+  const where = paths(dataDir)
   const of = async (changed: object, ask: () => Promise<Loose> = silent) =>
-    (await answeringOf({ ...each, ...changed }, '/s', limit, ask)).answering
+    (await answeringOf({ ...each, ...changed }, where, limit, ask)).answering
   t.is(await of({}), 'stuck')
   t.is(await of({ ageMs: 2_000 }), 'starting')
   t.is(await of({ open: 999 }), 'exhausted')
@@ -110,6 +115,10 @@ test('a stuck daemon is told from one that is young, that drains, or that is out
   t.is(await of({}, () => Promise.reject(new SpacedriveError('DRAINING', 'no'))), 'draining')
   t.is(await of({}, () => Promise.resolve({ pid: 5 })), 'stuck', 'another process answers at its socket')
   t.is(await of({}, () => Promise.resolve({ pid: 4, state: 'serving' })), 'serving')
+  for (const pid of [4, 5]) {
+    writeFileSync(where.state, JSON.stringify({ pid, socket: null, draining: true }))
+    t.is(await of({}), pid === 4 ? 'draining' : 'stuck')
+  }
   const own = fromSystem(Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' }))
   await t.throwsAsync(
     of({}, () => Promise.reject(own)),
