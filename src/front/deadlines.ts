@@ -43,7 +43,19 @@ export class Deadlines {
     if (!this.#timer) this.#start()
   }
 
+  /** Its time begins anew; it is in flight all the while. */
+  renew(timed: Timed): void {
+    this.#unlink(timed)
+    this.add(timed)
+  }
+
   remove(timed: Timed): void {
+    if (timed.step < 0) return
+    this.#unlink(timed)
+    if (this.#count === 0) this.#whenIdle?.()
+  }
+
+  #unlink(timed: Timed): void {
     if (timed.step < 0) return
     timed.step = -1
     if (timed.older) timed.older.newer = timed.newer
@@ -52,7 +64,6 @@ export class Deadlines {
     else this.#newest = timed.older
     timed.older = timed.newer = null
     this.#count -= 1
-    if (this.#count === 0) this.#whenIdle?.()
   }
 
   /** Resolves once nothing is in flight, or after `deadlineMs`. */

@@ -202,8 +202,7 @@ export class Download extends Timed implements Reader, Bound {
   #moved(): void {
     this.#desk.begun += 1
     if (this.#over) return
-    this.#desk.deadlines.remove(this)
-    this.#desk.deadlines.add(this)
+    this.#desk.deadlines.renew(this)
   }
 
   #fail(thrown: unknown): void {

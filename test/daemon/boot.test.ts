@@ -1,4 +1,6 @@
 // The daemon's beginning and end: limits it boots with, a second one, what a killed one left, and how it goes down.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   existsSync,
   lstatSync,
@@ -9,14 +11,18 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import http from 'node:http'
 import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
 import { configure } from '../../src/config.js'
 import { startDaemon } from '../../src/daemon.js'
 import { openNumbers } from '../../src/descriptors/rlimit.js'
-import { cli, eventually, launch, sleep } from '../harness/daemon.js'
+import { cli, eventually, launch, LAUNCHER, type TestDaemon, sleep } from '../harness/daemon.js'
+import { kinds } from '../front/stage.js'
 import { play, sameAsDisk } from '../harness/scene.js'
+
+const fronts = await kinds()
 
 test.serial('the limit it was given and the one it made of it are both told', async (t) => {
   await play(async (scene) => {
@@ -186,6 +192,53 @@ test.serial(
     })
   },
 )
+
+for (const front of fronts) {
+  test.serial(
+    `${front}: who asks while it drains is told so, and a file that is read on is sent to its end`,
+    async (t) => {
+      await play(async (scene) => {
+        const tree = scene.tree('tree', 1)
+        // More than the sockets hold for a reader that waits.
+        const bytes = 24 << 20
+        writeFileSync(join(tree, 'd0', 'long'), Buffer.alloc(bytes))
+        const state = () => readFileSync(join(scene.dataDir, 'daemon.json'), 'utf8')
+        const begun = async (daemon: TestDaemon, library: string) => {
+          const { items } = await daemon.call('search.files', { library, query: 'long' })
+          const headers = { authorization: `Bearer ${daemon.token}` }
+          const path = `/libraries/${library}/files/${items[0].id}`
+          const asking = http.get({ host: '127.0.0.1', port: daemon.port, path, headers })
+          const [answer] = (await once(asking, 'response')) as [http.IncomingMessage]
+          process.kill(daemon.pid, 'SIGTERM')
+          await eventually('it drains', 60_000, () => state().includes('"draining"'))
+          return answer
+        }
+        const first = await scene.daemon({ args: ['--front', front] })
+        const { library } = await first.index('library', tree)
+        let read = 0
+        for await (const part of await begun(first, library)) read += (part as Buffer).length
+        t.is(read, bytes)
+        t.is((await first.exited).code, 0)
+
+        const daemon = await scene.daemon({ args: ['--front', front] })
+        const answer = await begun(daemon, library)
+        answer.on('error', () => undefined)
+        process.kill(daemon.pid, 'SIGSTOP')
+        const where = ['--data-dir', scene.dataDir]
+        const told = cli(['library', 'list', ...where])
+        t.is(told.code, 75)
+        t.regex(told.err, new RegExp(`^error DRAINING: the daemon, pid ${daemon.pid}, is stopping\nhint: `))
+        const stopped = once(spawn(LAUNCHER, ['stop', ...where]), 'exit')
+        await new Promise((resolve) => setTimeout(resolve, 1_000))
+        process.kill(daemon.pid, 'SIGCONT')
+        t.deepEqual(await stopped, [0, null])
+        t.is((await daemon.exited).code, 0)
+        t.is(cli(['library', 'list', ...where]).code, 3)
+        answer.destroy()
+      })
+    },
+  )
+}
 
 test.serial('a second signal hurries, and a request that never ends holds neither', async (t) => {
   await play(async (scene) => {
