@@ -167,7 +167,7 @@ export const PARAMS = {
   'files.list': z
     .strictObject({
       library: id,
-      path: path.optional(),
+      path: absolute.optional(),
       parent: id.optional(),
       sort: z.enum(['name', 'size', 'modified']).optional(),
       limit: limit.optional(),
@@ -175,7 +175,7 @@ export const PARAMS = {
     })
     .refine((value) => (value.path === undefined) !== (value.parent === undefined), 'give either path or parent'),
   'files.get': z
-    .strictObject({ library: id, id: id.optional(), path: path.optional() })
+    .strictObject({ library: id, id: id.optional(), path: absolute.optional() })
     .refine((value) => (value.id === undefined) !== (value.path === undefined), 'give either id or path'),
   /** A job reads these files to their ends; `files.get` has the hash of each from then on, until the file changes. */
   'files.hash': z
@@ -186,9 +186,9 @@ export const PARAMS = {
     })
     .refine((value) => (value.ids === undefined) !== (value.paths === undefined), 'give either ids or paths'),
   /** Why a path is in the index, or is not. */
-  'files.explain': z.strictObject({ library: id, path }),
+  'files.explain': z.strictObject({ library: id, path: absolute }),
   /** What lies in a directory and is left out, each with its rule. */
-  'files.leftOut': z.strictObject({ library: id, path, limit: limit.optional(), cursor: cursor.optional() }),
+  'files.leftOut': z.strictObject({ library: id, path: absolute, limit: limit.optional(), cursor: cursor.optional() }),
   'search.files': z.strictObject({
     library: id,
     query: z.string().max(LIMITS.queryCharsMax),

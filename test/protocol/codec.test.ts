@@ -189,6 +189,10 @@ test('wrong versions, methods, ids and parameters each have their code', (t) => 
     [{ ...PING, method: 'files.get', id: 1, params: { library: 'x' } }, 1, -32602],
     [{ ...PING, method: 'files.get', id: 1, params: { library: 'x', id: '1', path: '/' } }, 1, -32602],
     [{ ...PING, method: 'libraries.create', id: 1, params: { name: '   ' } }, 1, -32602],
+    [{ ...PING, method: 'files.get', id: 1, params: { library: 'x', path: 'a/b' } }, 1, -32602],
+    [{ ...PING, method: 'files.list', id: 1, params: { library: 'x', path: './a' } }, 1, -32602],
+    [{ ...PING, method: 'files.explain', id: 1, params: { library: 'x', path: 'a' } }, 1, -32602],
+    [{ ...PING, method: 'files.leftOut', id: 1, params: { library: 'x', path: 'a' } }, 1, -32602],
     [{ ...PING, method: 'events.subscribe', id: 1, params: { cursor: 'run.1.5' } }, 1, -32602],
     [{ ...PING, method: 'events.subscribe', id: 1, params: { cursor: 'run.' } }, 1, -32602],
   ]
