@@ -3,7 +3,7 @@ import { fromWire, isErrorCode, SpacedriveError, type WireError } from './base/c
 import { Client, type ConnectOptions, type Line, type OpenLine } from './client.js'
 
 export { SpacedriveError, type ErrorCode } from './base/codes.js'
-export { Client, type ConnectOptions } from './client.js'
+export { Client, type CallOptions, type ConnectOptions } from './client.js'
 export type * from './protocol/messages.js'
 export type { OperationName, ParamsOf } from './protocol/operations.js'
 export type { Results } from './protocol/results.js'

@@ -23,6 +23,13 @@ export interface ConnectOptions {
   readonly format?: 'json' | 'msgpack'
 }
 
+export interface CallOptions {
+  /** For how long the answer is of use: after that no work is begun for it, and the call fails. A whole number, at most 30,000. */
+  readonly timeoutMs?: number
+  /** Gives the call up: it fails at once, and work that waits is not begun. What has begun may still complete. */
+  readonly signal?: AbortSignal
+}
+
 /** An open WebSocket. */
 export interface Line {
   /** False from when either side begins to close it. */
@@ -51,6 +58,14 @@ export type OpenLine = (
 interface Waiting {
   resolve(result: unknown): void
   reject(error: SpacedriveError): void
+}
+
+/** Of one call. */
+interface Bounds {
+  /** Aborted, with the error, when it is given up. */
+  readonly over: AbortSignal
+  /** For the daemon; undefined where it is not bounded. */
+  leftMs(): number | undefined
 }
 
 interface Subscriber {
@@ -150,24 +165,38 @@ export class Client {
    * and so is what only reads. Any other call in flight when the connection is lost fails, since nobody can tell whether it was
    * done.
    *
-   * @throws SpacedriveError with the daemon's code; NO_DAEMON when it is not there
+   * @throws SpacedriveError with the daemon's code; NO_DAEMON when it is not there, CANCELLED or TIMEOUT as `options` have it
    */
-  async call<Name extends OperationName>(operation: Name, params?: ParamsOf<Name>): Promise<Results[Name]> {
+  async call<Name extends OperationName>(
+    operation: Name,
+    params?: ParamsOf<Name>,
+    options: CallOptions = {},
+  ): Promise<Results[Name]> {
     this.#retries = Math.min(RETRIES_MAX, this.#retries + RETRIES_A_CALL)
-    const ask = () => this.#send(operation, params ?? {}) as Promise<Results[Name]>
-    return this.#patiently(this.#patienceMs, READS.test(operation), ask)
+    const asked = (bounds?: Bounds) => {
+      const ask = () => this.#send(operation, params ?? {}, undefined, bounds) as Promise<Results[Name]>
+      return this.#patiently(this.#patienceMs, READS.test(operation), ask, bounds)
+    }
+    return options.timeoutMs === undefined && options.signal === undefined ? asked() : bounded(options, asked)
   }
 
   /** @param isHarmless whether it may be asked again where nobody can tell whether it was done */
-  async #patiently<Result>(patienceMs: number, isHarmless: boolean, ask: () => Promise<Result>): Promise<Result> {
+  async #patiently<Result>(
+    patienceMs: number,
+    isHarmless: boolean,
+    ask: () => Promise<Result>,
+    bounds?: Bounds,
+  ): Promise<Result> {
     const until = performance.now() + patienceMs
     for (let tries = 0; ; tries++) {
       let isAsked = false
       try {
         await this.#open()
+        bounds?.over.throwIfAborted()
         isAsked = true
         return await ask()
       } catch (error) {
+        if (bounds?.over.aborted) throw error
         const leftMs = until - performance.now()
         if (!this.#mayRetry(error, isAsked, isHarmless) || !(await this.#waitFor(error, isAsked, tries, leftMs)))
           throw error
@@ -303,13 +332,23 @@ export class Client {
   }
 
   /** @param taken gets the result before any later message is read */
-  #send(method: string, params: unknown, taken?: (result: unknown) => void): Promise<unknown> {
+  #send(method: string, params: unknown, taken?: (result: unknown) => void, bounds?: Bounds): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const id = this.#next++
       this.#waiting.set(id, { resolve: (result) => (taken?.(result), resolve(result)), reject })
-      const message = { jsonrpc: '2.0', id, method, params }
-      this.#line?.send(this.#isPacked ? pack(message) : JSON.stringify(message))
+      bounds?.over.addEventListener('abort', () => {
+        if (!this.#waiting.delete(id)) return
+        // Nobody waits for an answer to this either.
+        this.#write({ jsonrpc: '2.0', method: 'rpc.cancel', params: { id } })
+        reject(bounds.over.reason as SpacedriveError)
+      })
+      const timeoutMs = bounds?.leftMs()
+      this.#write({ jsonrpc: '2.0', id, method, params, ...(timeoutMs === undefined ? {} : { timeoutMs }) })
     })
+  }
+
+  #write(message: object): void {
+    this.#line?.send(this.#isPacked ? pack(message) : JSON.stringify(message))
   }
 
   #read(message: string | Uint8Array): Message {
@@ -394,4 +433,33 @@ function jittered(ms: number): number {
 function errorOf({ message, data }: NonNullable<Message['error']>): SpacedriveError {
   const code = isErrorCode(data?.code) ? data.code : 'BAD_REQUEST'
   return fromWire({ retryable: false, hint: '', ...data, code, message })
+}
+
+/** The longest a timer waits. */
+const TIMER_MS_MAX = 2 ** 31 - 1
+
+function bounded<Result>(
+  { timeoutMs, signal }: CallOptions,
+  work: (bounds: Bounds) => Promise<Result>,
+): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const until = performance.now() + (timeoutMs ?? 0)
+    const over = new AbortController()
+    const giveUp = (error: SpacedriveError) => {
+      over.abort(error)
+      reject(error)
+    }
+    const cancel = () => giveUp(new SpacedriveError('CANCELLED', 'the call was given up'))
+    const late = () => giveUp(new SpacedriveError('TIMEOUT', `no answer came within ${timeoutMs} ms`))
+    if (signal?.aborted) return cancel()
+    const timer = timeoutMs === undefined ? undefined : setTimeout(late, Math.min(timeoutMs, TIMER_MS_MAX))
+    signal?.addEventListener('abort', cancel)
+    const leftMs = () => (timeoutMs === undefined ? undefined : Math.max(1, Math.ceil(until - performance.now())))
+    void work({ over: over.signal, leftMs })
+      .then(resolve, reject)
+      .finally(() => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', cancel)
+      })
+  })
 }

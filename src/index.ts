@@ -8,6 +8,7 @@ import type { Results } from './protocol/results.js'
 
 export { Client } from './client.js'
 export { connect, type ConnectOptions } from './connect.js'
+export type { CallOptions } from './client.js'
 export { SpacedriveError, type ErrorCode } from './base/errors.js'
 export type * from './protocol/messages.js'
 export type { OperationName, ParamsOf } from './protocol/operations.js'

@@ -43,6 +43,44 @@ test.serial('calls that read go on over restarts, however many are in flight', a
   })
 })
 
+for (const format of ['json', 'msgpack'] as const) {
+  test.serial(`${format}: a call may be given up, and has a deadline of its own`, async (t) => {
+    await play(async (scene) => {
+      const daemon = await scene.daemon()
+      const { library } = await daemon.index('library', scene.tree('tree', 30))
+      const client = await connect(`unix:${daemon.ready.socket}`, { format })
+      scene.atEnd(() => client.close())
+      const search = { library, query: 'file' }
+      t.is(
+        (await client.call('search.files', search, { timeoutMs: 30_000, signal: AbortSignal.timeout(60_000) })).total,
+        30,
+      )
+      await t.throwsAsync(client.call('core.ping', {}, { signal: AbortSignal.abort() }), { code: 'CANCELLED' })
+      await t.throwsAsync(client.call('core.ping', {}, { timeoutMs: 30_001 }), { code: 'BAD_REQUEST' })
+
+      // While it stands still nothing is answered, and those who wait no longer are told at once.
+      process.kill(daemon.pid, 'SIGSTOP')
+      const stop = new AbortController()
+      const given = client.call('tags.create', { library, name: 'given up' }, { signal: stop.signal })
+      const late = client.call('tags.create', { library, name: 'late' }, { timeoutMs: 50 })
+      const kept = client.call('tags.create', { library, name: 'kept' }, { timeoutMs: 30_000 })
+      await t.throwsAsync(late, { code: 'TIMEOUT' })
+      stop.abort()
+      await t.throwsAsync(given, { code: 'CANCELLED' })
+      process.kill(daemon.pid, 'SIGCONT')
+      t.is((await kept).name, 'kept')
+      t.is(await client.call('core.ping'), 'pong')
+
+      await daemon.stop('SIGKILL')
+      await t.throwsAsync(client.call('core.ping', {}, { timeoutMs: 20 }), { code: 'TIMEOUT' })
+      const away = new AbortController()
+      const waiting = client.call('core.ping', {}, { signal: away.signal })
+      away.abort()
+      await t.throwsAsync(waiting, { code: 'CANCELLED' })
+    })
+  })
+}
+
 test.serial('a call that changes something is not made twice: it fails when its connection is lost', async (t) => {
   await play(async (scene) => {
     const daemon = await scene.daemon()
