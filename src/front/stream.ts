@@ -164,7 +164,8 @@ function filterOf({ query, lastEventId }: StreamRequest): ParamsOf<'events.subsc
   const checked = PARAMS['events.subscribe'].safeParse(asked)
   if (checked.success) return checked.data
   const [issue] = checked.error.issues
-  return wrong([...(issue?.path ?? []), issue?.message ?? 'wrong parameters'].join(': '))
+  const at = issue?.path.join('.') ?? ''
+  return wrong(`${at === '' ? '' : `${at}: `}${issue?.message ?? 'wrong parameters'}`)
 }
 
 function wrong(message: string): SpacedriveError {

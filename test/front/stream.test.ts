@@ -88,6 +88,7 @@ for (const kind of await kinds()) {
         t.is(refused, 400, query)
         t.like(JSON.parse(body), { code: 'BAD_REQUEST' })
       }
+      t.regex(JSON.parse((await ask({ path: '/events?types=job.changed,nope' })).body).message, /^types\.1: /)
       t.is(await status('/events/x'), 404)
       t.is(bell.use.subscriptions, 0)
     }))
