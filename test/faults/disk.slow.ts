@@ -180,6 +180,25 @@ shimmed(
   },
 )
 
+shimmed(
+  'scenario 30: where nothing can be written a library in which a job waits for room can be deleted',
+  async (t) => {
+    await withLibrary(async ({ scene, daemon, shim, library }) => {
+      const { job } = await daemon.call('locations.add', { library, path: scene.tree('one', 12_000, 400) })
+      shim.fail({ calls: ['write', 'truncate', 'allocate'], path: '.sdlibrary/', errno: 'EDQUOT' })
+      await eventually('it waits for room', 60_000, async () => {
+        return (await daemon.call('jobs.info', { library, job })).waiting?.code === 'DISK_FULL'
+      })
+      await daemon.call('libraries.delete', { library, data: true })
+      t.deepEqual(await daemon.call('libraries.list'), [])
+      shim.clear()
+      await sleep(2_500)
+      t.deepEqual((await daemon.status()).jobs, { running: 0, queued: 0 })
+      t.deepEqual(await daemon.call('libraries.list'), [])
+    })
+  },
+)
+
 shimmed('scenario 30: the quota of the user is used up: said so', async (t) => {
   await withLibrary(async ({ scene, daemon, shim, library }) => {
     const more = scene.tree('more', 300)
