@@ -38,6 +38,23 @@ test.serial('a daemon in this process leaves no descriptor behind, and the limit
   t.deepEqual({ limit: readLimit(), open: openTargets() }, before)
 })
 
+test.serial('a daemon that is closed while it begins to work leaves nothing behind', async (t) => {
+  const dataDir = directory(t)
+  const tree = directory(t)
+  for (let at = 0; at < 200; at++) writeFileSync(join(tree, `${at}`), '')
+  await (await open({ dataDir })).close()
+  const before = openTargets()
+  // So that it ends at each part of the start of the thread that walks.
+  for (let at = 0; at < 10; at++) {
+    const daemon = await open({ dataDir, shards: 1 })
+    const { id: library } = await daemon.call('libraries.create', { name: `library ${at}` })
+    await daemon.call('locations.add', { library, path: tree })
+    await new Promise((resolve) => setTimeout(resolve, 40 * at))
+    await daemon.close()
+    t.deepEqual(openTargets(), before)
+  }
+})
+
 test.serial('a daemon that cannot listen leaves no descriptor behind either', async (t) => {
   const dataDir = directory(t)
   await (await open({ dataDir, http: '127.0.0.1:0', fronts: 2 })).close()

@@ -530,6 +530,8 @@ export const LIMITS = {
   forwardedMax: 2_000,
   /** A front thread counts what it has once in this time, and whenever somebody asks it for the status. */
   frontCountMs: 250,
+  /** A task thread that is to end while it loads is waited for, but not for longer. */
+  threadLoadMs: 2_000,
   /** A front thread that is told to end has so long. */
   frontEndMs: 2_000,
   /** A command asks again for this long where the daemon has too much to do. */

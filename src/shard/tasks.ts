@@ -28,9 +28,12 @@ interface Walking {
 
 interface Slot {
   readonly pool: Piscina
+  /** Until it could do something. */
+  readonly loading: Promise<void>
   readonly lease: Lease
   readonly walking: Walking
   idle: NodeJS.Timeout | undefined
+  ending: Promise<void> | undefined
   /** Why the thread could not start. */
   failure: unknown
 }
@@ -111,7 +114,12 @@ export class Tasks {
   async close(): Promise<void> {
     this.#ended.abort()
     for (const next of this.#waiting.splice(0)) next()
-    await Promise.all([...this.#slots].map((slot) => this.#end(slot)))
+    const late = new AbortController()
+    const tooLate = sleep(LIMITS.threadLoadMs, undefined, { signal: late.signal }).catch(() => undefined)
+    // The file that a thread is just loading would stay open in a process that goes on.
+    const loaded = ({ loading }: Slot) => Promise.race([loading.catch(() => undefined), tooLate])
+    await Promise.all([...this.#slots].map((slot) => loaded(slot).then(() => this.#end(slot))))
+    late.abort()
   }
 
   /** Threads that only wait for a next walk end, and give back what they cost. */
@@ -152,7 +160,9 @@ export class Tasks {
       // libuv leaks a descriptor of a loop that it could not open whole (Node 20).
       proveRoom(lease.count)
       const pool = startThread(ENTRY, { ...this.#setup, told: walking.told } satisfies TaskSetup)
-      const slot: Slot = { pool, lease, walking, idle: undefined, failure: undefined }
+      // A walk's port goes with the walk, and with a thread that cannot start, so that nothing could be told by it.
+      const loading = pool.run(null) as Promise<void>
+      const slot: Slot = { pool, loading, lease, walking, idle: undefined, ending: undefined, failure: undefined }
       // A thread that cannot start (no descriptor left) would end the process; ended, its pool refuses the walk instead.
       pool.on('error', (error: unknown) => {
         slot.failure ??= error
@@ -167,10 +177,10 @@ export class Tasks {
     }
   }
 
-  /** A walk's port goes with the walk, and with a thread that cannot start, so that nothing could be told by it. */
   async #ready(slot: Slot): Promise<Slot> {
     try {
-      await slot.pool.run(null)
+      await slot.loading
+      if (this.#ended.signal.aborted) throw new Error('the task threads are closed')
       this.#started(slot)
       return slot
     } catch (error) {
@@ -215,9 +225,14 @@ export class Tasks {
     this.#idle.push(slot)
   }
 
-  async #end(slot: Slot): Promise<void> {
+  /** Who ends it again waits for the same end. */
+  #end(slot: Slot): Promise<void> {
+    return (slot.ending ??= this.#destroy(slot))
+  }
+
+  async #destroy(slot: Slot): Promise<void> {
     clearTimeout(slot.idle)
-    if (!this.#slots.delete(slot)) return
+    this.#slots.delete(slot)
     // One that died while it was idle is not to be handed out.
     const at = this.#idle.indexOf(slot)
     if (at >= 0) this.#idle.splice(at, 1)

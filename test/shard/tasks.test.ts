@@ -1,0 +1,41 @@
+// Task threads that are ended while they start, in a process that goes on.
+import { readdirSync, readlinkSync } from 'node:fs'
+import { MessageChannel } from 'node:worker_threads'
+import test from 'ava'
+import { Ledger } from '../../src/descriptors/ledger.js'
+import { plan } from '../../src/descriptors/planner.js'
+import type { TaskWork } from '../../src/shard/lines.js'
+import { Tasks } from '../../src/shard/tasks.js'
+
+const onLinux = process.platform === 'linux' ? test.serial : test.serial.skip
+onLinux('closed at any moment of a start, they leave no file open that they were loading', async (t) => {
+  const ledger = Ledger.create(plan({ soft: 1024, base: 20, connectionsMax: 'auto' }))
+  // It never comes to that, or is refused: there is no such tree.
+  const work = { walk: { root: Buffer.from('/nowhere') } } as unknown as TaskWork
+  const closedAfter = async (ms: number) => {
+    const tasks = new Tasks(ledger, 1, { native: true }, () => {})
+    const { port1, port2 } = new MessageChannel()
+    tasks.run(port2, work)
+    await new Promise((resolve) => setTimeout(resolve, ms))
+    await tasks.close()
+    port1.close()
+  }
+  await closedAfter(0)
+  const before = openFiles()
+  for (let ms = 0; ms < 240; ms += 4) {
+    await closedAfter(ms)
+    t.deepEqual(openFiles(), before, `closed after ${ms} ms`)
+  }
+  t.is(ledger.use('jobs').used, 0)
+})
+
+function openFiles(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      const target = readlinkSync(`/proc/self/fd/${fd}`)
+      return target.endsWith('.js') ? [target] : []
+    } catch {
+      return []
+    }
+  })
+}
