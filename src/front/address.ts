@@ -69,7 +69,8 @@ export async function listenAgain<Listener>(
   address: string,
 ): Promise<Listener> {
   for (let tries = 0; tries < LISTEN_TRIES; tries++) {
-    const listener = listen()
+    // Once more before Node is asked why, whose loop then keeps a descriptor by which it would shed who cannot be accepted.
+    const listener = listen() || listen()
     if (listener !== false) return listener
     const reason = await whyNotListening(where, address)
     if (reason !== null) throw reason
