@@ -162,6 +162,8 @@ export const LIMITS = {
   keptCharsMax: 4_000_000,
   /** Libraries of one shard of which a thread keeps answers; at more it begins anew. */
   keptLibrariesMax: 1_000,
+  /** As many requests as are sent to a shard before the turn of the loop is over: it begins them while others are still read. */
+  shardSentAtOnce: 16,
   /** A shard that would begin the last of these only after so long is behind, and work for it is told apart by class. */
   shardBehindMs: 100,
   /** And only where so many are before it: fewer are not in each other's way. */

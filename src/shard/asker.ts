@@ -1,5 +1,5 @@
 // One thread's lines to all shards: what it asked and has no answer to, what waits its turn, and who is refused where a shard has more
-// to do than it can. Everything of one turn of the loop goes in one message to each shard.
+// to do than it can. What comes in one turn of the loop goes to each shard in few messages.
 import type { MessagePort } from 'node:worker_threads'
 import type { Beats } from '../base/beats.js'
 import { fromWire, SpacedriveError, toWire, type WireError } from '../base/errors.js'
@@ -205,7 +205,7 @@ export class Asker {
     if (line.atOnceMax === 0 && this.#refill(line)) this.send(line)
   }
 
-  /** Everything that came in this turn goes out in one message a shard. */
+  /** When this turn is over, with what else comes in it. */
   sendSoon(): void {
     if (this.#sending) return
     this.#sending = true
@@ -216,25 +216,10 @@ export class Asker {
   }
 
   send(line: Line): void {
-    const nothing = line.outgoing.length === 0 && line.know.length + line.covered.length + line.unwanted.length === 0
-    if (!line.port || nothing) return
-    const message: ToShard = {
-      ...(line.outgoing.length > 0 ? { requests: line.outgoing } : {}),
-      ...(line.mayWaitMs.length > 0 ? { mayWaitMs: line.mayWaitMs } : {}),
-      ...(line.know.length > 0 ? { know: line.know } : {}),
-      ...(line.covered.length > 0 ? { covered: line.covered } : {}),
-      ...(line.unwanted.length > 0 ? { unwanted: line.unwanted } : {}),
-    }
+    post(line)
     const { ahead } = line
-    ahead.sent(line.outgoing.length / 3)
-    line.outgoing = []
-    line.mayWaitMs = []
-    line.know = []
-    line.covered = []
-    line.unwanted = []
-    line.port.postMessage(message)
     const isBehind = ahead.count > LIMITS.shardBehindMin && ahead.ms > LIMITS.shardBehindMs
-    if (isBehind && line.atOnceMax > 0) this.#fellBehind(line)
+    if (line.port && isBehind && line.atOnceMax > 0) this.#fellBehind(line)
   }
 
   /** @returns the number by which the shard knows it */
@@ -242,7 +227,8 @@ export class Asker {
     const number = this.#next++
     line.inFlight.set(number, answer)
     line.outgoing.push(number, operation, params)
-    this.sendSoon()
+    if (line.outgoing.length < 3 * LIMITS.shardSentAtOnce) this.sendSoon()
+    else post(line)
     return number
   }
 
@@ -349,6 +335,26 @@ export class Asker {
     const message = `shard ${line.number} did not begin it: ${words}, as number ${at} of its class`
     waiting.answer({ ok: false, error: overloaded(message) })
   }
+}
+
+/** In one message. */
+function post(line: Line): void {
+  const nothing = line.outgoing.length === 0 && line.know.length + line.covered.length + line.unwanted.length === 0
+  if (!line.port || nothing) return
+  const message: ToShard = {
+    ...(line.outgoing.length > 0 ? { requests: line.outgoing } : {}),
+    ...(line.mayWaitMs.length > 0 ? { mayWaitMs: line.mayWaitMs } : {}),
+    ...(line.know.length > 0 ? { know: line.know } : {}),
+    ...(line.covered.length > 0 ? { covered: line.covered } : {}),
+    ...(line.unwanted.length > 0 ? { unwanted: line.unwanted } : {}),
+  }
+  line.ahead.sent(line.outgoing.length / 3)
+  line.outgoing = []
+  line.mayWaitMs = []
+  line.know = []
+  line.covered = []
+  line.unwanted = []
+  line.port.postMessage(message)
 }
 
 function workOf(operation: ShardOperation): WorkClass {

@@ -52,6 +52,18 @@ test('of answers that are long only some are handed out in one turn, in their or
   t.is(line!.inFlight.size, 0)
 })
 
+test('of many that come in one turn the shard gets the first while others are still read, and the last at its end', async (t) => {
+  using place = connected()
+  const { asker, line, port } = place
+  const sent = () => (receiveMessageOnPort(port)?.message as ToShard | undefined)?.requests?.length
+  const each = 3 * LIMITS.shardSentAtOnce
+  for (let at = 0; at < 2 * LIMITS.shardSentAtOnce + 1; at++)
+    asker.enqueue(line, 'files.get', { library: 'a', id: '1' }, () => undefined)
+  t.deepEqual([sent(), sent(), sent()], [each, each, undefined])
+  await nextTurn()
+  t.deepEqual([sent(), sent()], [3, undefined])
+})
+
 test('a shard that took long for one thing, and has begun few since it is behind, is asked by no crowd', (t) => {
   using place = connected()
   const { asker, line, shard } = place
@@ -106,19 +118,20 @@ test('a read of a crowd is left to the shard for so long only, and refused if th
     for (let at = 0; at < count; at++)
       asker.enqueue(line, 'files.get', { library: 'a', id: '1' }, (reply) => reply.ok || refused.push(reply))
   }
-  const sent = () => receiveMessageOnPort(port)!.message as ToShard
+  const sent = () => receiveMessageOnPort(port)?.message as ToShard | undefined
   const BEGUN = 32
   shard.took(2, 1)
-  ask(LIMITS.shardBehindMs)
+  ask(2 * LIMITS.shardBehindMin)
   asker.send(line)
-  t.is(sent().mayWaitMs, undefined)
+  t.is(line.atOnceMax, 0)
+  for (let message = sent(); message; message = sent()) t.is(message.mayWaitMs, undefined)
   shard.begun(BEGUN)
   await sleep(BEGUN)
   ask(2 * (LIMITS.queueCrowdMin + LIMITS.queueCrowdMs))
   t.true(line.queue.isCrowd)
-  shard.begun(LIMITS.shardBehindMs - BEGUN)
+  shard.begun(shard.count)
   asker.received(line, {})
-  const { requests = [], mayWaitMs = [] } = sent()
+  const { requests = [], mayWaitMs = [] } = sent()!
   t.true(requests.length >= 3 * LIMITS.shardAheadMin)
   t.is(mayWaitMs.length, requests.length / 3)
   for (const ms of mayWaitMs) t.true(ms >= 1 && ms <= LIMITS.interactiveBegunMs, `${ms}`)
