@@ -27,15 +27,17 @@ export class Ports {
   async again(name: Name, address: Address): Promise<Address> {
     if (address.port !== 0) return address
     this.#picked.add(name)
-    const port = this.#before[name]
-    if (!isPort(port)) return address
-    try {
-      await findFree(bareHost(address.host), port)
-      return { ...address, port }
-    } catch (error) {
-      this.#log('warn', `another port is picked than before: ${toWire(error).message}`)
-      return address
+    const before = this.#before[name]
+    // Picked here in any case: where uSockets picks a port, its connections keep others from that port for a minute after their end.
+    for (const asked of isPort(before) ? [before, 0] : [0]) {
+      try {
+        const { port } = await findFree(bareHost(address.host), asked)
+        return { ...address, port }
+      } catch (error) {
+        if (asked !== 0) this.#log('warn', `another port is picked than before: ${toWire(error).message}`)
+      }
     }
+    return address
   }
 
   /** Remembered for the next start, as far as they were picked. @param addresses that end with the port */

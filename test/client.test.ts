@@ -120,6 +120,18 @@ test.serial('a program may be started before its daemon, and subscribe while tha
   })
 })
 
+test.serial('whoever is connected to a port that was picked finds the daemon there again', async (t) => {
+  await play(async (scene) => {
+    const daemon = await scene.daemon()
+    const client = await connect(daemon.url.href, { token: daemon.token, patienceMs: 120_000 })
+    scene.atEnd(() => client.close())
+    t.is(await client.call('core.ping'), 'pong')
+    await daemon.stop()
+    t.is((await scene.daemon()).ready.http, daemon.ready.http)
+    t.is(await client.call('core.ping'), 'pong')
+  })
+})
+
 test.serial('what no waiting mends is told by the first answer, and without patience what is not there', async (t) => {
   await play(async (scene) => {
     const absent = `unix:${scene.path('data', 'daemon.sock')}`
