@@ -1,5 +1,5 @@
 // A daemon with nothing to do: libraries closed, task threads gone, nobody connected but whoever looks.
-import { eventually, type Loose, type TestDaemon } from './daemon.js'
+import { eventually, Refusal, type Loose, type TestDaemon } from './daemon.js'
 
 /** What it has open then; two of these are the same if nothing was lost or kept between them. `like` is what is hoped for. */
 export async function atRest(daemon: TestDaemon, like?: readonly string[]): Promise<string[]> {
@@ -21,6 +21,19 @@ export async function closed(daemon: TestDaemon, library: string): Promise<void>
     daemon.call('libraries.close', { library }).then(
       () => true,
       () => false,
+    ),
+  )
+}
+
+/** The same by who looks and takes no place at the port, and takes nothing but work that is going on for an answer to wait after. */
+export async function closedUnseen(daemon: Pick<TestDaemon, 'watch'>, library: string): Promise<void> {
+  await eventually(`${library} has no work`, 60_000, () =>
+    daemon.watch('libraries.close', { library }).then(
+      () => true,
+      (error: unknown) => {
+        if (error instanceof Refusal && error.code === 'JOB_STATE') return false
+        throw error
+      },
     ),
   )
 }

@@ -2,6 +2,7 @@
 import assert from 'node:assert'
 import { eventually, launch, parsed, TestDaemon, within, type Loose } from './daemon.js'
 import { compileNth, Nth } from './nth.js'
+import { closedUnseen } from './rest.js'
 import type { Scene } from './scene.js'
 import { difference, isLibuvs } from './sweep.js'
 
@@ -148,7 +149,7 @@ export class Boots {
     const name = `name ${(this.#serial += 1)}`
     await daemon.watch('libraries.rename', { library, name })
     this.#names.set(library, name)
-    await eventually('it closes', 60_000, () => daemon.watch('libraries.close', { library }).then(() => true))
+    await closedUnseen(daemon, library)
   }
 }
 

@@ -4,6 +4,7 @@ import http from 'node:http'
 import { readdirSync } from 'node:fs'
 import { eventually, Refusal, sleep, within, type Loose, type TestDaemon } from './daemon.js'
 import { compileNth, Nth } from './nth.js'
+import { closedUnseen } from './rest.js'
 import type { Scene } from './scene.js'
 
 /**
@@ -266,13 +267,7 @@ export class Stage {
     daemon.hangUp()
     this.#agent.destroy()
     this.#agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
-    for (const { id: library } of this.known)
-      await eventually(`library ${library} closes`, LOOKED_MS, () =>
-        daemon.watch('libraries.close', { library }).catch((error) => {
-          if (error.code !== 'JOB_STATE') throw error
-          return false
-        }),
-      )
+    for (const { id: library } of this.known) await closedUnseen(daemon, library)
     await eventually('nothing is leased but by the looking client', LOOKED_MS, async () => {
       const { classes } = (await daemon.status()).descriptors
       return Object.values(classes).reduce((sum, { used }) => sum + used, 0) === 1
