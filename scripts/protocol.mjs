@@ -685,7 +685,7 @@ function typeOf(schema) {
 }
 
 function rangeOf(schema) {
-  const { minLength, maxLength, minimum, maximum, maxItems } = schema
+  const { minLength, maxLength, minimum, maximum, minItems, maxItems } = schema
   if (schema.anyOf) return rangeOf(schema.anyOf[0])
   if (schema.enum) return oneOf(schema.enum)
   if (schema.format === 'date-time') return 'a time'
@@ -695,7 +695,7 @@ function rangeOf(schema) {
       .flatMap(([key, range]) => (range === '' ? [] : [`\`${key}\`: ${range}`]))
       .join('; ')
   }
-  if (schema.type === 'array') return `up to ${maxItems}: ${rangeOf(schema.items)}`
+  if (schema.type === 'array') return `${minItems ? `${minItems} to` : 'up to'} ${maxItems}: ${rangeOf(schema.items)}`
   if (maxLength !== undefined) return `${minLength ?? 0} to ${number(maxLength)} characters`
   return maximum === undefined ? '' : `${minimum} to ${number(maximum)}`
 }

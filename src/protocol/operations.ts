@@ -266,7 +266,8 @@ export const PARAMS = {
   /** The id of a request that was sent over the same WebSocket. */
   'rpc.cancel': z.strictObject({ id: z.union([z.string(), z.number()]) }),
   'events.subscribe': z.strictObject({
-    types: z.array(z.enum(EVENT_TYPES)).max(50).optional(),
+    /** All of them where it is left out. Of none nothing would ever be told, which nobody means. */
+    types: z.array(z.enum(EVENT_TYPES)).min(1, 'name at least one, or leave it out for all').max(50).optional(),
     library: id.optional(),
     location: id.optional(),
     job: id.optional(),

@@ -195,6 +195,7 @@ test('wrong versions, methods, ids and parameters each have their code', (t) => 
     [{ ...PING, method: 'files.leftOut', id: 1, params: { library: 'x', path: 'a' } }, 1, -32602],
     [{ ...PING, method: 'events.subscribe', id: 1, params: { cursor: 'run.1.5' } }, 1, -32602],
     [{ ...PING, method: 'events.subscribe', id: 1, params: { cursor: 'run.' } }, 1, -32602],
+    [{ ...PING, method: 'events.subscribe', id: 1, params: { types: [] } }, 1, -32602],
   ]
   for (const [message, id, code] of told)
     t.deepEqual(errorOf(JSON.stringify(message)), { id, code }, JSON.stringify(message))
