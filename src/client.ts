@@ -301,7 +301,8 @@ export class Client {
     await this.#send('events.subscribe', params, (result) => {
       const { subscription, cursor, missed = 0 } = result as Results['events.subscribe']
       Object.assign(subscriber, { id: subscription, seq: 0 })
-      subscriber.missed += missed ?? Infinity
+      // Counted from the same cursor until an event comes, however often the connection is lost before.
+      subscriber.missed = missed ?? Infinity
       if (subscriber.cursor === '') subscriber.cursor = cursor
       if (subscriber.isOver) void this.#unsubscribe(subscription)
       else this.#subscribers.add(subscriber)

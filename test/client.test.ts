@@ -2,12 +2,15 @@
 // when that is not known.
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
+import net from 'node:net'
 import { join } from 'node:path'
 import test from 'ava'
+import { LIMITS } from '../src/base/limits.js'
 import { READS } from '../src/client.js'
 import { connect, type SpacedriveError } from '../src/index.js'
 import type { OperationName } from '../src/protocol/operations.js'
 import { runsOn, WORK } from '../src/protocol/work.js'
+import { withStage } from './front/stage.js'
 import { eventually } from './harness/daemon.js'
 import { play } from './harness/scene.js'
 
@@ -151,6 +154,43 @@ test.serial('who is told to wait longer than it has patience for is told at once
     for (let tries = 0; tries < 1_000 && (refusal as SpacedriveError).code === 'UNAUTHORIZED'; tries++)
       refusal = await wrong()
     t.like(refusal, { code: 'TOO_MANY_ATTEMPTS' })
+  })
+})
+
+test('what was missed is counted once, however often the connection is lost before an event comes', async (t) => {
+  await withStage('node', {}, async ({ socket, bell }) => {
+    const ways = new Set<net.Socket>()
+    const between = net.createServer((near) => {
+      const far = net.connect(socket)
+      for (const [one, other] of [[near, far] as const, [far, near] as const]) {
+        ways.add(one)
+        one.on('error', () => undefined).on('close', () => other.destroy())
+        one.pipe(other)
+      }
+    })
+    await new Promise<void>((resolve) => between.listen(`${socket}.between`, resolve))
+    const client = await connect(`unix:${socket}.between`, { patienceMs: 60_000 })
+    const told: number[] = []
+    await client.subscribe({ library: 'a' }, (_, missed) => void told.push(missed))
+    bell.ring({ library: 'a' })
+    await eventually('the first event comes', 60_000, () => told.length === 1)
+    const here = bell.follow({}, () => undefined)
+    for (const count of [LIMITS.eventsKeptMax * 2, 100, 100]) {
+      for (const way of ways) way.destroy()
+      ways.clear()
+      await eventually('its subscription has ended', 60_000, () => bell.use.subscriptions === 1)
+      for (let n = 0; n < count; n += 1) bell.ring({ library: 'b' })
+      await eventually('it is back', 60_000, () => bell.use.subscriptions === 2)
+      await client.call('core.ping')
+    }
+    const after = bell.follow({ cursor: here.cursor }, () => undefined)
+    bell.ring({ library: 'a' })
+    await eventually('the next event comes', 60_000, () => told.length === 2)
+    t.deepEqual(told, [0, after.missed!])
+    here.end()
+    after.end()
+    await client.close()
+    between.close()
   })
 })
 
