@@ -30,6 +30,7 @@ import type { ListedPage, Sort } from './listings.js'
 import { locationItem, Locations, type Location } from './locations.js'
 import { holdLock, type Lock } from './lock.js'
 import { Names } from './names.js'
+import { Pace } from './pace.js'
 import { Readers, type Reader } from './readers.js'
 import { migrate } from './schema.js'
 import { atOnce, Search, type Wanted } from './search.js'
@@ -84,6 +85,8 @@ export class Library {
   readonly #long = new Few(LIMITS.longAtOnceMax)
   /** A directory that is being put in order. */
   #ordering: Promise<void> | null = null
+  readonly #ordered = new Few(1)
+  readonly #orderedPace = new Pace()
   readonly #readers: Readers
   readonly #lock: Lock
   readonly #live: LiveFiles
@@ -475,10 +478,22 @@ export class Library {
       this.entries.order(connection, directory, sort, this.entriesVersion)
     for (;;) {
       while (this.#ordering) await this.#ordering.catch(() => {})
-      const ready = page()
+      const ready = await this.#inTurn(page)
       if (ready) return ready
+      if (this.#ordering) continue
       this.#ordering = this.#slowly(order).finally(() => (this.#ordering = null))
       await this.#ordering
+    }
+  }
+
+  /** All who waited for one order go on at once: one page after the other, and others have their turns between them. */
+  async #inTurn(page: () => ListedPage | null): Promise<ListedPage | null> {
+    await this.#ordered.enter()
+    try {
+      if (this.#orderedPace.isDue()) await nextTurn()
+      return page()
+    } finally {
+      this.#ordered.leave()
     }
   }
 

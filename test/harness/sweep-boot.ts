@@ -1,6 +1,6 @@
 // The sweep's first scenario, the boot: each N is a start of its own, on a data directory that outlives them all.
 import assert from 'node:assert'
-import { eventually, launch, parsed, TestDaemon, within, type Loose } from './daemon.js'
+import { launch, parsed, TestDaemon, within, type Loose } from './daemon.js'
 import { compileNth, Nth } from './nth.js'
 import { closedUnseen } from './rest.js'
 import type { Scene } from './scene.js'

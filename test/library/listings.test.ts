@@ -74,6 +74,27 @@ test.serial('it is in the order in which fewer would be, with and without a conn
   }
 })
 
+test.serial('however many wait for one order, others have their turns between their pages', async (t) => {
+  using stage = new Stage()
+  plant(stage)
+  const library = stage.open(stage.create())
+  await index(library, stage.tree)
+  limits.listAtOnceMax = 10
+  limits.searchSliceMs = 0
+  let turn = 0
+  const turns: number[] = []
+  const ask = async () => {
+    await library.list({ path: stage.tree, limit: 10 })
+    turns.push(turn)
+  }
+  let over = false
+  const all = Promise.all(Array.from({ length: 50 }, ask)).finally(() => (over = true))
+  for (; !over; turn += 1) await nextTurn()
+  await all
+  t.is(turns.length, 50)
+  t.true(new Set(turns).size > 25, `they were answered in ${new Set(turns).size} turns`)
+})
+
 test.serial('who goes through it finds none twice and none left out, while entries come, go and change', async (t) => {
   using stage = new Stage()
   plant(stage)
