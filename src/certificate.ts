@@ -107,6 +107,10 @@ function readPair({ cert: certPath, key: keyPath }: CertificateFiles): Pair {
   const cert = readPem(certPath, 'tlsCert')
   const key = readPem(keyPath, 'tlsKey')
   check(() => new X509Certificate(cert), `${certPath} holds no certificate in PEM`)
+  check(
+    () => createSecureContext({ cert }),
+    `${certPath} holds something behind the first certificate that is none in PEM`,
+  )
   check(() => createSecureContext({ key }), `${keyPath} holds no key in PEM that can be used without a password`)
   check(() => createSecureContext({ cert, key }), `${keyPath} is not the key of the certificate in ${certPath}`)
   return { cert, key }

@@ -1,7 +1,7 @@
 // TLS: who is let in by it, a certificate that changes while it is spoken, and pairs of files that do not work.
 import test from 'ava'
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import https from 'node:https'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
@@ -122,6 +122,9 @@ test.serial(
       t.false(certificate.prepare()())
       put('other', 'one')
       t.throws(() => certificate.prepare(), { code: 'BAD_CONFIG', message: /is not the key of the certificate/ })
+      put('other', 'other')
+      appendFileSync(files.cert, '-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n')
+      t.throws(() => certificate.prepare(), { code: 'BAD_CONFIG', message: /behind the first certificate/ })
       t.is((await health(port, one)).name, 'one')
       await until(() => told.some((each) => each.includes('was not renewed')), 'it is told of what was found')
       put('other', 'other')
