@@ -18,6 +18,8 @@ const CALM_SECONDS = 15
 /** Of what it can do at most: a daemon that is not overloaded. */
 const CALM = 0.7
 const CONTROL_MS = 20
+/** In which all processes of a phase begin and connect, so that what that takes of the machine is in no figure. */
+const CONNECT_MS = 2_000
 /** Before this it is not judged whether memory grows: V8 collects old objects every twenty seconds or so, and lets them double until. */
 const SETTLE_SECONDS = Math.min(30, seconds / 2)
 /** Clients that ask one thing at a time, in a process of their own: what they see waits for nothing that is the load's. */
@@ -79,12 +81,14 @@ async function phase(daemon, setup, { seconds: time, rate = 0, inFlight = 0, asi
   const control = run('control.mjs', [JSON.stringify({ ...setup, everyMs: CONTROL_MS, ids: [] })], [])
   await control.line()
   const nice = ['nice', '-n', String(LOAD_NICE)]
+  const all = { ...setup, seconds: time, beginsAt: Date.now() + CONNECT_MS }
   const other = aside > 0 ? run('overload.mjs', [], nice) : null
-  other?.stdin.end(JSON.stringify({ ...setup, port: 0, seconds: time, rate: aside }))
+  other?.stdin.end(JSON.stringify({ ...all, port: 0, rate: aside }))
   const people = run('overload.mjs', [], [])
-  people.stdin.end(JSON.stringify({ ...setup, seconds: time, people: PEOPLE }))
+  people.stdin.end(JSON.stringify({ ...all, people: PEOPLE }))
   const child = run('overload.mjs', [], nice)
-  child.stdin.end(JSON.stringify({ ...setup, seconds: time, rate, inFlight }))
+  child.stdin.end(JSON.stringify({ ...all, rate, inFlight }))
+  await sleep(CONNECT_MS)
   const memory = []
   const look = setInterval(() => memory.push(residentMb(daemon.pid)), 1_000)
   const threads = threadsOf(daemon.pid)

@@ -7,7 +7,7 @@ import { connect, createServer } from 'node:net'
 import { text } from 'node:stream/consumers'
 
 const setup = JSON.parse(await text(process.stdin))
-const { port: asked, token, library, path, tag, ids, page, seconds, rate, inFlight, people } = setup
+const { port: asked, token, library, path, tag, ids, page, seconds, rate, inFlight, people, beginsAt } = setup
 const FEEDS = people || 200
 /** On the average. */
 const LOOKED_AT_MS = 200
@@ -51,6 +51,7 @@ let last = ID
 let onAnswer = () => {}
 
 feeds.push(...(await Promise.all(Array.from({ length: FEEDS }, openFeed))))
+await new Promise((resolve) => setTimeout(resolve, beginsAt - Date.now()))
 const begun = performance.now()
 const until = begun + seconds * 1_000
 const cpu = process.cpuUsage()
