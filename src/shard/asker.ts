@@ -261,8 +261,8 @@ export class Asker {
     return room(line) > 0 && (!long || longMayBegin(line))
   }
 
-  #hand(line: Line, waiting: Waiting): void {
-    const { operation, params, answer, long } = waiting
+  #hand(line: Line, waiting: Waiting, answer = waiting.answer): void {
+    const { operation, params, long } = waiting
     waiting.number = this.#give(line, operation, params, long ? counted(line, answer) : answer)
   }
 
@@ -272,7 +272,7 @@ export class Asker {
     const toldWhy = (reply: Reply) => answer(reply.ok || reply.error !== TOO_LATE ? reply : this.#tooLate(line))
     while (line.mayWaitMs.length < line.outgoing.length / 3) line.mayWaitMs.push(0)
     line.mayWaitMs.push(Math.max(1, mayWaitMs))
-    this.#hand(line, { ...waiting, answer: toldWhy })
+    this.#hand(line, waiting, toldWhy)
   }
 
   #tooLate(line: Line): Reply {

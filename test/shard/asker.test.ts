@@ -114,10 +114,10 @@ test('a read of a crowd is left to the shard for so long only, and refused if th
   using place = connected()
   const { asker, line, shard, port } = place
   const refused: Reply[] = []
-  const ask = (count: number) => {
-    for (let at = 0; at < count; at++)
-      asker.enqueue(line, 'files.get', { library: 'a', id: '1' }, (reply) => reply.ok || refused.push(reply))
-  }
+  const ask = (count: number) =>
+    Array.from({ length: count }, () =>
+      asker.enqueue(line, 'files.get', { library: 'a', id: '1' }, (reply) => reply.ok || refused.push(reply)),
+    )
   const sent = () => receiveMessageOnPort(port)?.message as ToShard | undefined
   const BEGUN = 32
   shard.took(2, 1)
@@ -127,7 +127,7 @@ test('a read of a crowd is left to the shard for so long only, and refused if th
   for (let message = sent(); message; message = sent()) t.is(message.mayWaitMs, undefined)
   shard.begun(BEGUN)
   await sleep(BEGUN)
-  ask(2 * (LIMITS.queueCrowdMin + LIMITS.queueCrowdMs))
+  const crowd = ask(2 * (LIMITS.queueCrowdMin + LIMITS.queueCrowdMs))
   t.true(line.queue.isCrowd)
   shard.begun(shard.count)
   asker.received(line, {})
@@ -135,6 +135,9 @@ test('a read of a crowd is left to the shard for so long only, and refused if th
   t.true(requests.length >= 3 * LIMITS.shardAheadMin)
   t.is(mayWaitMs.length, requests.length / 3)
   for (const ms of mayWaitMs) t.true(ms >= 1 && ms <= LIMITS.interactiveBegunMs, `${ms}`)
+
+  for (const giveUp of crowd) giveUp()
+  for (let at = 0; at < requests.length; at += 3) t.true(line.givenUp.has(requests[at] as number))
 
   const before = refused.length
   asker.received(line, { replies: [requests[0] as number, null, null, requests[3] as number, '{}', null] })
