@@ -43,6 +43,7 @@ import {
   type LimitChange,
   type RaisedLimit,
 } from './descriptors/rlimit.js'
+import { Sights } from './descriptors/sights.js'
 import { Beside } from './compat/beside.js'
 import { thisDevice } from './compat/device.js'
 import { openLines } from './compat/line-front.js'
@@ -65,7 +66,7 @@ import { PARAMS, type OperationName, type ParamsOf } from './protocol/operations
 import { NAMED_EVENT } from './protocol/words.js'
 import { runsOn } from './protocol/work.js'
 import { Ports } from './ports.js'
-import { Relief, Sights } from './relief.js'
+import { Relief } from './relief.js'
 import { Events } from './shard/events.js'
 import { Pressed } from './shard/pressed.js'
 import { Router } from './shard/router.js'

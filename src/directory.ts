@@ -1,7 +1,7 @@
 // The data directory as the daemon makes it, and the two files in it by which others find the daemon and prove who they are:
 // where it serves, and the token.
 import { randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { errnoOf, fromSystem, SpacedriveError } from './base/errors.js'
 import { writeWhole } from './base/whole.js'
@@ -108,12 +108,10 @@ export function writeState(path: string, state: DaemonState): void {
 
 /** For whoever finds nobody listening. Worth no wait for the disk, and no failure: it is gone in a moment. */
 export function noteDraining(path: string): void {
-  const aside = `${path}.new`
   try {
-    writeFileSync(aside, `${JSON.stringify({ ...readState(path), draining: true })}\n`, { mode: 0o600 })
-    renameSync(aside, path)
+    writeWhole(path, `${JSON.stringify({ ...readState(path), draining: true })}\n`, false)
   } catch {
-    rmSync(aside, { force: true })
+    // Whoever asks is told that it is not there, as before.
   }
 }
 

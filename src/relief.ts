@@ -3,9 +3,9 @@
 import { LIMITS } from './base/limits.js'
 import { Causes } from './descriptors/causes.js'
 import { giveBackMemory, GivingBack } from './descriptors/memory.js'
-import { MemoryFiles } from './descriptors/memory-use.js'
 import type { Ledger } from './descriptors/ledger.js'
-import { askedAt, MachineFiles, Pressure } from './descriptors/pressure.js'
+import { askedAt, Pressure } from './descriptors/pressure.js'
+import type { Sights } from './descriptors/sights.js'
 import type { Front } from './front/front.js'
 import type { Lookout } from './front/lookout.js'
 import type { Fronts } from './fronts.js'
@@ -13,17 +13,6 @@ import { CAUSES, type PressureState, type Status } from './protocol/messages.js'
 import type { Events } from './shard/events.js'
 import type { Router } from './shard/router.js'
 import type { Tasks } from './shard/tasks.js'
-
-/** Files of the system that tell how things are, opened at boot with everything else that the process itself holds. */
-export class Sights {
-  readonly machine = new MachineFiles()
-  readonly memory = new MemoryFiles()
-
-  close(): void {
-    this.machine.close()
-    this.memory.close()
-  }
-}
 
 export interface ReliefSetup {
   readonly sights: Sights

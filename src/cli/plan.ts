@@ -60,14 +60,13 @@ async function planned(options: Options): Promise<Answer> {
   const { baseItems, holds, planFor } = await import('../descriptors/planner.js')
   const { commandToRaise, countOpen, readLimit } = await import('../descriptors/rlimit.js')
   const { loadNative } = await import('../descriptors/native.js')
-  const { MachineFiles } = await import('../descriptors/pressure.js')
-  const { MemoryFiles } = await import('../descriptors/memory-use.js')
+  const { Sights } = await import('../descriptors/sights.js')
   const native = loadNative() !== null
   // This process is the same Node, started the same way: what it holds is what a daemon begins with.
   const runtime = countOpen()
-  const opened = [new MachineFiles(), new MemoryFiles()]
+  const opened = new Sights()
   const sights = countOpen() - runtime
-  for (const each of opened) each.close()
+  opened.close()
   const ask = (shards: number) => {
     const { libraries, clients, readers } = options
     const deployment = {
