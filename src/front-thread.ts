@@ -68,7 +68,7 @@ export class FrontThread {
     this.#setup = setup
     this.#port = port
     this.#ledger = new Ledger(setup.ledger, setup.thread)
-    this.#pressed = new Pressed(this.#ledger)
+    this.#pressed = new Pressed(this.#ledger, () => this.#asker.isCrowded)
     this.#beats = new Beats(setup.beats)
     this.#counts = new FrontCounts(setup.counts)
     this.#events = new Events(setup.events)

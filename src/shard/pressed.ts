@@ -1,12 +1,12 @@
-// What may not begin while something other than descriptors is short. Files are not sent while it is critical; long answers not
-// while memory is short, nor while the main loop is late; jobs wait. Short reads, writes and subscriptions go on whatever presses, and
+// What may not begin while something other than descriptors is short. Files are not sent while it is critical, nor as soon as what
+// people look at is refused by a shard; long answers not while memory is short, nor while the main loop is late; jobs wait. Short reads, writes and subscriptions go on whatever presses, and
 // control is never asked. One in a second is let through all the same: where nothing that is refused was the cause, as on a machine
 // whose cores are others', nobody is refused for ever.
 import { SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { isAtLeast, type Ledger } from '../descriptors/ledger.js'
 import { CAUSE_WORDS } from '../descriptors/pressure.js'
-import { STREAM, type Cause, type Level, type Request } from '../protocol/messages.js'
+import { CAUSES, STREAM, type Cause, type Level, type Request } from '../protocol/messages.js'
 import { comeAgainMs } from './asker.js'
 
 type Kind = 'stream' | 'long'
@@ -22,34 +22,46 @@ const WHAT: Readonly<Record<Kind, string>> = {
   long: `no more than ${LIMITS.pageDefault} rows are answered at a time until that is over`,
 }
 
+/** Made once: an error that is thrown costs more than all else of a refusal. */
+const REFUSALS = Object.fromEntries(
+  (Object.keys(REFUSED_FROM) as Kind[]).map((kind) => [
+    kind,
+    Object.fromEntries(CAUSES.map((cause) => [cause, refusal(cause, kind)])),
+  ]),
+) as Readonly<Record<Kind, Readonly<Record<Cause, WireError>>>>
+
 export class Pressed {
   readonly #ledger: Ledger
+  readonly #isCrowded: () => boolean
   #letThroughAt = -Infinity
 
-  constructor(ledger: Ledger) {
+  /** @param isCrowded whether more is asked of a shard than it can do: the pressure of that stands only when it lasted */
+  constructor(ledger: Ledger, isCrowded: () => boolean) {
     this.#ledger = ledger
+    this.#isCrowded = isCrowded
   }
 
   /** Why this may not begin now, or null. @param caller `STREAM` where it is for bytes to be sent */
   refuses(request: Request, caller?: object): WireError | null {
-    if (!this.#ledger.isPressed) return null
-    const kind = caller === STREAM ? 'stream' : isLong(request) ? 'long' : null
-    return kind && this.#refuses(kind)
-  }
-
-  #refuses(kind: Kind): WireError | null {
-    const { causes } = this.#ledger
-    const from = Object.entries(REFUSED_FROM[kind]) as [Cause, Level][]
-    const found = from.find(([cause, level]) => isAtLeast(causes[cause], level))
-    if (!found) return null
+    const isStream = caller === STREAM
+    const isCrowded = isStream && this.#isCrowded()
+    if (!isCrowded && !this.#ledger.isPressed) return null
+    const kind = isStream ? 'stream' : isLong(request) ? 'long' : null
+    const cause = kind && (this.#cause(kind) ?? (isCrowded ? 'queue' : null))
+    if (!kind || !cause) return null
     const now = performance.now()
     if (now - this.#letThroughAt >= LIMITS.pressedLetThroughMs) {
       this.#letThroughAt = now
       return null
     }
-    const [cause] = found
     this.#ledger.refusedFor(cause)
-    return refusal(cause, kind)
+    return { ...REFUSALS[kind][cause], retryAfterMs: comeAgainMs() }
+  }
+
+  #cause(kind: Kind): Cause | null {
+    const { causes } = this.#ledger
+    const from = Object.entries(REFUSED_FROM[kind]) as [Cause, Level][]
+    return from.find(([cause, level]) => isAtLeast(causes[cause], level))?.[0] ?? null
   }
 }
 
@@ -59,8 +71,7 @@ function isLong({ params }: Request): boolean {
 }
 
 function refusal(cause: Cause, kind: Kind): WireError {
-  const retryAfterMs = comeAgainMs()
   const less =
     kind === 'long' ? { hint: `Ask for at most ${LIMITS.pageDefault} rows, or again after \`retryAfterMs\`.` } : {}
-  return toWire(new SpacedriveError('OVERLOADED', `${CAUSE_WORDS[cause]}: ${WHAT[kind]}`, { retryAfterMs, ...less }))
+  return toWire(new SpacedriveError('OVERLOADED', `${CAUSE_WORDS[cause]}: ${WHAT[kind]}`, less))
 }

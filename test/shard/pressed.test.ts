@@ -21,10 +21,10 @@ const SHORT: readonly Request[] = [
   { operation: 'core.status', params: {} },
 ]
 
-function newPressed(levels: Partial<Record<Cause, Level>>) {
+function newPressed(levels: Partial<Record<Cause, Level>>, isCrowded = () => false) {
   const ledger = Ledger.create(plan({ soft: 2_000, base: 0, connectionsMax: 'auto' }))
   ledger.causes = { memory: 'normal', loop: 'normal', queue: 'normal', ...levels }
-  const pressed = new Pressed(ledger)
+  const pressed = new Pressed(ledger, isCrowded)
   return { ledger, pressed }
 }
 
@@ -45,6 +45,17 @@ test('files are refused where anything is critical, long answers before that whe
   t.is(refused({ memory: 'critical' }), 'files and long answers')
   t.is(refused({ loop: 'critical' }), 'files and long answers')
   t.is(refused({ queue: 'critical' }), 'files')
+})
+
+test('files are refused as soon as a shard refuses what people look at, and no longer', (t) => {
+  let isCrowded = true
+  const { ledger, pressed } = newPressed({}, () => isCrowded)
+  t.is(pressed.refuses(FILE, STREAM), null)
+  t.regex(pressed.refuses(FILE, STREAM)!.message, /^too much is asked of the shards: no file is sent/)
+  t.is(ledger.refusedForSoFar('queue'), 1)
+  for (const each of [...SHORT, LONG]) t.is(pressed.refuses(each), null, each.operation)
+  isCrowded = false
+  t.is(pressed.refuses(FILE, STREAM), null)
 })
 
 test('short answers, writes, subscriptions and control go on whatever presses', (t) => {
