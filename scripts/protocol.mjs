@@ -559,7 +559,7 @@ const BOUNDS = {
   queueCrowdMin: [
     '',
     'Reads, or writes, that wait for one shard; more are a crowd, if one has waited for `queueCrowdMs`.',
-    'of reads the newest first',
+    'of reads the newest first, of who had least',
   ],
   interactiveAgeMs: ['ms', 'How long a read waits in a crowd.', '`OVERLOADED`; it was not begun'],
   mutationAgeMs: ['ms', 'How long a write waits in a crowd.', '`OVERLOADED`; it was not begun'],

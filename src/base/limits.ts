@@ -172,13 +172,13 @@ export const LIMITS = {
    * One that is behind is given as many ahead as it begins in about so long: less, and it runs dry before the main thread comes to it;
    * more, and what it has cannot be put in another order any more.
    */
-  shardAheadMs: 8,
+  shardAheadMs: 4,
   /** At most as many as in so long, while it begins all it has before the main thread comes to send more. */
-  shardAheadMsMax: 20,
+  shardAheadMsMax: 12,
   shardAheadMin: 4,
   shardAheadMax: 512,
   /** A shard begins requests for so long in one turn of its loop, then those that go on over many turns have theirs. */
-  shardTurnMs: 5,
+  shardTurnMs: 3,
   /** What it has answered meanwhile is told after so long. */
   shardAnswersMs: 1.5,
   /** Requests under way on one shard that go on for many turns of its loop, as long searches do: so many have connections of their own. */
@@ -199,20 +199,22 @@ export const LIMITS = {
   queueCrowdLeftMs: 500,
   /** After so long it has to be seen anew by how many wait: those who ask again at once because they are refused are no crowd. */
   queueCrowdTrustedMs: 30_000,
+  /** In a crowd it counts what was begun for each in one to two times so long: who had less than others is first. */
+  queueServedMs: 1_000,
   /** In a crowd who has something in flight already is refused what else it wants to read, unread, while so many wait. */
   queueCrowdEnough: 64,
   /** Refusals of what was not read are gathered for so long, by client: a system call costs more than all else of one. */
   refusalsGatherMs: 50,
   /** In a crowd the newest are served first, and who waited this long gets OVERLOADED: nobody would come to it. */
-  interactiveAgeMs: 15,
+  interactiveAgeMs: 10,
   /** And whom the shard would begin later than so long after it came: in the order in which it was sent it has yet to be come to. */
-  interactiveBegunMs: 20,
+  interactiveBegunMs: 14,
   /** In a crowd of mutations, which keep their order, who waited this long gets OVERLOADED. */
   mutationAgeMs: 500,
   /** A shard that does nothing for longer than this is not busy but stands still, and who waits for it does not grow older. */
   queueStepMsMax: 100,
   /** How often it is looked who has waited for too long. */
-  queueLookMs: 25,
+  queueLookMs: 10,
   /** OVERLOADED says to come back within 1 to so many seconds, at random. */
   overloadedRetryMs: 3_000,
   /** Who waited this long for no more than a class guarantees is not overtaken any more, by no thread. */

@@ -1,7 +1,7 @@
 // One HTTP request of POST /rpc: from its whole body to its answer, whichever implementation carries the bytes.
 import { isUtf8 } from 'node:buffer'
 import { SpacedriveError, toWire } from '../base/errors.js'
-import type { GiveUp, LibraryItem, Reply, Request } from '../protocol/messages.js'
+import type { GiveUp, LibraryItem, OnlyOnce, Reply, Request } from '../protocol/messages.js'
 import type { OperationName } from '../protocol/operations.js'
 import type { Refuse } from '../protocol/prepared.js'
 import { runsOn } from '../protocol/work.js'
@@ -13,7 +13,8 @@ import { Turn } from './turn.js'
 /** 204 when there was nothing to answer, 504 when a call ran out of time. */
 export type RpcStatus = 200 | 204 | 504
 
-export abstract class Exchange extends Turn {
+export abstract class Exchange extends Turn implements OnlyOnce {
+  readonly onlyOnce = true
   protected readonly desk: Desk
   readonly #seat: Seat
   /** Set before its body is taken. */

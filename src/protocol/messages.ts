@@ -25,6 +25,11 @@ export type Dispatch = (request: Request, answer: (reply: Reply) => void, caller
 /** Who asks for bytes that are sent on, which may be dropped before other things. */
 export const STREAM = Object.freeze({})
 
+/** Who asks one message and no more, as over HTTP: what else its client asks is not known. */
+export interface OnlyOnce {
+  readonly onlyOnce: true
+}
+
 export type EventType = (typeof EVENT_TYPES)[number]
 export type JobKind = (typeof JOB_KINDS)[number]
 export type ContentKind = (typeof CONTENT_KINDS)[number]

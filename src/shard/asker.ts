@@ -295,7 +295,8 @@ export class Asker {
     if (queue.length === 0 || 2 * room(line) < line.ahead.most) return false
     if (line.outgoing.length === 0) line.ahead.refilled()
     const now = line.patience.at(performance.now())
-    for (let left = room(line); left > 0; left--) {
+    let left = room(line)
+    for (; left > 0; left--) {
       const waiting = queue.next(longMayBegin(line), now)
       if (!waiting) break
       if (waiting.gone) leaveOut(line, waiting)
@@ -303,6 +304,8 @@ export class Asker {
         this.#handRead(line, waiting, LIMITS.interactiveBegunMs - (now - waiting.since))
       else this.#hand(line, waiting)
     }
+    // Those left are too old to be begun, and stand in the way of who would be in time.
+    if (left > 0 && queue.newestFirst) this.#refuseOld(line, now)
     return true
   }
 
@@ -319,13 +322,18 @@ export class Asker {
     for (const line of behind) {
       const { patience, queue, ahead } = line
       patience.look(now, ahead.begunSoFar, this.#setup.beats.silentMs(line.number + 1))
-      for (const refused of queue.expire(patience.ms, now)) this.#overload(line, refused)
+      this.#refuseOld(line, patience.ms, now)
       this.#refill(line)
       if (queue.isCalm && 2 * ahead.ms < LIMITS.shardBehindMs) line.atOnceMax = LIMITS.shardInFlightMax
     }
     if (behind.some(({ atOnceMax }) => atOnceMax === 0)) return
     clearInterval(this.#looking)
     this.#looking = undefined
+  }
+
+  /** @param now by the clock of `patience`, and by one that never stands */
+  #refuseOld(line: Line, now: number, time = performance.now()): void {
+    for (const refused of line.queue.expire(now, time)) this.#overload(line, refused)
   }
 
   #overload(line: Line, { waiting, why, place: at }: Refused): void {

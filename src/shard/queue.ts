@@ -1,7 +1,7 @@
 // What waits for one shard, by class of work: who is next, who has waited too long, and who stands back because it has more in
 // line than others. A shard is given no more than it begins in a moment, so that this order is the one that counts.
 import { LIMITS } from '../base/limits.js'
-import type { Reply } from '../protocol/messages.js'
+import type { OnlyOnce, Reply } from '../protocol/messages.js'
 import type { WorkClass } from '../protocol/work.js'
 import type { ShardOperation } from './lines.js'
 
@@ -50,6 +50,8 @@ const TURNS: readonly Exclude<WorkClass, 'control'>[] = [
   'interactive',
 ]
 
+const MUTATION_EVERY = TURNS.length / TURNS.filter((of) => of === 'mutation').length
+
 export class Queue {
   /** The interactive ones: what is done in one turn, and what is not. */
   readonly #quick = new Shares()
@@ -60,6 +62,7 @@ export class Queue {
   #turn = 0
   readonly #readers = new Crowd()
   readonly #writers = new Crowd()
+  readonly #served = new Served()
 
   get length(): number {
     return this.#quick.length + this.#long.length + this.#mutation.length + this.#stream.length + this.#job.length
@@ -110,7 +113,7 @@ export class Queue {
   add(waiting: Waiting, eachMs = 0, time = 0): Refused | null {
     if (waiting.of === 'interactive') {
       const shares = waiting.long ? this.#long : this.#quick
-      shares.add(waiting)
+      shares.add(waiting, this.newestFirst ? this.#served.quarters(waiting.caller) : 0)
       const all = this.#quick.length + this.#long.length
       this.#readers.foresee(all, eachMs, time)
       return all > LIMITS.interactiveWaitingMax ? refused(shares.worst(), 'full', all) : null
@@ -119,7 +122,7 @@ export class Queue {
     if (waiting.of === 'mutation' && line.length >= LIMITS.mutationsWaitingMax)
       return { waiting, why: 'full', place: line.length + 1 }
     line.push(waiting)
-    if (waiting.of === 'mutation') this.#writers.foresee(line.length, eachMs, time)
+    if (waiting.of === 'mutation') this.#writers.foresee(line.length, this.#ofTurns(eachMs), time)
     if (waiting.of === 'stream' && line.length > LIMITS.streamsWaitingMax) return refused(line.shift(), 'full', 1)
     return null
   }
@@ -149,6 +152,7 @@ export class Queue {
   expire(now: number, time = now): Refused[] {
     const readers = this.#quick.length + this.#long.length
     const manyReaders = this.#readers.look(readers, now - Math.min(this.#quick.oldest, this.#long.oldest), time)
+    if (!manyReaders) this.#served.clear()
     const manyWriters = this.#writers.look(this.#mutation.length, now - this.#mutation.oldest, time)
     const out: Refused[] = []
     for (const waiting of this.#mutation.before(manyWriters ? now - LIMITS.mutationAgeMs : -Infinity))
@@ -171,11 +175,19 @@ export class Queue {
   /** Of both kinds the one that stands first, as if they were in one line. */
   #takeReader(longMayBegin: boolean, now: number): Waiting | undefined {
     const [quick, long] = [this.#quick, this.#long]
-    const isLong = longMayBegin && long.length > 0 && (quick.length === 0 || long.isBefore(quick, this.newestFirst))
+    const born = this.newestFirst ? now - LIMITS.interactiveAgeMs : null
+    const isLong = longMayBegin && long.length > 0 && (quick.length === 0 || long.isBefore(quick, born))
     const lane = isLong ? long : quick
-    const waiting = this.newestFirst ? lane.takeNewest(now - LIMITS.interactiveAgeMs) : lane.takeFirst()
-    if (waiting) this.#readers.begun += 1
+    const waiting = born === null ? lane.takeFirst() : lane.takeNewest(born)
+    if (!waiting) return undefined
+    this.#readers.begun += 1
+    if (born !== null) this.#served.add(waiting.caller, now)
     return waiting
+  }
+
+  /** In how long a mutation is begun: behind a crowd of readers only its own turns are left to it. */
+  #ofTurns(eachMs: number): number {
+    return this.#readers.isThere ? eachMs * MUTATION_EVERY : eachMs
   }
 
   #line(of: WorkClass): Line {
@@ -243,48 +255,50 @@ const BACK_MS = Array.from({ length: RANKS }, (_, rank) => STAND_BACK_MS * (2 **
 
 /**
  * Those of one caller stand the further back the more it has in line, as if they had come later: who asks one thing at a time does not
- * wait behind who asks a thousand, and who asks two does not wait for ever.
+ * wait behind who asks a thousand, and who asks two does not wait for ever. In a crowd, where there is not enough for all, they stand
+ * also the further back the more of its was begun lately: who asks little is served before who asks on and on.
  */
 class Shares {
   readonly #ranks: Line[] = Array.from({ length: RANKS }, () => new Line())
   readonly #counts = new Map<object, number>()
   length = 0
 
-  add(waiting: Waiting): void {
+  /** @param back so many ranks further than for what it has in line */
+  add(waiting: Waiting, back: number): void {
     const { caller } = waiting
     const count = caller === null ? 0 : (this.#counts.get(caller) ?? 0)
     if (caller !== null) this.#counts.set(caller, count + 1)
-    this.#ranks[Math.min(RANKS - 1, 31 - Math.clz32(count + 1))]!.push(waiting)
+    this.#ranks[Math.min(RANKS - 1, 31 - Math.clz32(count + 1) + back)]!.push(waiting)
     this.length += 1
   }
 
   takeFirst(): Waiting | undefined {
-    return this.length === 0 ? undefined : this.#out(this.#ranks[this.#first(false)]!.shift())
+    return this.length === 0 ? undefined : this.#out(this.#ranks[this.#first(null)]!.shift())
   }
 
   /** None that came before. */
   takeNewest(born: number): Waiting | undefined {
     if (this.length === 0) return undefined
-    const rank = this.#ranks[this.#first(true)]!
+    const rank = this.#ranks[this.#first(born)]!
     return rank.newest < born ? undefined : this.#out(rank.pop())
   }
 
-  /** Neither of them is empty. */
-  isBefore(other: Shares, newest: boolean): boolean {
-    return this.#standing(this.#first(newest), newest) < other.#standing(other.#first(newest), newest)
+  /** Neither of them is empty. @param born with it the newest are first, and whoever came before it is behind all others */
+  isBefore(other: Shares, born: number | null): boolean {
+    return this.#standing(this.#first(born), born) < other.#standing(other.#first(born), born)
   }
 
-  #first(newest: boolean): number {
+  #first(born: number | null): number {
     let first = 0
-    for (let rank = 1; rank < RANKS; rank++)
-      if (this.#standing(rank, newest) < this.#standing(first, newest)) first = rank
+    for (let rank = 1; rank < RANKS; rank++) if (this.#standing(rank, born) < this.#standing(first, born)) first = rank
     return first
   }
 
   /** The less the further in front. */
-  #standing(rank: number, newest: boolean): number {
+  #standing(rank: number, born: number | null): number {
     const line = this.#ranks[rank]!
-    return BACK_MS[rank]! + (newest ? -line.newest : line.oldest)
+    if (born === null) return BACK_MS[rank]! + line.oldest
+    return line.newest < born ? Infinity : BACK_MS[rank]! - line.newest
   }
 
   /** The oldest of those that stand the furthest back. */
@@ -314,6 +328,50 @@ class Shares {
     else this.#counts.delete(caller)
     return waiting
   }
+}
+
+/** How much was begun lately, by caller. */
+class Served {
+  #counts = new Map<object, number>()
+  #before = new Map<object, number>()
+  #all = 0
+  #since = -Infinity
+
+  add(caller: object | null, now: number): void {
+    if (isOfOne(caller)) return
+    if (now - this.#since > LIMITS.queueServedMs) {
+      this.#before = this.#counts
+      this.#counts = new Map()
+      this.#all = 0
+      for (const count of this.#before.values()) this.#all += count
+      this.#since = now
+    }
+    this.#counts.set(caller, (this.#counts.get(caller) ?? 0) + 1)
+    this.#all += 1
+  }
+
+  clear(): void {
+    if (this.#all === 0) return
+    this.#counts.clear()
+    this.#before.clear()
+    this.#all = 0
+  }
+
+  /** In quarters of what is usual among those that were served; of whom nothing can be known that is as much as is usual. */
+  quarters(caller: object | null): number {
+    if (this.#all === 0) return 0
+    if (isOfOne(caller)) return USUAL_QUARTERS
+    const callers = Math.max(this.#counts.size, this.#before.size)
+    const own = (this.#counts.get(caller) ?? 0) + (this.#before.get(caller) ?? 0)
+    return Math.floor((USUAL_QUARTERS * own * callers) / this.#all)
+  }
+}
+
+const USUAL_QUARTERS = 4
+
+/** Nobody's, or of one that asks only once. */
+function isOfOne(caller: object | null): caller is null | OnlyOnce {
+  return caller === null || 'onlyOnce' in caller
 }
 
 /** In the order of coming, taken from either end. */

@@ -25,7 +25,7 @@ test('slow requests are sent a few at a time, quick ones by hundreds, and one th
   t.is(main.most, LIMITS.shardAheadMax)
   shard.took(1_000_000, 1)
   t.is(main.most, LIMITS.shardAheadMin)
-  for (let at = 0; at < 150; at++) shard.took(0.01 * 100, 100)
+  for (let at = 0; at < 150; at++) shard.took(0.005 * 100, 100)
   t.is(main.most, LIMITS.shardAheadMax)
   shard.took(1, 0)
   t.is(main.most, LIMITS.shardAheadMax)

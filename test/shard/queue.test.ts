@@ -88,13 +88,13 @@ function crowd(of: 'interactive' | 'mutation', now: number): Queue {
 test('in a crowd of readers the newest are first, and who waited for long is refused', (t) => {
   const queue = crowd('interactive', 1_000)
   t.false(queue.newestFirst)
-  for (const since of [990, 995]) queue.add(waiting('interactive', { since, long: since === 990 }))
+  for (const since of [993, 996]) queue.add(waiting('interactive', { since, long: since === 993 }))
   const refused = queue.expire(1_000)
   t.is(refused.length, LIMITS.queueCrowdMin + 1)
   t.true(refused.every(({ why }) => why === 'age'))
   t.deepEqual(
     all(queue).map(({ since }) => since),
-    [995, 990],
+    [996, 993],
   )
 })
 
@@ -107,6 +107,39 @@ test('of a crowd of readers nobody is begun who is too old, and whoever comes th
   queue.add(waiting('interactive', { since: later }))
   t.is(queue.next(true, later)!.since, later)
   t.is(queue.expire(later).length, 1)
+})
+
+test('in a crowd who was served less than others is first, even if it came before, and is refused only for its age', (t) => {
+  const queue = crowd('interactive', 0)
+  queue.expire(0)
+  const [much, little, once] = [{}, {}, { onlyOnce: true }]
+  const now = LIMITS.interactiveAgeMs
+  const next = () => queue.next(true, now)?.caller
+  for (let at = 0; at < 20; at++) {
+    queue.add(waiting('interactive', { caller: much, since: now }))
+    t.is(next(), much)
+  }
+  queue.add(waiting('interactive', { caller: little, since: now }))
+  t.is(next(), little)
+  for (const caller of [little, once, much]) queue.add(waiting('interactive', { caller, since: now }))
+  t.deepEqual([next(), next(), next()], [little, once, much])
+  queue.add(waiting('interactive', { caller: little, since: now - LIMITS.interactiveAgeMs - 1 }))
+  queue.add(waiting('interactive', { caller: much, since: now }))
+  t.deepEqual([next(), next()], [much, undefined])
+  t.is(queue.expire(now).length, 1)
+})
+
+test('what was served of a crowd is forgotten with it', (t) => {
+  const queue = crowd('interactive', 0)
+  queue.expire(0)
+  const [much, little] = [{}, {}]
+  for (let at = 0; at < 20; at++) queue.add(waiting('interactive', { caller: much }))
+  while (queue.next(true, 0));
+  for (let at = 1; at <= 3; at++) queue.expire(at * (LIMITS.queueCrowdLeftMs + 1))
+  t.false(queue.isCrowd)
+  queue.add(waiting('interactive', { caller: much, since: 1 }))
+  queue.add(waiting('interactive', { caller: little, since: 2 }))
+  t.is(queue.next(true)!.caller, much)
 })
 
 test('a crowd that will be there is one at once, and a burst that is soon done is none', (t) => {
@@ -123,6 +156,17 @@ test('a crowd that will be there is one at once, and a burst that is soon done i
     for (let at = 0; at < most; at++) quick.add(waiting(of), eachMs / 2)
     t.false(quick.isCrowd)
   }
+})
+
+test('behind a crowd of readers one of writers is found sooner: only some turns are left to them', (t) => {
+  const queue = crowd('interactive', 1_000)
+  queue.expire(1_000)
+  const eachMs = 2
+  const alone = LIMITS.queueCrowdMin + LIMITS.queueCrowdMs / eachMs
+  let count = 0
+  for (; !queue.hasEnough('mutation') && count < alone; count++) queue.add(waiting('mutation'), eachMs, 1_000)
+  t.true(count > LIMITS.queueCrowdMin)
+  t.true(count < LIMITS.queueCrowdMin + (alone - LIMITS.queueCrowdMin) / 4)
 })
 
 test('in a crowd of writers there are enough when more wait than were begun lately in half the time they have', (t) => {
