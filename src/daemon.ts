@@ -62,7 +62,7 @@ import { measureLibrary } from './library/measure.js'
 import { sortIn } from './library/sorting.js'
 import type { Descriptors, Event, GiveUp, LimitUse, Reply, Request, Stall, Status } from './protocol/messages.js'
 import type { Reloaded } from './protocol/results.js'
-import { PARAMS, type OperationName, type ParamsOf } from './protocol/operations.js'
+import { checkParams, type OperationName, type ParamsOf } from './protocol/operations.js'
 import { NAMED_EVENT } from './protocol/words.js'
 import { runsOn } from './protocol/work.js'
 import { Ports } from './ports.js'
@@ -263,21 +263,16 @@ export class Daemon {
    *
    * @throws SpacedriveError, BAD_REQUEST for wrong parameters
    */
-  call<Name extends OperationName>(operation: Name, params: unknown = {}): Promise<unknown> {
-    const checked = PARAMS[operation].safeParse(params)
-    if (!checked.success) {
-      const issue = checked.error.issues[0]
-      return Promise.reject(new SpacedriveError('BAD_REQUEST', `${issue?.path.join('.')}: ${issue?.message}`))
-    }
+  async call<Name extends OperationName>(operation: Name, params: unknown = {}): Promise<unknown> {
+    const request: Request = { operation, params: checkParams(operation, params) }
     return new Promise((resolve, reject) => {
-      this.#dispatch({ operation, params: checked.data }, (reply) =>
-        reply.ok ? resolve(JSON.parse(reply.json)) : reject(fromWire(reply.error)),
-      )
+      this.#dispatch(request, (reply) => (reply.ok ? resolve(JSON.parse(reply.json)) : reject(fromWire(reply.error))))
     })
   }
 
+  /** @throws SpacedriveError, BAD_REQUEST for a filter that a client would be refused */
   subscribe(filter: ParamsOf<'events.subscribe'>, deliver: (event: Event) => void): () => void {
-    return this.#events.subscribe(filter, deliver)
+    return this.#events.subscribe(checkParams('events.subscribe', filter), deliver)
   }
 
   /**

@@ -39,7 +39,10 @@ export interface Daemon extends AsyncDisposable {
   readonly http: string | null
   readonly socket: string | null
   call<Name extends OperationName>(operation: Name, params?: ParamsOf<Name>): Promise<Results[Name]>
-  /** @returns ends the subscription */
+  /**
+   * @returns ends the subscription
+   * @throws SpacedriveError: BAD_REQUEST for a filter that a client would be refused, as one of no types
+   */
   subscribe(filter: ParamsOf<'events.subscribe'>, deliver: (event: Event) => void): () => void
   close(): Promise<void>
 }

@@ -92,6 +92,39 @@ test.serial('wrong parameters are refused with a code', async (t) => {
   await daemon.close()
 })
 
+test.serial(
+  'a filter that can let nothing through is refused here as it is to a client, and nothing is heard by it',
+  async (t) => {
+    const daemon = await open({ dataDir: directory(t), socket: true })
+    const client = await connect(`unix:${daemon.socket}`)
+    const heard: unknown[] = []
+    for (const filter of [
+      { types: [] },
+      { types: ['no.such'] },
+      { library: '' },
+      { job: '' },
+      { path: 'here' },
+      { no: 1 },
+    ]) {
+      const wrong = filter as Parameters<typeof daemon.subscribe>[0]
+      const told = await t.throwsAsync(
+        client.subscribe(wrong, () => undefined),
+        { code: 'BAD_REQUEST' },
+      )
+      t.throws(() => daemon.subscribe(wrong, (event) => void heard.push(event)), {
+        code: 'BAD_REQUEST',
+        message: told.message,
+      })
+    }
+    const end = daemon.subscribe({ types: ['library.created'] }, ({ name }) => void heard.push(name))
+    await daemon.call('libraries.create', { name: 'Photos' })
+    t.deepEqual(heard, ['Photos'])
+    end()
+    await client.close()
+    await daemon.close()
+  },
+)
+
 test.serial('a client calls, subscribes, and comes back after the daemon did', async (t) => {
   const dataDir = directory(t)
   const tree = directory(t)

@@ -3,7 +3,7 @@ import { statusOf, toWire, SpacedriveError, type WireError } from '../base/error
 import { LIMITS } from '../base/limits.js'
 import type { Request, Reply, Published } from './messages.js'
 import { pack, unpack } from './msgpack.js'
-import { isOperation, PARAMS, type OperationName, type ParamsOf } from './operations.js'
+import { isOperation, PARAMS, problemOf, type OperationName, type ParamsOf } from './operations.js'
 import type { Prepared, Refuse } from './prepared.js'
 
 export type Id = string | number | null
@@ -202,9 +202,7 @@ function checked(id: Id | undefined, method: OperationName, params: unknown): Ca
     if (params === undefined) bare.set(method, Object.freeze(request))
     return { id, request }
   }
-  const issue = result.error.issues[0]
-  const where = issue?.path.length ? `${issue.path.join('.')}: ` : ''
-  return bad(id, -32602, `${where}${issue?.message ?? 'wrong parameters'}`)
+  return bad(id, -32602, problemOf(result.error.issues[0]))
 }
 
 function isPatience(value: unknown): value is number {

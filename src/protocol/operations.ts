@@ -1,6 +1,7 @@
 // Every operation a client can ask for: its parameters, and who may ask for it. The one table from which validation and documentation
 // come; where an operation runs, and what it may cost, is in work.ts.
 import { z, type Infer, type ZodType } from '../base/zod.js'
+import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { CONTENT_KINDS, ENTRY_KINDS, EVENT_TYPES, MODES, SCOPES, SEARCH_SORTS } from './words.js'
 
@@ -370,6 +371,21 @@ export function isControl(operation: OperationName): boolean {
 
 export function isOperation(name: unknown): name is OperationName {
   return NAMES.has(name)
+}
+
+/** @throws SpacedriveError, BAD_REQUEST */
+export function checkParams<Name extends OperationName>(operation: Name, params: unknown): ParamsOf<Name> {
+  const result = PARAMS[operation].safeParse(params)
+  if (!result.success) throw new SpacedriveError('BAD_REQUEST', problemOf(result.error.issues[0]))
+  return result.data as ParamsOf<Name>
+}
+
+/** What the schema says is wrong first, and where. */
+export function problemOf(
+  issue: { readonly path: readonly PropertyKey[]; readonly message: string } | undefined,
+): string {
+  const where = issue?.path.length ? `${issue.path.join('.')}: ` : ''
+  return `${where}${issue?.message ?? 'wrong parameters'}`
 }
 
 /** Found faster than a property of the table by a name that was just read. */
