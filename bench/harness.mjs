@@ -1,6 +1,6 @@
 // What the benchmarks share: a daemon of its own, load from a process of its own, ratios of interleaved runs.
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -161,6 +161,16 @@ export function loadFeeds(url, { bodies, token, client = 'feeds', seconds = 4, c
 }
 
 /** Seconds for which the threads of a process ran so far. */
+/** Seconds for which each thread ran so far, and for which it waited for a core, by its number; the main thread is the first. */
+export function threadsOf(pid) {
+  return new Map(
+    readdirSync(`/proc/${pid}/task`).map((id) => {
+      const [ran, waited] = readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8').split(' ')
+      return [Number(id), [Number(ran) / 1e9, Number(waited) / 1e9]]
+    }),
+  )
+}
+
 export function cpuOf(pid) {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')
   return (Number(fields[11]) + Number(fields[12])) / 100

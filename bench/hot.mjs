@@ -1,7 +1,8 @@
 // One library that everybody asks for, by a daemon of one shard and by one of two: pages of its directories with small searches, which
 // cost the shard little more than the main thread and the load, and searches for many names, of which nearly all is the shard's. Each
-// is warmed up for as long as it takes until a second shard reads the library as well.
-import { cpuOf, index, loadFeeds, ratio, startDaemon, tell } from './harness.mjs'
+// is warmed up for as long as it takes until a second shard reads the library as well. Where the load and the main thread have the
+// cores that a second shard would need, what an answer takes of the shards' time tells what two would answer on cores of their own.
+import { index, loadFeeds, ratio, startDaemon, tell, threadsOf } from './harness.mjs'
 
 const ROUNDS = Number(process.env.ROUNDS ?? 5)
 const SECONDS = 4
@@ -36,27 +37,43 @@ async function compare(what, make) {
     const bodies = asked.map((each, id) => JSON.stringify({ jsonrpc: '2.0', id, ...each }))
     // As many as wait until they are served: of more, a shard that is behind refuses some.
     const run = () => loadFeeds(`${daemon.http}/ws`, { bodies, token: daemon.token, seconds: SECONDS, inFlight: 4 })
-    sides.push({ shards, daemon, run, rates: [], cpu: [] })
+    sides.push({ shards, daemon, run, rates: [], perShard: [], cores: [] })
   }
 
   for (const { run } of sides) run()
   for (let round = 0; round < ROUNDS; round++) {
     for (const side of sides) {
-      const before = cpuOf(side.daemon.pid)
       // The last run was a while ago: what two shards read together may be one's alone again.
       side.run()
-      side.rates.push(side.run())
-      side.cpu.push((cpuOf(side.daemon.pid) - before) / (2 * SECONDS))
+      const before = threadsOf(side.daemon.pid)
+      const rate = side.run()
+      const { shards, all } = ran(before, threadsOf(side.daemon.pid), side.shards)
+      side.rates.push(rate)
+      side.perShard.push((rate * SECONDS * side.shards) / shards)
+      side.cores.push(all / SECONDS)
     }
   }
-  for (const { shards, daemon, rates, cpu } of sides) {
+  for (const { shards, daemon, rates, perShard, cores } of sides) {
     const { libraries } = await daemon.call('core.status')
     const list = rates.map((each) => Math.round(each)).join(' ')
-    const cores = cpu.map((each) => each.toFixed(2)).join(' ')
+    const could = perShard.map((each) => Math.round(each)).join(' ')
     console.log(
-      `${what}: ${shards} shards, ${libraries.connections} connections: ${list} requests/s, on ${cores} cores`,
+      `${what}: ${shards} shards, ${libraries.connections} connections: ${list} requests/s, ` +
+        `on ${cores.map((each) => each.toFixed(2)).join(' ')} cores; by the time of its shards ${could}`,
     )
   }
   tell(`${what}: of what one shard answers, two`, ratio(sides[1].rates, sides[0].rates), 1.5)
+  tell(`${what}: the same by the time of the shards`, ratio(sides[1].perShard, sides[0].perShard), 1.5)
   for (const { daemon } of sides) await daemon.stop()
+}
+
+/** Seconds that all threads ran between, and those that ran the most beside the main one, which are the shards. */
+function ran(before, after, shards) {
+  const took = [...after].map(([id, [seconds]]) => seconds - (before.get(id)?.[0] ?? 0))
+  const most = took.slice(1).toSorted((one, other) => other - one)
+  return { shards: sum(most.slice(0, shards)), all: sum(took) }
+}
+
+function sum(numbers) {
+  return numbers.reduce((all, each) => all + each, 0)
 }

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { sleep } from '../dist/test/harness/daemon.js'
 import { quantile } from '../dist/test/harness/load.js'
 import { play } from '../dist/test/harness/scene.js'
+import { threadsOf } from './harness.mjs'
 
 const [seconds = 60, times = 10, page = 500] = process.argv.slice(2).map(Number)
 const FILES = 3_000
@@ -119,16 +120,6 @@ function run(script, args, [command = process.execPath, ...before]) {
 
 function residentMb(pid) {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1_024
-}
-
-/** Seconds for which each thread ran so far, and for which it waited for a core. */
-function threadsOf(pid) {
-  return new Map(
-    readdirSync(`/proc/${pid}/task`).map((id) => {
-      const [ran, waited] = readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8').split(' ')
-      return [Number(id), [Number(ran) / 1e9, Number(waited) / 1e9]]
-    }),
-  )
 }
 
 /** How much of the time the main thread ran and waited for a core, and the busiest of the others, which is the shard. */
