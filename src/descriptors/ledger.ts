@@ -662,15 +662,15 @@ export class Ledger {
   }
 
   #wait(index: number, count: number, waitMs: number, signal?: AbortSignal): Promise<boolean> {
-    return new Promise((settle) => {
+    return new Promise((resolve) => {
       const since = performance.now()
       const ticket = Atomics.add(this.#words, classAt(index) + TICKETS, 1) + 1
+      const end = () => ((waiter.deadline = 0), this.#wake())
+      // The signal may be the daemon's own, and outlives all who wait.
+      const settle = (got: boolean) => (signal?.removeEventListener('abort', end), resolve(got))
       const waiter: Waiter = { wants: count, ticket, since, deadline: since + waitMs, settle }
       this.#lines[index]!.push(waiter)
-      signal?.addEventListener('abort', () => {
-        waiter.deadline = 0
-        this.#wake()
-      })
+      signal?.addEventListener('abort', end)
       // Who watches already sleeps until the nearest deadline it knows of; this one may be nearer.
       if (this.#watching) this.#wake()
       else void this.#watch()

@@ -1,4 +1,5 @@
 // The ledger: nobody holds more than there is, whoever waits is served in order, and what the dead held comes back.
+import { getEventListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
@@ -159,6 +160,31 @@ test('those who wait are served in the order they came, all or nothing, and nobo
   t.deepEqual(order, ['big', 'small'])
   for (const lease of leases) lease.release()
   t.deepEqual(wrong(ledger), [])
+})
+
+test('a signal that outlives those who wait keeps nothing of them, and ends whoever waits yet', async (t) => {
+  const ledger = Ledger.create(planOf(1024))
+  const daemon = new AbortController()
+  const heard = () => getEventListeners(daemon.signal, 'abort').length
+  const all = ledger.tryAcquire('jobs', ledger.use('jobs').ceiling, BY)!
+  // As below.
+  const alive = setInterval(() => {}, 1_000)
+  t.teardown(() => clearInterval(alive))
+  const wait = (ms: number) => ledger.acquire('jobs', 4, BY, ms, daemon.signal)
+  for (let round = 0; round < 20; round++) await t.throwsAsync(wait(1), { code: 'BUDGET_EXHAUSTED' })
+  t.is(heard(), 0)
+  const [first, second] = [wait(60_000), wait(60_000)]
+  t.is(heard(), 2)
+  all.shrink(all.count - 4)
+  ;(await first).release()
+  ;(await second).release()
+  t.is(heard(), 0)
+  const last = ledger.tryAcquire('jobs', 4, BY)!
+  const ended = wait(60_000)
+  daemon.abort()
+  await t.throwsAsync(ended, { code: 'BUDGET_EXHAUSTED' })
+  last.release()
+  all.release()
 })
 
 test('a wait ends at its deadline, also behind one that waits longer, and the line goes on without it', async (t) => {
