@@ -813,7 +813,7 @@ Every request passes these checks in this order:
 | 413, 415 | Body too large; not \`application/json\`, or with a \`Content-Encoding\`. |
 | 426 | \`GET /ws\` without an upgrade. |
 | 503 | \`CONNECTION_LIMIT\`, \`STARTING\` or \`DRAINING\`, with \`Retry-After\`. |
-| 504 | A JSON-RPC answer in which a call ran out of time. |
+| 504 | A JSON-RPC answer: the request ran out of time, or all of the batch did. Of a batch of which anything else came the answer is 200. |
 
 Outside JSON-RPC a refusal is \`{code, message, hint, retryable}\`. A connection that is not admitted gets the whole 503 at once, with \`class\` naming what is full, and is closed.
 

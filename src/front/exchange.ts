@@ -10,7 +10,7 @@ import type { Seat } from './gate.js'
 import type { Caller } from './tokens.js'
 import { Turn } from './turn.js'
 
-/** 204 when there was nothing to answer, 504 when a call ran out of time. */
+/** 204 when there was nothing to answer, 504 when all that was asked ran out of time. */
 export type RpcStatus = 200 | 204 | 504
 
 export abstract class Exchange extends Turn implements OnlyOnce {
@@ -19,8 +19,6 @@ export abstract class Exchange extends Turn implements OnlyOnce {
   readonly #seat: Seat
   /** Set before its body is taken. */
   protected caller!: Caller
-  /** Not JSON-RPC: whoever asks so takes 200 whatever came of it. */
-  #spoken = false
 
   constructor(desk: Desk, seat: Seat) {
     super(desk)
@@ -58,7 +56,6 @@ export abstract class Exchange extends Turn implements OnlyOnce {
     // What is no UTF-8 was read as this character; looking for it costs next to nothing where all are of one byte.
     if (text.includes('\ufffd') && !isUtf8(body)) return this.refuse(NOT_UTF8)
     const tongue = this.desk.setup.tongue?.(text) ?? null
-    this.#spoken = tongue !== null
     if (tongue) this.beginWith(tongue)
     else this.begin(text)
   }
@@ -75,7 +72,7 @@ export abstract class Exchange extends Turn implements OnlyOnce {
 
   protected override settled(text: string | null, late: boolean): void {
     if (text === null) this.write(204, '')
-    else this.write(late && !this.#spoken ? 504 : 200, text)
+    else this.write(late ? 504 : 200, text)
   }
 }
 

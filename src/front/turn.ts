@@ -48,6 +48,7 @@ export abstract class Turn extends Timed implements Refusing {
   /** The calls of this message that were not answered at once. */
   #running: Running[] = NONE
   #settled = false
+  /** Whatever is asked now is too late. */
   #late = false
 
   constructor({ deadlines, resume }: { readonly deadlines: Deadlines; readonly resume: Resume }) {
@@ -59,7 +60,7 @@ export abstract class Turn extends Timed implements Refusing {
   /** Runs one call; calls `answer` perhaps before it returns, perhaps too late. */
   protected abstract run(request: Request, answer: Answer): GiveUp | void
 
-  /** The text that answers the message; null when it held only notifications. `late` when a call ran out of time. */
+  /** The text that answers the message; null when it held only notifications. `late` when all of its calls ran out of time. */
   protected abstract settled(text: string | null, late: boolean): void
 
   /** What of it may not even be looked at now; null where all may. */
@@ -92,7 +93,7 @@ export abstract class Turn extends Timed implements Refusing {
       else this.#attempt(request, firstOnly(answer), { id: undefined })
     }
     tongue(ask, (text) => {
-      if (!this.#settled) this.#settle(text)
+      if (!this.#settled) this.#settle(text, false)
     })
     if (!this.#settled) this.#deadlines.add(this)
   }
@@ -137,18 +138,25 @@ export abstract class Turn extends Timed implements Refusing {
 
   #single(call: Call): void {
     const { id, request, error, refused } = call
-    if (error) return this.#settle(id === undefined ? null : encodeError(id, error))
-    if (refused) return this.#settle(id === undefined ? null : refused.text(id))
+    if (error) return this.#settle(id === undefined ? null : encodeError(id, error), false)
+    if (refused) return this.#settle(id === undefined ? null : refused.text(id), false)
     const answer: Answer = (reply) => {
-      if (!this.#settled) this.#settle(id === undefined ? null : encodeReply(id, reply))
+      if (!this.#settled) this.#settle(id === undefined ? null : encodeReply(id, reply), isLate(reply))
     }
     if (request) this.#attempt(request, answer, call)
   }
 
   #batch(decoded: Decoded): void {
-    const run = (request: Request, answer: Answer, call: Call) => this.#attempt(request, firstOnly(answer), call)
+    let inTime = decoded.calls.some(({ request }) => !request)
+    const run = (request: Request, answer: Answer, call: Call) => {
+      const take: Answer = (reply) => {
+        inTime ||= !isLate(reply)
+        answer(reply)
+      }
+      this.#attempt(request, firstOnly(take), call)
+    }
     answerMessage(decoded, run, (text) => {
-      if (!this.#settled) this.#settle(text)
+      if (!this.#settled) this.#settle(text, !inTime)
     })
   }
 
@@ -172,18 +180,16 @@ export abstract class Turn extends Timed implements Refusing {
   }
 
   #timeOut(running: Running): void {
-    if (this.#settled) return
-    this.#late = true
-    end(running, TIMEOUT_OF_ITS_OWN)
+    if (!this.#settled) end(running, TIMEOUT_OF_ITS_OWN)
   }
 
-  #settle(text: string | null): void {
+  #settle(text: string | null, late: boolean): void {
     this.#settled = true
     for (const { timer } of this.#running) if (timer) clearTimeout(timer)
     // All have their answer: nothing is left to give up when the connection closes.
     this.#running = NONE
     this.#deadlines.remove(this)
-    this.settled(text, this.#late)
+    this.settled(text, late)
   }
 }
 
@@ -193,6 +199,10 @@ function end(running: Running, reply: Reply): void {
   running.giveUp = undefined
   giveUp?.()
   answer(reply)
+}
+
+function isLate(reply: Reply): boolean {
+  return reply === TIMEOUT || reply === TIMEOUT_OF_ITS_OWN
 }
 
 function refused(code: ErrorCode, message: string): Reply {

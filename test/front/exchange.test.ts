@@ -315,7 +315,7 @@ for (const kind of await kinds()) {
       t.is(JSON.parse(one.body).id, 5)
       t.is(codeOf(one), 'TIMEOUT')
       const batch = await rpc([ping(1), status(2), status(3)])
-      t.is(batch.status, 504)
+      t.is(batch.status, 200)
       const [first, second, third] = JSON.parse(batch.body)
       t.is(first.result, 'pong')
       t.is(second.error.data.code, 'TIMEOUT')
@@ -323,6 +323,30 @@ for (const kind of await kinds()) {
       t.is(late.length, 3)
       for (const answer of late) answer({ ok: true, json: '1' })
       t.is((await rpc(ping(1))).status, 200)
+    })
+  })
+
+  test(front('of a batch one that runs out of time leaves the others their answers, and their status'), (t) => {
+    const dispatch: Dispatch = ({ operation }, answer) => {
+      if (operation === 'core.ping') answer({ ok: true, json: '"pong"' })
+    }
+    return withStage(kind, { dispatch }, async ({ rpc }) => {
+      const late = (id?: number) => ({ jsonrpc: '2.0', id, method: 'core.status', timeoutMs: 20 })
+      const codesOf = ({ body }: Answer) =>
+        (JSON.parse(body) as { error?: { code: number; data: { code?: string } } }[]).map(
+          ({ error }) => error?.data.code ?? error?.code ?? null,
+        )
+      const statusAndCodes = async (...calls: unknown[]) => {
+        const answer = await rpc(calls)
+        return [answer.status, ...codesOf(answer)]
+      }
+      t.deepEqual(await statusAndCodes(ping(1), late(2), ping(3)), [200, null, 'TIMEOUT', null])
+      t.deepEqual(await statusAndCodes(late(1), { ...ping(2), method: 'no.such' }), [200, 'TIMEOUT', -32601])
+      t.deepEqual(await statusAndCodes(late(1), ping()), [200, 'TIMEOUT'])
+      t.deepEqual(await statusAndCodes(late(1), late(2)), [504, 'TIMEOUT', 'TIMEOUT'])
+      t.deepEqual(await statusAndCodes(late(1)), [504, 'TIMEOUT'])
+      t.is((await rpc(late(1))).status, 504)
+      t.is((await rpc([late(), late()])).status, 204)
     })
   })
 
