@@ -837,7 +837,7 @@ Parameters are an object; an unknown key is an error. Beside \`params\` a reques
 | code | when |
 | --- | --- |
 | −32700 | Not JSON. |
-| −32600 | Not a request, or an empty batch. |
+| −32600 | Not a request, an empty batch, or an \`id\` that is a number beyond 2^53 − 1: it would come back rounded. |
 | −32601 | No such method. |
 | −32602 | Wrong parameters; the message names the first one. |
 

@@ -169,8 +169,8 @@ function decodeOne(message: unknown, refuse: Refuse | null): Call {
     return bad(null, -32600, 'a request is an object')
   }
   const { jsonrpc, id, method, params, timeoutMs } = message as Record<string, unknown>
-  if (id !== undefined && id !== null && typeof id !== 'string' && !isFiniteNumber(id)) {
-    return bad(null, -32600, 'id must be a string, a number or null')
+  if (id !== undefined && id !== null && typeof id !== 'string' && !isExactNumber(id)) {
+    return bad(null, -32600, 'id must be a string, null, or a number from -(2^53 - 1) to 2^53 - 1')
   }
   if (jsonrpc !== '2.0') return bad(id ?? null, -32600, 'jsonrpc must be "2.0"')
   if (typeof method !== 'string') return bad(id ?? null, -32600, 'method must be a string')
@@ -209,9 +209,9 @@ function isPatience(value: unknown): value is number {
   return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= LIMITS.responseMs
 }
 
-/** JSON can say 1e400, which becomes Infinity, which JSON cannot say back. */
-function isFiniteNumber(value: unknown): value is number {
-  return Number.isFinite(value)
+/** Beyond 2^53 another number comes out of JSON than was sent, whom nobody waits for; of 1e400 Infinity, which JSON cannot say back. */
+function isExactNumber(value: unknown): value is number {
+  return typeof value === 'number' && Math.abs(value) <= Number.MAX_SAFE_INTEGER
 }
 
 function bad(id: Id | undefined, code: number, message: string): Call {

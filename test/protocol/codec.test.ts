@@ -31,7 +31,7 @@ test('a request is answered with its id, whatever kind of id that is', (t) => {
   const ids = fc.oneof(
     fc.string(),
     fc.maxSafeInteger(),
-    fc.double({ noNaN: true, noDefaultInfinity: true }),
+    fc.double({ noNaN: true, min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER }),
     fc.constant(null),
   )
   fc.assert(
@@ -40,6 +40,32 @@ test('a request is answered with its id, whatever kind of id that is', (t) => {
       t.deepEqual(said, { jsonrpc: '2.0', id: Object.is(id, -0) ? 0 : id, result: 'core.ping' })
     }),
   )
+})
+
+test('an id that would come back as another one is refused, alone and in a batch, and nothing is run', (t) => {
+  let ran = 0
+  const run = () => ((ran += 1), ok(null))
+  const codes = (text: string) => {
+    const said = answer(text, run) as { id: unknown; error?: { code: number } }[]
+    return said.map(({ id, error }) => [id, error?.code])
+  }
+  for (const id of [
+    '12345678901234567890',
+    '9007199254740993',
+    '9007199254740992',
+    '-9007199254740993',
+    '1e300',
+    '1e400',
+  ]) {
+    const text = `{"jsonrpc":"2.0","id":${id},"method":"core.ping"}`
+    t.deepEqual(errorOf(text), { id: null, code: -32600 }, id)
+    t.deepEqual(codes(`[${text}]`), [[null, -32600]], id)
+  }
+  t.is(ran, 0)
+  for (const id of ['9007199254740991', '-9007199254740991', '123456789012345', '0.5', '"12345678901234567890"']) {
+    const said = answer(`{"jsonrpc":"2.0","id":${id},"method":"core.ping"}`) as { id: Id }
+    t.is(JSON.stringify(said.id), id)
+  }
 })
 
 /** What is no JSON is quoted with the space. */
