@@ -305,7 +305,7 @@ export class Asker {
       else this.#hand(line, waiting)
     }
     // Those left are too old to be begun, and stand in the way of who would be in time.
-    if (left > 0 && queue.newestFirst) this.#refuseOld(line, now)
+    if (left > 0 && queue.length > 0 && queue.newestFirst) this.#refuseOld(line, now)
     return true
   }
 

@@ -113,7 +113,7 @@ export class Queue {
   add(waiting: Waiting, eachMs = 0, time = 0): Refused | null {
     if (waiting.of === 'interactive') {
       const shares = waiting.long ? this.#long : this.#quick
-      shares.add(waiting, this.newestFirst ? this.#served.quarters(waiting.caller) : 0)
+      shares.add(waiting, this.newestFirst ? this.#back(waiting) : 0)
       const all = this.#quick.length + this.#long.length
       this.#readers.foresee(all, eachMs, time)
       return all > LIMITS.interactiveWaitingMax ? refused(shares.worst(), 'full', all) : null
@@ -181,8 +181,14 @@ export class Queue {
     const waiting = born === null ? lane.takeFirst() : lane.takeNewest(born)
     if (!waiting) return undefined
     this.#readers.begun += 1
-    if (born !== null) this.#served.add(waiting.caller, now)
+    if (born !== null) this.#served.add(waiting.caller)
     return waiting
+  }
+
+  /** By how much was begun for it lately. */
+  #back({ caller, since }: Waiting): number {
+    this.#served.look(this.#quick.once + this.#long.once + (isOfOne(caller) ? 1 : 0), since)
+    return this.#served.quarters(caller)
   }
 
   /** In how long a mutation is begun: behind a crowd of readers only its own turns are left to it. */
@@ -262,12 +268,15 @@ class Shares {
   readonly #ranks: Line[] = Array.from({ length: RANKS }, () => new Line())
   readonly #counts = new Map<object, number>()
   length = 0
+  /** How many callers are of those that ask only once. */
+  once = 0
 
   /** @param back so many ranks further than for what it has in line */
   add(waiting: Waiting, back: number): void {
     const { caller } = waiting
     const count = caller === null ? 0 : (this.#counts.get(caller) ?? 0)
     if (caller !== null) this.#counts.set(caller, count + 1)
+    if (count === 0 && isOfOne(caller)) this.once += 1
     this.#ranks[Math.min(RANKS - 1, 31 - Math.clz32(count + 1) + back)]!.push(waiting)
     this.length += 1
   }
@@ -322,8 +331,9 @@ class Shares {
     if (!waiting) return undefined
     this.length -= 1
     const { caller } = waiting
+    const count = caller === null ? 0 : this.#counts.get(caller)! - 1
+    if (count === 0 && isOfOne(caller)) this.once -= 1
     if (caller === null) return waiting
-    const count = this.#counts.get(caller)! - 1
     if (count > 0) this.#counts.set(caller, count)
     else this.#counts.delete(caller)
     return waiting
@@ -332,42 +342,60 @@ class Shares {
 
 /** How much was begun lately, by caller. */
 class Served {
-  #counts = new Map<object, number>()
-  #before = new Map<object, number>()
-  #all = 0
+  #lately = new Lately()
+  #before = new Lately()
   #since = -Infinity
 
-  add(caller: object | null, now: number): void {
-    if (isOfOne(caller)) return
+  /** @param once so many wait that ask only once */
+  look(once: number, now: number): void {
     if (now - this.#since > LIMITS.queueServedMs) {
-      this.#before = this.#counts
-      this.#counts = new Map()
-      this.#all = 0
-      for (const count of this.#before.values()) this.#all += count
+      this.#before = this.#lately
+      this.#lately = new Lately()
       this.#since = now
     }
-    this.#counts.set(caller, (this.#counts.get(caller) ?? 0) + 1)
-    this.#all += 1
+    if (once > this.#lately.onceMost) this.#lately.onceMost = once
+  }
+
+  add(caller: object | null): void {
+    const { counts } = this.#lately
+    if (isOfOne(caller)) this.#lately.ofOnce += 1
+    else counts.set(caller, (counts.get(caller) ?? 0) + 1)
+    this.#lately.all += 1
   }
 
   clear(): void {
-    if (this.#all === 0) return
-    this.#counts.clear()
-    this.#before.clear()
-    this.#all = 0
+    if (this.#lately.all + this.#before.all === 0) return
+    this.#lately = new Lately()
+    this.#before = new Lately()
   }
 
-  /** In quarters of what is usual among those that were served; of whom nothing can be known that is as much as is usual. */
+  /** In quarters of what is usual for a client. Those of whom nothing is known have each an equal part of what all of them had. */
   quarters(caller: object | null): number {
-    if (this.#all === 0) return 0
-    if (isOfOne(caller)) return USUAL_QUARTERS
-    const callers = Math.max(this.#counts.size, this.#before.size)
-    const own = (this.#counts.get(caller) ?? 0) + (this.#before.get(caller) ?? 0)
-    return Math.floor((USUAL_QUARTERS * own * callers) / this.#all)
+    const [lately, before] = [this.#lately, this.#before]
+    const all = lately.all + before.all
+    if (all === 0) return 0
+    const most = Math.max(lately.onceMost, before.onceMost)
+    const once = most === 0 ? 0 : most + ONCE_MORE
+    const clients = Math.max(lately.counts.size, before.counts.size) + once
+    const own = isOfOne(caller)
+      ? (lately.ofOnce + before.ofOnce) / Math.max(1, once)
+      : (lately.counts.get(caller) ?? 0) + (before.counts.get(caller) ?? 0)
+    return Math.floor((USUAL_QUARTERS * own * clients) / all)
   }
 }
 
+class Lately {
+  readonly counts = new Map<object, number>()
+  all = 0
+  /** Of all that was begun what was asked by those that ask only once, and the most of these that waited at a time. */
+  ofOnce = 0
+  onceMost = 0
+}
+
 const USUAL_QUARTERS = 4
+
+/** Those that ask only once are asked by so many more clients than wait at a time: who asks now and then seldom waits. */
+const ONCE_MORE = 16
 
 /** Nobody's, or of one that asks only once. */
 function isOfOne(caller: object | null): caller is null | OnlyOnce {

@@ -122,11 +122,53 @@ test('in a crowd who was served less than others is first, even if it came befor
   queue.add(waiting('interactive', { caller: little, since: now }))
   t.is(next(), little)
   for (const caller of [little, once, much]) queue.add(waiting('interactive', { caller, since: now }))
-  t.deepEqual([next(), next(), next()], [little, once, much])
+  t.deepEqual([next(), next(), next()], [once, little, much])
   queue.add(waiting('interactive', { caller: little, since: now - LIMITS.interactiveAgeMs - 1 }))
   queue.add(waiting('interactive', { caller: much, since: now }))
   t.deepEqual([next(), next()], [much, undefined])
   t.is(queue.expire(now).length, 1)
+})
+
+/** So much more is asked than is begun that those who had less can take all of it. */
+function flooded(queue: Queue, clients: readonly object[], beside: object[], turns: number): object[] {
+  const taken: object[] = []
+  for (let now = 1; now <= turns; now++) {
+    for (const caller of [...clients, ...beside]) queue.add(waiting('interactive', { caller, since: now }))
+    for (let at = 0; at < 5; at++) taken.push(queue.next(true, now)!.caller!)
+    for (const each of queue.clear()) queue.refusedElsewhere(each.of)
+  }
+  return taken
+}
+
+test('of whom nothing is known it is served beside a crowd of whom there is always one that had a little less', (t) => {
+  const once = { onlyOnce: true }
+  const clients = Array.from({ length: 50 }, () => ({}))
+  const queue = crowd('interactive', 0)
+  queue.expire(0)
+  const served = flooded(queue, clients, [once], 400).filter((caller) => caller === once).length
+  t.true(served > 100, `${served}`)
+})
+
+test('neither those of whom something is known nor the others take all', (t) => {
+  const clients = Array.from({ length: 50 }, () => ({}))
+  const queue = crowd('interactive', 0)
+  queue.expire(0)
+  const many = Array.from({ length: 50 }, () => ({ onlyOnce: true }))
+  const known = new Set<object>(clients)
+  const served = flooded(queue, clients, many, 400).filter((caller) => known.has(caller)).length
+  t.true(served > 600 && served < 1_400, `${served}`)
+})
+
+test('one that is known is served beside a crowd of whom nothing is known, as much as is usual there', (t) => {
+  const queue = crowd('interactive', 0)
+  queue.expire(0)
+  const [much, little] = [{}, {}]
+  const many = Array.from({ length: 50 }, () => ({ onlyOnce: true }))
+  const taken: object[] = []
+  for (let turn = 0; turn < 400; turn++) taken.push(...flooded(queue, [much, ...(turn % 20 ? [] : [little])], many, 1))
+  const [of, ofLittle] = [much, little].map((one) => taken.filter((caller) => caller === one).length)
+  t.true(of! >= 30 && of! <= 100, `${of}`)
+  t.true(ofLittle! >= 18, `${ofLittle}`)
 })
 
 test('what was served of a crowd is forgotten with it', (t) => {
