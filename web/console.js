@@ -7,6 +7,7 @@ const TOKEN = 'spacedrive.token'
 const LIBRARY = 'spacedrive.library'
 /** Events that come together are shown together. */
 const GATHER_MS = 250
+const CONNECTED = 'connected'
 
 const main = document.querySelector('#main')
 const nav = document.querySelector('#nav')
@@ -16,6 +17,8 @@ const leave = document.querySelector('#leave')
 
 let wire = null
 let library = sessionStorage.getItem(LIBRARY)
+/** Once the libraries are known, or why they are not. */
+let listed = Promise.resolve(null)
 /** What is shown now: an answer that comes later than the next one is left out. */
 let shown = 0
 let timer = 0
@@ -32,8 +35,14 @@ function begin(token) {
     if (what === 'open') opened(token)
     if (what === 'lost') state.textContent = 'no connection, trying again'
     if (what === 'denied') ask('The daemon does not know this token.')
+    if (what === 'busy') state.textContent = busy(event)
+    if (what === 'calm') state.textContent = CONNECTED
     if (what === 'event') happened(event)
   })
+}
+
+function busy({ waitMs, again, most }) {
+  return `the daemon is busy, asking again in ${Math.ceil(waitMs / 1000)} s (${again} of ${most})`
 }
 
 function ask(problem) {
@@ -67,17 +76,28 @@ function ask(problem) {
 
 async function opened(token) {
   sessionStorage.setItem(TOKEN, token)
-  state.textContent = 'connected'
+  state.textContent = CONNECTED
+  // The form has done its work, whenever the section comes.
+  if (nav.hidden) main.replaceChildren()
   nav.hidden = leave.hidden = false
-  await libraries()
+  listed = libraries()
   await show()
 }
 
+/** Where they cannot be had those that were known stay. @returns why not, or null */
 async function libraries() {
-  const known = await wire.call('libraries.list').catch(() => [])
+  const mine = wire
+  let known
+  try {
+    known = await mine.call('libraries.list', {}, () => mine === wire)
+  } catch (error) {
+    return error
+  }
+  if (mine !== wire) return null
   if (!known.some(({ id }) => id === library)) library = known[0]?.id ?? null
   select.replaceChildren(...known.map(({ id, name }) => el('option', { value: id, selected: id === library }, name)))
   select.disabled = known.length === 0
+  return null
 }
 
 function mark(current) {
@@ -92,7 +112,7 @@ function mark(current) {
 async function show(quietly = false) {
   if (!wire) return
   const { view, params } = route()
-  const { show: ask, title, everyMs, needsLibrary } = VIEWS[view]
+  const { show: ask, title, everyMs, needsLibrary, isOfDaemon } = VIEWS[view]
   const mine = ++shown
   clearTimeout(timer)
   if (!quietly) mark(view)
@@ -103,14 +123,21 @@ async function show(quietly = false) {
       () => show(true),
       (error) => main.prepend(notice(error)),
     )
+  const tryAgain = () => {
+    listed = libraries()
+    void show()
+  }
   let content
   try {
+    const problem = isOfDaemon ? null : await listed
+    if (mine !== shown) return
     const isMissing = needsLibrary && !library
+    if (isMissing && problem) throw problem
     content = isMissing
       ? [el('h1', {}, title), el('p', {}, 'There is no library yet: spacedrive library create NAME')]
-      : await ask({ call: (method, given) => wire.call(method, given), library, params, go, act })
+      : await ask({ call: (method, given) => wire.call(method, given, () => mine === shown), library, params, go, act })
   } catch (error) {
-    content = [el('h1', {}, title), notice(error)]
+    content = [el('h1', {}, title), notice(error), el('button', { type: 'button', onclick: tryAgain }, 'Try again')]
   }
   if (mine !== shown) return
   const before = quietly ? focusOf() : -1
@@ -128,7 +155,7 @@ function focusOf() {
 
 function happened({ type, library: where }) {
   if (type === 'library.copying') return
-  if (type.startsWith('library.')) void libraries()
+  if (type.startsWith('library.')) listed = libraries()
   const { again = [] } = VIEWS[route().view]
   const concerns =
     again.some((prefix) => type.startsWith(prefix)) && (!where || where === library || type.startsWith('library.'))

@@ -39,6 +39,7 @@ export function notice(error) {
     { class: 'notice', role: 'alert' },
     el('div', { class: 'bad' }, error.code ? `${error.code}: ${error.message}` : error.message),
     error.hint ? el('div', { class: 'faint' }, error.hint) : null,
+    error.again ? el('div', { class: 'faint' }, `It was asked ${error.again + 1} times.`) : null,
   )
 }
 

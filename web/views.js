@@ -1,5 +1,5 @@
 // One function for each section: asks the daemon, and returns what is shown. `again` are the events after which it is shown
-// anew, by how their names begin.
+// anew, by how their names begin; `isOfDaemon` does not ask which library is shown.
 import { address, bytes, el, facts, link, notice, number, span, table, time } from './page.js'
 
 const PAGE = 100
@@ -344,7 +344,7 @@ async function tags({ call, library }) {
 }
 
 export const VIEWS = {
-  status: { title: 'Status', show: status, everyMs: 2_000 },
+  status: { title: 'Status', show: status, everyMs: 2_000, isOfDaemon: true },
   libraries: { title: 'Libraries', show: libraries, again: ['library.', 'location.'] },
   browse: { title: 'Files', show: browse, needsLibrary: true },
   search: { title: 'Search', show: search, needsLibrary: true },
