@@ -436,8 +436,8 @@ function errorOf({ message, data }: NonNullable<Message['error']>): SpacedriveEr
   return fromWire({ retryable: false, hint: '', ...data, code, message })
 }
 
-/** The longest a timer waits. */
-const TIMER_MS_MAX = 2 ** 31 - 1
+/** As the daemon has it (`LIMITS.responseMs`), to whom only what is left of it is told. */
+export const CALL_MS_MAX = 30_000
 
 function bounded<Result>(
   { timeoutMs, signal }: CallOptions,
@@ -452,8 +452,12 @@ function bounded<Result>(
     }
     const cancel = () => giveUp(new SpacedriveError('CANCELLED', 'the call was given up'))
     const late = () => giveUp(new SpacedriveError('TIMEOUT', `no answer came within ${timeoutMs} ms`))
+    if (timeoutMs !== undefined && !(Number.isInteger(timeoutMs) && timeoutMs >= 1 && timeoutMs <= CALL_MS_MAX)) {
+      const message = `timeoutMs must be a whole number from 1 to ${CALL_MS_MAX}`
+      return giveUp(new SpacedriveError('BAD_REQUEST', message))
+    }
     if (signal?.aborted) return cancel()
-    const timer = timeoutMs === undefined ? undefined : setTimeout(late, Math.min(timeoutMs, TIMER_MS_MAX))
+    const timer = timeoutMs === undefined ? undefined : setTimeout(late, timeoutMs)
     signal?.addEventListener('abort', cancel)
     const leftMs = () => (timeoutMs === undefined ? undefined : Math.max(1, Math.ceil(until - performance.now())))
     void work({ over: over.signal, leftMs })
