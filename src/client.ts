@@ -418,13 +418,42 @@ function sleep(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {
       clearTimeout(timer)
-      signal.removeEventListener('abort', end)
+      forget()
       resolve()
     }
     const timer = setTimeout(end, ms)
+    const forget = whenAborted(signal, end)
     if (signal.aborted) end()
-    else signal.addEventListener('abort', end)
   })
+}
+
+/** Whom each signal ends. */
+const endings = new WeakMap<AbortSignal, ReturnType<typeof noneYet>>()
+
+function noneYet() {
+  const waiting = new Set<() => void>()
+  const handleEvent = () => {
+    for (const end of waiting) end()
+  }
+  return { waiting, handleEvent }
+}
+
+/**
+ * By one listener for all who wait with one signal: of more than ten Node warns as of a leak, and any number of calls may have the
+ * same.
+ *
+ * @param end must not throw
+ * @returns has it forgotten
+ */
+function whenAborted(signal: AbortSignal, end: () => void): () => void {
+  const ending = endings.get(signal) ?? noneYet()
+  const { waiting } = ending
+  endings.set(signal, ending)
+  if (waiting.size === 0) signal.addEventListener('abort', ending)
+  waiting.add(end)
+  return () => {
+    if (waiting.delete(end) && waiting.size === 0) signal.removeEventListener('abort', ending)
+  }
 }
 
 function jittered(ms: number): number {
@@ -458,13 +487,13 @@ function bounded<Result>(
     }
     if (signal?.aborted) return cancel()
     const timer = timeoutMs === undefined ? undefined : setTimeout(late, timeoutMs)
-    signal?.addEventListener('abort', cancel)
+    const forget = signal && whenAborted(signal, cancel)
     const leftMs = () => (timeoutMs === undefined ? undefined : Math.max(1, Math.ceil(until - performance.now())))
     void work({ over: over.signal, leftMs })
       .then(resolve, reject)
       .finally(() => {
         clearTimeout(timer)
-        signal?.removeEventListener('abort', cancel)
+        forget?.()
       })
   })
 }

@@ -1,16 +1,19 @@
 // A client over restarts of its daemon: who only reads notices nothing but the time, and nobody is told that something was done
 // when that is not known.
 import { spawn } from 'node:child_process'
+import { getEventListeners } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../src/base/limits.js'
+import { toWire } from '../src/base/errors.js'
 import { CALL_MS_MAX, READS } from '../src/client.js'
-import { connect, type SpacedriveError } from '../src/index.js'
+import { connect, SpacedriveError } from '../src/index.js'
+import type { Dispatch } from '../src/protocol/messages.js'
 import type { OperationName } from '../src/protocol/operations.js'
 import { runsOn, WORK } from '../src/protocol/work.js'
-import { withStage } from './front/stage.js'
+import { TOKEN, withStage } from './front/stage.js'
 import { eventually } from './harness/daemon.js'
 import { play } from './harness/scene.js'
 
@@ -85,6 +88,50 @@ for (const format of ['json', 'msgpack'] as const) {
     })
   })
 }
+
+test.serial(
+  'any number of calls wait with one signal and leave nothing at it, nor do those that are asked again',
+  async (t) => {
+    const warnings: string[] = []
+    const warned = ({ name }: Error) => void warnings.push(name)
+    process.on('warning', warned)
+    t.teardown(() => process.off('warning', warned))
+    const busy = toWire(new SpacedriveError('OVERLOADED', 'too much is asked', { retryAfterMs: 5_000 }))
+    const answers: (() => void)[] = []
+    const dispatch: Dispatch = ({ operation }, answer) => {
+      if (operation === 'core.ping') answer({ ok: true, json: '"pong"' })
+      else if (operation === 'libraries.list') answer({ ok: false, error: busy })
+      else answers.push(() => answer({ ok: true, json: '{}' }))
+    }
+    await withStage('node', { dispatch }, async ({ port }) => {
+      const client = await connect(`http://127.0.0.1:${port}`, { token: TOKEN })
+      const stop = new AbortController()
+      const listeners = () => getEventListeners(stop.signal, 'abort').length
+      const call = () => client.call('core.status', {}, { signal: stop.signal })
+      const served = Array.from({ length: 20 }, call)
+      await eventually('they are asked', 30_000, () => answers.length === 20)
+      t.is(listeners(), 1)
+      for (const answer of answers) answer()
+      await Promise.all(served)
+      t.is(listeners(), 0)
+      const ended = Array.from({ length: 20 }, call)
+      await eventually('they are asked', 30_000, () => answers.length === 40)
+      stop.abort()
+      for (const each of ended) await t.throwsAsync(each, { code: 'CANCELLED' })
+      t.is(listeners(), 0)
+      // One more may be asked again for each ten that are asked.
+      const putOff = []
+      for (let round = 0; round < 3; round++) {
+        for (let each = 0; each < 10; each++) putOff.push(client.call('libraries.list'))
+        for (let each = 0; each < 50; each++) await client.call('core.ping')
+      }
+      await client.close()
+      t.true((await Promise.allSettled(putOff)).every(({ status }) => status === 'rejected'))
+    })
+    await new Promise((resolve) => setImmediate(resolve))
+    t.deepEqual(warnings, [])
+  },
+)
 
 test.serial('a call that changes something is not made twice: it fails when its connection is lost', async (t) => {
   await play(async (scene) => {
