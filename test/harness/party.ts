@@ -1,6 +1,6 @@
 // Clients in a process of their own, which can be stopped while it holds its connections: what a test tells them and asks of them.
 import assert from 'node:assert'
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
@@ -19,6 +19,10 @@ export interface Held {
   /** Every connection of theirs is gone then. */
   leave(): Promise<void>
 }
+
+/** Each test of a file may have some at once: one listener ends all that are left. */
+const all = new Set<ChildProcess>()
+process.on('exit', () => all.forEach((child) => child.kill('SIGKILL')))
 
 /** For a party whose sockets take next to nothing that is not read. @param folder for the library, of this test alone */
 export function narrow(folder: string): NodeJS.ProcessEnv {
@@ -44,11 +48,10 @@ export function party(
     env: { ...process.env, ...env },
   })
   const exited = once(child, 'exit')
+  all.add(child)
   // A test that failed does not wait for it.
   child.unref()
   for (const stream of [child.stdin, child.stdout] as unknown as Socket[]) stream.unref()
-  const ended = () => child.kill('SIGKILL')
-  process.once('exit', ended)
   const lines = createInterface({ input: child.stdout })
   return {
     async fates() {
@@ -61,7 +64,7 @@ export function party(
     async leave() {
       child.kill('SIGKILL')
       await exited
-      process.off('exit', ended)
+      all.delete(child)
     },
   }
 }
