@@ -1,7 +1,7 @@
-// What may not begin while something other than descriptors is short. Files are not sent while it is critical, nor as soon as what
-// people look at is refused by a shard; long answers not while memory is short, nor while the main loop is late; jobs wait. Short reads, writes and subscriptions go on whatever presses, and
-// control is never asked. One in a second is let through all the same: where nothing that is refused was the cause, as on a machine
-// whose cores are others', nobody is refused for ever.
+// What may not begin while something other than descriptors is short. Files are not sent while it is critical, nor from when a shard
+// refuses reads or writes; long answers not while memory is short, nor while the main loop is late; jobs wait. Short reads, writes and
+// subscriptions go on whatever presses, and control is never asked. One in a second is let through all the same: where nothing that is
+// refused was the cause, as on a machine whose cores are others', nobody is refused for ever.
 import { SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { isAtLeast, type Ledger } from '../descriptors/ledger.js'
