@@ -160,7 +160,6 @@ export function loadFeeds(url, { bodies, token, client = 'feeds', seconds = 4, c
   return Number(stdout)
 }
 
-/** Seconds for which the threads of a process ran so far. */
 /** Seconds for which each thread ran so far, and for which it waited for a core, by its number; the main thread is the first. */
 export function threadsOf(pid) {
   return new Map(
@@ -171,6 +170,14 @@ export function threadsOf(pid) {
   )
 }
 
+/** Of all threads of a process: where they wait for a core for longer than they run, a time by the clock is that of the machine. */
+export function processor(pid) {
+  const each = [...threadsOf(pid).values()]
+  const sum = (at) => each.reduce((total, told) => total + told[at], 0)
+  return { ran: sum(0), waited: sum(1) }
+}
+
+/** Seconds for which a process ran so far, threads that ended included. */
 export function cpuOf(pid) {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')
   return (Number(fields[11]) + Number(fields[12])) / 100

@@ -1,10 +1,10 @@
 // 10,000 libraries at a limit of 1,024, asked for by 64 clients in a Zipf pattern; then the same by a server that keeps a pool
 // of five connections open for each library. A library's first request after the start is a cold open for certain.
 // usage: node bench/zipf.mjs [COUNT [LIMIT [SECONDS]]]
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { quantile, startDaemon, startServer } from './harness.mjs'
+import { processor, quantile, startDaemon, startServer } from './harness.mjs'
 
 const [count = 10_000, limit = 1_024, seconds = 40] = process.argv.slice(2).map(Number)
 const CLIENTS = 64
@@ -52,15 +52,6 @@ async function play(ask, ids, forSeconds) {
     }
   })
   return seen
-}
-
-/** Seconds of all its threads: a time in milliseconds is that of the machine where they wait for longer than they run. */
-function processor(pid) {
-  const each = readdirSync(`/proc/${pid}/task`).map((tid) =>
-    readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'latin1').split(' ').map(Number),
-  )
-  const sum = (at) => each.reduce((total, told) => total + told[at], 0) / 1e9
-  return { ran: sum(0), waited: sum(1) }
 }
 
 function times(name, values) {

@@ -27,6 +27,15 @@ function plant(stage: Stage): void {
   writeFileSync(join(stage.tree, 'a directory', 'child'), 'x'.repeat(20))
 }
 
+/** Indexed, with a directory of so many that it is put in order apart. */
+async function planted(stage: Stage) {
+  plant(stage)
+  const library = stage.open(stage.create())
+  const uid = await index(library, stage.tree)
+  limits.listAtOnceMax = 10
+  return { library, uid }
+}
+
 async function pages(library: Library, path: string, sort: Sort, between = async (_page: number) => {}) {
   const names: string[] = []
   let cursor: string | undefined
@@ -41,9 +50,7 @@ async function pages(library: Library, path: string, sort: Sort, between = async
 
 test.serial('it is in the order in which fewer would be, with and without a connection of its own', async (t) => {
   using stage = new Stage()
-  plant(stage)
-  const library = stage.open(stage.create())
-  await index(library, stage.tree)
+  const { library } = await planted(stage)
   for (const sort of SORTS) {
     limits.listAtOnceMax = COUNT + 1
     const at = library.list({ path: stage.tree, sort })
@@ -76,10 +83,7 @@ test.serial('it is in the order in which fewer would be, with and without a conn
 
 test.serial('however many wait for one order, others have their turns between their pages', async (t) => {
   using stage = new Stage()
-  plant(stage)
-  const library = stage.open(stage.create())
-  await index(library, stage.tree)
-  limits.listAtOnceMax = 10
+  const { library } = await planted(stage)
   limits.searchSliceMs = 0
   let turn = 0
   const turns: number[] = []
@@ -97,10 +101,7 @@ test.serial('however many wait for one order, others have their turns between th
 
 test.serial('who goes through it finds none twice and none left out, while entries come, go and change', async (t) => {
   using stage = new Stage()
-  plant(stage)
-  const library = stage.open(stage.create())
-  const uid = await index(library, stage.tree)
-  limits.listAtOnceMax = 10
+  const { library, uid } = await planted(stage)
   const truth = await pages(library, stage.tree, 'size')
   const [gone, moved, grown] = [truth[1_500]!, truth[2_200]!, truth[2_900]!]
   const told = await pages(library, stage.tree, 'size', async (page) => {
@@ -131,10 +132,7 @@ test.serial('who goes through it finds none twice and none left out, while entri
 
 test.serial('many that ask at a time have it put in order once', async (t) => {
   using stage = new Stage()
-  plant(stage)
-  const library = stage.open(stage.create())
-  await index(library, stage.tree)
-  limits.listAtOnceMax = 10
+  const { library } = await planted(stage)
   let orders = 0
   const { entries } = library
   const order = entries.order.bind(entries)
@@ -161,10 +159,7 @@ test.serial('what is no directory has no listing, and is not taken for an empty 
 
 test.serial('tags leave orders as they are, and what was found for words; changed entries do not', async (t) => {
   using stage = new Stage()
-  plant(stage)
-  const library = stage.open(stage.create())
-  const uid = await index(library, stage.tree)
-  limits.listAtOnceMax = 10
+  const { library, uid } = await planted(stage)
   const asked = { path: stage.tree, sort: 'size', limit: 5 } as const
   const first = await library.list(asked)
   const { total } = await library.search({ query: 'child' })
