@@ -665,9 +665,15 @@ export class Ledger {
     return new Promise((resolve) => {
       const since = performance.now()
       const ticket = Atomics.add(this.#words, classAt(index) + TICKETS, 1) + 1
-      const end = () => ((waiter.deadline = 0), this.#wake())
-      // The signal may be the daemon's own, and outlives all who wait.
-      const settle = (got: boolean) => (signal?.removeEventListener('abort', end), resolve(got))
+      const end = () => {
+        waiter.deadline = 0
+        this.#wake()
+      }
+      const settle = (got: boolean) => {
+        // It may be the daemon's own, and outlives all who wait.
+        signal?.removeEventListener('abort', end)
+        resolve(got)
+      }
       const waiter: Waiter = { wants: count, ticket, since, deadline: since + waitMs, settle }
       this.#lines[index]!.push(waiter)
       signal?.addEventListener('abort', end)
