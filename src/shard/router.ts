@@ -1,5 +1,4 @@
 // The main thread's side of the shards: which library is where, what is in flight, and what happens when a thread dies.
-import type { Piscina } from 'piscina'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { uuidv7 } from 'uuidv7'
@@ -34,7 +33,7 @@ import { Lasting } from './lasting.js'
 import { placeOf } from './place.js'
 import { Sharing } from './sharing.js'
 import { Spread, type Reads } from './spread.js'
-import { startThread, type Tasks } from './tasks.js'
+import { Thread, type Tasks } from './tasks.js'
 
 const ENTRY = fileURLToPath(new URL('../../workers/shard.js', import.meta.url))
 /** Of those who ask the shards, the main thread. */
@@ -96,7 +95,9 @@ interface Place {
   /** What its thread held when it last answered. */
   held: Held
   startedAt: number
-  pool: Piscina | null
+  pool: Thread | null
+  /** Until what its lost thread held is back. */
+  ending: Promise<void> | null
   thread: number
   /** Libraries that are being made, and those that a lost thread did not come to the end of. */
   readonly making: Set<string>
@@ -159,6 +160,7 @@ export class Router {
       held: NOTHING_HELD,
       startedAt: 0,
       pool: null,
+      ending: null,
       thread: 0,
       making: new Set(),
       halfMade: [],
@@ -350,7 +352,8 @@ export class Router {
       this.#places.map(async (place) => {
         await Promise.race([this.#ask(place, 'shard.drain', {}).catch(() => null), late])
         place.line.port?.close()
-        await place.pool?.destroy().catch(() => null)
+        await place.pool?.destroy()
+        await place.ending
         this.#setup.ledger.reclaim(place.thread)
       }),
     )
@@ -358,7 +361,7 @@ export class Router {
 
   /** Ends a shard's thread as a crash would. For tests and drills. */
   async crash(number: number): Promise<void> {
-    await Promise.all(this.#places[number]!.pool?.threads.map((thread) => thread.terminate()) ?? [])
+    await this.#places[number]!.pool?.crash()
   }
 
   #route(request: Request, answer: Answer, caller?: object): GiveUp | void {
@@ -524,9 +527,9 @@ export class Router {
   }
 
   /** Null when the system lets no thread be started; then it is tried again later, as after a crash. */
-  #startThread(place: Place, workerData: ShardSetup): Piscina | null {
+  #startThread(place: Place, workerData: ShardSetup): Thread | null {
     try {
-      return startThread(ENTRY, workerData)
+      return new Thread(ENTRY, workerData)
     } catch (error) {
       this.#lose(place, null, toWire(error).message)
       return null
@@ -534,10 +537,9 @@ export class Router {
   }
 
   /** Its callers get a retryable error, its leases come back, and after a while another thread takes its place. */
-  #lose(place: Place, pool: Piscina | null, why: string): void {
+  #lose(place: Place, pool: Thread | null, why: string): void {
     if (place.pool !== pool || this.#closing) return
     this.#setup.log('error', `shard ${place.number} was lost: ${why}`)
-    const { thread } = place
     this.#beats.leave(place.number + 1)
     place.pool = null
     place.halfMade.push(...place.making)
@@ -552,17 +554,17 @@ export class Router {
     this.#setup.askers?.lost(place.number, lost)
     this.#forgetOpen(place)
     this.#sharing.lost(place.number)
-    Promise.resolve(pool?.destroy())
-      .catch(() => null)
-      .then(() => {
-        const returned = this.#setup.ledger.reclaim(thread)
-        this.#setup.log(
-          'info',
-          `shard ${place.number}: ${returned} descriptors came back, next try in ${place.waitMs} ms`,
-        )
-        setTimeout(() => this.#replace(place), place.waitMs)
-      })
-      .catch((error: unknown) => this.#setup.log('error', `shard ${place.number}: ${toWire(error).message}`))
+    place.ending = this.#bury(place, pool).catch((error: unknown) =>
+      this.#setup.log('error', `shard ${place.number}: ${toWire(error).message}`),
+    )
+  }
+
+  async #bury(place: Place, pool: Thread | null): Promise<void> {
+    const { thread, number, waitMs } = place
+    await pool?.destroy()
+    const returned = this.#setup.ledger.reclaim(thread)
+    this.#setup.log('info', `shard ${number}: ${returned} descriptors came back, next try in ${waitMs} ms`)
+    if (!this.#closing) setTimeout(() => this.#replace(place), waitMs)
   }
 
   #replace(place: Place): void {

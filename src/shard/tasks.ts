@@ -27,7 +27,7 @@ interface Walking {
 }
 
 interface Slot {
-  readonly pool: Piscina
+  readonly thread: Thread
   /** Until it could do something. */
   readonly loading: Promise<void>
   readonly lease: Lease
@@ -44,22 +44,38 @@ interface Slot {
  *
  * @throws where the system lets no thread be started
  */
-export function startThread(filename: string, workerData: object): Piscina {
-  const pool = new Piscina({
-    filename,
-    minThreads: 1,
-    maxThreads: 1,
-    idleTimeout: Infinity,
-    maxQueue: 1,
-    // The other modes block the thread's event loop while it waits for a task: timers and ports would stand still.
-    atomics: 'disabled',
-    // V8 would let much more gather in each thread before it looks for what is left of it.
-    resourceLimits: { maxYoungGenerationSizeMb: LIMITS.threadYoungMb, maxOldGenerationSizeMb: LIMITS.threadOldMb },
-    workerData,
-  })
-  const options: { minThreads: number } = pool.options
-  options.minThreads = 0
-  return pool
+export class Thread extends Piscina {
+  readonly #exit: Promise<void>
+
+  constructor(filename: string, workerData: object) {
+    super({
+      filename,
+      minThreads: 1,
+      maxThreads: 1,
+      idleTimeout: Infinity,
+      maxQueue: 1,
+      // The other modes block the thread's event loop while it waits for a task: timers and ports would stand still.
+      atomics: 'disabled',
+      // V8 would let much more gather in each thread before it looks for what is left of it.
+      resourceLimits: { maxYoungGenerationSizeMb: LIMITS.threadYoungMb, maxOldGenerationSizeMb: LIMITS.threadOldMb },
+      workerData,
+    })
+    const options: { minThreads: number } = this.options
+    options.minThreads = 0
+    const [thread] = this.threads
+    this.#exit = new Promise((resolve) => thread!.once('exit', () => resolve()))
+  }
+
+  /** Resolves when its descriptors are closed, for all who end it. piscina's resolves at once for a second, and after an error. */
+  override async destroy(): Promise<void> {
+    await super.destroy()
+    await this.#exit
+  }
+
+  /** As a crash would. For tests and drills. */
+  async crash(): Promise<void> {
+    await Promise.all(this.threads.map((thread) => thread.terminate()))
+  }
 }
 
 /** Where it reads, for the lease of its thread. */
@@ -75,6 +91,8 @@ export class Tasks {
   readonly #idle: Slot[] = []
   readonly #waiting: (() => void)[] = []
   readonly #slots = new Set<Slot>()
+  /** Their threads still have their descriptors. */
+  readonly #endings = new Set<Promise<void>>()
   #opening = 0
   readonly #ended = new AbortController()
 
@@ -95,7 +113,7 @@ export class Tasks {
           slot.walking.path = placeOf(work)
           using beside = isLook ? null : this.#beside(slot, work)
           const lent = slot.lease.count + (beside?.count ?? 0)
-          await slot.pool.run({ port, work, lent, reads: beside ? 2 : 1 }, { transferList: [port] })
+          await slot.thread.run({ port, work, lent, reads: beside ? 2 : 1 }, { transferList: [port] })
           this.#giveBack(slot)
         } catch (error) {
           await this.#end(slot)
@@ -119,6 +137,7 @@ export class Tasks {
     // The file that a thread is just loading would stay open in a process that goes on.
     const loaded = ({ loading }: Slot) => Promise.race([loading.catch(() => undefined), tooLate])
     await Promise.all([...this.#slots].map((slot) => loaded(slot).then(() => this.#end(slot))))
+    await Promise.all(this.#endings)
     late.abort()
   }
 
@@ -149,6 +168,10 @@ export class Tasks {
       const walking: Walking = { holder: 'task thread', told: newTold() }
       await this.#untilPressureAllows(price)
       const lease = await this.#ledger.acquire('jobs', price, walking, LEASE_WAIT_MS, this.#ended.signal)
+      if (this.#ended.signal.aborted) {
+        lease.release()
+        throw new Error('the task threads are closed')
+      }
       return await this.#ready(this.#start(lease, walking))
     } finally {
       this.#opening -= 1
@@ -159,12 +182,12 @@ export class Tasks {
     try {
       // libuv leaks a descriptor of a loop that it could not open whole (Node 20).
       proveRoom(lease.count)
-      const pool = startThread(ENTRY, { ...this.#setup, told: walking.told } satisfies TaskSetup)
+      const thread = new Thread(ENTRY, { ...this.#setup, told: walking.told } satisfies TaskSetup)
       // A walk's port goes with the walk, and with a thread that cannot start, so that nothing could be told by it.
-      const loading = pool.run(null) as Promise<void>
-      const slot: Slot = { pool, loading, lease, walking, idle: undefined, ending: undefined, failure: undefined }
-      // A thread that cannot start (no descriptor left) would end the process; ended, its pool refuses the walk instead.
-      pool.on('error', (error: unknown) => {
+      const loading = thread.run(null) as Promise<void>
+      const slot: Slot = { thread, loading, lease, walking, idle: undefined, ending: undefined, failure: undefined }
+      // A thread that cannot start (no descriptor left) would end the process; ended, it refuses the walk instead.
+      thread.on('error', (error: unknown) => {
         slot.failure ??= error
         void this.#end(slot)
       })
@@ -227,7 +250,11 @@ export class Tasks {
 
   /** Who ends it again waits for the same end. */
   #end(slot: Slot): Promise<void> {
-    return (slot.ending ??= this.#destroy(slot))
+    if (!slot.ending) {
+      const ending = (slot.ending = this.#destroy(slot).finally(() => this.#endings.delete(ending)))
+      this.#endings.add(ending)
+    }
+    return slot.ending
   }
 
   async #destroy(slot: Slot): Promise<void> {
@@ -236,9 +263,7 @@ export class Tasks {
     // One that died while it was idle is not to be handed out.
     const at = this.#idle.indexOf(slot)
     if (at >= 0) this.#idle.splice(at, 1)
-    await slot.pool
-      .destroy()
-      .catch((error: unknown) => this.#log(`a task thread did not end well: ${toWire(error).message}`))
+    await slot.thread.destroy()
     slot.lease.release()
   }
 }

@@ -1,6 +1,5 @@
 // The main thread's side of watching: which locations are watched, the thread that does it, and what it costs. The thread lives
 // while there is something to watch; without one, locations are scanned at intervals.
-import type { Piscina } from 'piscina'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { fileURLToPath } from 'node:url'
 import { SpacedriveError, toWire } from '../base/errors.js'
@@ -22,7 +21,7 @@ import type {
   WatchRequest,
 } from './lines.js'
 import { printable } from '../scan/names.js'
-import { startThread } from './tasks.js'
+import { Thread } from './tasks.js'
 import type { Status } from '../protocol/messages.js'
 
 const ENTRY = fileURLToPath(new URL('../../workers/watch.js', import.meta.url))
@@ -45,8 +44,8 @@ interface Known {
   trouble: string | null
 }
 
-interface Thread {
-  readonly pool: Piscina
+interface Watching {
+  readonly thread: Thread
   readonly port: MessagePort
   readonly lease: Lease
   readonly told: Told
@@ -56,8 +55,10 @@ export class Watcher {
   readonly #setup: WatcherSetup
   /** By location. */
   readonly #known = new Map<string, Known>()
-  #thread: Thread | null = null
+  #watching: Watching | null = null
   #starting: Promise<void> | null = null
+  /** Of all that were ended so far. */
+  #ending: Promise<unknown> = Promise.resolve()
   #isClosed = false
   #again: NodeJS.Timeout | undefined
   #scanAt = 0
@@ -103,7 +104,7 @@ export class Watcher {
 
   /** Ends the thread as a crash would. For tests and drills. */
   async crash(): Promise<void> {
-    await Promise.all(this.#thread?.pool.threads.map((thread) => thread.terminate()) ?? [])
+    await this.#watching?.thread.crash()
   }
 
   async close(): Promise<void> {
@@ -111,7 +112,8 @@ export class Watcher {
     clearTimeout(this.#again)
     this.#known.clear()
     await this.#starting
-    await this.#end()
+    void this.#end()
+    await this.#ending
   }
 
   #uncovered(): Covered {
@@ -123,11 +125,11 @@ export class Watcher {
   }
 
   #post(message: ToWatcher): void {
-    this.#thread?.port.postMessage(message)
+    this.#watching?.port.postMessage(message)
   }
 
   #startSoon(): void {
-    if (this.#thread || this.#starting || this.#isClosed || this.#known.size === 0) return
+    if (this.#watching || this.#starting || this.#isClosed || this.#known.size === 0) return
     clearTimeout(this.#again)
     this.#starting = this.#start()
       .catch((error: unknown) => this.#without(toWire(error).message))
@@ -153,55 +155,61 @@ export class Watcher {
     const told = newTold()
     const lease = ledger.tryAcquire('watches', price, { holder: 'watching thread', told })
     if (!lease) throw noRoom(ledger, price)
-    let pool: Piscina | undefined
+    let thread: Thread | undefined
     try {
       proveRoom(lease.count)
-      pool = startThread(ENTRY, { native, told } satisfies TaskSetup)
-      const failed = new Promise<never>((_, reject) => pool!.on('error', reject))
+      thread = new Thread(ENTRY, { native, told } satisfies TaskSetup)
+      const failed = new Promise<never>((_, reject) => thread!.on('error', reject))
       failed.catch(() => {})
-      await Promise.race([pool.run(null), failed])
+      await Promise.race([thread.run(null), failed])
       lease.shrink(price - ledger.prices.threadStart)
     } catch (error) {
-      await pool?.destroy().catch(() => null)
+      await thread?.destroy()
       lease.release()
       throw error
     }
     this.#problem = null
     log('info', 'watching directories')
-    this.#run(pool, lease, told)
+    this.#run(thread, lease, told)
   }
 
-  #run(pool: Piscina, lease: Lease, told: Told): void {
+  #run(thread: Thread, lease: Lease, told: Told): void {
     const { port1, port2 } = new MessageChannel()
-    const thread = (this.#thread = { pool, port: port1, lease, told })
+    const watching = (this.#watching = { thread, port: port1, lease, told })
     port1.on('message', (message: FromWatcher) => this.#receive(message))
     for (const { location } of this.#known.values()) this.#post({ watch: this.#toWatch(location) })
-    pool.run({ port: port2 }, { transferList: [port2] }).then(
-      () => this.#lose(thread, 'it ended'),
-      (error: unknown) => this.#lose(thread, toWire(error).message),
+    thread.run({ port: port2 }, { transferList: [port2] }).then(
+      () => this.#lose(watching, 'it ended'),
+      (error: unknown) => this.#lose(watching, toWire(error).message),
     )
     if (this.#known.size === 0) void this.#end()
   }
 
-  async #lose(thread: Thread, why: string): Promise<void> {
-    if (this.#thread !== thread) return
+  async #lose(watching: Watching, why: string): Promise<void> {
+    if (this.#watching !== watching) return
     this.#setup.log('warn', `the watching thread was lost: ${why}`)
     await this.#end(false)
     if (this.#known.size > 0 && !this.#isClosed) this.#without(`the thread was lost: ${why}`)
   }
 
-  /** However the thread ends, its instance is closed when nobody uses it any more, and then what it cost is given back. */
   async #end(again = true): Promise<void> {
-    const thread = this.#thread
-    if (!thread) return
-    this.#thread = null
-    thread.port.close()
-    await thread.pool.destroy().catch(() => null)
-    const instance = toldWatches(thread.told)
-    if (instance >= 0) loadNative()?.watchClose(instance)
-    thread.lease.release()
+    const watching = this.#watching
+    if (!watching) return
+    this.#watching = null
+    const ended = this.#destroy(watching)
+    this.#ending = Promise.all([this.#ending, ended])
+    await ended
     // Something to watch may have come meanwhile.
     if (again) this.#startSoon()
+  }
+
+  /** However the thread ends, its instance is closed when nobody uses it any more, and then what it cost is given back. */
+  async #destroy({ thread, port, lease, told }: Watching): Promise<void> {
+    port.close()
+    await thread.destroy()
+    const instance = toldWatches(told)
+    if (instance >= 0) loadNative()?.watchClose(instance)
+    lease.release()
   }
 
   #receive({ coverage, told }: FromWatcher): void {

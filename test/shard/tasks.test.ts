@@ -1,4 +1,5 @@
 // Task threads that are ended while they start, in a process that goes on.
+import { once } from 'node:events'
 import { readdirSync, readlinkSync } from 'node:fs'
 import { MessageChannel } from 'node:worker_threads'
 import test from 'ava'
@@ -29,13 +30,41 @@ onLinux('closed at any moment of a start, they leave no file open that they were
   t.is(ledger.use('jobs').used, 0)
 })
 
+onLinux('closed while a thread is ending, they wait until its descriptors are closed', async (t) => {
+  const ledger = Ledger.create(plan({ soft: 1024, base: 20, connectionsMax: 'auto' }))
+  const refused = { walk: { root: Buffer.from('/nowhere') } } as unknown as TaskWork
+  const closed = async () => {
+    const tasks = new Tasks(ledger, 1, { native: true }, () => {})
+    const { port1, port2 } = new MessageChannel()
+    tasks.run(port2, refused)
+    port1.on('message', () => {})
+    await once(port1, 'close')
+    tasks.giveWay()
+    const { used } = ledger.use('jobs')
+    await tasks.close()
+    return used
+  }
+  await closed()
+  const before = openTargets()
+  for (let round = 0; round < 5; round++) {
+    t.true((await closed()) > 0, 'what it cost is lent until it has ended')
+    t.deepEqual(openTargets(), before)
+    t.is(ledger.use('jobs').used, 0)
+  }
+})
+
 function openFiles(): string[] {
-  return readdirSync('/proc/self/fd').flatMap((fd) => {
-    try {
-      const target = readlinkSync(`/proc/self/fd/${fd}`)
-      return target.endsWith('.js') ? [target] : []
-    } catch {
-      return []
-    }
-  })
+  return openTargets().filter((target) => target.endsWith('.js'))
+}
+
+function openTargets(): string[] {
+  return readdirSync('/proc/self/fd')
+    .flatMap((fd) => {
+      try {
+        return [readlinkSync(`/proc/self/fd/${fd}`).replace(/\d+/g, 'N')]
+      } catch {
+        return []
+      }
+    })
+    .sort()
 }
