@@ -235,7 +235,10 @@ export const LIMITS = {
   /** One is that has so many requests in flight at so many looks in a row: others then read it as well, */
   sharingInFlightMin: 16,
   sharingLooks: 4,
-  /** until fewer were in flight of all of them for so long. */
+  /** while its shard was idle for no more of the time than this leaves, */
+  sharingBusyMin: 0.8,
+  /** until fewer were in flight of all of them, or all together had no more to do than one of them can, for so long. */
+  sharingBusyEnd: 0.6,
   sharingQuietMs: 10_000,
   /** A further connection of a pool that was not used for this long is closed. */
   poolReaderIdleMs: 10_000,

@@ -137,6 +137,7 @@ export class Router {
         return setup.ledger.level
       },
       load: (shard) => loadOf(this.#asker.lines[shard]!) + (setup.askers?.load(shard).inFlight ?? 0),
+      busy: (shard) => this.#places[shard]!.pool?.busy() ?? 0,
       reads: () => [...this.#spread.takeHottest(), ...(setup.askers?.reads() ?? [])],
       tell: (library, shards) => {
         this.#spread.tell(library, shards)

@@ -16,6 +16,8 @@ export interface Shards {
   readonly level: Level
   /** Requests in flight of one shard, of all that ask; Infinity while it has no thread. */
   load(shard: number): number
+  /** The part of the time since this was asked last in which a shard was not idle; 0 while it has no thread. */
+  busy(shard: number): number
   /** What those that ask had read most since the last look. */
   reads(): readonly Reads[]
   /** By which other shards a library is read from now on. */
@@ -74,6 +76,7 @@ export class Sharing {
   }
 
   #look(): void {
+    const busy = Array.from({ length: this.#shards.count }, (_, shard) => this.#shards.busy(shard))
     const counts = new Map<string, number>()
     for (const [library, count] of this.#shards.reads()) counts.set(library, (counts.get(library) ?? 0) + count)
     const hottest = new Map<number, { library: string; count: number }>()
@@ -85,19 +88,22 @@ export class Sharing {
     this.#hot = new Map()
     for (const [owner, { library }] of hottest) {
       if (this.#shared.has(library) || this.#shards.load(owner) < LIMITS.sharingInFlightMin) continue
+      // Else it is whoever asks that cannot do more, and further threads would only take its core.
+      if (busy[owner]! < LIMITS.sharingBusyMin) continue
       const looks = (before.get(library) ?? 0) + 1
       this.#hot.set(library, looks)
       if (looks >= LIMITS.sharingLooks && this.#shards.level === 'normal') void this.#begin(library, owner)
     }
-    for (const [library, shared] of this.#shared) this.#endWhereQuiet(library, shared)
+    for (const [library, shared] of this.#shared) this.#endWhereQuiet(library, shared, busy)
   }
 
   /** Under pressure at once. */
-  #endWhereQuiet(library: string, shared: Shared): void {
+  #endWhereQuiet(library: string, shared: Shared, busy: readonly number[]): void {
     const { level } = this.#shards
     const places = [shared.owner, ...shared.elsewhere]
-    const load = places.reduce((sum, each) => sum + this.#shards.load(each), 0)
-    shared.quiet = load < LIMITS.sharingInFlightMin ? shared.quiet + 1 : 0
+    const load = sumOf(places, (each) => this.#shards.load(each))
+    const enough = load < LIMITS.sharingInFlightMin || sumOf(places, (each) => busy[each]!) < LIMITS.sharingBusyEnd
+    shared.quiet = enough ? shared.quiet + 1 : 0
     const pressed = level === 'high' || level === 'critical'
     if (pressed || shared.quiet * LIMITS.sharingLookMs > LIMITS.sharingQuietMs) void this.end(library)
   }
@@ -147,4 +153,8 @@ export class Sharing {
     await this.#shards.ask(shared.owner, 'shard.share', { library, count: 0 }).catch(() => null)
     this.#shared.delete(library)
   }
+}
+
+function sumOf(shards: readonly number[], of: (shard: number) => number): number {
+  return shards.reduce((sum, shard) => sum + of(shard), 0)
 }

@@ -1,5 +1,6 @@
 // The task threads: each a thread that lives while there is work and a little longer, under a lease for what a thread costs.
 import { Piscina } from 'piscina'
+import { performance, type EventLoopUtilization } from 'node:perf_hooks'
 import type { MessagePort } from 'node:worker_threads'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { availableParallelism } from 'node:os'
@@ -46,6 +47,7 @@ interface Slot {
  */
 export class Thread extends Piscina {
   readonly #exit: Promise<void>
+  #utilization: EventLoopUtilization | undefined
 
   constructor(filename: string, workerData: object) {
     super({
@@ -70,6 +72,13 @@ export class Thread extends Piscina {
   override async destroy(): Promise<void> {
     await super.destroy()
     await this.#exit
+  }
+
+  /** The part of the time since this was asked last in which it was not idle: what it waited for a core counts too. */
+  busy(): number {
+    const before = this.#utilization
+    this.#utilization = this.threads[0]?.performance.eventLoopUtilization()
+    return this.#utilization ? performance.eventLoopUtilization(this.#utilization, before).utilization : 0
   }
 
   /** As a crash would. For tests and drills. */
