@@ -2,7 +2,7 @@
 import { SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { encodeEvent, encodeGap } from '../protocol/codec.js'
-import type { GiveUp, Reply, Request } from '../protocol/messages.js'
+import type { GiveUp, OnlyOnce, Reply, Request } from '../protocol/messages.js'
 import type { ParamsOf } from '../protocol/operations.js'
 import { glance, glancePacked, type Refuse } from '../protocol/prepared.js'
 import { runsOn } from '../protocol/work.js'
@@ -91,6 +91,7 @@ export class Feed implements Reader, Bound {
   #flushes = false
   #flushesLater = false
   #usedAt = performance.now()
+  #newcomer: OnlyOnce | null = null
 
   constructor(desk: Desk, seat: Seat, wire: Wire, peer: string, caller: Caller) {
     this.peer = peer
@@ -209,10 +210,15 @@ export class Feed implements Reader, Bound {
       answer(reply)
     }
     try {
-      return this.#desk.setup.dispatch(request, counted, this)
+      return this.#desk.setup.dispatch(request, counted, this.#asker())
     } catch (error) {
       counted({ ok: false, error: toWire(error) })
     }
+  }
+
+  /** As long as others are counted by what they had, it is one of whom nothing is known: else who connects anew each time would be first. */
+  #asker(): object {
+    return this.#usedAt - this.since < LIMITS.queueServedMs ? (this.#newcomer ??= { onlyOnce: true }) : this
   }
 
   #runHere(request: Request, answer: Answer): void {

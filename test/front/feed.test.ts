@@ -58,6 +58,35 @@ for (const kind of await kinds()) {
     }),
   )
 
+  test(front('who has just connected asks as one of whom nothing is known, then as itself'), (t) => {
+    const callers: object[] = []
+    const dispatch: Dispatch = (_, answer, caller) => {
+      callers.push(caller!)
+      answer({ ok: true, json: '"pong"' })
+    }
+    return withStage(kind, { dispatch }, async ({ feed }) => {
+      const [one, other] = [await feed(), await feed()]
+      for (const [ws, id] of [
+        [one, 1],
+        [one, 2],
+        [other, 3],
+      ] as const) {
+        const next = reader(ws)
+        ws.send(JSON.stringify(ping(id)))
+        await next()
+      }
+      await sleep(LIMITS.queueServedMs)
+      const next = reader(one)
+      one.send(JSON.stringify(ping(4)))
+      await next()
+      const [first, second, others, known] = callers
+      t.true('onlyOnce' in first! && 'onlyOnce' in others!)
+      t.is(first, second)
+      t.not(first, others)
+      t.false('onlyOnce' in known!)
+    })
+  })
+
   test(front('a feed opens with the token as sub-protocol or as header, and only then'), (t) =>
     withStage(kind, {}, async ({ feed, port }) => {
       const header = { authorization: `Bearer ${TOKEN}` }
