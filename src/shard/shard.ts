@@ -46,10 +46,8 @@ import { runsOn } from '../protocol/work.js'
 import { decodeName, encodeName, printable } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
 import { describeRules } from '../scan/rules.js'
-import { Ahead } from './ahead.js'
 import { Explainer } from './explain.js'
 import { Copies } from './copies.js'
-import { GivenUp } from './given-up.js'
 import { Written } from './kept.js'
 import { identifyElsewhere } from './identifier.js'
 import { deleteTag, tagOperations } from './tags.js'
@@ -57,14 +55,13 @@ import {
   COUNTS,
   type FromShard,
   type Held,
-  type Requests,
-  MAY_TAKE_LONG,
   type ShardOperation,
   type ShardSetup,
   type SharedRead,
   type ToShard,
   type Watched,
 } from './lines.js'
+import { Turns } from './turns.js'
 import { lookElsewhere, walkElsewhere } from './walker.js'
 
 type LibraryOperation = Extract<OperationName, `${string}.${string}`>
@@ -72,27 +69,7 @@ type LibraryOperation = Extract<OperationName, `${string}.${string}`>
 type Created = ParamsOf<'libraries.create'> & { readonly id: string }
 type InLibrary = (library: Library, params: never) => unknown
 
-/** To one of those that ask. */
-interface Line {
-  readonly number: number
-  readonly givenUp: GivenUp
-  readonly send: (message: FromShard) => void
-  replies: (number | string | null | WireError)[]
-}
-
-/** Requests that came together, of which those before `at` were begun. */
-interface Came {
-  readonly line: Line
-  readonly requests: Requests
-  readonly mayWaitMs: readonly number[]
-  readonly clockMs: number
-  at: number
-}
-
-const NO_BOUNDS: readonly number[] = []
 const IDLE_CHECK_MS = 1_000
-/** The clock is looked at after so many elements of a list of requests, four of these. */
-const CLOCK_EACH = 12
 /** With more open libraries than this their connections are counted at intervals, not with each message. */
 const COUNTED_AT_ONCE_MAX = 256
 /** File systems that only look like files: what is read there never ends or is never the same. */
@@ -113,10 +90,8 @@ export class Shard {
   readonly #firstLook: FirstLook
   readonly #counts: Int32Array
   readonly #beats: Beats
-  readonly #ahead: Ahead
+  readonly #turns: Turns
   readonly #written: Written
-  /** Of all that ask; the first is the main thread. */
-  readonly #lines: Line[] = []
   #mainStands = false
   readonly #ended = new AbortController()
   readonly #timers: readonly NodeJS.Timeout[]
@@ -132,22 +107,6 @@ export class Shard {
   readonly #copying = new Map<string, { readonly stop: AbortController; readonly end: Promise<unknown> }>()
   /** Libraries whose reads of this turn share a snapshot, which pays from the second request on. */
   readonly #reading = new Set<Library>()
-  #several = false
-  /** What came when it had been at requests for long enough, in its order. */
-  #pending: Came[] = []
-  /** By which what came grows older. It goes on for a turn at most while one thing is done that takes longer. */
-  #clockMs = 0
-  #clockAt = 0
-  /** For how long it was at requests since it last let others have a turn. */
-  #workedMs = 0
-  /** How often it was asked for anything so far. */
-  #asked = 0
-  #goingOn = false
-  /** What was begun last, where more was there already: since when, and how many. */
-  #sliceAt = 0
-  #sliceCount = 0
-  /** Of those that may go on for many turns, how many are not answered yet. */
-  #long = 0
 
   constructor(setup: ShardSetup, send: (message: FromShard, transfer?: MessagePort[]) => void) {
     loadSqlite()
@@ -156,7 +115,14 @@ export class Shard {
     this.#ledger = new Ledger(setup.ledger, setup.thread)
     this.#counts = new Int32Array(setup.counts)
     this.#beats = new Beats(setup.beats)
-    this.#ahead = new Ahead(setup.ahead)
+    this.#turns = new Turns(setup.ahead, {
+      run: (operation, params) => this.#run(operation, params),
+      ended: () => this.#endReads(),
+      refused: (error) => this.#refused(error),
+      leftOut: () => (this.#counts[COUNTS.givenUp]! += 1),
+      answered: () => this.#flushSoon(),
+      tell: () => this.#flush(),
+    })
     this.#written = new Written(setup.written)
     this.open(setup.givenUp, send)
     this.#pool = new Pool(this.#ledger, {
@@ -170,7 +136,7 @@ export class Shard {
       pool: this.#pool,
       walk: walkElsewhere(
         (port, walk) => this.#send({ tasks: [{ port, work: { walk } }] }, [port]),
-        () => this.#asked,
+        () => this.#turns.asked,
       ),
       identify: identifyElsewhere((port, identify) => this.#send({ tasks: [{ port, work: { identify } }] }, [port])),
       leftOut: setup.leftOut,
@@ -214,118 +180,20 @@ export class Shard {
 
   /** For one more thread that asks; the first is the main one. @returns its number here */
   open(givenUp: SharedArrayBuffer, send: (message: FromShard) => void): number {
-    return this.#lines.push({ number: this.#lines.length, givenUp: new GivenUp(givenUp), send, replies: [] }) - 1
+    return this.#turns.open(givenUp, send)
   }
 
-  receive({ know, covered, unwanted, requests, mayWaitMs = NO_BOUNDS }: ToShard, from = 0): void {
-    const line = this.#lines[from]!
+  receive({ know, covered, unwanted, requests, mayWaitMs }: ToShard, from = 0): void {
     for (const [location, how] of covered ?? []) this.#covered.set(location, how)
     for (let at = 0; know && at < know.length; at += 2) this.#pool.know(know[at]!, know[at + 1]!)
     for (const library of unwanted ?? []) this.#copying.get(library)?.stop.abort()
-    if (!requests) return
-    this.#asked += 1
-    this.#lookAtClock()
-    this.#pending.push({ line, requests, mayWaitMs, clockMs: this.#clockMs, at: 0 })
-    if (this.#pending.length === 1 && this.#workedMs < LIMITS.shardTurnMs) this.#begin()
-    if (this.#pending.length > 0) this.#goOnSoon()
+    if (requests) this.#turns.take(from, requests, mayWaitMs)
   }
 
-  /**
-   * Node hands a thread a thousand messages in one turn of its loop, and while more come there is no end to it: what takes many
-   * turns would stand still. So what comes after so much work waits for the next turn.
-   */
-  #goOnSoon(): void {
-    if (this.#goingOn) return
-    this.#goingOn = true
-    setImmediate(() => {
-      this.#goingOn = false
-      this.#workedMs = 0
-      while (this.#pending.length > 0 && this.#workedMs < LIMITS.shardTurnMs) this.#begin()
-      if (this.#pending.length > 0) this.#goOnSoon()
-    })
-  }
-
-  /** Those that came first, as many as there is time for in this turn. */
-  #begin(): void {
-    const came = this.#pending[0]!
-    const { line, requests, mayWaitMs } = came
-    const since = this.#lookAtClock()
-    // Those that were over in the turn in which they began are answered by now.
-    this.#ahead.long = this.#long
-    // What it did for others meanwhile belongs to what these waited for.
-    if (this.#sliceCount > 0) this.#ahead.took(since - this.#sliceAt, this.#sliceCount)
-    this.#several = requests.length > 3
-    const untilMs = since + LIMITS.shardTurnMs - this.#workedMs
-    const from = came.at
-    let toldMs = since
-    do {
-      const number = requests[came.at] as number
-      const bound = mayWaitMs[came.at / 3]
-      if (bound && this.#clockMs - came.clockMs > bound) this.#tooLate(line, number)
-      else this.#answer(line, number, requests[came.at + 1] as ShardOperation, requests[came.at + 2])
-      came.at += 3
-      if (came.at % CLOCK_EACH !== 0) continue
-      const now = this.#lookAtClock()
-      if (now >= untilMs) break
-      if (now < toldMs + LIMITS.shardAnswersMs) continue
-      toldMs = now
-      this.#flush()
-    } while (came.at < requests.length)
+  #endReads(): void {
     for (const library of this.#reading) library.endRead()
     this.#reading.clear()
     this.#copies.endTurn()
-    if (came.at === requests.length) this.#pending.shift()
-    this.#began(line, (came.at - from) / 3, since)
-  }
-
-  #lookAtClock(): number {
-    const now = performance.now()
-    this.#clockMs += Math.min(now - this.#clockAt, LIMITS.shardTurnMs)
-    this.#clockAt = now
-    return now
-  }
-
-  #began(line: Line, count: number, since: number): void {
-    const ms = performance.now() - since
-    this.#workedMs += ms
-    this.#ahead.begun(count, line.number)
-    if (this.#pending.length === 0) {
-      this.#ahead.took(ms, count)
-      this.#sliceCount = 0
-    } else {
-      this.#sliceAt = since
-      this.#sliceCount = count
-    }
-  }
-
-  #answer(line: Line, number: number, operation: ShardOperation, params: unknown): void {
-    if (line.givenUp.has(number)) return this.#leaveOut(line, number)
-    try {
-      const result = this.#run(operation, params)
-      if (!(result instanceof Promise)) return this.#reply(line, number, result)
-      if (MAY_TAKE_LONG.has(operation)) this.#untilAnswered(result)
-      result.then(
-        (value) => this.#reply(line, number, value),
-        (error: unknown) => this.#refuse(line, number, error),
-      )
-    } catch (error) {
-      this.#refuse(line, number, error)
-    }
-  }
-
-  #untilAnswered(result: Promise<unknown>): void {
-    const answered = () => {
-      this.#long -= 1
-      if (this.#long < this.#ahead.long) this.#ahead.long = this.#long
-    }
-    this.#long += 1
-    result.then(answered, answered)
-  }
-
-  /** Its caller has gone or was told TIMEOUT: answered only to be counted. */
-  #leaveOut(line: Line, number: number): void {
-    this.#counts[COUNTS.givenUp]! += 1
-    this.#refuse(line, number, new SpacedriveError('TIMEOUT', 'it was not begun: nobody waited for it any more'))
   }
 
   #run(operation: ShardOperation, params: unknown): unknown {
@@ -339,7 +207,7 @@ export class Shard {
     const { library: id } = params as { library: string }
     if (operation === 'libraries.open') return this.#pool.get(id, true).then((opened) => work(opened, params as never))
     const library = this.#pool.peek(id)
-    if (library && read && (this.#several || MANY_READS.has(operation))) {
+    if (library && read && (this.#turns.several || MANY_READS.has(operation))) {
       this.#reading.add(library)
       library.beginRead()
     }
@@ -762,24 +630,12 @@ export class Shard {
     this.#flushSoon()
   }
 
-  #reply({ replies }: Line, number: number, value: unknown): void {
-    replies.push(number, JSON.stringify(value ?? null), null)
-    this.#flushSoon()
-  }
-
-  /** With neither a result nor an error. */
-  #tooLate({ replies }: Line, number: number): void {
-    replies.push(number, null, null)
-    this.#flushSoon()
-  }
-
-  #refuse({ replies }: Line, number: number, error: unknown): void {
+  #refused(error: unknown): WireError {
     const wire = toWire(fromSqlite(error, 'the database of the library'))
     if (wire.code === 'INTERNAL')
       this.#log('error', wire.message, { stack: error instanceof Error ? error.stack : undefined })
     if (wire.code === 'DISK_FAILED') this.#pool.closeFailed()
-    replies.push(number, null, wire)
-    this.#flushSoon()
+    return wire
   }
 
   /** One message for all that this turn brought. */
@@ -792,9 +648,9 @@ export class Shard {
   #flush(): void {
     if (!this.#flushing) return
     this.#flushing = false
-    const main = this.#lines[0]!
+    const replies = this.#turns.takeReplies()
     const message: FromShard = {
-      ...(main.replies.length > 0 ? { replies: main.replies } : {}),
+      ...(replies.length > 0 ? { replies } : {}),
       ...(this.#events.length > 0 ? { events: this.#events } : {}),
       ...(this.#logs.length > 0 ? { logs: this.#logs } : {}),
       ...(this.#watch.length > 0 ? { watch: this.#watch } : {}),
@@ -802,20 +658,11 @@ export class Shard {
     }
     this.#watch = []
     this.#unshare = []
-    main.replies = []
     this.#events = []
     this.#logs = []
     this.#count()
-    if (this.#lines.length === 1) return this.#send(message)
     if (Object.keys(message).length > 0) this.#send(message)
-    for (const line of this.#lines) this.#answerLine(line)
-  }
-
-  /** The main thread's went with what else it is told. */
-  #answerLine(line: Line): void {
-    if (line.replies.length === 0) return
-    line.send({ replies: line.replies })
-    line.replies = []
+    this.#turns.answerOthers()
   }
 
   #count(all = false): void {
