@@ -214,7 +214,7 @@ export class Daemon {
     this.#measureLibrary(ledger)
     if (this.#config.traceLeases) ledger.trace()
     this.#audit = new Audit(ledger, this.#hostOpen)
-    this.#pressed = new Pressed(ledger, () => this.#router?.isCrowded ?? false)
+    this.#pressed = new Pressed(ledger, (...asked) => this.#router?.filesWait(...asked) ?? false)
     this.#relief = this.#openRelief(ledger, this.#sights)
     this.#audit.begin(atStart)
     this.#beats = Beats.create(1 + shards + this.#config.fronts)

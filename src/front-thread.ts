@@ -68,7 +68,10 @@ export class FrontThread {
     this.#setup = setup
     this.#port = port
     this.#ledger = new Ledger(setup.ledger, setup.thread)
-    this.#pressed = new Pressed(this.#ledger, () => this.#asker.isCrowded)
+    this.#pressed = new Pressed(
+      this.#ledger,
+      (library, isOld) => this.#catalog.has(library) && this.#asker.filesWait(this.#lineOf(library), isOld),
+    )
     this.#beats = new Beats(setup.beats)
     this.#counts = new FrontCounts(setup.counts)
     this.#events = new Events(setup.events)

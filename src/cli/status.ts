@@ -20,7 +20,7 @@ const CLASS_COLUMNS: readonly Column[] = [
 
 const SHARD_COLUMNS: readonly Column[] = [
   { title: 'shard' },
-  ...['libraries', 'in flight', 'queued', 'restarts'].map((title) => ({ title, right: true })),
+  ...['libraries', 'in flight', 'queued', 'refused', 'restarts'].map((title) => ({ title, right: true })),
 ]
 
 export function addStatus(program: Command, desk: Desk): void {
@@ -145,7 +145,7 @@ function classRow(name: string, use: ClassUse): string[] {
 }
 
 function shardRow(shard: Status['shards'][number]): string[] {
-  return [shard.id, shard.libraries, shard.inFlight, shard.queued, shard.restarts ?? 0].map(cell)
+  return [shard.id, shard.libraries, shard.inFlight, shard.queued, shard.overloaded ?? 0, shard.restarts ?? 0].map(cell)
 }
 
 function cell(value: string | number): string {

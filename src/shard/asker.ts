@@ -156,6 +156,15 @@ export class Asker {
     return this.#looking !== undefined && this.lines.some(({ queue }) => queue.isCrowd)
   }
 
+  /**
+   * Files of this shard are not sent: it refuses others, or is late where some shard was for a second. Nor is any file while readers
+   * are refused, for then the thread that refuses them has no time for it.
+   */
+  filesWait(line: Line, isOld: boolean): boolean {
+    if (isOld && this.waitedMs(line) >= LIMITS.queueWaitedMs[0]) return true
+    return this.#looking !== undefined && (line.queue.isCrowd || this.lines.some(({ queue }) => queue.newestFirst))
+  }
+
   /** How long who asks this shard waits for it to begin: as the oldest did so far, or as one will that asks now. */
   waitedMs({ port, ahead, atOnceMax, queue, patience }: Line): number {
     if (!port) return 0

@@ -1,7 +1,8 @@
-// What may not begin while something other than descriptors is short. Files are not sent while it is critical, nor from when a shard
-// refuses reads or writes; long answers not while memory is short, nor while the main loop is late; jobs wait. Short reads, writes and
-// subscriptions go on whatever presses, and control is never asked. One in a second is let through all the same: where nothing that is
-// refused was the cause, as on a machine whose cores are others', nobody is refused for ever.
+// What may not begin while something other than descriptors is short. Files are not sent while it is critical, nor those of a shard
+// that refuses others or is late, nor any while readers are refused; long answers not while memory is short, nor while the main loop
+// is late; jobs wait. Short reads, writes and subscriptions go on whatever presses, and control is never asked. One in a second is let
+// through all the same: where nothing that is refused was the cause, as on a machine whose cores are others', nobody is refused for
+// ever.
 import { SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { isAtLeast, type Ledger } from '../descriptors/ledger.js'
@@ -13,7 +14,7 @@ type Kind = 'stream' | 'long'
 
 /** From which level of which cause a kind of work is refused, the worst cause first. */
 const REFUSED_FROM: Readonly<Record<Kind, Readonly<Partial<Record<Cause, Level>>>>> = {
-  stream: { memory: 'critical', loop: 'critical', queue: 'critical' },
+  stream: { memory: 'critical', loop: 'critical' },
   long: { memory: 'high', loop: 'critical' },
 }
 
@@ -30,24 +31,26 @@ const REFUSALS = Object.fromEntries(
   ]),
 ) as Readonly<Record<Kind, Readonly<Record<Cause, WireError>>>>
 
+/** Whether files of the library wait for what is asked of the shards. @param isOld the queue of some shard is, for a second by now */
+export type FilesWait = (library: string, isOld: boolean) => boolean
+
 export class Pressed {
   readonly #ledger: Ledger
-  readonly #isCrowded: () => boolean
+  readonly #filesWait: FilesWait
   #letThroughAt = -Infinity
 
-  /** @param isCrowded whether more is asked of a shard than it can do: the pressure of that stands only when it lasted */
-  constructor(ledger: Ledger, isCrowded: () => boolean) {
+  constructor(ledger: Ledger, filesWait: FilesWait) {
     this.#ledger = ledger
-    this.#isCrowded = isCrowded
+    this.#filesWait = filesWait
   }
 
   /** Why this may not begin now, or null. @param caller `STREAM` where it is for bytes to be sent */
   refuses(request: Request, caller?: object): WireError | null {
     const isStream = caller === STREAM
-    const isCrowded = isStream && this.#isCrowded()
-    if (!isCrowded && !this.#ledger.isPressed) return null
+    const fileWaits = isStream && this.#fileWaits(request)
+    if (!fileWaits && !this.#ledger.isPressed) return null
     const kind = isStream ? 'stream' : isLong(request) ? 'long' : null
-    const cause = kind && (this.#cause(kind) ?? (isCrowded ? 'queue' : null))
+    const cause = kind && (this.#cause(kind) ?? (fileWaits ? 'queue' : null))
     if (!kind || !cause) return null
     const now = performance.now()
     if (now - this.#letThroughAt >= LIMITS.pressedLetThroughMs) {
@@ -56,6 +59,11 @@ export class Pressed {
     }
     this.#ledger.refusedFor(cause)
     return { ...REFUSALS[kind][cause], retryAfterMs: comeAgainMs() }
+  }
+
+  #fileWaits({ params }: Request): boolean {
+    const { library } = params as { readonly library: string }
+    return this.#filesWait(library, isAtLeast(this.#ledger.causes.queue, 'critical'))
   }
 
   #cause(kind: Kind): Cause | null {

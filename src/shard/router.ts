@@ -228,6 +228,11 @@ export class Router {
     return this.#asker.isCrowded || this.#setup.askers?.isCrowded === true
   }
 
+  /** As the asker's, by library. */
+  filesWait(library: string, isOld: boolean): boolean {
+    return this.#catalog.has(library) && this.#asker.filesWait(this.#placeOf(library).line, isOld)
+  }
+
   /** How long the longest waits of those that ask any shard. */
   get waitedMs(): number {
     const others = this.#setup.askers

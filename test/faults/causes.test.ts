@@ -9,6 +9,7 @@ import { loadNative } from '../../src/descriptors/native.js'
 import type { Cause, Level, Status } from '../../src/protocol/messages.js'
 import { kinds } from '../front/stage.js'
 import { eventually, parsed, Refusal, type Loose, type Starting, type TestDaemon } from '../harness/daemon.js'
+import { placeOf } from '../../src/shard/place.js'
 import { Intruder } from '../harness/intruder.js'
 import { FakeMemory } from '../harness/machine.js'
 import { play, type Scene } from '../harness/scene.js'
@@ -99,7 +100,7 @@ test.serial(
 test.serial('a queue that is old refuses files, holds jobs up, and is empty when nobody asks any more', (t) =>
   play(async (scene) => {
     const { daemon, library, location, file } = await indexed(scene, { args: ['--shards', '1'] })
-    const clients = await flood(daemon, library, scene.path('tree', 'd0'))
+    const clients = await flood(daemon, 'files.list', { library, path: scene.path('tree', 'd0'), sort: 'size' })
     await level(daemon, 'queue', 'critical')
     t.is((await refusedFile(file)).status, 503)
     const { pressure } = await daemon.status()
@@ -111,6 +112,24 @@ test.serial('a queue that is old refuses files, holds jobs up, and is empty when
     await level(daemon, 'queue', 'normal')
     await daemon.jobDone(library, job)
     for (let times = 0; times < 3; times++) t.is((await file()).status, 200)
+  }),
+)
+
+test.serial('where writes are too many for a shard its files are refused, and those of others are sent', (t) =>
+  play(async (scene) => {
+    const { daemon, library, file } = await indexed(scene, { args: ['--shards', '2'] })
+    let other = ''
+    while (other === '' || placeOf(other, 2) === placeOf(library, 2))
+      other = (await daemon.call('libraries.create', { name: 'other' })).id
+    const clients = await flood(daemon, 'libraries.compact', { library: other })
+    await level(daemon, 'queue', 'critical')
+    const why = /too much is asked of the shards/
+    for (let times = 0; times < 3 * AT_ONCE; times++) t.notRegex((await file()).body, why)
+    const unknown = () => daemon.ask(`/libraries/${other}/files/1`)
+    await eventually('one of that shard is refused', 30_000, async () => why.test((await unknown()).body))
+    for (const client of clients) client.terminate()
+    await level(daemon, 'queue', 'normal')
+    for (let times = 0; times < 3; times++) t.is((await unknown()).status, 404)
   }),
 )
 
@@ -218,8 +237,8 @@ async function goesOn(daemon: TestDaemon, library: string, count = 3): Promise<v
 }
 
 /** Asks at each answer again, as long as it is there. */
-async function flood(daemon: TestDaemon, library: string, path: string): Promise<WebSocket[]> {
-  const text = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'files.list', params: { library, path, sort: 'size' } })
+async function flood(daemon: TestDaemon, method: string, params: object): Promise<WebSocket[]> {
+  const text = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })
   const clients: WebSocket[] = []
   for (let at = 0; at < 6; at++) {
     const ws = new WebSocket(`ws://127.0.0.1:${daemon.port}/ws`, {

@@ -4,7 +4,7 @@ import { LIMITS } from '../../src/base/limits.js'
 import { Ledger } from '../../src/descriptors/ledger.js'
 import { plan } from '../../src/descriptors/planner.js'
 import { CAUSES, STREAM, type Cause, type Level, type Request } from '../../src/protocol/messages.js'
-import { Pressed } from '../../src/shard/pressed.js'
+import { Pressed, type FilesWait } from '../../src/shard/pressed.js'
 
 const LIBRARY = '0190163d-8694-739b-aea5-966c26f8ad91'
 const FILE: Request = { operation: 'files.get', params: { library: LIBRARY, id: '1' } }
@@ -21,16 +21,16 @@ const SHORT: readonly Request[] = [
   { operation: 'core.status', params: {} },
 ]
 
-function newPressed(levels: Partial<Record<Cause, Level>>, isCrowded = () => false) {
+function newPressed(levels: Partial<Record<Cause, Level>>, filesWait: FilesWait = () => false) {
   const ledger = Ledger.create(plan({ soft: 2_000, base: 0, connectionsMax: 'auto' }))
   ledger.causes = { memory: 'normal', loop: 'normal', queue: 'normal', ...levels }
-  const pressed = new Pressed(ledger, isCrowded)
+  const pressed = new Pressed(ledger, filesWait)
   return { ledger, pressed }
 }
 
 /** Whether files and long answers are refused, after the one that is let through. */
-function refused(levels: Partial<Record<Cause, Level>>): string {
-  const { pressed } = newPressed(levels)
+function refused(levels: Partial<Record<Cause, Level>>, filesWait?: FilesWait): string {
+  const { pressed } = newPressed(levels, filesWait)
   pressed.refuses(FILE, STREAM)
   pressed.refuses(LONG)
   const found = [pressed.refuses(FILE, STREAM) && 'files', pressed.refuses(LONG) && 'long answers']
@@ -44,27 +44,36 @@ test('files are refused where anything is critical, long answers before that whe
   t.is(refused({ loop: 'high', queue: 'high' }), '')
   t.is(refused({ memory: 'critical' }), 'files and long answers')
   t.is(refused({ loop: 'critical' }), 'files and long answers')
-  t.is(refused({ queue: 'critical' }), 'files')
+})
+
+test('an old queue refuses files of the libraries that wait in it', (t) => {
+  for (const queue of ['high', 'critical'] as const) {
+    const asked = new Set<unknown>()
+    const filesWait: FilesWait = (...of) => (asked.add(of.join()), of[1])
+    t.is(refused({ queue }, filesWait), queue === 'critical' ? 'files' : '')
+    t.deepEqual([...asked], [`${LIBRARY},${queue === 'critical'}`])
+    t.is(refused({ queue }), '')
+  }
 })
 
 test('files are refused as soon as a shard refuses what people look at, and no longer', (t) => {
-  let isCrowded = true
-  const { ledger, pressed } = newPressed({}, () => isCrowded)
+  let wait = true
+  const { ledger, pressed } = newPressed({}, () => wait)
   t.is(pressed.refuses(FILE, STREAM), null)
   t.regex(pressed.refuses(FILE, STREAM)!.message, /^too much is asked of the shards: no file is sent/)
   t.is(ledger.refusedForSoFar('queue'), 1)
   for (const each of [...SHORT, LONG]) t.is(pressed.refuses(each), null, each.operation)
-  isCrowded = false
+  wait = false
   t.is(pressed.refuses(FILE, STREAM), null)
 })
 
 test('short answers, writes, subscriptions and control go on whatever presses', (t) => {
-  const { pressed } = newPressed({ memory: 'critical', loop: 'critical', queue: 'critical' })
+  const { pressed } = newPressed({ memory: 'critical', loop: 'critical', queue: 'critical' }, () => true)
   for (let times = 0; times < 3; times++) for (const each of SHORT) t.is(pressed.refuses(each), null, each.operation)
 })
 
 test('who is refused is told why, when to come again, and how to ask for less; and is counted', (t) => {
-  const { ledger, pressed } = newPressed({ memory: 'critical', queue: 'critical' })
+  const { ledger, pressed } = newPressed({ memory: 'critical', queue: 'critical' }, () => true)
   pressed.refuses(FILE, STREAM)
   const file = pressed.refuses(FILE, STREAM)!
   t.like(file, { code: 'OVERLOADED', retryable: true })
