@@ -2,7 +2,7 @@
   "targets": [
     {
       "target_name": "spacedrive",
-      "sources": ["native/addon.cc", "native/descent.cc", "native/descriptors.cc", "native/files.cc", "native/gather.cc", "native/memory.cc", "native/names.cc", "native/reserve.cc", "native/scan.cc", "native/sockets.cc", "native/watch.cc"],
+      "sources": ["native/addon.cc", "native/descent.cc", "native/descriptors.cc", "native/exit.cc", "native/files.cc", "native/gather.cc", "native/memory.cc", "native/names.cc", "native/reserve.cc", "native/scan.cc", "native/sockets.cc", "native/watch.cc"],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
       "cflags!": ["-fno-exceptions"],

@@ -32,6 +32,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("reserveLend", Napi::Function::New(env, reserveLend, "reserveLend"));
   exports.Set("reserveReturn", Napi::Function::New(env, reserveReturn, "reserveReturn"));
   exports.Set("reserveList", Napi::Function::New(env, reserveList, "reserveList"));
+  exports.Set("exitWithin", Napi::Function::New(env, exitWithin, "exitWithin"));
   exports.Set("readDirectory", Napi::Function::New(env, readDirectory, "readDirectory"));
   exports.Set("lookAtFile", Napi::Function::New(env, lookAtFile, "lookAtFile"));
   exports.Set("readParts", Napi::Function::New(env, readParts, "readParts"));

@@ -27,6 +27,9 @@ Napi::Value reserveList(const Napi::CallbackInfo& call);
 // scan.cc
 Napi::Value readDirectory(const Napi::CallbackInfo& call);
 
+// exit.cc
+void exitWithin(const Napi::CallbackInfo& call);
+
 // files.cc
 void lookAtFile(const Napi::CallbackInfo& call);
 Napi::Value readParts(const Napi::CallbackInfo& call);

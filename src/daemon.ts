@@ -307,8 +307,7 @@ export class Daemon {
       await this.#front.drain(0)
     }
     await this.#fronts?.close()
-    await this.#watcher?.close()
-    await this.#router?.close(hurry ? 1_000 : LIMITS.drainMs / 2)
+    await Promise.all([this.#watcher?.close(), this.#router?.close(hurry ? 1_000 : LIMITS.drainMs / 2)])
     await this.#tasks?.close()
     this.#sights?.close()
     if (this.#lock) {

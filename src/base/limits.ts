@@ -537,6 +537,10 @@ export const LIMITS = {
   forwardedMax: 2_000,
   /** A front thread counts what it has once in this time, and whenever somebody asks it for the status. */
   frontCountMs: 250,
+  /** A thread that is to end is waited for so long: it may stand in a call to a file system that does not answer. */
+  threadEndMs: 1_500,
+  /** And so is the end of the process, when all that can be saved is. */
+  exitMs: 1_000,
   /** A task thread that is to end while it loads is waited for, but not for longer. */
   threadLoadMs: 2_000,
   /** A front thread that is told to end has so long. */
@@ -546,7 +550,7 @@ export const LIMITS = {
   /** The CLI waits this long for a daemon it detaches: a large catalog on a cold disk still makes it. */
   cliStartMs: 30_000,
   /** The CLI waits this long for a stopped daemon to be gone: the drain and some more. */
-  cliStopMs: 12_000,
+  cliStopMs: 15_000,
   /** A screen that is watched is drawn again after this. */
   cliWatchMs: 1_000,
   /** Progress is printed once in this time where it is not shown on a terminal. */

@@ -2,6 +2,7 @@
 // no reason to end. After anything else nobody knows what is still true, so the daemon saves what it can and ends.
 import type { Daemon } from '../daemon.js'
 import { LIMITS } from '../base/limits.js'
+import { leave } from './leave.js'
 
 export class Guard {
   readonly #daemon: Daemon
@@ -23,7 +24,7 @@ export class Guard {
     if (this.#daemon.survives(error) || this.faulted) return
     this.faulted = true
     // Whatever is broken may hold the drain up as well.
-    setTimeout(() => process.exit(1), LIMITS.drainMs + LIMITS.faultMs).unref()
-    this.#daemon.close().catch(() => process.exit(1))
+    setTimeout(() => leave(1), LIMITS.drainMs + LIMITS.faultMs).unref()
+    this.#daemon.close().catch(() => leave(1))
   }
 }

@@ -11,7 +11,8 @@ import { collected } from './arguments.js'
 import type { Asked } from './choice.js'
 import type { Desk } from './desk.js'
 import { startDetached, type Ready } from './detach.js'
-import { linesOf, UsageError } from './failure.js'
+import { EXIT, linesOf, UsageError } from './failure.js'
+import { leave, leaveSoon } from './leave.js'
 import { safe } from './text.js'
 
 interface StartOptions {
@@ -164,6 +165,7 @@ async function serve(desk: Desk, config: Config, reread: () => Config, roots: re
     )
     await daemon.stopped
     stop.disarm()
+    leaveSoon(guard.faulted ? EXIT.failed : EXIT.done)
     await indexed
     guard.disarm()
     if (guard.faulted)
@@ -232,7 +234,7 @@ class Stop {
   #signal(): void {
     if (this.#over) return
     this.#count += 1
-    if (this.#count > 2) process.exit(1)
+    if (this.#count > 2) leave(1)
     this.#asking.abort()
     this.#desk.note(this.#count === 1 ? 'draining…' : 'hurrying…')
     this.#close(this.#count === 1 ? {} : { hurry: true })

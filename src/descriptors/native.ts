@@ -121,6 +121,8 @@ export interface Native {
   /** Closes up to `count` for a use that may have `most` at a time; returns how many. They are not taken back before they are returned. */
   reserveLend(use: number, count: number, most: number): number
   reserveList(): Int32Array
+  /** Ends the process with this code after so many milliseconds, unless it has ended before. */
+  exitWithin(ms: number, code: number): void
   /** Holds one descriptor, none afterwards. A symlink is not followed: ENOTDIR. Children that vanish meanwhile are left out. */
   readDirectory(path: Buffer): NativeListing
   Descent: new () => NativeDescent

@@ -358,9 +358,11 @@ export class Router {
       this.#places.map(async (place) => {
         await Promise.race([this.#ask(place, 'shard.drain', {}).catch(() => null), late])
         place.line.port?.close()
-        await place.pool?.destroy()
+        const { thread, number } = place
+        const isOver = await place.pool?.end(() => this.#setup.ledger.reclaim(thread))
+        if (isOver === false)
+          this.#setup.log('warn', `shard ${number} does not end: it waits for a disk, or is at work still`)
         await place.ending
-        this.#setup.ledger.reclaim(place.thread)
       }),
     )
   }
@@ -565,12 +567,16 @@ export class Router {
     )
   }
 
+  /** It is replaced when its descriptors are closed. */
   async #bury(place: Place, pool: Thread | null): Promise<void> {
     const { thread, number, waitMs } = place
-    await pool?.destroy()
-    const returned = this.#setup.ledger.reclaim(thread)
-    this.#setup.log('info', `shard ${number}: ${returned} descriptors came back, next try in ${waitMs} ms`)
-    if (!this.#closing) setTimeout(() => this.#replace(place), waitMs)
+    const over = () => {
+      const returned = this.#setup.ledger.reclaim(thread)
+      this.#setup.log('info', `shard ${number}: ${returned} descriptors came back, next try in ${waitMs} ms`)
+      if (!this.#closing) setTimeout(() => this.#replace(place), waitMs)
+    }
+    if (pool) await pool.end(over)
+    else over()
   }
 
   #replace(place: Place): void {

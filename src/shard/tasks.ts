@@ -68,10 +68,18 @@ export class Thread extends Piscina {
     this.#exit = new Promise((resolve) => thread!.once('exit', () => resolve()))
   }
 
-  /** Resolves when its descriptors are closed, for all who end it. piscina's resolves at once for a second, and after an error. */
-  override async destroy(): Promise<void> {
-    await super.destroy()
-    await this.#exit
+  /**
+   * piscina's `destroy` resolves at once where another has begun to end it, and after an error.
+   *
+   * @param over called when its descriptors are closed
+   * @returns true then; false after a while, where it stands in a call to a file system that does not answer
+   */
+  async end(over: () => void): Promise<boolean> {
+    void this.destroy()
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<boolean>((resolve) => (timer = setTimeout(resolve, LIMITS.threadEndMs, false)))
+    const ended = this.#exit.then(over).then(() => true)
+    return await Promise.race([ended, late]).finally(() => clearTimeout(timer))
   }
 
   /** The part of the time since this was asked last in which it was not idle: what it waited for a core counts too. */
@@ -272,7 +280,7 @@ export class Tasks {
     // One that died while it was idle is not to be handed out.
     const at = this.#idle.indexOf(slot)
     if (at >= 0) this.#idle.splice(at, 1)
-    await slot.thread.destroy()
-    slot.lease.release()
+    if (await slot.thread.end(() => slot.lease.release())) return
+    this.#log(`a task thread does not end: it waits for the file system of ${slot.walking.path ?? 'what it read last'}`)
   }
 }

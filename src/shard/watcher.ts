@@ -164,8 +164,8 @@ export class Watcher {
       await Promise.race([thread.run(null), failed])
       lease.shrink(price - ledger.prices.threadStart)
     } catch (error) {
-      await thread?.destroy()
-      lease.release()
+      if (thread) await thread.end(() => lease.release())
+      else lease.release()
       throw error
     }
     this.#problem = null
@@ -206,10 +206,13 @@ export class Watcher {
   /** However the thread ends, its instance is closed when nobody uses it any more, and then what it cost is given back. */
   async #destroy({ thread, port, lease, told }: Watching): Promise<void> {
     port.close()
-    await thread.destroy()
-    const instance = toldWatches(told)
-    if (instance >= 0) loadNative()?.watchClose(instance)
-    lease.release()
+    const over = () => {
+      const instance = toldWatches(told)
+      if (instance >= 0) loadNative()?.watchClose(instance)
+      lease.release()
+    }
+    if (await thread.end(over)) return
+    this.#setup.log('warn', 'the watching thread does not end: it waits for a file system that does not answer')
   }
 
   #receive({ coverage, told }: FromWatcher): void {

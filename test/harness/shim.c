@@ -1,5 +1,5 @@
 // Loaded before libc into a daemon under test: stands in for calls that take descriptors or write, counts them, and lets some
-// fail, as told by a file that the test and this process map together. shim.ts is its other half, and names the calls in this order.
+// fail, or hang, as told by a file that the test and this process map together. shim.ts is its other half, and names the calls in this order.
 //
 // What it does not see: calls that libc makes inside itself (opendir, fopen and scandir are therefore here as such), raw syscalls and
 // io_uring. It asks for no memory and opens nothing of its own once it stands.
@@ -31,6 +31,7 @@ enum call {
 };
 
 #define RULES 8
+#define HANGS -1  // instead of an errno: the call goes on when the rule has ended
 #define TEXT 256
 
 struct count { _Atomic uint64_t calls, failed; };
@@ -128,7 +129,9 @@ static int refused(enum call call, const char *path, int fd) {
     atomic_fetch_add(&rule->failed, 1);
     atomic_fetch_add_explicit(&control->counts[call].failed, 1, memory_order_relaxed);
     snprintf(rule->last, TEXT, "%s", path ? path : "");
-    return rule->error;
+    if (rule->error != HANGS) return rule->error;
+    while (atomic_load_explicit(&rule->active, memory_order_acquire)) usleep(10000);
+    return 0;
   }
   return 0;
 }

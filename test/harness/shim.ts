@@ -37,7 +37,8 @@ export interface Failing {
   readonly calls: Call | readonly Call[]
   /** A part of the path, as it was given to the call; for calls on a descriptor, of what that points to. Any if absent. */
   readonly path?: string
-  readonly errno: Errno
+  /** `HANGS`: as where a file system does not answer. It goes on when the rule ends. */
+  readonly errno: Errno | 'HANGS'
   /** So many matching calls pass before the first that fails. */
   readonly after?: number
   /** Only one fails. */
@@ -88,7 +89,7 @@ export class Shim {
     const { path = '', after = 0, once = false, times = once ? 1 : 0, probability, seed = 1, thread } = failing
     assert(Buffer.byteLength(path) < TEXT_BYTES)
     const rule = Buffer.alloc(RULE_BYTES)
-    rule.writeInt32LE(constants.errno[failing.errno], 4)
+    rule.writeInt32LE(failing.errno === 'HANGS' ? -1 : constants.errno[failing.errno], 4)
     rule.writeUInt32LE(maskOf([failing.calls].flat()), 8)
     rule.writeUInt32LE(after, 12)
     rule.writeUInt32LE(times, 16)

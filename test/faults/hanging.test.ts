@@ -1,0 +1,54 @@
+// A file system that does not answer, as of a server that is gone: a thread stands in a call to it and cannot be ended.
+import { existsSync, readFileSync } from 'node:fs'
+import test from 'ava'
+import { eventually } from '../harness/daemon.js'
+import { play, sameAsDisk, type Scene } from '../harness/scene.js'
+import { shimProblem } from '../harness/shim.js'
+
+const problem = shimProblem()
+if (problem) console.log(`not run: file systems that hang, because ${problem}`)
+const shimmed = problem ? test.serial.skip : test.serial
+
+/** A daemon of which a thread has begun to read a directory and does not come back. */
+async function hanging(scene: Scene) {
+  const shim = scene.shim()
+  const daemon = await scene.daemon({ env: shim.env })
+  const far = scene.tree('far', 300)
+  const rule = shim.fail({ calls: 'open', path: '/d1', errno: 'HANGS', thread: 'others' })
+  const { id: library } = await daemon.call('libraries.create', { name: 'library' })
+  await daemon.call('locations.add', { library, path: far })
+  await eventually('a thread hangs', 10_000, () => rule.failed > 0)
+  return { daemon, library, far, shim }
+}
+
+shimmed('others are served meanwhile, a stop ends the daemon, and the next one goes on with the job', async (t) => {
+  await play(async (scene) => {
+    const { daemon, library, far, shim } = await hanging(scene)
+    const near = scene.tree('near', 30)
+    const { job } = await daemon.call('locations.add', { library, path: near })
+    await daemon.jobDone(library, job)
+    const { items } = await daemon.call('search.files', { library, query: 'file 7' })
+    t.is(items.length, 1)
+    t.is((await daemon.stop()).code, 0)
+    const log = readFileSync(scene.path('data', 'logs', 'daemon.log'), 'utf8')
+    t.true(log.includes(`it waits for the file system of ${far}`))
+    shim.clear()
+    const next = await scene.daemon()
+    const { items: jobs } = await next.call('jobs.list', { library })
+    for (const { id } of jobs) await next.jobDone(library, id)
+    await sameAsDisk(next, library, far, near)
+    t.is((await next.stop()).code, 0)
+  })
+})
+
+shimmed('the third signal ends it at once', async (t) => {
+  await play(async (scene) => {
+    const { daemon } = await hanging(scene)
+    for (const told of ['draining', 'hurrying']) {
+      daemon.kill('SIGINT')
+      await eventually(told, 5_000, () => daemon.said.err.includes(told))
+    }
+    t.deepEqual(await daemon.stop('SIGINT'), { code: 1, signal: null })
+    t.false(existsSync(`/proc/${daemon.pid}`))
+  })
+})
