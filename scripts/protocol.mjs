@@ -790,7 +790,7 @@ The daemon listens on a TCP address (\`127.0.0.1:8080\` unless told otherwise) a
 | \`POST /rpc\` | JSON-RPC 2.0, a request or a batch; \`Content-Type: application/json\`, UTF-8. What begins as the envelope of Spacedrive's own clients is answered as they have it; see [compat.md](compat.md). |
 | \`GET /ws\` | The same over WebSocket, and events. |
 | \`GET /events\` | The events alone, as [Server-Sent Events](#server-sent-events). |
-| \`GET /libraries/LIBRARY/files/ID\`, \`HEAD\` | The bytes of a file, \`ID\` as in [File](#file). \`Range\` (up to 16 of them), \`If-Range\`, \`If-None-Match\` and \`If-Modified-Since\` as in RFC 9110; \`?download\` has it saved instead of shown. Its \`ETag\` changes with inode, size and time. A file that changes while it is sent is not sent on: the connection ends. |
+| \`GET /libraries/LIBRARY/files/ID\`, \`HEAD\` | The bytes of a file, \`ID\` as in [File](#file). \`Range\` (up to 16 of them), \`If-Range\`, and the conditions \`If-Match\`, \`If-None-Match\`, \`If-Modified-Since\` and \`If-Unmodified-Since\` as in RFC 9110; \`?download\` has it saved instead of shown. Its \`ETag\` changes with inode, size and time. A file that changes while it is sent is not sent on: the connection ends. |
 
 Every request passes these checks in this order:
 
@@ -805,7 +805,7 @@ Every request passes these checks in this order:
 | 200 | A JSON-RPC answer, whether it holds results or errors. |
 | 204 | The message held only notifications. |
 | 400 | Two Hosts or none (which may also just be closed), or a body that is not UTF-8. |
-| 206, 304, 416 | Parts of a file; a file that the client has; ranges outside of it. |
+| 206, 304, 412, 416 | Parts of a file; a file that the client has; one that is not what it wants the rest of; ranges outside of it. |
 | 401 | Token missing or wrong. |
 | 403 | Foreign Host or Origin: \`FORBIDDEN_ORIGIN\`. \`GET /metrics\` with a token for some libraries: \`FORBIDDEN\`. |
 | 404, 405 | No such route; another method, with \`Allow\`. |

@@ -28,8 +28,9 @@ const ROUTE = /^\/libraries\/([\w.-]{1,100})\/files\/([\w.-]{1,100})$/
 export function fileRequest(method: string, path: string, query: string, head: Head): FileRequest | null {
   const [, library, id] = ROUTE.exec(path) ?? []
   if (library === undefined || id === undefined) return null
-  const { range, ifRange, ifNoneMatch, ifModifiedSince } = head
-  const conditions = { range: method === 'GET' ? range : undefined, ifRange, ifNoneMatch, ifModifiedSince }
+  const { ifRange, ifMatch, ifNoneMatch, ifModifiedSince, ifUnmodifiedSince } = head
+  const range = method === 'GET' ? head.range : undefined
+  const conditions = { range, ifRange, ifMatch, ifNoneMatch, ifModifiedSince, ifUnmodifiedSince }
   return { library, id, headOnly: method === 'HEAD', saves: new URLSearchParams(query).has('download'), conditions }
 }
 

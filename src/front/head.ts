@@ -8,7 +8,9 @@ export class Head {
   authorization: string | undefined
   contentType: string | undefined
   contentLength: string | undefined
-  lengths = 0
+  transferEncoding: string | undefined
+  /** Whoever stands between may have taken another end of the body than is taken here. */
+  isAmbiguous = false
   contentEncoding: string | undefined
   protocols: string | undefined
   upgrade: string | undefined
@@ -16,15 +18,19 @@ export class Head {
   extensions: string | undefined
   range: string | undefined
   ifRange: string | undefined
+  ifMatch: string | undefined
   ifNoneMatch: string | undefined
   ifModifiedSince: string | undefined
+  ifUnmodifiedSince: string | undefined
   lastEventId: string | undefined
 
   clear(): void {
     this.host = this.origin = this.site = this.authorization = this.contentType = undefined
     this.contentLength = this.contentEncoding = this.protocols = this.upgrade = this.key = this.extensions = undefined
-    this.range = this.ifRange = this.ifNoneMatch = this.ifModifiedSince = this.lastEventId = undefined
-    this.hosts = this.lengths = 0
+    this.range = this.ifRange = this.ifMatch = this.ifNoneMatch = this.ifModifiedSince = undefined
+    this.ifUnmodifiedSince = this.lastEventId = this.transferEncoding = undefined
+    this.hosts = 0
+    this.isAmbiguous = false
   }
 
   /** Takes one header, its name in lower case. The first of a repeated one stands. */
@@ -47,8 +53,12 @@ export class Head {
         this.contentType ??= value
         return
       case 'content-length':
-        this.lengths += 1
+        this.isAmbiguous ||= this.contentLength !== undefined || value === ''
         this.contentLength ??= value
+        return
+      case 'transfer-encoding':
+        this.isAmbiguous ||= this.transferEncoding !== undefined || value.toLowerCase() !== 'chunked'
+        this.transferEncoding = value
         return
       case 'content-encoding':
         this.contentEncoding ??= value
@@ -71,11 +81,17 @@ export class Head {
       case 'if-range':
         this.ifRange ??= value
         return
+      case 'if-match':
+        this.ifMatch = this.ifMatch === undefined ? value : `${this.ifMatch},${value}`
+        return
       case 'if-none-match':
         this.ifNoneMatch = this.ifNoneMatch === undefined ? value : `${this.ifNoneMatch},${value}`
         return
       case 'if-modified-since':
         this.ifModifiedSince ??= value
+        return
+      case 'if-unmodified-since':
+        this.ifUnmodifiedSince ??= value
         return
       case 'last-event-id':
         this.lastEventId ??= value

@@ -1,7 +1,7 @@
 // The front on node:http and ws: the same protocol where no binary of uWebSockets.js loads. Slower, and it knows each connection.
 import {
   createServer,
-  type IncomingMessage,
+  IncomingMessage,
   type Server,
   type ServerOptions as HttpOptions,
   type ServerResponse,
@@ -406,7 +406,24 @@ class NodeFront implements Front {
   }
 }
 
+/**
+ * One that would rather speak another protocol, which is handed over where that is WebSocket. HTTP/2 is offered so by Java's client, and
+ * by curl: it is answered as if it had not been, while node:http would hand over every request that names any.
+ */
+class Message extends IncomingMessage {
+  declare private named: boolean
+
+  get upgrade(): boolean {
+    return this.named && (this.method === 'CONNECT' || this.headers.upgrade?.toLowerCase() === 'websocket')
+  }
+
+  set upgrade(named: boolean) {
+    this.named = named
+  }
+}
+
 const HTTP_OPTIONS: HttpOptions = {
+  IncomingMessage: Message,
   // Ours to answer, as the other implementation has it too: before routing, and with a code.
   requireHostHeader: false,
   headersTimeout: LIMITS.httpHeadersMs,

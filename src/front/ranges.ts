@@ -12,13 +12,15 @@ export interface Span {
 export interface Conditions {
   readonly range: string | undefined
   readonly ifRange: string | undefined
+  readonly ifMatch: string | undefined
   readonly ifNoneMatch: string | undefined
   readonly ifModifiedSince: string | undefined
+  readonly ifUnmodifiedSince: string | undefined
 }
 
 /** A body is these parts in order: bytes of the answer's own, and spans of the file. */
 export interface FileAnswer {
-  readonly status: 200 | 206 | 304 | 416
+  readonly status: 200 | 206 | 304 | 412 | 416
   readonly headers: Readonly<Record<string, string>>
   readonly parts: readonly (Buffer | Span)[]
   readonly length: number
@@ -35,6 +37,7 @@ export function answerFor(stat: BigIntStats, conditions: Conditions, type: strin
   const modifiedAt = new Date(Number(stat.mtimeMs)).toUTCString()
   const etag = etagOf(stat)
   const own = { ETag: etag, 'Last-Modified': modifiedAt, 'Accept-Ranges': 'bytes' }
+  if (isAnother(stat, etag, conditions)) return { status: 412, headers: own, parts: [], length: 0 }
   if (isUnchanged(stat, etag, conditions)) return { status: 304, headers: own, parts: [], length: 0 }
   const spans = isSame(stat, etag, conditions.ifRange) ? readRanges(conditions.range, size) : null
   if (spans === null) return whole(own, type, size)
@@ -75,6 +78,12 @@ function lengthOf(part: Buffer | Span): number {
 
 function rangeOf({ start, end }: Span, size: number): string {
   return `bytes ${start}-${end - 1}/${size}`
+}
+
+/** Than the one of which the client wants the rest, or nothing. `If-Match` decides where both are there; a weak one matches none. */
+function isAnother(stat: BigIntStats, etag: string, { ifMatch, ifUnmodifiedSince }: Conditions): boolean {
+  if (ifMatch !== undefined) return !ifMatch.split(',').some((each) => ['*', etag].includes(each.trim()))
+  return ifUnmodifiedSince !== undefined && wholeSeconds(stat) > Date.parse(ifUnmodifiedSince)
 }
 
 /** `If-None-Match` decides where both are there. */

@@ -267,7 +267,7 @@ class UwsFront implements Front {
     const exchange = new UwsExchange(this.#desk, seat, res, this.#clients)
     try {
       readHead(req)
-      if (head.lengths > 1) return cut(res)
+      if (head.isAmbiguous) return cut(res)
       const admitted = this.#desk.admitRpc(head, seat, exchange)
       if (isPage(admitted)) exchange.refuse(admitted)
       else exchange.collect(admitted)
@@ -282,7 +282,7 @@ class UwsFront implements Front {
       const method = req.getMethod().toUpperCase()
       const path = req.getUrl()
       const head = readHead(req)
-      if (head.lengths > 1) return cut(res)
+      if (head.isAmbiguous) return cut(res)
       const streamed = streamRequest(path, req.getQuery() ?? '', head)
       if (streamed)
         return this.#stream(exchange, streamed, this.#desk.admitEvents(method, head, seat, exchange), method)
@@ -310,8 +310,8 @@ class UwsFront implements Front {
   #upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t, seat: Seat): void {
     const exchange = new UwsExchange(this.#desk, seat, res, this.#clients)
     try {
-      const { protocols, key, extensions, lengths } = readHead(req)
-      if (lengths > 1) return cut(res)
+      const { protocols, key, extensions, isAmbiguous } = readHead(req)
+      if (isAmbiguous) return cut(res)
       const caller = this.#desk.admitFeed(head, seat, exchange)
       // A client that is refused its WebSocket has no other use for the connection.
       if (isPage(caller)) return exchange.refuse({ ...caller, close: true })
@@ -411,8 +411,9 @@ function readHead(req: HttpRequest): Head {
 }
 
 /**
- * With two lengths of a body whoever stands between may have taken the other one, so that what follows is the end of this request to
- * one and the beginning of the next to the other. An answer would let the rest of what came be parsed; node:http refuses it itself.
+ * With two lengths of a body, an empty one, or a transfer encoding that uWebSockets only takes for chunks, what follows may be the end of
+ * this request to whoever stands between and the beginning of the next to us. An answer would let the rest of what came be parsed;
+ * node:http refuses it itself.
  */
 function cut(res: HttpResponse): void {
   res.close()

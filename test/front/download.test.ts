@@ -62,6 +62,18 @@ for (const front of await kinds()) {
       t.is((await get('a "file" é.bin', { 'if-none-match': '"other"' })).status, 200)
       const modified = String(whole.headers['last-modified'])
       t.is((await get('a "file" é.bin', { 'if-modified-since': modified })).status, 304)
+      t.is((await range('bytes=0-1', { 'if-match': `"other", ${etag}` })).status, 206)
+      t.is(
+        (await range('bytes=0-1', { 'if-match': '*', 'if-unmodified-since': 'Thu, 01 Jan 1970 00:00:00 GMT' })).status,
+        206,
+      )
+      t.is((await range('bytes=0-1', { 'if-unmodified-since': modified })).status, 206)
+      for (const rest of [
+        { 'if-match': '"other"' },
+        { 'if-match': `W/${etag}` },
+        { 'if-unmodified-since': 'Thu, 01 Jan 1970 00:00:00 GMT' },
+      ])
+        t.like(await range('bytes=2-', rest), { status: 412, body: Buffer.alloc(0) }, JSON.stringify(rest))
       t.is((await range('bytes=0-1', { 'if-range': etag })).status, 206)
       t.is((await range('bytes=0-1', { 'if-range': modified })).status, 206)
       t.is((await range('bytes=0-1', { 'if-range': '"other"' })).status, 200)

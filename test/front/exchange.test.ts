@@ -207,7 +207,7 @@ for (const kind of await kinds()) {
     }),
   )
 
-  test(front('two lengths of a body are refused, and what follows is no request'), (t) =>
+  test(front('a body whose end is in doubt is refused, and what follows is no request'), (t) =>
     withStage(kind, {}, async ({ raw, port }) => {
       const whole = rawPing(`Host: 127.0.0.1:${port}\r\n`).replace('Connection: close\r\n', '')
       for (const second of [
@@ -218,6 +218,26 @@ for (const kind of await kinds()) {
         const told = await raw(`${whole.replace('\r\n\r\n', `\r\n${second}\r\n`)}${whole}`)
         t.is(told.match(/HTTP\/1.1 \d+/g)?.join() ?? 'HTTP/1.1 400', 'HTTP/1.1 400', second)
       }
+      const length = `Content-Length: ${PING.length}\r\n`
+      for (const instead of [
+        'Content-Length: \r\n',
+        'Transfer-Encoding: xchunked\r\n',
+        'Transfer-Encoding: chunked, identity\r\n',
+        'Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n',
+      ]) {
+        const told = await raw(`${whole.replace(length, instead).replace(PING, `0\r\n\r\n`)}${whole}`)
+        t.is(told.match(/HTTP\/1.1 \d+/g)?.join() ?? 'HTTP/1.1 400', 'HTTP/1.1 400', instead)
+      }
+    }),
+  )
+
+  test(front('who would rather speak HTTP/2 is answered as any other, and goes on asking'), (t) =>
+    withStage(kind, {}, async ({ rpc, raw, port }) => {
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+      const headers = { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': 'AAMAAABk' }
+      for (const id of [1, 2]) t.is((await rpc(ping(id), { agent, headers })).body, (await rpc(ping(id))).body)
+      agent.destroy()
+      t.notRegex(await raw(`CONNECT a:1 HTTP/1.1\r\n\r\n${rawPing(`Host: 127.0.0.1:${port}\r\n`)}`), /pong/)
     }),
   )
 
