@@ -36,7 +36,7 @@ async function openLine(...[url, protocol, token, hearer, over]: Parameters<Open
   await new Promise<void>((resolve, reject) => {
     const late = setTimeout(giveUp, OPEN_MS)
     ws.onopen = () => (clearTimeout(late), resolve())
-    ws.onclose = () => (clearTimeout(late), void refusalOf(url, token).then(reject))
+    ws.onclose = () => (clearTimeout(late), void refusalOf(url, token, over).then(reject))
   }).finally(() => over.removeEventListener('abort', giveUp))
   const line: Line = {
     get isOpen() {
@@ -60,7 +60,13 @@ function closed(ws: WebSocket): Promise<void> {
 }
 
 /** A page is not told why its WebSocket was refused. Asked by HTTP the daemon says it, to pages that are its own. */
-async function refusalOf(url: string, token: string | undefined): Promise<SpacedriveError> {
+async function refusalOf(url: string, token: string | undefined, over: AbortSignal): Promise<SpacedriveError> {
+  const none = new SpacedriveError('NO_DAEMON', `${url}: no WebSocket was opened`)
+  if (over.aborted) return none
+  const asking = new AbortController()
+  const giveUp = () => asking.abort()
+  const late = setTimeout(giveUp, OPEN_MS)
+  over.addEventListener('abort', giveUp)
   try {
     const response = await fetch(new URL('/rpc', url), {
       method: 'POST',
@@ -69,11 +75,15 @@ async function refusalOf(url: string, token: string | undefined): Promise<Spaced
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
       },
       body: '{"jsonrpc":"2.0","id":1,"method":"core.ping"}',
+      signal: asking.signal,
     })
     const wire = (await response.json()) as WireError
     if (isErrorCode(wire.code)) return fromWire(wire)
   } catch {
     // No daemon, none of ours, or a page of somebody else's: all the same from here.
+  } finally {
+    clearTimeout(late)
+    over.removeEventListener('abort', giveUp)
   }
-  return new SpacedriveError('NO_DAEMON', `${url}: no WebSocket was opened`)
+  return none
 }

@@ -2,7 +2,7 @@
 // It runs in browsers as well, so that it knows of its connection only what `Line` says.
 import { fromWire, isErrorCode, SpacedriveError, type WireError } from './base/codes.js'
 import { pack, unpack } from './protocol/msgpack.js'
-import type { Event } from './protocol/messages.js'
+import type { Deliver, Event } from './protocol/messages.js'
 import type { OperationName, ParamsOf } from './protocol/operations.js'
 import type { Results } from './protocol/results.js'
 
@@ -70,7 +70,7 @@ interface Bounds {
 
 interface Subscriber {
   readonly filter: ParamsOf<'events.subscribe'>
-  readonly deliver: (event: Event, missed: number) => void
+  readonly deliver: Deliver
   readonly ended: ((error: SpacedriveError) => void) | undefined
   /** The daemon's id of it, of the connection that is open now. */
   id: string | null
@@ -191,6 +191,7 @@ export class Client {
     for (let tries = 0; ; tries++) {
       let isAsked = false
       try {
+        bounds?.over.throwIfAborted()
         await this.#open()
         bounds?.over.throwIfAborted()
         isAsked = true
@@ -198,8 +199,8 @@ export class Client {
       } catch (error) {
         if (bounds?.over.aborted) throw error
         const leftMs = until - performance.now()
-        if (!this.#mayRetry(error, isAsked, isHarmless) || !(await this.#waitFor(error, isAsked, tries, leftMs)))
-          throw error
+        if (!this.#mayRetry(error, isAsked, isHarmless)) throw error
+        if (!(await this.#waitFor(error, isAsked, tries, leftMs, bounds))) throw error
       }
     }
   }
@@ -216,44 +217,51 @@ export class Client {
     isAsked: boolean,
     tries: number,
     leftMs: number,
+    bounds?: Bounds,
   ): Promise<boolean> {
     // All who wait come by one connection.
-    if (!isAsked || AWAY.has(code)) return leftMs > retryAfterMs && (await this.#untilPause(leftMs, retryAfterMs))
+    if (!isAsked || AWAY.has(code))
+      return leftMs > retryAfterMs && (await this.#untilPause(leftMs, retryAfterMs, bounds))
+    // Who is refused for longer than its deadline is told so, not that it is late.
     const waitMs = Math.max(retryAfterMs, jittered(Math.min(RETRY_MS_MIN * 2 ** tries, RETRY_MS_MAX)))
-    if (waitMs > leftMs || this.#retries < 1) return false
+    if (waitMs > Math.min(leftMs, bounds?.leftMs() ?? Infinity) || this.#retries < 1) return false
     this.#retries -= 1
-    await sleep(waitMs, this.#closed.signal)
+    await sleep(waitMs, this.#closed.signal, bounds?.over)
     return true
   }
 
-  /** Longer each time; whoever comes while it lasts waits for its end. */
-  #paused(atLeastMs = 0): Promise<void> {
-    if (this.#pause) return this.#pause
-    const waitMs = Math.max(atLeastMs, jittered(this.#pauseMs))
-    this.#pauseMs = Math.min(2 * this.#pauseMs, RETRY_MS_MAX)
-    this.#pause = sleep(waitMs, this.#closed.signal).then(() => void (this.#pause = null))
-    return this.#pause
+  /**
+   * Longer each time; whoever comes while it lasts waits for its end, and for its own time. Clients that were all refused at once do
+   * not come back at once.
+   */
+  #paused(atLeastMs = 0, over?: AbortSignal): Promise<unknown> {
+    const { signal } = this.#closed
+    if (!this.#pause) {
+      this.#pause = sleep(jittered(this.#pauseMs), signal).then(() => void (this.#pause = null))
+      this.#pauseMs = Math.min(2 * this.#pauseMs, RETRY_MS_MAX)
+    }
+    if (atLeastMs === 0) return this.#pause
+    return Promise.all([this.#pause, sleep(atLeastMs + jittered(RETRY_MS_MIN), signal, over)])
   }
 
-  async #untilPause(leftMs: number, atLeastMs: number): Promise<boolean> {
+  async #untilPause(leftMs: number, atLeastMs: number, bounds?: Bounds): Promise<boolean> {
     const end = new AbortController()
-    const late = sleep(leftMs, end.signal).then(() => true)
-    const isLate = await Promise.race([this.#paused(atLeastMs).then(() => false), late])
+    const late = sleep(leftMs, end.signal, bounds?.over).then(() => true)
+    const isLate = await Promise.race([this.#paused(atLeastMs, end.signal).then(() => false), late])
     end.abort()
     return !isLate
   }
 
   /**
-   * Events from now on, also over connections to come: what happened while there was none is brought by the next, as far as the
-   * daemon keeps it. `missed` counts those that were lost before this event; `Infinity` where the daemon was started anew and
-   * cannot tell.
+   * Events from now on, or from the filter's cursor, also over connections to come: what happened while there was none is brought
+   * by the next, as far as the daemon keeps it. What was lost is told with the next event; one that was started anew cannot tell.
    *
    * @param ended told why, where the daemon refuses to go on with it: a token that was revoked, say
    * @returns ends the subscription
    */
   async subscribe(
     filter: ParamsOf<'events.subscribe'>,
-    deliver: (event: Event, missed: number) => void,
+    deliver: Deliver,
     ended?: (error: SpacedriveError) => void,
   ): Promise<() => Promise<void>> {
     const cursor = filter.cursor ?? ''
@@ -325,7 +333,7 @@ export class Client {
     if (subscriber.isOver) return
     subscriber.isOver = true
     this.#subscribers.delete(subscriber)
-    subscriber.ended?.(error)
+    apart(() => subscriber.ended?.(error))
   }
 
   async #unsubscribe(subscription: string): Promise<void> {
@@ -336,15 +344,19 @@ export class Client {
   #send(method: string, params: unknown, taken?: (result: unknown) => void, bounds?: Bounds): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const id = this.#next++
-      this.#waiting.set(id, { resolve: (result) => (taken?.(result), resolve(result)), reject })
-      bounds?.over.addEventListener('abort', () => {
-        if (!this.#waiting.delete(id)) return
-        // Nobody waits for an answer to this either.
-        this.#write({ jsonrpc: '2.0', method: 'rpc.cancel', params: { id } })
-        reject(bounds.over.reason as SpacedriveError)
-      })
       const timeoutMs = bounds?.leftMs()
       this.#write({ jsonrpc: '2.0', id, method, params, ...(timeoutMs === undefined ? {} : { timeoutMs }) })
+      const over = bounds?.over
+      const forget = whenAborted(over, () => {
+        this.#waiting.delete(id)
+        // Nobody waits for an answer to this either.
+        this.#write({ jsonrpc: '2.0', method: 'rpc.cancel', params: { id } })
+        reject(over!.reason as SpacedriveError)
+      })
+      this.#waiting.set(id, {
+        resolve: (result) => (forget(), taken?.(result), resolve(result)),
+        reject: (error) => (forget(), reject(error)),
+      })
     })
   }
 
@@ -369,7 +381,7 @@ export class Client {
       if (subscriber.id !== subscription) continue
       const missed = subscriber.missed + Math.max(0, seq - subscriber.seq - 1)
       Object.assign(subscriber, { seq, cursor, missed: 0 })
-      subscriber.deliver(event, missed)
+      apart(() => subscriber.deliver(event, missed, cursor))
     }
   }
 
@@ -379,7 +391,10 @@ export class Client {
     for (const subscriber of this.#subscribers) subscriber.id = null
     const waiting = [...this.#waiting.values()]
     this.#waiting.clear()
-    for (const { reject } of waiting) reject(new SpacedriveError('NO_DAEMON', 'the connection was lost'))
+    const gone = this.#closed.signal.aborted
+      ? closedHere()
+      : new SpacedriveError('NO_DAEMON', 'the connection was lost')
+    for (const { reject } of waiting) reject(gone)
     if (!this.#closed.signal.aborted && this.#subscribers.size > 0) void this.#comeBack()
   }
 
@@ -413,17 +428,28 @@ function closedHere(): SpacedriveError {
   return new SpacedriveError('NO_DAEMON', 'this client is closed')
 }
 
-/** Ends early when the signal is given. */
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
+/** Calls what is another's: what it throws is not thrown into the reading of the connection, which would not go on. */
+function apart(call: () => void): void {
+  try {
+    call()
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error
+    })
+  }
+}
+
+/** Ends early when one of the signals is given. */
+function sleep(ms: number, ...signals: (AbortSignal | undefined)[]): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {
       clearTimeout(timer)
-      forget()
+      for (const forget of listening) forget()
       resolve()
     }
     const timer = setTimeout(end, ms)
-    const forget = whenAborted(signal, end)
-    if (signal.aborted) end()
+    const listening = signals.map((signal) => whenAborted(signal, end))
+    if (signals.some((signal) => signal?.aborted)) end()
   })
 }
 
@@ -445,7 +471,8 @@ function noneYet() {
  * @param end must not throw
  * @returns has it forgotten
  */
-function whenAborted(signal: AbortSignal, end: () => void): () => void {
+function whenAborted(signal: AbortSignal | undefined, end: () => void): () => void {
+  if (!signal) return () => undefined
   const ending = endings.get(signal) ?? noneYet()
   const { waiting } = ending
   endings.set(signal, ending)
@@ -487,13 +514,13 @@ function bounded<Result>(
     }
     if (signal?.aborted) return cancel()
     const timer = timeoutMs === undefined ? undefined : setTimeout(late, timeoutMs)
-    const forget = signal && whenAborted(signal, cancel)
+    const forget = whenAborted(signal, cancel)
     const leftMs = () => (timeoutMs === undefined ? undefined : Math.max(1, Math.ceil(until - performance.now())))
     void work({ over: over.signal, leftMs })
       .then(resolve, reject)
       .finally(() => {
         clearTimeout(timer)
-        forget?.()
+        forget()
       })
   })
 }

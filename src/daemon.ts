@@ -60,13 +60,14 @@ import type { Lock } from './library/lock.js'
 import { takeLock } from './lock.js'
 import { measureLibrary } from './library/measure.js'
 import { sortIn } from './library/sorting.js'
-import type { Descriptors, Event, GiveUp, LimitUse, Reply, Request, Stall, Status } from './protocol/messages.js'
+import type { Deliver, Descriptors, GiveUp, LimitUse, Reply, Request, Stall, Status } from './protocol/messages.js'
 import type { Reloaded } from './protocol/results.js'
 import { checkParams, type OperationName, type ParamsOf } from './protocol/operations.js'
 import { NAMED_EVENT } from './protocol/words.js'
 import { runsOn } from './protocol/work.js'
 import { Ports } from './ports.js'
 import { Relief } from './relief.js'
+import { deliverTo } from './shard/delivery.js'
 import { Events } from './shard/events.js'
 import { Pressed } from './shard/pressed.js'
 import { Router } from './shard/router.js'
@@ -271,8 +272,8 @@ export class Daemon {
   }
 
   /** @throws SpacedriveError, BAD_REQUEST for a filter that a client would be refused */
-  subscribe(filter: ParamsOf<'events.subscribe'>, deliver: (event: Event) => void): () => void {
-    return this.#events.subscribe(checkParams('events.subscribe', filter), deliver)
+  subscribe(filter: ParamsOf<'events.subscribe'>, deliver: Deliver): () => void {
+    return deliverTo(this.#events, checkParams('events.subscribe', filter), deliver)
   }
 
   /**

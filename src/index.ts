@@ -2,7 +2,7 @@
 import { checkSettings, configure } from './config.js'
 import { fromLoading } from './base/shortage.js'
 import type { Daemon as RunningDaemon } from './daemon.js'
-import type { Event } from './protocol/messages.js'
+import type { Deliver } from './protocol/messages.js'
 import type { OperationName, ParamsOf } from './protocol/operations.js'
 import type { Results } from './protocol/results.js'
 
@@ -40,10 +40,12 @@ export interface Daemon extends AsyncDisposable {
   readonly socket: string | null
   call<Name extends OperationName>(operation: Name, params?: ParamsOf<Name>): Promise<Results[Name]>
   /**
+   * Events from now on, or from the filter's cursor as far as they are kept: as a client gets them.
+   *
    * @returns ends the subscription
    * @throws SpacedriveError: BAD_REQUEST for a filter that a client would be refused, as one of no types
    */
-  subscribe(filter: ParamsOf<'events.subscribe'>, deliver: (event: Event) => void): () => void
+  subscribe(filter: ParamsOf<'events.subscribe'>, deliver: Deliver): () => void
   close(): Promise<void>
 }
 

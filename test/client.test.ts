@@ -133,6 +133,90 @@ test.serial(
   },
 )
 
+test.serial(
+  'a call with a deadline that is tried many times leaves nothing at the signal, and warns of no leak',
+  async (t) => {
+    const warnings: string[] = []
+    const warned = ({ name }: Error) => void warnings.push(name)
+    process.on('warning', warned)
+    t.teardown(() => process.off('warning', warned))
+    let tries = 0
+    let cut = () => {}
+    const dispatch: Dispatch = (_, answer) => {
+      tries += 1
+      if (tries > 12) answer({ ok: true, json: '[]' })
+      else setImmediate(cut)
+    }
+    await withStage('node', { dispatch }, async ({ socket }) => {
+      const way = await cuttable(socket)
+      cut = way.cut
+      const client = await connect(`unix:${way.socket}`, { patienceMs: 60_000 })
+      const stop = new AbortController()
+      t.deepEqual(await client.call('libraries.list', {}, { timeoutMs: 30_000, signal: stop.signal }), [])
+      t.is(getEventListeners(stop.signal, 'abort').length, 0)
+      await client.close()
+      way.close()
+    })
+    await new Promise((resolve) => setImmediate(resolve))
+    t.is(tries, 13)
+    t.deepEqual(warnings, [])
+  },
+)
+
+test.serial('what a subscriber throws is its own: calls and events go on', async (t) => {
+  const thrown: unknown[] = []
+  process.setUncaughtExceptionCaptureCallback((error) => void thrown.push(error.message))
+  t.teardown(() => process.setUncaughtExceptionCaptureCallback(null))
+  await withStage('node', {}, async ({ socket, bell }) => {
+    const client = await connect(`unix:${socket}`)
+    const heard: unknown[] = []
+    await client.subscribe({}, ({ n }) => {
+      heard.push(n)
+      throw new Error(`of ${n}`)
+    })
+    for (const n of [1, 2]) bell.ring({ n })
+    await eventually('both are heard', 30_000, () => heard.length === 2)
+    t.is(await client.call('core.ping'), 'pong')
+    t.deepEqual(heard, [1, 2])
+    await eventually('both are thrown', 30_000, () => thrown.length === 2)
+    t.deepEqual(thrown, ['of 1', 'of 2'])
+    await client.close()
+  })
+})
+
+test.serial('who is refused for longer than its deadline is told of the refusal, and asks no more', async (t) => {
+  const asked: string[] = []
+  const dispatch: Dispatch = ({ operation }, answer) => {
+    asked.push(operation)
+    const busy = new SpacedriveError('OVERLOADED', 'too much is asked', { retryAfterMs: 5_000 })
+    answer({ ok: false, error: toWire(busy) })
+  }
+  await withStage('node', { dispatch }, async ({ socket }) => {
+    const client = await connect(`unix:${socket}`)
+    await t.throwsAsync(client.call('libraries.list', {}, { timeoutMs: 2_000 }), { code: 'OVERLOADED' })
+    t.deepEqual(asked, ['libraries.list'])
+    await client.close()
+  })
+})
+
+test.serial('nobody asks again before the time that it was told, whoever else waits for less', async (t) => {
+  const at = new Map<string, number[]>()
+  const dispatch: Dispatch = ({ operation }, answer) => {
+    const times = at.get(operation) ?? []
+    at.set(operation, [...times, performance.now()])
+    if (times.length > 0) return answer({ ok: true, json: '[]' })
+    const options = operation === 'libraries.list' ? { retryAfterMs: 1_000 } : {}
+    answer({ ok: false, error: toWire(new SpacedriveError('DRAINING', 'it stops', options)) })
+  }
+  await withStage('node', { dispatch }, async ({ socket }) => {
+    const client = await connect(`unix:${socket}`)
+    await Promise.all([client.call('core.status'), client.call('libraries.list')])
+    const [first, again] = at.get('libraries.list')!
+    t.true(again! - first! >= 999)
+    await client.close()
+  })
+})
+
 test.serial('a call that changes something is not made twice: it fails when its connection is lost', async (t) => {
   await play(async (scene) => {
     const daemon = await scene.daemon()
@@ -208,25 +292,15 @@ test.serial('who is told to wait longer than it has patience for is told at once
 
 test('what was missed is counted once, however often the connection is lost before an event comes', async (t) => {
   await withStage('node', {}, async ({ socket, bell }) => {
-    const ways = new Set<net.Socket>()
-    const between = net.createServer((near) => {
-      const far = net.connect(socket)
-      for (const [one, other] of [[near, far] as const, [far, near] as const]) {
-        ways.add(one)
-        one.on('error', () => undefined).on('close', () => other.destroy())
-        one.pipe(other)
-      }
-    })
-    await new Promise<void>((resolve) => between.listen(`${socket}.between`, resolve))
-    const client = await connect(`unix:${socket}.between`, { patienceMs: 60_000 })
+    const way = await cuttable(socket)
+    const client = await connect(`unix:${way.socket}`, { patienceMs: 60_000 })
     const told: number[] = []
     await client.subscribe({ library: 'a' }, (_, missed) => void told.push(missed))
     bell.ring({ library: 'a' })
     await eventually('the first event comes', 60_000, () => told.length === 1)
     const here = bell.follow({}, () => undefined)
     for (const count of [LIMITS.eventsKeptMax * 2, 100, 100]) {
-      for (const way of ways) way.destroy()
-      ways.clear()
+      way.cut()
       await eventually('its subscription has ended', 60_000, () => bell.use.subscriptions === 1)
       for (let n = 0; n < count; n += 1) bell.ring({ library: 'b' })
       await eventually('it is back', 60_000, () => bell.use.subscriptions === 2)
@@ -239,7 +313,7 @@ test('what was missed is counted once, however often the connection is lost befo
     here.end()
     after.end()
     await client.close()
-    between.close()
+    way.close()
   })
 })
 
@@ -324,3 +398,25 @@ test.serial('the example goes on over a restart', async (t) => {
     t.is(said, '3 files match file\n4 files match file\n')
   })
 })
+
+/** A way to the daemon whose connections can be cut. */
+async function cuttable(to: string) {
+  const ways = new Set<net.Socket>()
+  const socket = `${to}.between`
+  const between = net.createServer((near) => {
+    const far = net.connect(to)
+    for (const [one, other] of [[near, far] as const, [far, near] as const]) {
+      ways.add(one)
+      one.on('error', () => undefined).on('close', () => (ways.delete(one), other.destroy()))
+      one.pipe(other)
+    }
+  })
+  await new Promise<void>((resolve) => between.listen(socket, resolve))
+  return {
+    socket,
+    cut: () => {
+      for (const way of ways) way.destroy()
+    },
+    close: () => between.close(),
+  }
+}

@@ -5,7 +5,7 @@ import { createConnection, createServer, type AddressInfo, type Socket } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { connect, open } from '../src/index.js'
+import { connect, open, type Deliver } from '../src/index.js'
 import { readLimit } from '../src/descriptors/rlimit.js'
 
 function directory(t: ExecutionContext): string {
@@ -124,6 +124,75 @@ test.serial(
     await daemon.close()
   },
 )
+
+test.serial(
+  'a cursor brings to whoever holds the daemon what it brings to a client, and tells what is gone',
+  async (t) => {
+    const daemon = await open({ dataDir: directory(t), socket: true })
+    const client = await connect(`unix:${daemon.socket}`)
+    const types = ['library.created' as const]
+    const make = (name: string) => daemon.call('libraries.create', { name })
+    type Heard = [name: unknown, missed: number]
+    const hear = (into: Heard[], cursors: string[] = []): Deliver => {
+      return ({ name }, missed, cursor) => {
+        into.push([name, missed])
+        cursors.push(cursor)
+      }
+    }
+    const live: Heard[] = []
+    const cursors: string[] = []
+    const end = daemon.subscribe({ types }, hear(live, cursors))
+    await make('one')
+    await until(() => live.length === 1)
+    end()
+    for (const name of ['two', 'three']) await make(name)
+    t.deepEqual(live, [['one', 0]])
+
+    for (const [cursor, missed] of [
+      [cursors[0]!, 0],
+      ['AAAAAAAA.1', Infinity],
+    ] as const) {
+      const [here, there]: [Heard[], Heard[]] = [[], []]
+      const [endHere, endThere] = [
+        daemon.subscribe({ types, cursor }, hear(here)),
+        await client.subscribe({ types, cursor }, hear(there)),
+      ]
+      const last = `after ${missed}`
+      await make(last)
+      await until(() => here.at(-1)?.[0] === last && there.at(-1)?.[0] === last)
+      t.deepEqual(here, there)
+      t.is(here[0]![1], missed)
+      if (missed === 0)
+        t.deepEqual(
+          here.map(([name]) => name),
+          ['two', 'three', last],
+        )
+      endHere()
+      await endThere()
+    }
+    t.is((await daemon.call('core.status')).events.subscriptions, 0)
+    await client.close()
+    await daemon.close()
+  },
+)
+
+test.serial('what one who holds the daemon throws at an event is its own, and others hear of it', async (t) => {
+  const thrown: unknown[] = []
+  process.setUncaughtExceptionCaptureCallback((error) => void thrown.push(error.message))
+  t.teardown(() => process.setUncaughtExceptionCaptureCallback(null))
+  const daemon = await open({ dataDir: directory(t) })
+  const heard: unknown[] = []
+  daemon.subscribe({ types: ['library.created'] }, (event) => {
+    ;(event as { name?: unknown }).name = 'changed'
+    throw new Error('its own')
+  })
+  daemon.subscribe({ types: ['library.created'] }, ({ name }) => void heard.push(name))
+  for (const name of ['one', 'two']) await daemon.call('libraries.create', { name })
+  await until(() => heard.length === 2 && thrown.length === 2)
+  t.deepEqual(heard, ['one', 'two'])
+  t.deepEqual(thrown, ['its own', 'its own'])
+  await daemon.close()
+})
 
 test.serial('a client calls, subscribes, and comes back after the daemon did', async (t) => {
   const dataDir = directory(t)

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net'
 import { toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { LogFile } from '../base/log.js'
-import type { GiveUp, Reply, Request } from '../protocol/messages.js'
+import type { GiveUp, OnlyOnce, Reply, Request } from '../protocol/messages.js'
 import type { Desk } from '../front/desk.js'
 import { barred } from '../front/exchange.js'
 import type { Seat } from '../front/gate.js'
@@ -182,7 +182,8 @@ export class Line implements Reader {
         this.#unfollow()
         return this.#refuse('"LogsUnsubscribed"')
       default:
-        this.#turn = new LineTurn(this, this.#setup)
+        // Who asks once is as one over HTTP: else each of many connections would be taken for a client that had nothing yet.
+        this.#turn = new LineTurn(this, this.#setup, this.#answered)
         return this.#turn.beginWith(answerBy(envelope, this.#setup.here))
     }
   }
@@ -270,21 +271,25 @@ export class Line implements Reader {
   }
 }
 
-class LineTurn extends Turn {
+class LineTurn extends Turn implements OnlyOnce {
+  readonly onlyOnce = true
   readonly #line: Line
   readonly #setup: LineSetup
+  readonly #asksMore: boolean
 
-  constructor(line: Line, setup: LineSetup) {
+  /** @param asksMore of a connection that has asked before */
+  constructor(line: Line, setup: LineSetup, asksMore: boolean) {
     super(setup.desk)
     this.#line = line
     this.#setup = setup
+    this.#asksMore = asksMore
   }
 
   protected override run(request: Request, answer: (reply: Reply) => void): GiveUp | void {
     const { desk, seat } = this.#setup
     const error = barred(request, seat, desk, OWNER)
     if (error) answer({ ok: false, error: toWire(error) })
-    else return desk.setup.dispatch(request, answer)
+    else return desk.setup.dispatch(request, answer, this.#asksMore ? this.#line : this)
   }
 
   protected override settled(text: string | null): void {

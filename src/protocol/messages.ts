@@ -51,6 +51,14 @@ export interface Published {
   readonly cursor: string
 }
 
+/**
+ * Takes each event of a subscription. What it throws is its own, thrown where nobody catches it: the subscription goes on.
+ *
+ * @param missed how many were lost before this one; `Infinity` where that cannot be told
+ * @param cursor of this one: a filter with it has what comes after
+ */
+export type Deliver = (event: Event, missed: number, cursor: string) => void
+
 /** What is known of a picture, a sound or a film. */
 export interface Media {
   /** As it is shown: turned where the header says so. */

@@ -5,7 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
+import { thisDevice } from '../../src/compat/device.js'
+import { openLines } from '../../src/compat/line-front.js'
 import { configure } from '../../src/config.js'
+import type { FrontSetup } from '../../src/front/front.js'
+import type { Dispatch } from '../../src/protocol/messages.js'
+import { Events } from '../../src/shard/events.js'
+import { CountedSlots } from '../front/stage.js'
 import { eventually, sleep, startDaemon, within, type Loose, type TestDaemon } from '../harness/daemon.js'
 
 const WAIT_MS = 30_000
@@ -82,6 +88,37 @@ test('one request is answered by one line, and the daemon closes', async (t) => 
   const [listed] = await new Caller().say(query('libraries.list', { include_stats: false })).end()
   t.true(Array.isArray(listed.JsonOk))
 })
+
+test('in a crowd a connection that asks once is as one over HTTP, and one that asks on and on is a client of its own', async (t) => {
+  const callers: (object | undefined)[] = []
+  const dispatch: Dispatch = (_, answer, caller) => {
+    callers.push(caller)
+    answer({ ok: true, json: '"pong"' })
+  }
+  const setup: FrontSetup = {
+    implementation: 'node',
+    http: null,
+    socketPath: null,
+    token: '',
+    hostsAllowed: [],
+    slots: new CountedSlots(10),
+    dispatch,
+    publisher: new Events(),
+    log: () => undefined,
+  }
+  const here = { device: thisDevice(folder), dataDir: folder }
+  const front = await openLines(setup, { host: '127.0.0.1', port: 0 }, here, () => () => undefined)
+  front.desk.state = 'serving'
+  const to = { ready: { lineProtocol: front.address } } as TestDaemon
+  for (let count = 0; count < 2; count++) t.is((await new Caller(to).say('Ping', 'Ping', 'Ping').end()).length, 3)
+  await front.drain(0)
+  const [first, second, third, other, another] = callers
+  t.true(isOnlyOnce(first) && isOnlyOnce(other) && first !== other)
+  t.true(second !== undefined && !isOnlyOnce(second) && second === third)
+  t.true(another !== undefined && another !== second)
+})
+
+const isOnlyOnce = (caller: object | undefined) => caller !== undefined && 'onlyOnce' in caller
 
 test('a request may come in parts, and end where its sender closes its side', async (t) => {
   const caller = new Caller(daemon, { allowHalfOpen: true })
