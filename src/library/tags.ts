@@ -26,12 +26,12 @@ interface Counts {
 }
 
 interface Known {
-  readonly byId: ReadonlyMap<number, Tag>
-  readonly byUid: ReadonlyMap<string, Tag>
+  readonly byId: Map<number, Tag>
+  readonly byUid: Map<string, Tag>
   /** By name and alias, folded. */
-  readonly byWord: ReadonlyMap<string, Tag>
+  readonly byWord: Map<string, Tag>
   /** In the order of their folded names; the highest ones under null. */
-  readonly below: ReadonlyMap<number | null, readonly Tag[]>
+  readonly below: Map<number | null, Tag[]>
 }
 
 interface Row {
@@ -141,20 +141,30 @@ export class Tags {
   /** @throws TAG_EXISTS, TAG_NOT_FOUND of the parent, BAD_REQUEST */
   create({ name, parent, aliases = [], colour, description }: Omit<ParamsOf<'tags.create'>, 'library'>): Tag {
     const above = parent === undefined ? null : this.get(parent)
-    if (this.#load().byId.size >= LIMITS.tagsMax) throw tooMany()
+    const known = this.#load()
+    if (known.byId.size >= LIMITS.tagsMax) throw tooMany()
     if (above) this.#refuseDepth(above, 1)
-    const uid = uuidv7()
+    const made = {
+      uid: uuidv7(),
+      parent: above?.id ?? null,
+      name,
+      colour: colour?.toLowerCase() ?? null,
+      description: description ?? null,
+      createdAt: Date.now(),
+    }
     const id = Number(
       this.#connection
         .prepare(
           `INSERT INTO tag (uid, parent, name, aliases, colour, description, created_at) VALUES (?, ?, ?, '[]', ?, ?, ?)`,
         )
-        .run(uid, above?.id ?? null, name, colour?.toLowerCase() ?? null, description ?? null, Date.now())
-        .lastInsertRowid,
+        .run(made.uid, made.parent, name, made.colour, made.description, made.createdAt).lastInsertRowid,
     )
-    this.#callBy(id, name, aliases)
-    this.forget()
-    return this.byId(id)!
+    const tag = { id, ...made, aliases: this.#callBy(id, name, aliases) }
+    // Not read anew with all others, of which there may be thousands.
+    const word = wordOf(name)
+    const siblings = add(known, tag, word)
+    siblings.splice(before(siblings, word), 0, tag)
+    return tag
   }
 
   /** @throws TAG_EXISTS, TAG_CYCLE, TAG_NOT_FOUND of the parent, BAD_REQUEST */
@@ -197,8 +207,11 @@ export class Tags {
     this.#known = null
   }
 
-  /** @throws TAG_EXISTS, and the whole transaction is in vain */
-  #callBy(id: number, name: string, aliases: readonly string[]): void {
+  /**
+   * @returns what of it is kept beside the name
+   * @throws TAG_EXISTS, and the whole transaction is in vain
+   */
+  #callBy(id: number, name: string, aliases: readonly string[]): string[] {
     const insert = this.#connection.prepare('INSERT INTO tag_word (word, tag) VALUES (?, ?) ON CONFLICT DO NOTHING')
     const holder = this.#connection.prepare<[string], { id: number; name: string }>(
       'SELECT tag.id, tag.name FROM tag_word JOIN tag ON tag.id = tag_word.tag WHERE word = ?',
@@ -210,7 +223,9 @@ export class Tags {
       throw taken(text, holder.get(word)!.name)
     }
     kept.delete(wordOf(name))
-    this.#connection.prepare('UPDATE tag SET aliases = ? WHERE id = ?').run(JSON.stringify([...kept.values()]), id)
+    const others = [...kept.values()]
+    this.#connection.prepare('UPDATE tag SET aliases = ? WHERE id = ?').run(JSON.stringify(others), id)
+    return others
   }
 
   #move(tag: Tag, above: Tag | null): void {
@@ -258,22 +273,32 @@ function fromRow({ created_at: createdAt, aliases, ...row }: Row): Tag {
 }
 
 function knownOf(tags: readonly Tag[]): Known {
-  const byWord = new Map<string, Tag>()
-  const below = new Map<number | null, Tag[]>()
+  const known: Known = { byId: new Map(), byUid: new Map(), byWord: new Map(), below: new Map() }
   const named = tags.map((tag) => ({ tag, word: wordOf(tag.name) })).sort((a, b) => (a.word < b.word ? -1 : 1))
-  for (const { tag, word } of named) {
-    for (const alias of tag.aliases) byWord.set(wordOf(alias), tag)
-    byWord.set(word, tag)
-    const siblings = below.get(tag.parent)
-    if (siblings) siblings.push(tag)
-    else below.set(tag.parent, [tag])
+  for (const { tag, word } of named) add(known, tag, word).push(tag)
+  return known
+}
+
+/** @returns those it is to stand among */
+function add({ byId, byUid, byWord, below }: Known, tag: Tag, word: string): Tag[] {
+  byId.set(tag.id, tag)
+  byUid.set(tag.uid, tag)
+  for (const alias of tag.aliases) byWord.set(wordOf(alias), tag)
+  byWord.set(word, tag)
+  const siblings = below.get(tag.parent) ?? []
+  below.set(tag.parent, siblings)
+  return siblings
+}
+
+/** How many of them stand before it. */
+function before(siblings: readonly Tag[], word: string): number {
+  let [least, most] = [0, siblings.length]
+  while (least < most) {
+    const middle = (least + most) >> 1
+    if (wordOf(siblings[middle]!.name) < word) least = middle + 1
+    else most = middle
   }
-  return {
-    byId: new Map(tags.map((tag) => [tag.id, tag])),
-    byUid: new Map(tags.map((tag) => [tag.uid, tag])),
-    byWord,
-    below,
-  }
+  return least
 }
 
 /** Case, accents and the width of blanks do not tell names apart. */

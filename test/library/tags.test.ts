@@ -128,6 +128,22 @@ test('a list goes through the tree in order, page by page, while tags come and g
   t.throws(() => library.tags.list(undefined, 2, 'nonsense'), { code: 'BAD_REQUEST' })
 })
 
+test('a tag that is made stands among the others as one that was read, and they are not read again for it', (t) => {
+  using stage = new Stage()
+  const library = stage.open(stage.create())
+  const first = made(library, 'm')
+  for (const name of ['z', 'a', 'N', 'é', 'f', 'D']) made(library, name, { aliases: [`of ${name}`, name] })
+  for (const name of ['y', 'b', 'K']) made(library, name, { parent: 'f' })
+  t.is(library.tags.get('m'), first)
+  const all = () => [library.tags.list(undefined, 100, undefined), library.tags.get('OF n'), library.tags.get('E')]
+  const known = all()
+  library.tags.forget()
+  t.not(library.tags.get('m'), first)
+  t.deepEqual(all(), known)
+  const names = library.tags.list(undefined, 100, undefined).items.map(({ name }) => name)
+  t.deepEqual(names, ['a', 'D', 'é', 'f', 'b', 'K', 'y', 'm', 'N', 'z'])
+})
+
 test('what is below a deleted tag moves up, its name is free, and nothing has it any more', async (t) => {
   using stage = new Stage()
   const { library, tree } = await ground(stage, ['one', 'two'])
