@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstring>
 #include <type_traits>
 
@@ -159,9 +160,50 @@ int readChildren(Descriptor& directory, uint64_t device, Children& children) {
 
 #endif
 
+constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
+
+#ifdef __linux__
+
+/** Of Linux 5.6, which the headers may not have. */
+constexpr long kOpenat2 = 437;
+struct HowToOpen {
+  uint64_t flags, mode, resolve;
+};
+constexpr uint64_t kNoLinks = 4;
+
+/** Whether what is open lies at this path, as far as the system tells. */
+bool liesAt(int fd, const char* path) {
+  char link[32], real[PATH_MAX];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  const ssize_t length = readlink(link, real, sizeof real);
+  if (length < 0 || length == sizeof real) return true;
+  while (path[0] == '/' && path[1] == '/') path++;
+  return strlen(path) == static_cast<size_t>(length) && memcmp(path, real, length) == 0;
+}
+
+/** ENOTDIR where a link is in the way, be it that a directory above has become one since it was read. */
+int openOnce(int directory, const char* path) {
+  HowToOpen how = {kFlags, 0, kNoLinks};
+  int fd = static_cast<int>(syscall(kOpenat2, directory, path, &how, sizeof how));
+  if (fd < 0 && errno == ELOOP) errno = ENOTDIR;
+  // Seccomp filters older than this call refuse it with either.
+  if (fd >= 0 || (errno != ENOSYS && errno != EPERM)) return fd;
+  fd = openat(directory, path, kFlags);
+  if (fd < 0 || path[0] != '/' || liesAt(fd, path)) return fd;
+  close(fd);
+  errno = ENOTDIR;
+  return -1;
+}
+
+#else
+
+int openOnce(int directory, const char* path) { return openat(directory, path, kFlags); }
+
+#endif
+
 int openFrom(int directory, const char* path) {
   for (;;) {
-    const int fd = openat(directory, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    const int fd = openOnce(directory, path);
     if (fd >= 0 || errno != EINTR) return fd;
   }
 }

@@ -123,7 +123,7 @@ export interface Native {
   reserveList(): Int32Array
   /** Ends the process with this code after so many milliseconds, unless it has ended before. */
   exitWithin(ms: number, code: number): void
-  /** Holds one descriptor, none afterwards. A symlink is not followed: ENOTDIR. Children that vanish meanwhile are left out. */
+  /** Holds one descriptor, none afterwards. No symlink is followed, nor on Linux any on the way: ENOTDIR. Children that vanish meanwhile are left out. */
   readDirectory(path: Buffer): NativeListing
   Descent: new () => NativeDescent
   /** Names that each end in NUL, by UTF-16 units as `decodeNames` has them: of each where it starts and which it is, in their order. */

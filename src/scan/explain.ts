@@ -3,7 +3,7 @@ import { accessSync, constants } from 'node:fs'
 import { errnoOf, fromSystem } from '../base/errors.js'
 import { ruleFilesIn, statIfThere, type Ground } from './ground.js'
 import { decodeNames, encodeName, joined } from './names.js'
-import { KIND, KIND_MASK, kindOf, type ReadDirectory } from './read.js'
+import { KIND, KIND_MASK, kindOf, readBelow, type ReadDirectory } from './read.js'
 import { Rules, type RulesSetup, type Verdict } from './rules.js'
 
 /** What is true of a path, or of the first directory on the way to it of which more is to be said; `at` is below the root. */
@@ -99,7 +99,7 @@ function lookInside(setup: LookSetup, rules: Rules, finding: Finding, above: Gro
     told(path, () => accessSync(encodeName(here), constants.R_OK | constants.X_OK))
     return { finding }
   }
-  const listing = told(path, () => read(encodeName(here)))
+  const listing = told(path, () => readBelow(encodeName(root), read)(encodeName(here)))
   const names = decodeNames(listing.names)
   const ground = told(path, () => rules.enter(above, path, names))
   const judge = rules.judge(ground, path)

@@ -1,5 +1,5 @@
 // Reads one directory with the metadata of its children: one call of the native addon, else Node's own functions.
-import { lstatSync, readdirSync } from 'node:fs'
+import { lstatSync, readdirSync, realpathSync } from 'node:fs'
 import type { BigIntStats } from 'node:fs'
 import { errnoOf } from '../base/errors.js'
 
@@ -62,6 +62,34 @@ export const UNREAD = 0x40
 export const FOREIGN = 0x80
 
 export type ReadDirectory = (path: Buffer) => Listing
+
+/**
+ * The same directory by a path with no link above it. Links may stand above the root of a location, none below it: the addon follows
+ * none at all on the way to what it reads.
+ */
+export function withoutLinks(root: Buffer): Buffer {
+  const end = root.lastIndexOf(SLASH)
+  if (end <= 0) return root
+  try {
+    return Buffer.concat([realpathSync.native(root.subarray(0, end), { encoding: 'buffer' }), root.subarray(end)])
+  } catch {
+    // Whoever reads it meets the same, and tells it.
+    return root
+  }
+}
+
+/** For what lies below a root; where a link stands above that, tried again without. */
+export function readBelow(root: Buffer, read: ReadDirectory): ReadDirectory {
+  return (path) => {
+    try {
+      return read(path)
+    } catch (error) {
+      const near = errnoOf(error) === 'ENOTDIR' ? withoutLinks(root) : root
+      if (near.equals(root)) throw error
+      return read(Buffer.concat([near, path.subarray(root.length)]))
+    }
+  }
+}
 
 /**
  * Holds one descriptor, and none afterwards. Children that vanish meanwhile are left out.

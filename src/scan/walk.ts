@@ -16,6 +16,7 @@ import {
   type Gatherer,
   type Large,
   type Listing,
+  withoutLinks,
   type ReadDirectory,
 } from './read.js'
 import { Rules, type LeftOut, type RuleName, type Sifted } from './rules.js'
@@ -85,9 +86,10 @@ interface Pending {
   readonly weight: number
 }
 
-export function* walk(options: WalkOptions): Generator<Batch> {
-  const out = new Collector(options.gatherer)
-  const rules = new Rules({ ...options, root: decodeName(options.root) })
+export function* walk(asked: WalkOptions): Generator<Batch> {
+  const out = new Collector(asked.gatherer)
+  const rules = new Rules({ ...asked, root: decodeName(asked.root) })
+  const options = { ...asked, root: withoutLinks(asked.root) }
   const stack = begin(options, rules, out)
   const resumeAt = options.after?.directory.split('/') ?? []
   let resuming = options.after !== undefined

@@ -10,7 +10,8 @@ import { openNodeWatch, type NodeWatch } from '../descriptors/node-watch.js'
 import { loadNative } from '../descriptors/native.js'
 import { isRoom } from '../descriptors/reserve.js'
 import { tellLoop, tellWatches } from '../descriptors/threads.js'
-import { readDirectoryPlain } from '../scan/read.js'
+import { encodeName } from '../scan/names.js'
+import { readBelow, readDirectoryPlain } from '../scan/read.js'
 import { Watch } from '../scan/watch.js'
 import { WatchedTree, type Coverage } from '../scan/watched-tree.js'
 import { Followed } from './followed.js'
@@ -67,7 +68,8 @@ class Watching {
 
   #begin({ key, root, leftOut, rules }: WatchRequest): void {
     if (this.#instance === null) this.#open()
-    const tree = new WatchedTree({ watch: this.#watch, root, leftOut, rules, read })
+    const below = readBelow(encodeName(root), read)
+    const tree = new WatchedTree({ watch: this.#watch, root, leftOut, rules, read: below })
     this.#followed.set(key, new Followed(key, tree, this.#send))
   }
 

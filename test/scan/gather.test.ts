@@ -5,6 +5,7 @@ import {
   linkSync,
   mkdirSync,
   mkdtempSync,
+  renameSync,
   rmSync,
   symlinkSync,
   truncateSync,
@@ -12,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
@@ -87,6 +88,45 @@ test('a walk finds the same, in the same order, by whatever reads for it', (t) =
     t.deepEqual(found(dir.path, how, leftOut), found(dir.path, 'plain', leftOut), how)
     t.deepEqual(found(dir.path, how, [], after), found(dir.path, 'plain', [], after), how)
   }
+})
+
+test.serial('a directory that becomes a link while what lies below it is still to be read leads nowhere else', (t) => {
+  if (!native || process.platform !== 'linux') return t.pass()
+  const restore = batchesOf(2)
+  t.teardown(restore)
+  for (const how of ['listed', ...ways] as const) {
+    using dir = scratch()
+    const [tree, elsewhere] = [join(dir.path, 'tree'), join(dir.path, 'elsewhere')]
+    for (let at = 0; at < 60; at++) mkdirSync(join(tree, 'a', `${at}`), { recursive: true })
+    for (const path of [join(tree, 'a', 'z'), join(elsewhere, 'z')]) mkdirSync(path, { recursive: true })
+    writeFileSync(join(elsewhere, 'z', 'secret'), '')
+    const addon = new native.Descent()
+    if (how === 'ahead') addon.beginAhead()
+    const gatherer = how === 'listed' ? undefined : gathererOf(addon)
+    const names: string[] = []
+    const errors = new Set<string>()
+    for (const batch of walk({ root: Buffer.from(tree), leftOut: [], read: native.readDirectory, gatherer })) {
+      if (names.length === 0) {
+        renameSync(join(tree, 'a'), join(dir.path, 'gone'))
+        symlinkSync(elsewhere, join(tree, 'a'))
+      }
+      names.push(...decodeNames(batch.names))
+      for (const { error } of runsIn(batch)) if (error) errors.add(error.code)
+    }
+    addon.end()
+    t.false(names.includes('secret'), how)
+    t.true(errors.has('ENOTDIR'), how)
+  }
+})
+
+test('a root below a link is read as any other', (t) => {
+  using dir = scratch()
+  grow(join(dir.path, '.'), 1)
+  const beside = `${dir.path}-link`
+  symlinkSync(join(dir.path, '..'), beside)
+  t.teardown(() => rmSync(beside))
+  const path = join(beside, basename(dir.path))
+  for (const how of ways) t.deepEqual(found(path, how), found(dir.path, 'plain'), how)
 })
 
 test('directories far below are found in order, however many lie on the way', (t) => {
