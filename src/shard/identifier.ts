@@ -24,14 +24,12 @@ export function identifyElsewhere(begin: (port: MessagePort, request: IdentifyRe
       const end = (settle: () => void) => {
         giveBack()
         giveBack = () => {}
+        Atomics.store(stop, 0, 1)
         signal.removeEventListener('abort', aborted)
         port1.close()
         settle()
       }
-      const aborted = () => {
-        Atomics.store(stop, 0, 1)
-        end(() => resolve(NOTHING_READ))
-      }
+      const aborted = () => end(() => resolve(NOTHING_READ))
       signal.addEventListener('abort', aborted)
       port1.on('message', (message: FromTask) => {
         if ('lent' in message) giveBack = balance.lend(message.lent)

@@ -132,6 +132,8 @@ export interface WalkRequest {
   readonly starts?: readonly string[] | undefined
   /** Nothing is walked: one path is looked at. */
   readonly look?: Pick<LookSetup, 'path' | 'list'>
+  /** Not zero once nobody waits for it any more. */
+  readonly stop: SharedArrayBuffer
 }
 
 /** Files that a shard has read for what they hold; not zero in `stop` ends it before the next file. */

@@ -37,6 +37,9 @@ interface Slot {
   ending: Promise<void> | undefined
   /** Why the thread could not start. */
   failure: unknown
+  /** Of what it does: not zero once nobody waits for it, and at how many looks in a row that was so. */
+  over: Int32Array | null
+  overLooks: number
 }
 
 /**
@@ -111,6 +114,10 @@ export class Tasks {
   /** Their threads still have their descriptors. */
   readonly #endings = new Set<Promise<void>>()
   #opening = 0
+  /** Threads that were ended and stand in a call that does not come back. */
+  #stuck = 0
+  /** Set while anybody waits for a thread. */
+  #looking: NodeJS.Timeout | undefined
   readonly #ended = new AbortController()
 
   constructor(ledger: Ledger, most: number, setup: Omit<TaskSetup, 'told'>, log: (message: string) => void) {
@@ -128,13 +135,14 @@ export class Tasks {
       .then(async (slot) => {
         try {
           slot.walking.path = placeOf(work)
+          slot.over = new Int32Array('walk' in work ? work.walk.stop : work.identify.stop)
           using beside = isLook ? null : this.#beside(slot, work)
           const lent = slot.lease.count + (beside?.count ?? 0)
           await slot.thread.run({ port, work, lent, reads: beside ? 2 : 1 }, { transferList: [port] })
           this.#giveBack(slot)
         } catch (error) {
           await this.#end(slot)
-          throw slot.failure ?? error
+          if (!slot.over?.[0]) throw slot.failure ?? error
         }
       })
       .catch((error: unknown) => {
@@ -148,6 +156,7 @@ export class Tasks {
 
   async close(): Promise<void> {
     this.#ended.abort()
+    clearInterval(this.#looking)
     for (const next of this.#waiting.splice(0)) next()
     const late = new AbortController()
     const tooLate = sleep(LIMITS.threadLoadMs, undefined, { signal: late.signal }).catch(() => undefined)
@@ -171,9 +180,23 @@ export class Tasks {
         return slot
       }
       if (this.#slots.size + this.#opening < most) return await this.#open()
+      this.#looking ??= setInterval(() => this.#replaceStuck(), LIMITS.threadEndMs).unref()
       await new Promise<void>((resolve) => this.#waiting.push(resolve))
     }
     throw new Error('the task threads are closed')
+  }
+
+  /** Who does what nobody waits for any more, and goes on with it, stands in a call to a file system that does not answer. */
+  #replaceStuck(): void {
+    for (const slot of this.#slots) {
+      slot.overLooks = slot.over?.[0] ? slot.overLooks + 1 : 0
+      if (slot.overLooks < 2 || this.#stuck >= LIMITS.threadsStuckMax || this.#waiting.length === 0) continue
+      void this.#end(slot)
+      this.#waiting.shift()?.()
+    }
+    if (this.#waiting.length > 0) return
+    clearInterval(this.#looking)
+    this.#looking = undefined
   }
 
   async #open(): Promise<Slot> {
@@ -202,7 +225,17 @@ export class Tasks {
       const thread = new Thread(ENTRY, { ...this.#setup, told: walking.told } satisfies TaskSetup)
       // A walk's port goes with the walk, and with a thread that cannot start, so that nothing could be told by it.
       const loading = thread.run(null) as Promise<void>
-      const slot: Slot = { thread, loading, lease, walking, idle: undefined, ending: undefined, failure: undefined }
+      const slot: Slot = {
+        thread,
+        loading,
+        lease,
+        walking,
+        idle: undefined,
+        ending: undefined,
+        failure: undefined,
+        over: null,
+        overLooks: 0,
+      }
       // A thread that cannot start (no descriptor left) would end the process; ended, it refuses the walk instead.
       thread.on('error', (error: unknown) => {
         slot.failure ??= error
@@ -259,6 +292,7 @@ export class Tasks {
 
   #giveBack(slot: Slot): void {
     delete slot.walking.path
+    slot.over = null
     if (this.#ended.signal.aborted) return void this.#end(slot)
     slot.idle = setTimeout(() => void this.#end(slot), IDLE_MS * idleShare(this.#ledger.pressure))
     slot.idle.unref()
@@ -280,7 +314,14 @@ export class Tasks {
     // One that died while it was idle is not to be handed out.
     const at = this.#idle.indexOf(slot)
     if (at >= 0) this.#idle.splice(at, 1)
-    if (await slot.thread.end(() => slot.lease.release())) return
+    let stuck = 0
+    const over = () => {
+      this.#stuck -= stuck
+      slot.lease.release()
+    }
+    if (await slot.thread.end(over)) return
+    stuck = 1
+    this.#stuck += stuck
     this.#log(`a task thread does not end: it waits for the file system of ${slot.walking.path ?? 'what it read last'}`)
   }
 }

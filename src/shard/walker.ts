@@ -24,6 +24,7 @@ type FromTask = { lent: number } | { batch: Batch } | { looked: Looked } | { end
 export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) => void, asked = () => 0): Walker {
   return async function* (options, signal, balance) {
     const { port1, port2 } = new MessageChannel()
+    const over = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
     const arrived: FromTask[] = []
     let wake = () => {}
     let giveBack = () => {}
@@ -36,7 +37,7 @@ export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) =
     const stop = () => wake()
     signal.addEventListener('abort', stop)
     const { root, leftOut, rules, after, starts } = options
-    begin(port2, { root, leftOut, rules, after, starts })
+    begin(port2, { root, leftOut, rules, after, starts, stop: over.buffer as SharedArrayBuffer })
     let askedBefore = asked()
     try {
       while (!signal.aborted) {
@@ -60,6 +61,7 @@ export function walkElsewhere(begin: (port: MessagePort, options: WalkRequest) =
     } finally {
       giveBack()
       signal.removeEventListener('abort', stop)
+      Atomics.store(over, 0, 1)
       port1.close()
     }
   }
@@ -70,26 +72,30 @@ function isBatch(message: FromTask | undefined): boolean {
 }
 
 /** A look at one path in a task thread. */
-export type Looker = (options: WalkRequest) => Promise<Looked>
+export type Looker = (options: Omit<WalkRequest, 'stop'>) => Promise<Looked>
 
 export function lookElsewhere(begin: (port: MessagePort, options: WalkRequest) => void): Looker {
   return (options) => {
     const { port1, port2 } = new MessageChannel()
+    const over = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
     return new Promise<Looked>((resolve, reject) => {
       port1.on('message', (message: FromTask) => {
         if ('looked' in message) resolve(message.looked)
         else if ('error' in message) reject(fromWire(message.error))
       })
       port1.on('close', () => reject(new SpacedriveError('SHARD_LOST', 'the looking thread ended')))
-      begin(port2, options)
-    }).finally(() => port1.close())
+      begin(port2, { ...options, stop: over.buffer as SharedArrayBuffer })
+    }).finally(() => {
+      Atomics.store(over, 0, 1)
+      port1.close()
+    })
   }
 }
 
 /** The task thread's end: walks until the tree or the other end is through. */
 export async function answerWalk(
   port: MessagePort,
-  options: WalkRequest,
+  options: Omit<WalkRequest, 'stop'>,
   lent: number,
   read: ReadDirectory,
   native: NativeDescent | null = null,

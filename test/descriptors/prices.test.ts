@@ -68,6 +68,8 @@ function walk(tasks: Tasks, root: string): Promise<void> {
       if (message.error) reject(new Error(JSON.stringify(message.error)))
       if (message.end) resolve()
     })
-    tasks.run(port2, { walk: { root: Buffer.from(root), leftOut: [], after: undefined } })
+    tasks.run(port2, {
+      walk: { root: Buffer.from(root), leftOut: [], after: undefined, stop: new SharedArrayBuffer(4) },
+    })
   }).finally(() => port1.close())
 }

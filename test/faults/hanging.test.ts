@@ -41,6 +41,24 @@ shimmed('others are served meanwhile, a stop ends the daemon, and the next one g
   })
 })
 
+shimmed('cancelled jobs whose threads hang keep no others from theirs, and what these held comes back', async (t) => {
+  await play(async (scene) => {
+    const { daemon, library, shim } = await hanging(scene)
+    const other = scene.tree('other', 300)
+    const { job } = await daemon.call('locations.add', { library, path: other })
+    const near = await daemon.call('locations.add', { library, path: scene.tree('near', 30) })
+    const { items: jobs } = await daemon.call('jobs.list', { library })
+    t.is(jobs.length, 3)
+    for (const { id } of jobs) if (id !== near.job) await daemon.call('jobs.cancel', { library, job: id })
+    await daemon.jobDone(library, near.job)
+    t.is((await daemon.call('jobs.info', { library, job })).state, 'cancelled')
+    shim.clear()
+    const jobsUse = async () => (await daemon.call('core.status')).descriptors.classes.jobs.used
+    await eventually('all is given back', 20_000, async () => (await jobsUse()) === 0)
+    t.is((await daemon.stop()).code, 0)
+  })
+})
+
 shimmed('the third signal ends it at once', async (t) => {
   await play(async (scene) => {
     const { daemon } = await hanging(scene)
