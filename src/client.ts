@@ -98,6 +98,11 @@ interface Message {
 
 /** Values within values of an answer in MessagePack: far more than any has. */
 const DEPTH_MAX = 100
+/** What a daemon reads of one message, in bytes and, of MessagePack, in values within values: for more it ends the connection. */
+export const MESSAGE_BYTES_MAX = 1 << 20
+export const MESSAGE_DEPTH_MAX = 64
+/** Calls that are under way at a time, others wait here: it refuses more, and `core.*` is to have room beside them. */
+export const UNDER_WAY_MAX = 192
 const PATIENCE_MS = 10_000
 const RETRY_MS_MIN = 100
 const RETRY_MS_MAX = 5_000
@@ -135,6 +140,9 @@ export class Client {
   #pauseMs = RETRY_MS_MIN
   #isComingBack = false
   #retries = RETRIES_MAX
+  #underWay = 0
+  /** Those that wait until fewer are, in their order. */
+  readonly #inLine = new Set<() => void>()
   readonly #closed = new AbortController()
   #next = 1
 
@@ -150,7 +158,7 @@ export class Client {
 
   /** @throws SpacedriveError: why there is no connection, at once where that is for good, else within `connectPatienceMs` */
   open(): Promise<void> {
-    return this.#patiently(this.#connectPatienceMs, true, () => Promise.resolve())
+    return this.#patiently(this.#connectPatienceMs, null, () => Promise.resolve())
   }
 
   #open(): Promise<void> {
@@ -175,34 +183,68 @@ export class Client {
     this.#retries = Math.min(RETRIES_MAX, this.#retries + RETRIES_A_CALL)
     const asked = (bounds?: Bounds) => {
       const ask = () => this.#send(operation, params ?? {}, undefined, bounds) as Promise<Results[Name]>
-      return this.#patiently(this.#patienceMs, READS.test(operation), ask, bounds)
+      return this.#patiently(this.#patienceMs, operation, ask, bounds)
     }
     return options.timeoutMs === undefined && options.signal === undefined ? asked() : bounded(options, asked)
   }
 
-  /** @param isHarmless whether it may be asked again where nobody can tell whether it was done */
+  /** @param operation null for what comes before any: to connect, to subscribe */
   async #patiently<Result>(
     patienceMs: number,
-    isHarmless: boolean,
+    operation: OperationName | null,
     ask: () => Promise<Result>,
     bounds?: Bounds,
   ): Promise<Result> {
-    const until = performance.now() + patienceMs
+    const waitsInLine = operation !== null && !operation.startsWith('core.')
+    const isHarmless = operation === null || READS.test(operation)
+    let until: number | null = null
     for (let tries = 0; ; tries++) {
       let isAsked = false
-      try {
+      const attempt = async () => {
         bounds?.over.throwIfAborted()
+        until ??= performance.now() + patienceMs
         await this.#open()
         bounds?.over.throwIfAborted()
         isAsked = true
         return await ask()
+      }
+      try {
+        return await (waitsInLine ? this.#inTurn(attempt, bounds?.over) : attempt())
       } catch (error) {
         if (bounds?.over.aborted) throw error
-        const leftMs = until - performance.now()
+        const leftMs = (until ?? 0) - performance.now()
         if (!this.#mayRetry(error, isAsked, isHarmless)) throw error
         if (!(await this.#waitFor(error, isAsked, tries, leftMs, bounds))) throw error
       }
     }
+  }
+
+  async #inTurn<Result>(attempt: () => Promise<Result>, over: AbortSignal | undefined): Promise<Result> {
+    if (this.#underWay < UNDER_WAY_MAX) this.#underWay += 1
+    else await this.#turn(over)
+    try {
+      return await attempt()
+    } finally {
+      const [next] = this.#inLine
+      // Its place goes on to that one.
+      if (next) next()
+      else this.#underWay -= 1
+    }
+  }
+
+  #turn(over: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const begin = () => {
+        forget()
+        this.#inLine.delete(begin)
+        resolve()
+      }
+      this.#inLine.add(begin)
+      const forget = whenAborted(over, () => {
+        this.#inLine.delete(begin)
+        reject(over!.reason as SpacedriveError)
+      })
+    })
   }
 
   #mayRetry(error: unknown, isAsked: boolean, isHarmless: boolean): error is SpacedriveError {
@@ -266,7 +308,7 @@ export class Client {
   ): Promise<() => Promise<void>> {
     const cursor = filter.cursor ?? ''
     const subscriber: Subscriber = { filter, deliver, ended, id: null, seq: 0, cursor, missed: 0, isOver: false }
-    await this.#patiently(this.#patienceMs, true, () => this.#subscribe(subscriber))
+    await this.#patiently(this.#patienceMs, null, () => this.#subscribe(subscriber))
     return async () => {
       subscriber.isOver = true
       this.#subscribers.delete(subscriber)
@@ -360,8 +402,14 @@ export class Client {
     })
   }
 
+  /** @throws SpacedriveError for what no daemon would read: with it all that is under way would fail */
   #write(message: object): void {
-    this.#line?.send(this.#isPacked ? pack(message) : JSON.stringify(message))
+    if (this.#isPacked && isDeeper(message, MESSAGE_DEPTH_MAX))
+      throw new SpacedriveError('BAD_REQUEST', `values lie more than ${MESSAGE_DEPTH_MAX} deep`)
+    const written = this.#isPacked ? pack(message) : JSON.stringify(message)
+    if (isLarger(written, MESSAGE_BYTES_MAX))
+      throw new SpacedriveError('REQUEST_TOO_LARGE', `a message may hold ${MESSAGE_BYTES_MAX} bytes`)
+    this.#line?.send(written)
   }
 
   #read(message: string | Uint8Array): Message {
@@ -426,6 +474,17 @@ function waitOf(error: unknown): number {
 
 function closedHere(): SpacedriveError {
   return new SpacedriveError('NO_DAEMON', 'this client is closed')
+}
+
+function isDeeper(value: unknown, than: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return than === 0 || Object.values(value).some((each) => isDeeper(each, than - 1))
+}
+
+/** A UTF-16 unit takes three bytes at most. */
+function isLarger(message: string | Uint8Array, than: number): boolean {
+  if (message.length > than || typeof message !== 'string') return message.length > than
+  return 3 * message.length > than && new TextEncoder().encode(message).length > than
 }
 
 /** Calls what is another's: what it throws is not thrown into the reading of the connection, which would not go on. */

@@ -8,9 +8,9 @@ import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../src/base/limits.js'
 import { toWire } from '../src/base/errors.js'
-import { CALL_MS_MAX, READS } from '../src/client.js'
+import { CALL_MS_MAX, MESSAGE_BYTES_MAX, MESSAGE_DEPTH_MAX, READS, UNDER_WAY_MAX } from '../src/client.js'
 import { connect, SpacedriveError } from '../src/index.js'
-import type { Dispatch } from '../src/protocol/messages.js'
+import type { Dispatch, Reply } from '../src/protocol/messages.js'
 import type { OperationName } from '../src/protocol/operations.js'
 import { runsOn, WORK } from '../src/protocol/work.js'
 import { TOKEN, withStage } from './front/stage.js'
@@ -214,6 +214,65 @@ test.serial('nobody asks again before the time that it was told, whoever else wa
     const [first, again] = at.get('libraries.list')!
     t.true(again! - first! >= 999)
     await client.close()
+  })
+})
+
+test('of any number of calls so many are under way that none is refused, and who waits may be given up', async (t) => {
+  t.true(UNDER_WAY_MAX < LIMITS.feedInFlightMax)
+  const asked: ((reply: Reply) => void)[] = []
+  const dispatch: Dispatch = ({ operation }, answer) => {
+    if (operation === 'core.ping') answer({ ok: true, json: '"pong"' })
+    else asked.push(answer)
+  }
+  await withStage('node', { dispatch }, async ({ socket }) => {
+    const client = await connect(`unix:${socket}`)
+    const calls = Array.from({ length: 3 * UNDER_WAY_MAX }, () => client.call('libraries.list'))
+    const stop = new AbortController()
+    const last = client.call('libraries.list', {}, { signal: stop.signal })
+    const late = client.call('libraries.list', {}, { timeoutMs: 1 })
+    await t.throwsAsync(late, { code: 'TIMEOUT' })
+    t.is(await client.call('core.ping'), 'pong')
+    t.is(asked.length, UNDER_WAY_MAX)
+    stop.abort()
+    await t.throwsAsync(last, { code: 'CANCELLED' })
+    for (let count = 0; count < calls.length; count++) {
+      await eventually('it is asked', 30_000, () => asked.length > count)
+      asked[count]!({ ok: true, json: '[]' })
+    }
+    t.is((await Promise.all(calls)).length, calls.length)
+    const more = Array.from({ length: 2 * UNDER_WAY_MAX }, () => client.call('libraries.list'))
+    await eventually('as many are under way again', 30_000, () => asked.length === calls.length + UNDER_WAY_MAX)
+    await client.close()
+    for (const each of more) await t.throwsAsync(each, { code: 'NO_DAEMON' })
+    t.is(asked.length, calls.length + UNDER_WAY_MAX)
+  })
+})
+
+test('what a daemon would not read is refused here, and no other call fails for it', async (t) => {
+  t.is(MESSAGE_BYTES_MAX, LIMITS.bodyBytesMax)
+  t.is(MESSAGE_DEPTH_MAX, LIMITS.packedDepthMax)
+  const answers: (() => void)[] = []
+  const dispatch: Dispatch = ({ operation }, answer) => {
+    if (operation === 'core.ping') answer({ ok: true, json: '"pong"' })
+    else answers.push(() => answer({ ok: true, json: '{}' }))
+  }
+  await withStage('node', { dispatch }, async ({ socket }) => {
+    for (const format of ['json', 'msgpack'] as const) {
+      const client = await connect(`unix:${socket}`, { format })
+      const creating = client.call('libraries.create', { name: 'one' })
+      await eventually('it is asked', 30_000, () => answers.length === 1)
+      const wrong = (name: unknown) => client.call('libraries.create', { name: name as string })
+      await t.throwsAsync(wrong('x'.repeat(MESSAGE_BYTES_MAX)), { code: 'REQUEST_TOO_LARGE' })
+      await t.throwsAsync(wrong('\u20ac'.repeat(MESSAGE_BYTES_MAX / 3)), { code: 'REQUEST_TOO_LARGE' })
+      await t.throwsAsync(wrong(Infinity), { code: 'BAD_REQUEST' })
+      let deep: unknown = []
+      for (let depth = 0; depth < MESSAGE_DEPTH_MAX; depth++) deep = [deep]
+      await t.throwsAsync(wrong(deep), { code: 'BAD_REQUEST' })
+      t.is(await client.call('core.ping'), 'pong')
+      answers.pop()!()
+      await creating
+      await client.close()
+    }
   })
 })
 

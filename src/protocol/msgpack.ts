@@ -228,6 +228,8 @@ function head32(byte: number, length: number): void {
 }
 
 function writeNumber(value: number): void {
+  // As in JSON, which has none of these.
+  if (!Number.isFinite(value)) return head(0xc0)
   // The double behind -0 and what is no integer; an integer beyond 32 bits is one too, and takes as many bytes.
   if (!Number.isInteger(value) || Object.is(value, -0) || value > 0xffffffff || value < -0x80000000) {
     const from = room(9)
