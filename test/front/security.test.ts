@@ -13,18 +13,22 @@ import type { TestDaemon } from '../harness/daemon.js'
 import { play } from '../harness/scene.js'
 import { kinds } from './stage.js'
 
+/** Asked first: tests may not be declared after a wait. */
+const KINDS = await kinds()
 /** What anybody may have who reaches the port by its own name: all with GET or HEAD, and none tells what a library holds. */
 const PUBLIC = new Set(['/', '/health', ...readConsole().keys()])
 const SOURCES = join(import.meta.dirname, '..', '..', '..', 'src', 'front')
 /** Node's client cannot send it as a request of its own kind. */
 const ASKED = METHODS.filter((method) => method !== 'CONNECT')
 
+function toldBySources(pattern: RegExp): string[] {
+  const sources = readdirSync(SOURCES).map((name) => readFileSync(join(SOURCES, name), 'utf8'))
+  return sources.flatMap((source) => [...source.matchAll(pattern)].map(([, told]) => told!))
+}
+
 /** Every path that stands in a source of the front, and a few that do not. */
 function paths(library: string): string[] {
-  const told = readdirSync(SOURCES).flatMap((name) => {
-    const source = readFileSync(join(SOURCES, name), 'utf8')
-    return [...source.matchAll(/['"`](\/[\w./-]*)['"`]/g)].map(([, path]) => path!)
-  })
+  const told = toldBySources(/['"`](\/[\w./-]*)['"`]/g)
   const further = [`/libraries/${library}/files/1`, '/rpc/', '/RPC', '/../rpc', '//rpc', '/rpc?x=1', '/ws/x', '/nope']
   return [...new Set([...told, ...PUBLIC, ...further])]
 }
@@ -49,7 +53,14 @@ async function refusedEverywhere(daemon: TestDaemon, library: string, asking: ob
   return told
 }
 
-for (const kind of await kinds()) {
+test('a path that a pattern stands for is asked too', (t) => {
+  // Of each that comes there has to be one among `further`, or in no test it is asked without a token.
+  t.deepEqual(toldBySources(/\/\^?(\\\/[^\n]*)\/[a-z]*[.,;)\n]/g), [
+    '\\/libraries\\/([\\w.-]{1,100})\\/files\\/([\\w.-]{1,100})$',
+  ])
+})
+
+for (const kind of KINDS) {
   test.serial(`${kind}: no path and no method answers who has no token, a wrong one, or comes from elsewhere`, (t) =>
     play(async (scene) => {
       const daemon = await scene.daemon({ env: { SPACEDRIVE_FRONT: kind } })
