@@ -221,7 +221,8 @@ export class Daemon {
     this.#beats = Beats.create(1 + shards + this.#config.fronts)
     this.#front = await this.#openFront(ledger, shards)
     goOn(unwanted)
-    this.#books.book(this.#fronts ? 'listeners and front threads' : 'listeners', this.#listeners())
+    const listening = this.#fronts ? 'listeners and front threads' : 'listeners'
+    this.#books.book(listening, this.#listeners(), ledger.totals().used)
     this.#reserve.fill(ledger.totals().reserve)
     this.#books.leaveOut(this.#reserve.count)
     await whileWanted(unwanted, this.#openShards(ledger, shards))
@@ -531,7 +532,7 @@ export class Daemon {
   }
 
   #measureThread(ledger: Ledger, shards: number): void {
-    this.#books.book('shard threads', shards)
+    this.#books.book('shard threads', shards, ledger.totals().used)
     const { descriptors } = this.#books.items.at(-1)!
     const taskThread = plausible('taskThread', Math.ceil(descriptors / shards))
     if (!this.#options.guest) ledger.prices = { ...ledger.prices, taskThread }

@@ -25,8 +25,9 @@ export class Books {
     this.#counted += count
   }
 
-  book(name: string, count = 1): void {
-    const open = countOpen()
+  /** @param lent so many of what is open are leases: clients may come as soon as somebody listens */
+  book(name: string, count = 1, lent = 0): void {
+    const open = countOpen() - lent
     this.#enter(name, count, open - this.#counted)
     this.#counted = open
   }

@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import http from 'node:http'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
@@ -107,6 +108,25 @@ test.serial('a signal during a boot ends the daemon as one that serves', async (
       t.is(await next.call('core.ping'), 'pong')
     })
   }
+})
+
+test.serial('clients that come while it boots are no part of what it holds itself', async (t) => {
+  await play(async (scene) => {
+    const threads = (log: string) => [...log.matchAll(/shard threads [^"]*/g)].map(([line]) => line)
+    const calm = await scene.daemon({ args: ['--shards', '2'] })
+    const [expected] = threads(calm.log)
+    await calm.stop()
+    const { child, said, exited } = launch(scene.dataDir, { args: ['--shards', '2'] })
+    scene.atEnd(() => child.kill('SIGKILL'))
+    const path = join(scene.dataDir, 'daemon.sock')
+    await eventually('it listens', 60_000, () => existsSync(path))
+    const clients = Array.from({ length: 4 }, () => connect(path).on('error', () => undefined))
+    await eventually('it is ready', 60_000, () => said.out.includes('"ready"'))
+    t.deepEqual(threads(readFileSync(join(scene.dataDir, 'logs', 'daemon.log'), 'utf8')), [expected, expected])
+    for (const client of clients) client.destroy()
+    child.kill('SIGTERM')
+    t.is((await exited).code, 0)
+  })
 })
 
 test.serial('a second daemon names the first and leaves it alone', async (t) => {
