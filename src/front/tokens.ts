@@ -2,7 +2,7 @@
 // scope, for some libraries or all, until a time or until it is taken back. Of these only digests are kept, never what is sent.
 import { createHash, randomBytes } from 'node:crypto'
 import { uuidv7 } from 'uuidv7'
-import { SpacedriveError } from '../base/errors.js'
+import { fromSystem, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { z, type Infer } from '../base/zod.js'
 import type { Request, TokenItem } from '../protocol/messages.js'
@@ -113,6 +113,8 @@ export class Tokens {
   readonly #byDigest = new Map<string, Kept>()
   /** Something is not stored yet. */
   #changed = false
+  /** Revoked, which is not stored yet. */
+  readonly #unstored = new Set<StoredToken>()
   #savedAt = performance.now()
 
   /** @param save stores all of them, whole or not at all */
@@ -204,15 +206,24 @@ export class Tokens {
     return [...this.#byDigest.values()].map(itemOf)
   }
 
-  /** Holds at once, also where it cannot be stored: then that is tried again. */
+  /** Holds at once, also where it cannot be stored: then that is tried again, and whoever asks again is told the same. */
   revoke(given: string): { token: string } {
     const kept = [...this.#byDigest.values()].find(({ token }) => token.id === given) ?? this.#named(given)
-    if (!kept) throw new SpacedriveError('TOKEN_NOT_FOUND', `no token is called ${JSON.stringify(given)}`)
-    this.#byDigest.delete(kept.token.digest)
-    kept.caller.revoke()
+    const token = kept?.token ?? [...this.#unstored].find(({ id, name }) => id === given || name === given)
+    if (!token) throw new SpacedriveError('TOKEN_NOT_FOUND', `no token is called ${JSON.stringify(given)}`)
+    this.#byDigest.delete(token.digest)
+    kept?.caller.revoke()
+    this.#unstored.add(token)
     this.#changed = true
-    this.#store()
-    return { token: kept.token.id }
+    try {
+      this.#store()
+    } catch (error) {
+      const { code, message } = fromSystem(error)
+      const hint =
+        'It is revoked as long as this daemon runs. Mend this, then revoke it again: it would hold anew after a crash.'
+      throw new SpacedriveError(code, message, { cause: error, hint })
+    }
+    return { token: token.id }
   }
 
   /** Called once in a while: ends what was begun with a token that has expired, and stores when each was used. */
@@ -240,6 +251,7 @@ export class Tokens {
     this.#savedAt = performance.now()
     this.#save(this.stored())
     this.#changed = false
+    this.#unstored.clear()
   }
 }
 

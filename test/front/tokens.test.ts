@@ -102,6 +102,23 @@ test('a token is stored as a digest, found again, and ends at its time; what can
   t.deepEqual(full.list(), [])
 })
 
+test('what cannot be stored as revoked is revoked, and said not to be stored until it is', (t) => {
+  let isFull = false
+  let stored: readonly StoredToken[] = []
+  const tokens = new Tokens((all) => {
+    if (isFull) throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
+    stored = all
+  })
+  const { secret } = tokens.create({ name: 'lost', scope: 'read' })
+  isFull = true
+  for (let times = 0; times < 2; times++) t.throws(() => tokens.revoke('lost'), { code: 'DISK_FULL' })
+  t.is(tokens.callerOf(secret), null)
+  isFull = false
+  tokens.revoke('lost')
+  t.deepEqual(stored, [])
+  t.throws(() => tokens.revoke('lost'), { code: 'TOKEN_NOT_FOUND' })
+})
+
 test('events of other libraries, and of none, are not told to who may see some only, nor kept for him', (t) => {
   const events = new Events()
   const { cursor } = events.follow({}, () => undefined)
