@@ -19,6 +19,11 @@ export interface ConnectOptions {
    * 0 for one try. What no waiting mends, as a wrong token, is told at once.
    */
   readonly connectPatienceMs?: number
+  /**
+   * A connection over which nothing comes for so long is asked for an answer, and given up where that brings nothing for as long:
+   * a machine or a network that vanished says nothing of it. 20 s by default.
+   */
+  readonly silentMs?: number
   /** How messages are written; `msgpack` for fewer bytes on the way, JSON by default. */
   readonly format?: 'json' | 'msgpack'
 }
@@ -42,6 +47,8 @@ export interface Line {
 /** Who hears of it from the moment it is open. */
 export interface Hearer {
   heard(message: string | Uint8Array): void
+  /** What is no message came, a ping for example. */
+  felt(): void
   lost(line: Line): void
 }
 
@@ -104,6 +111,9 @@ export const MESSAGE_DEPTH_MAX = 64
 /** Calls that are under way at a time, others wait here: it refuses more, and `core.*` is to have room beside them. */
 export const UNDER_WAY_MAX = 192
 const PATIENCE_MS = 10_000
+const SILENT_MS = 20_000
+/** A timer for longer, as for `Infinity`, would end at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1
 const RETRY_MS_MIN = 100
 const RETRY_MS_MAX = 5_000
 /** Refusals that are tried again: so many at once, then one for every ten calls. A daemon that has too much to do gets no more of it. */
@@ -135,6 +145,11 @@ export class Client {
   #opening: Promise<void> | null = null
   readonly #patienceMs: number
   readonly #connectPatienceMs: number
+  readonly #silentMs: number
+  /** Looks whether anything comes by the connection that is open. */
+  #pulse: ReturnType<typeof setInterval> | undefined
+  #isFelt = true
+  #silences = 0
   /** While the daemon is away, calls and subscribers all wait for this. */
   #pause: Promise<void> | null = null
   #pauseMs = RETRY_MS_MIN
@@ -148,6 +163,7 @@ export class Client {
 
   constructor(openLine: OpenLine, url: string, options: ConnectOptions) {
     const { token, patienceMs = PATIENCE_MS, connectPatienceMs = patienceMs, format = 'json' } = options
+    this.#silentMs = Math.min(options.silentMs ?? SILENT_MS, TIMER_MS_MAX)
     this.#openLine = openLine
     this.#url = url
     this.#isPacked = format === 'msgpack'
@@ -329,7 +345,11 @@ export class Client {
     if (this.#line) this.#lost(this.#line)
     const protocol = this.#isPacked ? 'spacedrive.v1.msgpack' : 'spacedrive.v1'
     const hearer: Hearer = {
-      heard: (message) => this.#receive(this.#read(message)),
+      heard: (message) => {
+        this.#isFelt = true
+        this.#receive(this.#read(message))
+      },
+      felt: () => (this.#isFelt = true),
       lost: (line) => this.#lost(line),
     }
     const { signal } = this.#closed
@@ -339,9 +359,29 @@ export class Client {
       throw closedHere()
     }
     this.#line = line
+    this.#feelFor(line)
     this.#pauseMs = RETRY_MS_MIN
     // Their questions go before any other.
     for (const each of this.#subscribers) void this.#resubscribe(each, line)
+  }
+
+  #feelFor(line: Line): void {
+    this.#isFelt = true
+    this.#silences = 0
+    let lookedAt = performance.now()
+    const look = () => {
+      const now = performance.now()
+      // Of a process that stood still nothing was read meanwhile.
+      const isLate = now - lookedAt > 2 * this.#silentMs
+      lookedAt = now
+      this.#silences = this.#isFelt || isLate ? 0 : this.#silences + 1
+      this.#isFelt = false
+      if (this.#silences === 1) void this.#send('core.ping', {}).catch(() => null)
+      if (this.#silences < 2) return
+      this.#lost(line)
+      void line.close()
+    }
+    this.#pulse = setInterval(look, this.#silentMs)
   }
 
   async #subscribe(subscriber: Subscriber): Promise<void> {
@@ -436,6 +476,7 @@ export class Client {
   #lost(line: Line): void {
     if (this.#line !== line) return
     this.#line = null
+    clearInterval(this.#pulse)
     for (const subscriber of this.#subscribers) subscriber.id = null
     const waiting = [...this.#waiting.values()]
     this.#waiting.clear()
@@ -506,7 +547,7 @@ function sleep(ms: number, ...signals: (AbortSignal | undefined)[]): Promise<voi
       for (const forget of listening) forget()
       resolve()
     }
-    const timer = setTimeout(end, ms)
+    const timer = setTimeout(end, Math.min(ms, TIMER_MS_MAX))
     const listening = signals.map((signal) => whenAborted(signal, end))
     if (signals.some((signal) => signal?.aborted)) end()
   })

@@ -52,6 +52,7 @@ async function openLine(
     close: () => closed(ws),
   }
   ws.on('message', (bytes: Buffer, isBinary) => hearer.heard(isBinary ? bytes : bytes.toString('utf8')))
+  ws.on('ping', () => hearer.felt())
   ws.once('close', () => hearer.lost(line))
   return line
 }

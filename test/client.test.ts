@@ -276,6 +276,29 @@ test('what a daemon would not read is refused here, and no other call fails for 
   })
 })
 
+test.serial(
+  'who hears nothing of a daemon any more, not even that it is gone, comes back by another connection',
+  async (t) => {
+    await withStage('node', {}, async ({ socket, bell }) => {
+      const way = await cuttable(socket)
+      const client = await connect(`unix:${way.socket}`, { silentMs: 200 })
+      const heard: unknown[] = []
+      await client.subscribe({}, ({ n }, missed) => void heard.push(n, missed))
+      bell.ring({ n: 1 })
+      await eventually('it hears', 30_000, () => heard.length === 2)
+      way.freeze()
+      bell.ring({ n: 2 })
+      await eventually('it has come back, and misses nothing', 30_000, () => heard.length === 4)
+      t.deepEqual(heard, [1, 0, 2, 0])
+      way.freeze()
+      t.is(await client.call('core.ping'), 'pong')
+      way.cut()
+      await client.close()
+      way.close()
+    })
+  },
+)
+
 test.serial('a call that changes something is not made twice: it fails when its connection is lost', async (t) => {
   await play(async (scene) => {
     const daemon = await scene.daemon()
@@ -295,7 +318,7 @@ test.serial('a program may be started before its daemon, and subscribe while tha
   await play(async (scene) => {
     const url = `unix:${scene.path('data', 'daemon.sock')}`
     const connecting = connect(url, { patienceMs: 0, connectPatienceMs: 120_000 })
-    const asking = connect(url, { patienceMs: 120_000 })
+    const asking = connect(url, { patienceMs: Infinity })
     let daemon = await scene.daemon()
     const [hasty, patient] = await Promise.all([connecting, asking])
     scene.atEnd(() => Promise.all([hasty.close(), patient.close()]))
@@ -475,6 +498,10 @@ async function cuttable(to: string) {
     socket,
     cut: () => {
       for (const way of ways) way.destroy()
+    },
+    /** Nothing comes through those that are there, and nobody is told. */
+    freeze: () => {
+      for (const way of ways) way.unpipe().pause()
     },
     close: () => between.close(),
   }
