@@ -6,7 +6,8 @@ const PAGE = 100
 
 async function status({ call }) {
   const [now, { holders, unaccounted }] = await Promise.all([call('core.status'), call('core.descriptors')])
-  const { descriptors: held, connections, limit, libraries, jobs } = now
+  const { descriptors: held, connections, limit, libraries, jobs, shards } = now
+  const ofShards = (key) => number(shards.reduce((sum, shard) => sum + shard[key], 0))
   const pressure = el('span', { class: held.level }, `${held.level} (${Math.round(100 * held.pressure)} %)`)
   const classes = Object.entries(held.classes).map(([name, use]) => [
     name,
@@ -32,6 +33,7 @@ async function status({ call }) {
         `${number(connections.current)} of ${number(connections.max)}, ${number(connections.refused)} refused`,
       ],
       ['Libraries', `${number(libraries.known)} known, ${number(libraries.open)} open`],
+      ['Requests', `${ofShards('inFlight')} in flight, ${ofShards('overloaded')} refused as too many`],
       ['Jobs', `${number(jobs.running)} running, ${number(jobs.queued)} queued`],
       ['Watching', `${number(now.watching.locations)} locations, ${number(now.watching.live)} directories live`],
       ['Daemon', `${now.version}, pid ${now.pid}, ${now.state}, up ${span(now.uptimeMs)}, front ${now.front}`],
