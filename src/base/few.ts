@@ -13,6 +13,10 @@ export class Few {
     else await new Promise<void>((resolve) => this.#waiting.push(resolve))
   }
 
+  get isWanted(): boolean {
+    return this.#waiting.length > 0
+  }
+
   /** The place goes to whoever waits, or is free. */
   leave(): void {
     const next = this.#waiting.shift()

@@ -166,6 +166,8 @@ export class Download extends Timed implements Reader, Bound {
       if (bytes.length === 0) return this.#end(() => this.#sink.cut())
       at += bytes.length
       await this.#write(bytes)
+      // Where the disk is slower than all who read, no `write` ever has to wait, and none of these would make room before its end.
+      if (this.#files.areWanted) await this.#close()
     }
   }
 

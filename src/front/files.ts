@@ -24,6 +24,11 @@ export class Files {
     this.#ledger = ledger
   }
 
+  /** Somebody waits in line: who has a file open for long is to close it now and then. */
+  get areWanted(): boolean {
+    return this.#few.isWanted
+  }
+
   /**
    * Waits in line where many are open.
    *

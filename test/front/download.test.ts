@@ -1,13 +1,23 @@
 // GET /libraries/LIBRARY/files/ID: the bytes as they are on disk, and nothing that is not a file of a location.
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { linkSync, mkdirSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 import test from 'ava'
+import { LIMITS } from '../../src/base/limits.js'
+import { Ledger } from '../../src/descriptors/ledger.js'
+import { plan } from '../../src/descriptors/planner.js'
+import { Desk } from '../../src/front/desk.js'
+import { Download } from '../../src/front/download.js'
+import { Files } from '../../src/front/files.js'
+import type { Seat } from '../../src/front/gate.js'
+import type { Conditions } from '../../src/front/ranges.js'
+import { OWNER } from '../../src/front/tokens.js'
 import { eventually, type TestDaemon } from '../harness/daemon.js'
 import { play, type Scene } from '../harness/scene.js'
-import { kinds, type Kind } from './stage.js'
+import { Bell, CountedSlots, kinds, type Kind } from './stage.js'
 
 interface Got {
   status: number
@@ -15,7 +25,10 @@ interface Got {
   body: Buffer
 }
 
-for (const front of await kinds()) {
+/** Asked first: tests may not be declared after a wait. */
+const KINDS = await kinds()
+
+for (const front of KINDS) {
   test.serial(`${front}: a file comes whole, in ranges, and not at all where the client has it`, async (t) => {
     await play(async (scene) => {
       const content = randomBytes(3_000_000)
@@ -176,6 +189,63 @@ for (const front of await kinds()) {
       })
     },
   )
+}
+
+test.serial('who reads faster than a file can be read keeps no place from those who wait for one', async (t) => {
+  await play(async (scene) => {
+    const [large, small] = [scene.path('large'), scene.path('small')]
+    for (const path of [large, small]) writeFileSync(path, 'x')
+    truncateSync(large, 2 ** 40)
+    const files = new Files(Ledger.create(plan({ soft: 1_000, base: 0, connectionsMax: 'auto' })))
+    const desk = deskFor((id) => ({ id, path: id === 'large' ? large : small, name: id, kind: 'file' }))
+    const downloads: Download[] = []
+    /** Resolves when it is through; takes whatever is written at once. */
+    const begin = (id: string) =>
+      new Promise<void>((resolve) => {
+        const request = { library: 'one', id, headOnly: false, saves: false, conditions: {} as Conditions }
+        const written = () => ((parts += 1), true)
+        const sink = {
+          refuse: () => t.fail(),
+          begin: () => undefined,
+          write: written,
+          unsent: () => 0,
+          cut: resolve,
+          done: resolve,
+        }
+        const download = new Download(desk, files, request, sink)
+        downloads.push(download)
+        download.begin({ mayRun: () => true } as unknown as Seat, OWNER)
+      })
+    let parts = 0
+    const greedy = Array.from({ length: LIMITS.filesOpenMax }, () => begin('large'))
+    while (parts < 10 * LIMITS.filesOpenMax) await turn()
+    let isThrough = false
+    void begin('small').then(() => (isThrough = true))
+    const until = parts + 20 * LIMITS.filesOpenMax
+    while (!isThrough && parts < until) await turn()
+    t.true(isThrough)
+    for (const download of downloads) download.abandon()
+    await Promise.all(greedy)
+    desk.deadlines.stop()
+    desk.accept.stop()
+  })
+})
+
+/** One that knows these files and nothing else. */
+function deskFor(fileOf: (id: string) => object): Desk {
+  const desk = new Desk({
+    implementation: 'node',
+    http: null,
+    socketPath: null,
+    token: 'x',
+    hostsAllowed: [],
+    slots: new CountedSlots(1),
+    publisher: new Bell(),
+    log: () => undefined,
+    dispatch: ({ params }, answer) => answer({ ok: true, json: JSON.stringify(fileOf((params as { id: string }).id)) }),
+  })
+  desk.state = 'serving'
+  return desk
 }
 
 /** A daemon with one library, whose location holds these files. */
