@@ -178,8 +178,9 @@ function flightFact({ at, kind, text, open, soft, level }: FlightEntry): readonl
 }
 
 function placeLines({ dataDirectory, native, daemon }: Diagnosis, columnsMax: number): string[] {
-  const { path, exists, mode, freeBytes, freeInodes } = dataDirectory
-  const facts: (readonly [string, string])[] = [['path', exists ? path : `${path} (not there yet)`]]
+  const { path, exists, hidden, mode, freeBytes, freeInodes } = dataDirectory
+  const where = hidden ? 'this user may not look there' : 'not there yet'
+  const facts: (readonly [string, string])[] = [['path', exists ? path : `${path} (${where})`]]
   if (exists) facts.push(['mode', (mode & 0o777).toString(8).padStart(4, '0')])
   if (freeBytes !== null)
     facts.push(['free', `${bytes(freeBytes)}${freeInodes === null ? '' : `, ${grouped(freeInodes)} more files`}`])

@@ -3,7 +3,7 @@ import { accessSync, constants, statfsSync } from 'node:fs'
 import { LIMITS } from '../base/limits.js'
 import type { Environment, Paths } from '../base/places.js'
 import { grouped, plural } from '../base/text.js'
-import { SpacedriveError } from '../base/errors.js'
+import { errnoOf, SpacedriveError } from '../base/errors.js'
 import { nativeProblem } from '../descriptors/native.js'
 import { readFlight, type FlightEntry } from '../descriptors/recorder.js'
 import { readLimit, type Limit } from '../descriptors/rlimit.js'
@@ -181,9 +181,21 @@ function hungriest(processes: readonly Process[], spacedrive: readonly DaemonPro
 
 function look(path: string): DataDirectory {
   const stat = statOf(path)
-  if (!stat) return { path, exists: false, mode: 0, uid: 0, writable: true, freeBytes: null, freeInodes: null }
+  if (!stat) {
+    const none = { path, exists: false, mode: 0, uid: 0, writable: true, freeBytes: null, freeInodes: null }
+    return isHidden(path) ? { ...none, hidden: true } : none
+  }
   const { mode, uid } = stat
   return { path, exists: true, mode: mode & 0o7777, uid, writable: isWritable(path), ...freeOf(path) }
+}
+
+function isHidden(path: string): boolean {
+  try {
+    accessSync(path)
+    return false
+  } catch (error) {
+    return errnoOf(error) === 'EACCES'
+  }
 }
 
 function isWritable(path: string): boolean {

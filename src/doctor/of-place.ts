@@ -10,6 +10,7 @@ export function placeFindings(seen: Seen): Finding[] {
   return found([
     socket !== null && leftover('STALE_SOCKET', socket, 'its socket, and nobody listens there'),
     state !== null && leftover('STALE_STATE', state, 'its state file, and its lock is free'),
+    seen.directory.hidden === true && hidden(seen),
     ...(seen.directory.exists ? directoryFindings(seen) : []),
   ])
 }
@@ -19,12 +20,13 @@ function leftover(code: string, path: string, what: string): Finding {
   return hint(code, words, { ...by(`rm ${quoted(path)}`), remove: path })
 }
 
-function directoryFindings({ directory, machine }: Seen): (Finding | false | null)[] {
+function directoryFindings(seen: Seen): (Finding | false | null)[] {
+  const { directory } = seen
   const { writable, freeBytes, freeInodes } = directory
   const path = quoted(directory.path)
   const disk = 'the disk of the data directory has'
   return [
-    access(directory, machine.person),
+    access(seen),
     !writable &&
       problem(
         'DIRECTORY_READ_ONLY',
@@ -40,9 +42,19 @@ function directoryFindings({ directory, machine }: Seen): (Finding | false | nul
   ]
 }
 
-function access({ path, mode, uid }: Seen['directory'], person: Seen['machine']['person']): Finding | null {
+function hidden({ directory }: Seen): Finding {
+  const words = 'the data directory lies where this user may not look: whether a daemon runs there is not known'
+  return warning('DIRECTORY_OWNER', words, by(`sudo spacedrive doctor --data-dir ${quoted(directory.path)}`, true))
+}
+
+function access({ directory: { path, mode, uid }, machine: { person }, spacedrive }: Seen): Finding | null {
   if (uid !== person.uid) {
     const words = `the data directory belongs to another user (${uid})`
+    // Whoever has a daemon that runs there would not start it again.
+    if (spacedrive.some((each) => each.role === 'daemon' && each.uid === uid)) {
+      const asThey = `sudo -u '#${uid}' spacedrive doctor --data-dir ${quoted(path)}`
+      return warning('DIRECTORY_OWNER', `${words}, of whom a daemon runs`, by(asThey, true))
+    }
     return warning('DIRECTORY_OWNER', words, by(`sudo chown -R ${person.user} ${quoted(path)}`, true))
   }
   if ((mode & 0o077) === 0) return null

@@ -8,6 +8,8 @@ import type { Mend, MendFile } from './mends.js'
 export interface DataDirectory {
   readonly path: string
   readonly exists: boolean
+  /** It lies below a directory that this user may not enter: whether it exists is not known. */
+  readonly hidden?: true
   readonly mode: number
   readonly uid: number
   readonly writable: boolean
