@@ -1,5 +1,6 @@
 // The embedding API: a daemon inside this process, or a client of one that runs elsewhere.
 import { checkSettings, configure } from './config.js'
+import { SpacedriveError } from './base/errors.js'
 import { fromLoading } from './base/shortage.js'
 import type { Daemon as RunningDaemon } from './daemon.js'
 import type { Deliver } from './protocol/messages.js'
@@ -53,6 +54,10 @@ export interface Daemon extends AsyncDisposable {
 export async function open(options: OpenOptions): Promise<Daemon> {
   const { dataDir, http = false, socket = false, raiseLimit = false, maxDescriptors, shards, front, fronts } = options
   const { tlsCert, tlsKey } = options
+  // Without one it would be that of whoever runs the program, with libraries of theirs.
+  if (typeof dataDir !== 'string') throw new SpacedriveError('BAD_CONFIG', 'dataDir: the path of a directory is needed')
+  if (maxDescriptors !== undefined && !(Number.isInteger(maxDescriptors) && maxDescriptors > 0))
+    throw new SpacedriveError('BAD_CONFIG', 'maxDescriptors: expected a whole number')
   const flags = checkSettings({ http, shards, front, fronts, tlsCert, tlsKey }, (key) => key)
   const reread = () => configure({ dataDir, flags, env: {} })
   const { startDaemon } = await loadDaemon()

@@ -85,6 +85,17 @@ test.serial('a share of descriptors is the whole budget', async (t) => {
   t.is(descriptors.base + descriptors.reserve + descriptors.budget, 120)
 })
 
+test.serial('without a directory, or with a share that is no number, nothing is opened', async (t) => {
+  const dataDir = directory(t)
+  for (const wrong of [
+    {},
+    { datadir: dataDir },
+    { dataDir: 7 },
+    ...[NaN, 'x', 0.5, 0].map((maxDescriptors) => ({ dataDir, maxDescriptors })),
+  ])
+    await t.throwsAsync(open(wrong as unknown as Parameters<typeof open>[0]), { code: 'BAD_CONFIG' })
+})
+
 test.serial('wrong parameters are refused with a code', async (t) => {
   const daemon = await open({ dataDir: directory(t) })
   await t.throwsAsync(daemon.call('libraries.create', { name: '' }), { code: 'BAD_REQUEST' })

@@ -54,7 +54,8 @@ export interface Published {
 /**
  * Takes each event of a subscription. What it throws is its own, thrown where nobody catches it: the subscription goes on.
  *
- * @param missed how many were lost before this one; `Infinity` where that cannot be told
+ * @param missed how many were lost before this one, of any kind where they were lost with a connection; `Infinity` where that cannot
+ *   be told
  * @param cursor of this one: a filter with it has what comes after
  */
 export type Deliver = (event: Event, missed: number, cursor: string) => void
