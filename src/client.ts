@@ -7,7 +7,7 @@ import type { OperationName, ParamsOf } from './protocol/operations.js'
 import type { Results } from './protocol/results.js'
 
 export interface ConnectOptions {
-  /** The daemon's token; its unix socket needs none. */
+  /** The daemon's token, as it stands in its file; its unix socket needs none. */
   readonly token?: string
   /**
    * How long a call goes on where the daemon is away, or refuses for the moment: until it is back, for as long as it says. 0 for
@@ -103,6 +103,8 @@ interface Message {
   readonly error?: { readonly code: number; readonly message: string; readonly data?: Partial<WireError> }
 }
 
+/** What a header may hold, and a sub-protocol. */
+const TOKEN = /^[\x21-\x7e]+$/
 /** Values within values of an answer in MessagePack: far more than any has. */
 const DEPTH_MAX = 100
 /** What a daemon reads of one message, in bytes and, of MessagePack, in values within values: for more it ends the connection. */
@@ -112,6 +114,7 @@ export const MESSAGE_DEPTH_MAX = 64
 export const UNDER_WAY_MAX = 192
 const PATIENCE_MS = 10_000
 const SILENT_MS = 20_000
+const SILENT_MS_MIN = 100
 /** A timer for longer, as for `Infinity`, would end at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1
 const RETRY_MS_MIN = 100
@@ -163,11 +166,13 @@ export class Client {
 
   constructor(openLine: OpenLine, url: string, options: ConnectOptions) {
     const { token, patienceMs = PATIENCE_MS, connectPatienceMs = patienceMs, format = 'json' } = options
-    this.#silentMs = Math.min(options.silentMs ?? SILENT_MS, TIMER_MS_MAX)
+    this.#silentMs = Math.min(Math.max(options.silentMs ?? SILENT_MS, SILENT_MS_MIN), TIMER_MS_MAX)
     this.#openLine = openLine
     this.#url = url
     this.#isPacked = format === 'msgpack'
-    this.#token = token
+    this.#token = token?.trim()
+    if (this.#token && !TOKEN.test(this.#token))
+      throw new SpacedriveError('UNAUTHORIZED', 'the token holds characters that no token has')
     this.#patienceMs = patienceMs
     this.#connectPatienceMs = connectPatienceMs
   }

@@ -15,6 +15,7 @@ export interface ConnectOptions extends Options {
 /** What Node says of a certificate for which nobody vouches, or of another name. */
 const UNTRUSTED = /^(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(?:GET_ISSUER|VERIFY_LEAF)|^CERT_|^ERR_TLS_CERT_/
 
+const PLAIN = { hint: 'Give its address with http:// instead.' }
 const MINE = { hint: 'Run this as the user who started the daemon, or ask by its address with a token.' }
 
 /**
@@ -87,6 +88,8 @@ async function closed(ws: WebSocket): Promise<void> {
 function unreached(url: string, error: Error): SpacedriveError {
   const errno = errnoOf(error) ?? ''
   if (UNTRUSTED.test(errno)) return untrusted(url, error)
+  if (errno === 'EPROTO')
+    return new SpacedriveError('BAD_CONFIG', `${url}: no TLS is spoken there`, { cause: error, ...PLAIN })
   // Of a unix socket: that of another user.
   if (errno === 'EACCES') return new SpacedriveError('UNAUTHORIZED', `${url}: this user may not use it`, MINE)
   const absent = new SpacedriveError('NO_DAEMON', `${url}: ${error.message}`, { cause: error })

@@ -338,6 +338,21 @@ test.serial('a program may be started before its daemon, and subscribe while tha
   })
 })
 
+test.serial(
+  'a token is taken as it stands in its file, and what cannot be one is refused as one that is wrong',
+  async (t) => {
+    await withStage('node', {}, async ({ port }) => {
+      const url = `http://127.0.0.1:${port}`
+      const client = await connect(url, { token: `${TOKEN}\n` })
+      t.is(await client.call('core.ping'), 'pong')
+      await client.close()
+      for (const token of ['two\nlines', '\u65e5\u672c'])
+        await t.throwsAsync(connect(url, { token }), { code: 'UNAUTHORIZED' })
+      await t.throwsAsync(connect(`https://127.0.0.1:${port}`, { token: TOKEN }), { code: 'BAD_CONFIG' })
+    })
+  },
+)
+
 test.serial('whoever is connected to a port that was picked finds the daemon there again', async (t) => {
   await play(async (scene) => {
     const daemon = await scene.daemon()
