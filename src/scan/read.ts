@@ -98,7 +98,16 @@ export function readBelow(root: Buffer, read: ReadDirectory): ReadDirectory {
  */
 export const readDirectoryPlain: ReadDirectory = (path) => {
   const device = deviceOf(path)
-  return lookAt(path, readdirSync(path, { encoding: 'buffer' }), device)
+  const listing = lookAt(path, readdirSync(path, { encoding: 'buffer' }), device)
+  if (!liesThere(path)) throw noDirectory()
+  return listing
+}
+
+/** No directory on the way has become a link; one that came and went while it was read is not seen. Elsewhere than on Linux the addon does not look either. */
+function liesThere(path: Buffer): boolean {
+  if (process.platform !== 'linux') return true
+  const real = realpathSync.native(path, { encoding: 'buffer' })
+  return real.equals(path[1] === SLASH[0] ? path.subarray(1) : path)
 }
 
 /** Those of a directory's children that are there, by name. Opens nothing. */
@@ -129,7 +138,11 @@ export function lookAt(path: Buffer, names: readonly Buffer[], device: bigint): 
 function deviceOf(path: Buffer): bigint {
   const stat = lstatSync(path, { bigint: true })
   if (stat.isDirectory()) return stat.dev
-  throw Object.assign(new Error('ENOTDIR: not a directory, scandir'), { code: 'ENOTDIR' })
+  throw noDirectory()
+}
+
+function noDirectory(): Error {
+  return Object.assign(new Error('ENOTDIR: not a directory, scandir'), { code: 'ENOTDIR' })
 }
 
 /** Rounded down, before 1970 as well: BigInt's division would round towards zero. */
