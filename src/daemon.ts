@@ -272,8 +272,10 @@ export class Daemon {
     })
   }
 
-  /** @throws SpacedriveError, BAD_REQUEST for a filter that a client would be refused */
+  /** @throws SpacedriveError, BAD_REQUEST for a filter that a client would be refused, DRAINING of one that is closed */
   subscribe(filter: ParamsOf<'events.subscribe'>, deliver: Deliver): () => void {
+    const unready = this.#unready()
+    if (unready) throw unready
     return deliverTo(this.#events, checkParams('events.subscribe', filter), deliver)
   }
 
@@ -702,13 +704,16 @@ export class Daemon {
     return fronts > 1 ? `${kind} in ${fronts} threads` : kind
   }
 
+  #unready(): SpacedriveError | null {
+    if (this.#state === 'serving') return null
+    const code = this.#state === 'starting' ? 'STARTING' : 'DRAINING'
+    return new SpacedriveError(code, `the daemon is ${this.#state}`, { retryAfterMs: 1000 })
+  }
+
   #dispatch(request: Request, answer: (reply: Reply) => void, caller?: object): GiveUp | void {
     const where = runsOn(request.operation)
-    if (this.#state !== 'serving') {
-      const code = this.#state === 'starting' ? 'STARTING' : 'DRAINING'
-      const error = new SpacedriveError(code, `the daemon is ${this.#state}`, { retryAfterMs: 1000 })
-      return answer({ ok: false, error: toWire(error) })
-    }
+    const unready = this.#unready()
+    if (unready) return answer({ ok: false, error: toWire(unready) })
     const refused = this.#pressed!.refuses(request, caller)
     if (refused) return answer({ ok: false, error: refused })
     if (where === 'library' || where === 'place') return this.#router!.request(request, answer, caller)

@@ -44,7 +44,7 @@ export interface Daemon extends AsyncDisposable {
    * Events from now on, or from the filter's cursor as far as they are kept: as a client gets them.
    *
    * @returns ends the subscription
-   * @throws SpacedriveError: BAD_REQUEST for a filter that a client would be refused, as one of no types
+   * @throws SpacedriveError: BAD_REQUEST for a filter that a client would be refused, as one of no types; DRAINING once it is closed
    */
   subscribe(filter: ParamsOf<'events.subscribe'>, deliver: Deliver): () => void
   close(): Promise<void>
