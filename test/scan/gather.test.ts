@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
+  existsSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
@@ -107,7 +108,8 @@ test.serial('a directory that becomes a link while what lies below it is still t
     const names: string[] = []
     const errors = new Set<string>()
     for (const batch of walk({ root: Buffer.from(tree), leftOut: [], read, gatherer })) {
-      if (names.length === 0) {
+      // It was read itself, and some of what lies there: what is left is reached through it.
+      if (names.includes('0') && existsSync(join(tree, 'a', '0'))) {
         renameSync(join(tree, 'a'), join(dir.path, 'gone'))
         symlinkSync(elsewhere, join(tree, 'a'))
       }
