@@ -65,6 +65,8 @@ export interface Line {
   unread: Prepared | null
   /** Requests under way that may go on for many turns, of those that were told apart. */
   long: number
+  /** Mutations under way. */
+  writes: number
   /** Refused because they waited for too long, or too many did. */
   overloaded: number
   /** Not sent, for nobody waited for them any more. */
@@ -111,6 +113,7 @@ export class Asker {
       behind: { sinceMs: 0, begunBefore: 0 },
       unread: null,
       long: 0,
+      writes: 0,
       overloaded: 0,
       gone: 0,
       inFlight: new Map(),
@@ -195,8 +198,11 @@ export class Asker {
   /** @throws SHARD_LOST, SHARD_BUSY */
   enqueue(line: Line, operation: ShardOperation, params: unknown, answer: Answer, caller?: object): GiveUp {
     if (!line.port) throw lostError(line)
+    const isWrite = workOf(operation) === 'mutation'
+    // What many will take is not known by what was asked before: that may have been reads, which are done in no time.
+    if (isWrite && line.writes >= LIMITS.shardBehindMin && line.atOnceMax > 0) this.#fellBehind(line)
     if (line.inFlight.size >= line.atOnceMax) return this.#tellApart(line, operation, params, answer, caller)
-    const number = this.#give(line, operation, params, answer)
+    const number = this.#give(line, operation, params, isWrite ? counted(line, 'writes', answer) : answer)
     const { givenUp } = line
     return () => givenUp.add(number)
   }
@@ -252,7 +258,9 @@ export class Asker {
     const asked = operation === 'shard.read' ? (params as SharedRead).operation : operation
     const of = caller === STREAM ? 'stream' : workOf(asked)
     const long = MAY_TAKE_LONG.has(asked) && this.#isOpen(params)
-    const waiting = { of, long, operation, params, answer, caller: caller ?? null, since: 0, gone: false, number: 0 }
+    const told = of === 'mutation' ? counted(line, 'writes', answer) : answer
+    const common = { of, long, operation, params, caller: caller ?? null }
+    const waiting = { ...common, answer: told, since: 0, gone: false, number: 0 }
     if (of === 'control' || (queue.length === 0 && this.#mayBeSent(line, long))) this.#hand(line, waiting)
     else this.#wait(line, waiting)
     return () => {
@@ -272,7 +280,7 @@ export class Asker {
 
   #hand(line: Line, waiting: Waiting, answer = waiting.answer): void {
     const { operation, params, long } = waiting
-    waiting.number = this.#give(line, operation, params, long ? counted(line, answer) : answer)
+    waiting.number = this.#give(line, operation, params, long ? counted(line, 'long', answer) : answer)
   }
 
   /** Of a crowd: whom the shard comes to too late is refused by it. */
@@ -445,11 +453,11 @@ function unreadWords(shard: number): string {
   return `shard ${shard} did not look at it: too many others wait, and one of yours`
 }
 
-/** One of those that may go on for many turns, until it is answered. */
-function counted(line: Line, answer: Answer): Answer {
-  line.long += 1
+/** One of these until it is answered. */
+function counted(line: Line, as: 'long' | 'writes', answer: Answer): Answer {
+  line[as] += 1
   return (reply) => {
-    line.long -= 1
+    line[as] -= 1
     answer(reply)
   }
 }

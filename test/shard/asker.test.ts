@@ -80,6 +80,33 @@ test('a shard that took long for one thing, and has begun few since it is behind
   t.is(asker.refuseUnread(line, 'interactive'), null)
 })
 
+test('of many writes that come at once few are sent, however quick all was before, and a read is not behind them', (t) => {
+  using place = connected()
+  const { asker, line, shard, port } = place
+  const answered: string[] = []
+  const ask = (operation: 'files.get' | 'tags.create') =>
+    asker.enqueue(line, operation, { library: 'a', id: '1' }, () => answered.push(operation))
+  shard.took(0.02, 1)
+  for (let at = 0; at < 10 * LIMITS.shardBehindMin; at++) ask('tags.create')
+  const sent = line.inFlight.size
+  t.true(sent <= LIMITS.shardBehindMin + LIMITS.shardAheadMax / 2, `${sent}`)
+  ask('files.get')
+  asker.send(line)
+  const begin = () => {
+    const { requests = [] } = (receiveMessageOnPort(port)?.message as ToShard | undefined) ?? {}
+    const numbers = requests.filter((_, at) => at % 3 === 0) as number[]
+    shard.took(10, 1)
+    shard.begun(numbers.length)
+    asker.received(line, { replies: numbers.flatMap((number) => [number, '1', null]) })
+    return numbers.length > 0
+  }
+  for (let turns = 0; turns < 100 && !answered.includes('files.get'); turns++) begin()
+  t.true(answered.indexOf('files.get') <= sent + 2 * LIMITS.shardAheadMin, `${answered.indexOf('files.get')}`)
+  for (let turns = 0; turns < 1_000 && answered.length <= 10 * LIMITS.shardBehindMin; turns++) begin()
+  t.is(answered.length, 10 * LIMITS.shardBehindMin + 1)
+  t.is(line.writes, 0)
+})
+
 test('searches are sent ahead like any other, until some of them turn out to be long', (t) => {
   using place = connected()
   const { asker, line, shard } = place
