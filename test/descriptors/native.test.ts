@@ -83,7 +83,8 @@ test('what cannot be opened is refused with the code of the system', (t) => {
   const codeOf = (path: string) => t.throws(() => native.readDirectory(Buffer.from(path)), { instanceOf: Error })
   t.like(codeOf(join(dir.path, 'missing')), { code: 'ENOENT', syscall: 'open', errno: -2 })
   for (const name of ['file', 'fifo', 'link']) t.like(codeOf(join(dir.path, name)), { code: 'ENOTDIR' })
-  t.like(codeOf(join(dir.path, 'loop', 'x')), { code: 'ELOOP' })
+  // On Linux no link is followed at all, be there one only or no end of them.
+  t.like(codeOf(join(dir.path, 'loop', 'x')), { code: process.platform === 'linux' ? 'ENOTDIR' : 'ELOOP' })
   t.like(codeOf(`${dir.path}/${'y'.repeat(300)}`), { code: 'ENAMETOOLONG' })
   t.like(codeOf(''), { code: 'ENOENT' })
   t.like(codeOf(`${dir.path}\0x`), { code: 'EINVAL' })
