@@ -147,7 +147,8 @@ export class Tasks {
       })
       .catch((error: unknown) => {
         const wire = toWire(error)
-        this.#log(`a task could not be run: ${wire.message}`)
+        // What stops for a drain goes on at the next start: nothing of it failed.
+        if (!this.#ended.signal.aborted) this.#log(`a task could not be run: ${wire.message}`)
         if (wire.code === 'BUDGET_EXHAUSTED') port.postMessage({ error: wire })
         port.close()
       })

@@ -53,6 +53,19 @@ onLinux('closed while a thread is ending, they wait until its descriptors are cl
   }
 })
 
+test.serial('a task that is not run because they close is no failure to be told', async (t) => {
+  const ledger = Ledger.create(plan({ soft: 1024, base: 20, connectionsMax: 'auto' }))
+  const said: string[] = []
+  const tasks = new Tasks(ledger, 1, { native: true }, (message) => said.push(message))
+  const { port1, port2 } = new MessageChannel()
+  tasks.run(port2, { walk: { root: Buffer.from('/nowhere') } } as unknown as TaskWork)
+  port1.on('message', () => {})
+  const closed = once(port1, 'close')
+  await tasks.close()
+  await closed
+  t.deepEqual(said, [])
+})
+
 function openFiles(): string[] {
   return openTargets().filter((target) => target.endsWith('.js'))
 }
