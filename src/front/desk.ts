@@ -34,7 +34,8 @@ export interface From {
 /** A whole answer outside JSON-RPC. */
 export interface Page {
   readonly status: number
-  readonly type: 'application/json' | 'text/plain; charset=utf-8' | typeof METRICS_TYPE | ConsoleFile['type']
+  readonly type:
+    'application/json' | 'text/plain; charset=utf-8' | 'text/event-stream' | typeof METRICS_TYPE | ConsoleFile['type']
   readonly body: string
   /** Further headers, by name. */
   readonly headers: Readonly<Record<string, string>>
@@ -188,6 +189,8 @@ export class Desk {
   /** Checks a request for GET /events: who asks, when it may begin. */
   admitEvents(method: string, head: Head, seat: Seat, from: From): Caller | Page {
     this.begun += 1
+    const unready = this.unready()
+    if (unready && isOfBrowser(head)) return this.#checkSource(head, seat) ?? comeAgain(unready)
     const caller = this.#admit(head, seat, from)
     return isPage(caller) || method === 'GET' ? caller : notAllowed('GET')
   }
@@ -281,6 +284,17 @@ export class Desk {
       close: false,
     }
   }
+}
+
+/** What a browser sends for its EventSource. */
+function isOfBrowser({ accept }: Head): boolean {
+  return accept?.includes('text/event-stream') === true
+}
+
+/** An EventSource that is answered with anything but a stream never asks again; one whose stream has ended does. */
+function comeAgain({ message }: SpacedriveError): Page {
+  const body = `retry: ${LIMITS.streamRetryMs}\n: ${message}\n\n`
+  return { status: 200, type: 'text/event-stream', body, headers: {}, close: true }
 }
 
 function consolePage({ type, body, etag }: ConsoleFile, { ifNoneMatch }: Head): Page {

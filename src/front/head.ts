@@ -23,12 +23,13 @@ export class Head {
   ifModifiedSince: string | undefined
   ifUnmodifiedSince: string | undefined
   lastEventId: string | undefined
+  accept: string | undefined
 
   clear(): void {
     this.host = this.origin = this.site = this.authorization = this.contentType = undefined
     this.contentLength = this.contentEncoding = this.protocols = this.upgrade = this.key = this.extensions = undefined
     this.range = this.ifRange = this.ifMatch = this.ifNoneMatch = this.ifModifiedSince = undefined
-    this.ifUnmodifiedSince = this.lastEventId = this.transferEncoding = undefined
+    this.ifUnmodifiedSince = this.lastEventId = this.accept = this.transferEncoding = undefined
     this.hosts = 0
     this.isAmbiguous = false
   }
@@ -92,6 +93,9 @@ export class Head {
         return
       case 'if-unmodified-since':
         this.ifUnmodifiedSince ??= value
+        return
+      case 'accept':
+        this.accept ??= value
         return
       case 'last-event-id':
         this.lastEventId ??= value

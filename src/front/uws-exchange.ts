@@ -21,6 +21,7 @@ const JSON_HEADERS = headerBlock('application/json')
 const HEADERS: Readonly<Record<Page['type'], string>> = {
   'application/json': JSON_HEADERS,
   'text/plain; charset=utf-8': headerBlock('text/plain; charset=utf-8'),
+  'text/event-stream': headerBlock('text/event-stream'),
   [METRICS_TYPE]: headerBlock(METRICS_TYPE),
   'text/html; charset=utf-8': headerBlock('text/html; charset=utf-8'),
   'text/css; charset=utf-8': headerBlock('text/css; charset=utf-8'),

@@ -1,6 +1,7 @@
 // GET /events: Server-Sent Events as curl and a browser read them, over both implementations.
 import http from 'node:http'
 import test from 'ava'
+import { LIMITS } from '../../src/base/limits.js'
 import { kinds, sleep, TOKEN, until, withStage, type Stage } from './stage.js'
 
 interface Told {
@@ -122,5 +123,15 @@ for (const kind of await kinds()) {
       t.true(lost > 100)
       stream.close()
       await until(() => bell.use.subscriptions === 0, 'it has ended')
+    }))
+
+  test(`${kind}: a browser that comes while nothing is served is told to come again, which it would not after an error`, (t) =>
+    withStage(kind, { state: 'starting' }, async ({ ask }) => {
+      const accept = 'text/event-stream'
+      const told = await ask({ path: '/events', headers: { accept } })
+      t.like(told, { status: 200, headers: { 'content-type': accept } })
+      t.is(told.body, `retry: ${LIMITS.streamRetryMs}\n: the daemon is starting\n\n`)
+      t.is((await ask({ path: '/events', headers: { accept, origin: 'http://evil.example' } })).status, 403)
+      t.is((await ask({ path: '/events' })).status, 503)
     }))
 }
