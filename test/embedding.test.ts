@@ -1,5 +1,5 @@
 // The embedding API as a host program uses it.
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { createConnection, createServer, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -7,23 +7,12 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { connect, open, type Deliver } from '../src/index.js'
 import { readLimit } from '../src/descriptors/rlimit.js'
+import { openTargets } from './harness/open.js'
 
 function directory(t: ExecutionContext): string {
   const path = mkdtempSync(join(tmpdir(), 'spacedrive-embedding-'))
   t.teardown(() => rmSync(path, { recursive: true, force: true }))
   return path
-}
-
-function openTargets(): string[] {
-  return readdirSync('/proc/self/fd')
-    .flatMap((fd) => {
-      try {
-        return [readlinkSync(`/proc/self/fd/${fd}`).replace(/\d+/g, 'N')]
-      } catch {
-        return []
-      }
-    })
-    .sort()
 }
 
 test.serial('a daemon in this process leaves no descriptor behind, and the limit as it was', async (t) => {

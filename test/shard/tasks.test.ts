@@ -1,12 +1,12 @@
 // Task threads that are ended while they start, in a process that goes on.
 import { once } from 'node:events'
-import { readdirSync, readlinkSync } from 'node:fs'
 import { MessageChannel } from 'node:worker_threads'
 import test from 'ava'
 import { Ledger } from '../../src/descriptors/ledger.js'
 import { plan } from '../../src/descriptors/planner.js'
 import type { TaskWork } from '../../src/shard/lines.js'
 import { Tasks } from '../../src/shard/tasks.js'
+import { openTargets } from '../harness/open.js'
 
 const onLinux = process.platform === 'linux' ? test.serial : test.serial.skip
 onLinux('closed at any moment of a start, they leave no file open that they were loading', async (t) => {
@@ -68,16 +68,4 @@ test.serial('a task that is not run because they close is no failure to be told'
 
 function openFiles(): string[] {
   return openTargets().filter((target) => target.endsWith('.js'))
-}
-
-function openTargets(): string[] {
-  return readdirSync('/proc/self/fd')
-    .flatMap((fd) => {
-      try {
-        return [readlinkSync(`/proc/self/fd/${fd}`).replace(/\d+/g, 'N')]
-      } catch {
-        return []
-      }
-    })
-    .sort()
 }
