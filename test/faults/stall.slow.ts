@@ -111,7 +111,9 @@ for (const front of await kinds()) {
             names.filter((name) => name.startsWith('gone')),
             [],
           )
-          t.is((await daemon.status()).shards[0]!.givenUp, 2 * COUNT)
+          // Some may still wait in line behind others' writes.
+          const left = async () => (await daemon.status()).shards[0]!.givenUp === 2 * COUNT
+          await eventually('all that nobody waits for was left out', 10_000, left)
           await kept.leave()
         },
         end: () => undefined,
