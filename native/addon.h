@@ -28,7 +28,7 @@ Napi::Value reserveList(const Napi::CallbackInfo& call);
 Napi::Value readDirectory(const Napi::CallbackInfo& call);
 
 // exit.cc
-void exitWithin(const Napi::CallbackInfo& call);
+Napi::Value exitWithin(const Napi::CallbackInfo& call);
 
 // files.cc
 void lookAtFile(const Napi::CallbackInfo& call);

@@ -7,8 +7,11 @@
 
 #include "addon.h"
 
-/** Unless it has ended before: Node waits for every thread, and one may stand in a call to a file system that does not answer. */
-void exitWithin(const Napi::CallbackInfo& call) {
+/**
+ * Unless it has ended before: Node waits for every thread, and one may stand in a call to a file system that does not answer. False where
+ * the system lets no thread be started that would see to it.
+ */
+Napi::Value exitWithin(const Napi::CallbackInfo& call) {
   const auto time = std::chrono::milliseconds(call[0].As<Napi::Number>().Int64Value());
   const int code = call[1].As<Napi::Number>().Int32Value();
   try {
@@ -16,7 +19,8 @@ void exitWithin(const Napi::CallbackInfo& call) {
       std::this_thread::sleep_for(time);
       _exit(code);
     }).detach();
-  } catch (const std::system_error& error) {
-    throwErrno(call.Env(), error.code().value(), "pthread_create");
+    return Napi::Boolean::New(call.Env(), true);
+  } catch (const std::system_error&) {
+    return Napi::Boolean::New(call.Env(), false);
   }
 }

@@ -121,8 +121,8 @@ export interface Native {
   /** Closes up to `count` for a use that may have `most` at a time; returns how many. They are not taken back before they are returned. */
   reserveLend(use: number, count: number, most: number): number
   reserveList(): Int32Array
-  /** Ends the process with this code after so many milliseconds, unless it has ended before. */
-  exitWithin(ms: number, code: number): void
+  /** Ends the process with this code after so many milliseconds, unless it has ended before. False where no thread can be had for that. */
+  exitWithin(ms: number, code: number): boolean
   /** Holds one descriptor, none afterwards. No symlink is followed, nor on Linux any on the way: ENOTDIR. Children that vanish meanwhile are left out. */
   readDirectory(path: Buffer): NativeListing
   Descent: new () => NativeDescent

@@ -59,6 +59,16 @@ shimmed('cancelled jobs whose threads hang keep no others from theirs, and what 
   })
 })
 
+shimmed('where no thread can be had that would see to its end, a daemon stops as ever', async (t) => {
+  await play(async (scene) => {
+    const shim = scene.shim()
+    const daemon = await scene.daemon({ env: shim.env })
+    shim.fail({ calls: 'thread', errno: 'EAGAIN' })
+    t.deepEqual(await daemon.stop(), { code: 0, signal: null })
+    t.false(daemon.said.err.includes('error'), daemon.said.err)
+  })
+})
+
 shimmed('the third signal ends it at once', async (t) => {
   await play(async (scene) => {
     const { daemon } = await hanging(scene)
