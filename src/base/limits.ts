@@ -539,10 +539,10 @@ export const LIMITS = {
   frontCountMs: 250,
   /** A thread that is to end is waited for so long: it may stand in a call to a file system that does not answer. */
   threadEndMs: 1_500,
+  /** And so long the end of the process, when all that can be saved is. */
+  exitMs: 1_000,
   /** Of task threads that do not end so many are replaced by others. */
   threadsStuckMax: 8,
-  /** And so is the end of the process, when all that can be saved is. */
-  exitMs: 1_000,
   /** A task thread that is to end while it loads is waited for, but not for longer. */
   threadLoadMs: 2_000,
   /** A front thread that is told to end has so long. */

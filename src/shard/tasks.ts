@@ -115,7 +115,7 @@ export class Tasks {
   readonly #endings = new Set<Promise<void>>()
   #opening = 0
   /** Threads that were ended and stand in a call that does not come back. */
-  #stuck = 0
+  readonly #stuck = new Set<Slot>()
   /** Set while anybody waits for a thread. */
   #looking: NodeJS.Timeout | undefined
   readonly #ended = new AbortController()
@@ -191,7 +191,7 @@ export class Tasks {
   #replaceStuck(): void {
     for (const slot of this.#slots) {
       slot.overLooks = slot.over?.[0] ? slot.overLooks + 1 : 0
-      if (slot.overLooks < 2 || this.#stuck >= LIMITS.threadsStuckMax || this.#waiting.length === 0) continue
+      if (slot.overLooks < 2 || this.#stuck.size >= LIMITS.threadsStuckMax || this.#waiting.length === 0) continue
       void this.#end(slot)
       this.#waiting.shift()?.()
     }
@@ -315,14 +315,12 @@ export class Tasks {
     // One that died while it was idle is not to be handed out.
     const at = this.#idle.indexOf(slot)
     if (at >= 0) this.#idle.splice(at, 1)
-    let stuck = 0
     const over = () => {
-      this.#stuck -= stuck
+      this.#stuck.delete(slot)
       slot.lease.release()
     }
     if (await slot.thread.end(over)) return
-    stuck = 1
-    this.#stuck += stuck
+    this.#stuck.add(slot)
     this.#log(`a task thread does not end: it waits for the file system of ${slot.walking.path ?? 'what it read last'}`)
   }
 }
