@@ -54,8 +54,11 @@ export interface Room {
 }
 
 export class Gate {
+  /** On slots of clients, as `peak` is. */
   current = 0
   peak = 0
+  /** Those beside them, on slots of control. */
+  control = 0
   accepted = 0
   refused = 0
   readonly refusedBy: Record<Reason, number> = { clients: 0, control: 0, draining: 0, starved: 0, share: 0 }
@@ -74,8 +77,6 @@ export class Gate {
     const reason = this.#closed(seat) ?? this.#take(seat, peerOf)
     if (reason === null) {
       this.accepted += 1
-      this.current += 1
-      this.peak = Math.max(this.peak, this.current)
       return null
     }
     this.refused += 1
@@ -86,16 +87,19 @@ export class Gate {
   }
 
   leave(seat: Seat): void {
-    this.current -= 1
-    if (seat.control === 0) return this.#slots.give('clients', 1)
-    seat.control -= 1
-    this.#slots.give('control', 1)
+    if (seat.control > 0) {
+      seat.control -= 1
+      this.#giveControl()
+    } else {
+      this.current -= 1
+      this.#slots.give('clients', 1)
+    }
   }
 
   /** Moves one connection from a control slot to a client slot, if there is one by now. */
   swap(): boolean {
-    if (this.#weather.starved || !this.#slots.take('clients', 1)) return false
-    this.#slots.give('control', 1)
+    if (!this.#takeSlot()) return false
+    this.#giveControl()
     return true
   }
 
@@ -114,6 +118,7 @@ export class Gate {
     if (reason === null || !seat.local) return reason
     if (!this.#slots.take('control', 1)) return 'control'
     seat.control += 1
+    this.control += 1
     return null
   }
 
@@ -121,9 +126,21 @@ export class Gate {
     const { shares } = this.#room
     const peer = shares.contested ? peerOf() : null
     if (peer !== null && shares.full(peer)) return 'share'
-    if (this.#weather.starved || !this.#slots.take('clients', 1)) return 'clients'
+    if (!this.#takeSlot()) return 'clients'
     if (peer !== null) shares.entered(peer)
     return null
+  }
+
+  #takeSlot(): boolean {
+    if (this.#weather.starved || !this.#slots.take('clients', 1)) return false
+    this.current += 1
+    this.peak = Math.max(this.peak, this.current)
+    return true
+  }
+
+  #giveControl(): void {
+    this.control -= 1
+    this.#slots.give('control', 1)
   }
 }
 

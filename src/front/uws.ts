@@ -119,7 +119,8 @@ class UwsFront implements Front {
   }
 
   connections(): Connections {
-    return this.#desk.connections(this.#gate, Math.max(0, this.#gate.current - this.#desk.working.count))
+    const { current, control } = this.#gate
+    return this.#desk.connections(this.#gate, Math.max(0, current + control - this.#desk.working.count))
   }
 
   giveWay(asked: { count: number; idleMs: number }): number {

@@ -183,6 +183,8 @@ for (const kind of await kinds()) {
       t.is(JSON.parse(refused.body).error.data.code, 'CONNECTION_LIMIT')
       const locals = await fill(stage, 4, { path: socket })
       t.deepEqual(slots.used, { clients: 2, control: 4 })
+      // What `status` sets against the bound of clients.
+      t.like(opened.connections(), { current: 2, peak: 2, accepted: 6 })
       await until(() => locals.at(-1)?.closed === true, 'the fifth is refused')
       t.regex(locals.at(-1)?.got ?? '', /^HTTP\/1.1 503[\s\S]*"class":"control"/)
       t.is(opened.connections().refused, 1)
@@ -190,8 +192,10 @@ for (const kind of await kinds()) {
       await until(() => slots.used.clients + slots.used.control === 1, 'only the agent is left')
       t.is(JSON.parse((await rpc(list, { unix: true, agent })).body).result, 'pong', 'there is room again')
       t.is(slots.used.control, 0)
+      t.is(opened.connections().current, 1)
       agent.destroy()
       await until(() => slots.used.clients === 0, 'the last is back')
+      t.is(opened.connections().current, 0)
     }),
   )
 
