@@ -89,6 +89,15 @@ test('a Node that is missing, too old or not Node is refused with exit code 78',
   }
 })
 
+test('what Node says of options it refuses is told', (t) => {
+  using pack = packaged()
+  const { status, lines } = launch('300:300', pack.launcher, ['start'], { NODE_OPTIONS: '--nonsense' })
+  t.is(status, 78)
+  t.regex(lines[0] ?? '', /^error BAD_CONFIG: .*--nonsense is not allowed in NODE_OPTIONS\.$/)
+  t.regex(lines[1] ?? '', /^hint: look at NODE_OPTIONS, or /)
+  t.is(lines.length, 2)
+})
+
 test('a clone that was not built says how to build it', (t) => {
   using pack = packaged(false)
   const { status, lines } = launch('300:300', pack.launcher, ['start'])
