@@ -168,7 +168,8 @@ export class Client {
     const { token, patienceMs = PATIENCE_MS, connectPatienceMs = patienceMs, format = 'json' } = options
     this.#silentMs = Math.min(Math.max(options.silentMs ?? SILENT_MS, SILENT_MS_MIN), TIMER_MS_MAX)
     this.#openLine = openLine
-    this.#url = url
+    // Of a program in JavaScript it may be anything, a URL for one.
+    this.#url = String(url)
     this.#isPacked = format === 'msgpack'
     this.#token = token?.trim()
     if (this.#token && !TOKEN.test(this.#token))

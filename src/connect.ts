@@ -4,6 +4,7 @@ import { connect as connectSocket } from 'node:net'
 import { WebSocket } from 'ws'
 import { errnoOf, fromWire, isErrorCode, SpacedriveError, type WireError } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
+import { isSocketPath } from './base/places.js'
 import { Client, type ConnectOptions as Options, type Line, type OpenLine } from './client.js'
 import { shortageBehind } from './descriptors/shortage.js'
 
@@ -65,14 +66,20 @@ function socketTo(url: string, protocol: string, token: string | undefined, ca: 
     handshakeTimeout: LIMITS.responseMs,
   }
   if (url.startsWith('unix:')) {
-    const createConnection = () => connectSocket(url.slice('unix:'.length))
+    const path = url.slice('unix:'.length)
+    if (!isSocketPath(path)) throw noAddress(url, '`spacedrive status` says where the socket of the daemon is.')
+    const createConnection = () => connectSocket(path)
     return new WebSocket('ws://localhost/ws', [protocol], { ...options, createConnection })
   }
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
   const at = /^(?:http|ws)s?:/i.test(url) && URL.canParse(url) ? new URL('/ws', url.replace(/^http/i, 'ws')) : null
   const hint = 'Give http://HOST:PORT or https://HOST:PORT, or unix:PATH of the daemon.sock in its data directory.'
-  if (!at) throw new SpacedriveError('BAD_CONFIG', `"${url}" is not the address of a daemon`, { hint })
+  if (!at) throw noAddress(url, hint)
   return new WebSocket(at, [protocol], { ...options, headers })
+}
+
+function noAddress(url: string, hint: string): SpacedriveError {
+  return new SpacedriveError('BAD_CONFIG', `"${url}" is not the address of a daemon`, { hint })
 }
 
 async function closed(ws: WebSocket): Promise<void> {

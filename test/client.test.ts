@@ -472,7 +472,9 @@ test('what only reads is what is asked again, and of it all', (t) => {
 })
 
 test('what is no address is told at once, with what would be one', async (t) => {
-  for (const url of ['', 'nonsense', '/run/daemon.sock', 'ftp://127.0.0.1:8080', 'http://'])
+  const malformed = ['', 'nonsense', '/run/daemon.sock', 'ftp://127.0.0.1:8080', 'http://', 'unix:']
+  const cutOff = `unix:/${'x'.repeat(200)}`
+  for (const url of [...malformed, cutOff, undefined as unknown as string])
     await t.throwsAsync(connect(url), { code: 'BAD_CONFIG', message: /is not the address of a daemon/ }, url)
 })
 

@@ -6,7 +6,7 @@ import { homedir, tmpdir } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { SpacedriveError } from './errors.js'
 
-/** Bytes of a unix socket's path, its closing NUL included: macOS has 104, Linux 108. */
+/** Bytes of a unix socket's path (`sun_path`), its closing NUL included: macOS has 104, Linux 108. */
 const SOCKET_PATH_BYTES = 104
 const INSTANCE = /^[A-Za-z0-9_-]{1,64}$/
 
@@ -83,16 +83,17 @@ export function paths(dataDir: string, env: Environment = process.env): Paths {
 /** A path that the kernel would cut off goes to a private directory whose name is a hash of user and data directory. */
 function socketPath(dataDir: string, env: Environment): string {
   const usual = join(dataDir, 'daemon.sock')
-  if (fits(usual)) return usual
+  if (isSocketPath(usual)) return usual
   const owner = `${process.getuid?.() ?? ''}:${dataDir}`
   const name = `spacedrive-${createHash('sha256').update(owner).digest('hex').slice(0, 16)}`
   const bases = [nonEmpty(env.XDG_RUNTIME_DIR), nonEmpty(env.TMPDIR), tmpdir(), '/tmp']
   const choices = bases.filter((base) => base !== undefined && isAbsolute(base)) as string[]
-  return choices.map((base) => join(base, name, 'daemon.sock')).find(fits) ?? usual
+  return choices.map((base) => join(base, name, 'daemon.sock')).find(isSocketPath) ?? usual
 }
 
-function fits(path: string): boolean {
-  return Buffer.byteLength(path) < SOCKET_PATH_BYTES
+/** Of any other libuv and uSockets take what fits, without a word (L20). */
+export function isSocketPath(path: string): boolean {
+  return path !== '' && Buffer.byteLength(path) < SOCKET_PATH_BYTES
 }
 
 /**

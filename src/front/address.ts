@@ -3,12 +3,11 @@ import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
 import { createServer, type AddressInfo, type ListenOptions, type Server } from 'node:net'
 import { errnoOf, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import { isSocketPath } from '../base/places.js'
 import { againLater, isShortage } from '../base/shortage.js'
 import { listenerOf } from '../descriptors/listener.js'
 import { loadNative } from '../descriptors/native.js'
 
-/** `sun_path` holds 104 bytes on macOS, 108 on Linux; uSockets copies it without looking at its length (L20). */
-const SOCKET_PATH_BYTES_MAX = 103
 const LISTEN_TRIES = 3
 
 export function httpUrl(host: string, port: number, secure = false): string {
@@ -22,7 +21,7 @@ export function bareHost(host: string): string {
 
 /** Makes way for a socket: removes what a dead daemon left there, and only that. The caller holds the daemon's lock. */
 export function clearSocketPath(path: string): void {
-  if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) {
+  if (!isSocketPath(path)) {
     const hint = 'Use a --data-dir with a shorter path.'
     throw new SpacedriveError('BAD_CONFIG', `the path of the unix socket is too long: ${path}`, { hint })
   }
