@@ -8,6 +8,7 @@ import type { LogFile } from '../base/log.js'
 import type { GiveUp, OnlyOnce, Reply, Request } from '../protocol/messages.js'
 import type { Desk } from '../front/desk.js'
 import { barred } from '../front/exchange.js'
+import { Gathered } from '../front/gathered.js'
 import type { Seat } from '../front/gate.js'
 import { OWNER } from '../front/tokens.js'
 import { Turn } from '../front/turn.js'
@@ -32,18 +33,14 @@ interface Following {
   readonly end: () => void
 }
 
-const NEWLINE = 0x0a
 const HTTP = /^[A-Z]{3,20} \S+ HTTP\/\d/
 
 export class Line implements Reader {
   readonly since = performance.now()
   readonly #setup: LineSetup
   readonly #socket: Socket
-  /** Whole lines that wait, and the parts of one that is not whole. */
-  readonly #lines: Buffer[] = []
-  #parts: Buffer[] = []
-  /** Of both. */
-  #bytes = 0
+  /** Whole lines that wait, and one that is not whole. */
+  readonly #came = new Gathered()
   #turn: LineTurn | null = null
   #following: Following | null = null
   /** Something was not sent, for its client did not read. */
@@ -72,7 +69,7 @@ export class Line implements Reader {
 
   /** How long it was not asked or answered; null while something is at work, or it follows. */
   get idleMs(): number | null {
-    return this.#turn || this.#following || this.#lines.length > 0 ? null : performance.now() - this.#at
+    return this.#turn || this.#following ? null : performance.now() - this.#at
   }
 
   unread(): number {
@@ -112,48 +109,33 @@ export class Line implements Reader {
   #read(part: Buffer): void {
     if (this.#isEnding) return
     this.#setup.desk.begun += 1
-    this.#bytes += part.length
-    let from = 0
-    for (let at = part.indexOf(NEWLINE); at >= 0; at = part.indexOf(NEWLINE, from)) {
-      this.#parts.push(part.subarray(from, at))
-      this.#whole()
-      from = at + 1
-    }
-    if (from < part.length) this.#parts.push(part.subarray(from))
-    if (this.#bytes > LIMITS.bodyBytesMax) this.#tooMuch()
+    this.#came.add(part)
     this.#next()
+    if (!this.#isEnding && this.#came.length > LIMITS.bodyBytesMax) this.#tooMuch()
   }
 
-  #whole(): void {
-    const [only, ...more] = this.#parts
-    this.#lines.push(more.length === 0 ? (only ?? Buffer.alloc(0)) : Buffer.concat(this.#parts))
-    this.#parts = []
-  }
-
-  /** Of many lines the rest is left to the kernel until these are answered; of one line there is no end to wait for. */
+  /** While one is answered the rest is left to the kernel; of a line that is not whole there is no end to wait for. */
   #tooMuch(): void {
-    if (this.#lines.length > 0 || this.#turn) return void this.#socket.pause()
+    if (this.#turn) return void this.#socket.pause()
     this.#refuse(failed('RequestTooLarge', `a line may hold ${LIMITS.bodyBytesMax} bytes`))
   }
 
   /** What came before it is the last request, whole or not. */
   #half(): void {
     this.#isHalf = true
-    if (this.#parts.length > 0) this.#whole()
-    else if (this.#following) return this.#end()
+    if (this.#following && this.#came.isWhole) return this.#end()
     this.#next()
   }
 
   #next(): void {
     while (!this.#turn && !this.#isEnding) {
-      const line = this.#lines.shift()
+      const line = this.#came.takeLine() ?? (this.#isHalf && this.#came.length > 0 ? this.#came.take() : null)
       if (!line) break
-      this.#bytes = Math.max(0, this.#bytes - line.length - 1)
-      this.#take(line)
+      if (line.length > 0) this.#take(line)
     }
     if (this.#turn || this.#isEnding) return
     if (this.#socket.isPaused()) this.#socket.resume()
-    if (!this.#following && (this.#isHalf || (this.#answered && this.#parts.length === 0))) this.#end()
+    if (!this.#following && (this.#isHalf || (this.#answered && this.#came.length === 0))) this.#end()
   }
 
   #take(line: Buffer): void {
@@ -234,7 +216,9 @@ export class Line implements Reader {
     this.#answered = true
     this.#at = performance.now()
     this.#write(text)
-    this.#next()
+    if (this.#came.length === 0) this.#next()
+    // What is answered at once would keep the loop for as many lines as have come.
+    else setImmediate(() => this.#next())
   }
 
   #write(line: string): void {
@@ -256,8 +240,7 @@ export class Line implements Reader {
     this.#isEnding = true
     this.#at = performance.now()
     this.#unfollow()
-    this.#lines.length = 0
-    this.#parts = []
+    this.#came.clear()
     this.#socket.resume()
     this.#socket.end()
   }

@@ -22,6 +22,7 @@ import { Exchange, type RpcStatus } from './exchange.js'
 import { Feed, type Wire } from './feed.js'
 import type { Connections, Front, FrontState, HttpAddress, PairSource, Peer } from './front.js'
 import { Gate, refusalBody, retryAfter, Seat, type Reason } from './gate.js'
+import { Gathered } from './gathered.js'
 import { idleFeed, LOCAL_PEER, type Idle } from './idle.js'
 import { Room } from './room.js'
 import { Head } from './head.js'
@@ -532,8 +533,6 @@ class NodeExchange extends Exchange implements Reader {
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
   #done = false
-  #parts: Buffer[] = []
-  #partsBytes = 0
   #download: Download | null = null
   #stream: Stream | null = null
   readonly #seat: Seat
@@ -591,16 +590,15 @@ class NodeExchange extends Exchange implements Reader {
 
   collect(caller: Caller): void {
     this.caller = caller
+    const body = new Gathered()
     this.#req.on('data', (part: Buffer) => {
       this.desk.begun += 1
       if (this.#done) return
-      this.#partsBytes += part.byteLength
-      if (this.#partsBytes > LIMITS.bodyBytesMax) return this.refuse(OVERSIZE)
-      this.#parts.push(part)
+      if (body.length + part.length > LIMITS.bodyBytesMax) return this.refuse(OVERSIZE)
+      body.add(part)
     })
     this.#req.on('end', () => {
-      const [first] = this.#parts
-      if (!this.#done) this.take(first && this.#parts.length === 1 ? first : Buffer.concat(this.#parts))
+      if (!this.#done) this.take(body.take())
     })
   }
 

@@ -7,6 +7,7 @@ import type { Clients } from './clients.js'
 import { Download, type FileRequest, type Sink } from './download.js'
 import { Exchange, type RpcStatus } from './exchange.js'
 import type { Seat } from './gate.js'
+import { Gathered } from './gathered.js'
 import { METRICS_TYPE } from './metrics.js'
 import { statusLine } from './status-line.js'
 import { Stream, STREAM_HEADERS, type StreamRequest, type StreamSink } from './stream.js'
@@ -42,8 +43,7 @@ export class UwsExchange extends Exchange implements Reader {
   #headOnly = false
   #status: RpcStatus = 200
   #text = ''
-  #parts: Buffer[] | null = null
-  #partsBytes = 0
+  #body: Gathered | null = null
   /** Bytes of a long answer that is not read yet: they lie in memory whole until it is. */
   #unread = 0
   /** Among those in flight, or −1. */
@@ -159,15 +159,14 @@ export class UwsExchange extends Exchange implements Reader {
 
   #received(chunk: ArrayBuffer, isLast: boolean): void {
     if (this.#done) return
-    this.#partsBytes += chunk.byteLength
     this.desk.begun += 1
     this.#heard()
-    if (this.#partsBytes > LIMITS.bodyBytesMax) return this.refuse(OVERSIZE)
+    if ((this.#body?.length ?? 0) + chunk.byteLength > LIMITS.bodyBytesMax) return this.refuse(OVERSIZE)
     // Most bodies come whole, and are read where they lie; uWebSockets takes the memory back when this returns.
-    if (isLast && !this.#parts) return this.take(new Uint8Array(chunk))
-    this.#parts ??= []
-    this.#parts.push(Buffer.from(Buffer.from(chunk)))
-    if (isLast) this.take(Buffer.concat(this.#parts))
+    if (isLast && !this.#body) return this.take(new Uint8Array(chunk))
+    this.#body ??= new Gathered()
+    this.#body.add(new Uint8Array(chunk))
+    if (isLast) this.take(this.#body.take())
   }
 
   #heard(): void {

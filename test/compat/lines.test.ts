@@ -158,6 +158,15 @@ test('more lines than are kept at a time are all answered', async (t) => {
   t.is(lines.length, 40)
 })
 
+test('of lines in which nothing is, as many as there may be hold nobody up', async (t) => {
+  const blank = Array.from({ length: 8 }, () => new Caller())
+  for (const { socket } of blank) socket.write('\n'.repeat(LIMITS.bodyBytesMax))
+  t.deepEqual(await new Caller().say('Ping').end(), ['Pong'])
+  t.is(await daemon.call('core.ping'), 'pong')
+  for (const { socket } of blank) socket.end('"Ping"')
+  for (const caller of blank) t.deepEqual(await caller.end(), ['Pong'])
+})
+
 test('what is no request is told so, and ends the connection', async (t) => {
   const told = async (bytes: string | Buffer) => {
     const caller = new Caller()

@@ -1,8 +1,11 @@
 // One HTTP request at a time: what is checked, in which order, and how it is answered.
 import test from 'ava'
+import { once } from 'node:events'
 import http from 'node:http'
 import net from 'node:net'
 import { statSync } from 'node:fs'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { LIMITS } from '../../src/base/limits.js'
 import type { Dispatch, Reply } from '../../src/protocol/messages.js'
 import { kinds, ping, pong, TOKEN, until, withStage, type Answer } from './stage.js'
@@ -49,6 +52,31 @@ for (const kind of await kinds()) {
       agent.destroy()
     }),
   )
+
+  test.serial(front('a body that comes byte by byte takes no more memory than one that comes whole'), async (t) => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const heapBytes = () => {
+      collect()
+      return process.memoryUsage().heapUsed
+    }
+    let before = 0
+    const dispatch: Dispatch = (_request, answer) => {
+      t.true(heapBytes() - before < 16 << 20)
+      answer({ ok: true, json: '"pong"' })
+    }
+    await withStage(kind, { dispatch }, async ({ port }) => {
+      const chunks = Buffer.from(PING.padEnd(LIMITS.bodyBytesMax).replaceAll(/[^]/g, '1\r\n$&\r\n') + '0\r\n\r\n')
+      before = heapBytes()
+      const headers = `Host: 127.0.0.1:${port}\r\nAuthorization: Bearer ${TOKEN}\r\nContent-Type: application/json\r\n`
+      const socket = net.connect(port, '127.0.0.1')
+      socket.write(`POST /rpc HTTP/1.1\r\n${headers}Transfer-Encoding: chunked\r\n\r\n`)
+      socket.write(chunks)
+      const [told] = (await once(socket, 'data')) as [Buffer]
+      t.regex(told.toString(), /^HTTP\/1.1 200 /)
+      socket.destroy()
+    })
+  })
 
   test(front('every answer says that it is not to be cached, sniffed or read by another site'), (t) =>
     withStage(kind, {}, async ({ rpc, ask }) => {
