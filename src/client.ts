@@ -195,7 +195,8 @@ export class Client {
    * and so is what only reads. Any other call in flight when the connection is lost fails, since nobody can tell whether it was
    * done.
    *
-   * @throws SpacedriveError with the daemon's code; NO_DAEMON when it is not there, CANCELLED or TIMEOUT as `options` have it
+   * @throws SpacedriveError with the daemon's code; NO_DAEMON when it is not there, CANCELLED or TIMEOUT as `options` have it, CLOSED
+   * from `close` on
    */
   async call<Name extends OperationName>(
     operation: Name,
@@ -270,7 +271,7 @@ export class Client {
   }
 
   #mayRetry(error: unknown, isAsked: boolean, isHarmless: boolean): error is SpacedriveError {
-    if (!(error instanceof SpacedriveError) || !error.retryable || this.#closed.signal.aborted) return false
+    if (!(error instanceof SpacedriveError) || !error.retryable) return false
     if (!isAsked || NOT_BEGUN.has(error.code)) return true
     return isHarmless && ['NO_DAEMON', 'SHARD_LOST'].includes(error.code)
   }
@@ -510,9 +511,9 @@ export class Client {
   }
 }
 
-/** No waiting mends it. */
+/** No waiting mends it, and the daemon has said so. */
 function isFinal(error: unknown): error is SpacedriveError {
-  return error instanceof SpacedriveError && !error.retryable
+  return error instanceof SpacedriveError && !error.retryable && error.code !== 'CLOSED'
 }
 
 function waitOf(error: unknown): number {
@@ -520,7 +521,7 @@ function waitOf(error: unknown): number {
 }
 
 function closedHere(): SpacedriveError {
-  return new SpacedriveError('NO_DAEMON', 'this client is closed')
+  return new SpacedriveError('CLOSED', 'this client is closed')
 }
 
 function isDeeper(value: unknown, than: number): boolean {

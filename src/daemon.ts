@@ -263,19 +263,19 @@ export class Daemon {
   /**
    * Any operation a client has, without a socket.
    *
-   * @throws SpacedriveError, BAD_REQUEST for wrong parameters
+   * @throws SpacedriveError, BAD_REQUEST for wrong parameters, CLOSED of one that is closed or on its way
    */
   async call<Name extends OperationName>(operation: Name, params: unknown = {}): Promise<unknown> {
+    this.#mustBeOpen()
     const request: Request = { operation, params: checkParams(operation, params) }
     return new Promise((resolve, reject) => {
       this.#dispatch(request, (reply) => (reply.ok ? resolve(JSON.parse(reply.json)) : reject(fromWire(reply.error))))
     })
   }
 
-  /** @throws SpacedriveError, BAD_REQUEST for a filter that a client would be refused, DRAINING of one that is closed */
+  /** @throws SpacedriveError, BAD_REQUEST for a filter that a client would be refused, CLOSED of one that is closed or on its way */
   subscribe(filter: ParamsOf<'events.subscribe'>, deliver: Deliver): () => void {
-    const unready = this.#unready()
-    if (unready) throw unready
+    this.#mustBeOpen()
     return deliverTo(this.#events, checkParams('events.subscribe', filter), deliver)
   }
 
@@ -702,6 +702,11 @@ export class Daemon {
     const { fronts } = this.#config
     const kind = this.#front.kind === 'uws' ? 'uWebSockets.js' : 'node:http'
     return fronts > 1 ? `${kind} in ${fronts} threads` : kind
+  }
+
+  /** Who asks in this process asks this daemon: no other comes in its place. */
+  #mustBeOpen(): void {
+    if (this.#closing) throw new SpacedriveError('CLOSED', 'this daemon is closed')
   }
 
   #unready(): SpacedriveError | null {

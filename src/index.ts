@@ -39,12 +39,13 @@ export interface OpenOptions {
 export interface Daemon extends AsyncDisposable {
   readonly http: string | null
   readonly socket: string | null
+  /** @throws SpacedriveError with the code that a client would get; CLOSED from `close` on */
   call<Name extends OperationName>(operation: Name, params?: ParamsOf<Name>): Promise<Results[Name]>
   /**
    * Events from now on, or from the filter's cursor as far as they are kept: as a client gets them.
    *
    * @returns ends the subscription
-   * @throws SpacedriveError: BAD_REQUEST for a filter that a client would be refused, as one of no types; DRAINING once it is closed
+   * @throws SpacedriveError: BAD_REQUEST for a filter that a client would be refused, as one of no types; CLOSED from `close` on
    */
   subscribe(filter: ParamsOf<'events.subscribe'>, deliver: Deliver): () => void
   close(): Promise<void>

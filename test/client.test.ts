@@ -243,7 +243,7 @@ test('of any number of calls so many are under way that none is refused, and who
     const more = Array.from({ length: 2 * UNDER_WAY_MAX }, () => client.call('libraries.list'))
     await eventually('as many are under way again', 30_000, () => asked.length === calls.length + UNDER_WAY_MAX)
     await client.close()
-    for (const each of more) await t.throwsAsync(each, { code: 'NO_DAEMON' })
+    for (const each of more) await t.throwsAsync(each, { code: 'CLOSED' })
     t.is(asked.length, calls.length + UNDER_WAY_MAX)
   })
 })
@@ -440,7 +440,8 @@ test.serial('a client that is closed while it connects leaves no connection', as
     const asking = client.call('core.ping')
     await new Promise((resolve) => setTimeout(resolve, 300))
     await client.close()
-    await t.throwsAsync(asking, { code: 'NO_DAEMON' })
+    for (const asked of [asking, client.call('core.ping'), client.subscribe({}, () => undefined)])
+      t.like(await t.throwsAsync<SpacedriveError>(asked), { code: 'CLOSED', retryable: false })
     process.kill(again.pid, 'SIGCONT')
     await eventually(
       'nobody is connected',

@@ -65,8 +65,8 @@ test.serial('a second daemon on the same data directory is refused, and both can
   t.is(await daemon.call('core.ping'), 'pong')
   await daemon.close()
   await daemon.close()
-  await t.throwsAsync(daemon.call('core.ping'), { code: 'DRAINING' })
-  t.throws(() => daemon.subscribe({}, () => undefined), { code: 'DRAINING' }, 'nothing would ever come')
+  for (const ask of [() => daemon.call('core.ping'), () => daemon.subscribe({}, () => undefined)])
+    t.like(await t.throwsAsync(async () => ask()), { code: 'CLOSED', retryable: false }, 'nothing would ever come')
 })
 
 test.serial('a share of descriptors is the whole budget', async (t) => {

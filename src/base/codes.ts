@@ -123,6 +123,7 @@ const ERRORS = {
   NO_DAEMON: { status: 503, retryable: true, hint: 'Start one with `spacedrive start`.' },
   STARTING: { status: 503, retryable: true, hint: 'The daemon is starting; try again in a moment.' },
   DRAINING: { status: 503, retryable: true, hint: 'The daemon is stopping; try again when it has restarted.' },
+  CLOSED: { status: 503, retryable: false, hint: 'The program that asks closed it: open it anew, or connect anew.' },
   CANCELLED: { status: 499, retryable: false, hint: 'It was cancelled on request.' },
   INTERNAL: { status: 500, retryable: false, hint: 'This is a bug: `spacedrive logs` has the details.' },
 } as const satisfies Record<string, ErrorKind>
