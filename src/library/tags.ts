@@ -25,6 +25,7 @@ interface Counts {
   readonly contents: number
 }
 
+/** Of thousands of tags not all are read anew for one that changes. */
 interface Known {
   readonly byId: Map<number, Tag>
   readonly byUid: Map<string, Tag>
@@ -160,36 +161,42 @@ export class Tags {
         .run(made.uid, made.parent, name, made.colour, made.description, made.createdAt).lastInsertRowid,
     )
     const tag = { id, ...made, aliases: this.#callBy(id, name, aliases) }
-    // Not read anew with all others, of which there may be thousands.
-    const word = wordOf(name)
-    const siblings = add(known, tag, word)
-    siblings.splice(before(siblings, word), 0, tag)
+    insert(known, tag)
     return tag
   }
 
   /** @throws TAG_EXISTS, TAG_CYCLE, TAG_NOT_FOUND of the parent, BAD_REQUEST */
   update(tag: Tag, { name = tag.name, aliases = [...tag.aliases], parent, colour, description }: Change): Tag {
-    if (parent !== undefined) this.#move(tag, parent === null ? null : this.get(parent))
+    const known = this.#load()
+    const above = typeof parent === 'string' ? this.get(parent) : null
+    if (parent !== undefined) this.#move(tag, above)
+    const changed = {
+      ...tag,
+      parent: parent === undefined ? tag.parent : (above?.id ?? null),
+      name,
+      colour: colour === undefined ? tag.colour : (colour?.toLowerCase() ?? null),
+      description: description === undefined ? tag.description : description,
+    }
     this.#connection.prepare('DELETE FROM tag_word WHERE tag = ?').run(tag.id)
     this.#connection
       .prepare('UPDATE tag SET name = ?, colour = ?, description = ? WHERE id = ?')
-      .run(
-        name,
-        colour === undefined ? tag.colour : (colour?.toLowerCase() ?? null),
-        description === undefined ? tag.description : description,
-        tag.id,
-      )
-    this.#callBy(tag.id, name, aliases)
-    this.forget()
-    return this.byId(tag.id)!
+      .run(name, changed.colour, changed.description, tag.id)
+    const called = { ...changed, aliases: this.#callBy(tag.id, name, aliases) }
+    remove(known, tag.id)
+    insert(known, called)
+    return called
   }
 
   /** From now on it is gone for callers, and its names are free; those below it come to lie below what was above it. */
   markDeleting(tag: Tag): void {
+    const known = this.#load()
     this.#connection.prepare('UPDATE tag SET parent = ? WHERE parent = ?').run(tag.parent, tag.id)
     this.#connection.prepare('UPDATE tag SET deleting = 1, parent = NULL WHERE id = ?').run(tag.id)
     this.#connection.prepare('DELETE FROM tag_word WHERE tag = ?').run(tag.id)
-    this.forget()
+    remove(known, tag.id)
+    const below = known.below.get(tag.id) ?? []
+    known.below.delete(tag.id)
+    for (const each of below) insert(known, { ...each, parent: tag.parent })
   }
 
   /** Of which a deletion has not come to its end. */
@@ -199,7 +206,6 @@ export class Tags {
 
   delete(id: number): void {
     this.#connection.prepare('DELETE FROM tag WHERE id = ?').run(id)
-    this.forget()
   }
 
   /** After a transaction that did not commit, too. */
@@ -288,6 +294,21 @@ function add({ byId, byUid, byWord, below }: Known, tag: Tag, word: string): Tag
   const siblings = below.get(tag.parent) ?? []
   below.set(tag.parent, siblings)
   return siblings
+}
+
+function insert(known: Known, tag: Tag): void {
+  const word = wordOf(tag.name)
+  const siblings = add(known, tag, word)
+  siblings.splice(before(siblings, word), 0, tag)
+}
+
+function remove({ byId, byUid, byWord, below }: Known, id: number): void {
+  const tag = byId.get(id)!
+  byId.delete(id)
+  byUid.delete(tag.uid)
+  for (const word of [tag.name, ...tag.aliases]) byWord.delete(wordOf(word))
+  const siblings = below.get(tag.parent)!
+  siblings.splice(siblings.indexOf(tag), 1)
 }
 
 /** How many of them stand before it. */

@@ -128,7 +128,7 @@ test('a list goes through the tree in order, page by page, while tags come and g
   t.throws(() => library.tags.list(undefined, 2, 'nonsense'), { code: 'BAD_REQUEST' })
 })
 
-test('a tag that is made stands among the others as one that was read, and they are not read again for it', (t) => {
+test('a tag that is made, changed or deleted leaves the others as if all were read, and they are not read again for it', (t) => {
   using stage = new Stage()
   const library = stage.open(stage.create())
   const first = made(library, 'm')
@@ -142,6 +142,27 @@ test('a tag that is made stands among the others as one that was read, and they 
   t.deepEqual(all(), known)
   const names = library.tags.list(undefined, 100, undefined).items.map(({ name }) => name)
   t.deepEqual(names, ['a', 'D', 'é', 'f', 'b', 'K', 'y', 'm', 'N', 'z'])
+
+  const kept = library.tags.get('m')
+  const change = (name: string, to: Parameters<typeof library.tags.update>[1]) =>
+    library.note(() => library.tags.update(library.tags.get(name), to))
+  change('z', { name: 'c', aliases: ['last'], colour: '#ABCDEF', description: 'it was' })
+  change('c', { description: null })
+  change('a', { parent: 'f' })
+  change('K', { parent: null })
+  change('N', { parent: 'b', aliases: [] })
+  for (const name of ['f', 'D']) library.note(() => library.tags.markDeleting(library.tags.get(name)))
+  for (const id of library.tags.deleting()) t.true(library.deleteTagSlice(id))
+  made(library, 'z', { aliases: ['of f', 'of n'], parent: 'b' })
+  t.is(library.tags.get('m'), kept)
+  t.throws(() => library.tags.get('of D'), { code: 'TAG_NOT_FOUND' })
+  const now = () => [...all(), library.tags.get('last'), library.tags.get('of F'), library.tags.some]
+  const after = now()
+  library.tags.forget()
+  t.not(library.tags.get('m'), kept)
+  t.deepEqual(now(), after)
+  const paths = library.tags.list(undefined, 100, undefined).items.map(({ path }) => path.join(' > '))
+  t.deepEqual(paths, ['a', 'b', 'b > N', 'b > z', 'c', 'é', 'K', 'm', 'y'])
 })
 
 test('what is below a deleted tag moves up, its name is free, and nothing has it any more', async (t) => {
