@@ -23,6 +23,8 @@ export class Certificate implements PairSource {
   #read: string
   #seen: string
   #take: (pair: Pair) => void = () => undefined
+  /** What was told last of the time in which the one in force holds. */
+  #told: Validity = 'good'
   #timer: NodeJS.Timeout | null = null
 
   /** @throws BAD_CONFIG */
@@ -69,6 +71,7 @@ export class Certificate implements PairSource {
 
   /** Two files are not written at once: they are read when they were the same at two looks. */
   #look(): void {
+    this.#tellValidity()
     const marks = marksOf(this.#files)
     const settled = marks === this.#seen
     this.#seen = marks
@@ -86,7 +89,26 @@ export class Certificate implements PairSource {
   #tell(what: string): void {
     const { subject, validTo } = new X509Certificate(this.#pair.cert)
     this.#log('info', what, { subject, validTo })
+    this.#told = 'good'
+    this.#tellValidity()
   }
+
+  /** Once: it is spoken on, for whoever does not look. */
+  #tellValidity(): void {
+    const validity = validityOf(this.#pair)
+    if (validity === this.#told) return
+    this.#told = validity
+    if (validity !== 'good') this.#log('warn', `the certificate ${validity}: clients that look will not connect`)
+  }
+}
+
+type Validity = 'good' | 'has expired' | 'is not valid yet'
+
+function validityOf({ cert }: Pair): Validity {
+  const { validFrom, validTo } = new X509Certificate(cert)
+  const now = Date.now()
+  if (now > Date.parse(validTo)) return 'has expired'
+  return now < Date.parse(validFrom) ? 'is not valid yet' : 'good'
 }
 
 /** A link is followed: what renews certificates often changes no more than that. */
@@ -118,8 +140,11 @@ function readPair({ cert: certPath, key: keyPath }: CertificateFiles): Pair {
 
 function readPem(path: string, setting: string): Buffer {
   try {
-    const { size } = statSync(path)
-    if (size > LIMITS.certificateBytesMax) throw new Error(`it holds more than ${LIMITS.certificateBytesMax} bytes`)
+    const stat = statSync(path)
+    // To open a pipe would wait for whoever writes into it, and nobody would be served meanwhile.
+    if (!stat.isFile()) throw new Error('it is no file')
+    if (stat.size > LIMITS.certificateBytesMax)
+      throw new Error(`it holds more than ${LIMITS.certificateBytesMax} bytes`)
     return readFileSync(path)
   } catch (error) {
     if (isShortage(error)) throw fromSystem(error)

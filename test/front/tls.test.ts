@@ -1,6 +1,7 @@
 // TLS: who is let in by it, a certificate that changes while it is spoken, and pairs of files that do not work.
 import test from 'ava'
 import { spawnSync } from 'node:child_process'
+import { X509Certificate } from 'node:crypto'
 import { appendFileSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import https from 'node:https'
 import net from 'node:net'
@@ -22,9 +23,13 @@ const files = { cert: at('cert'), key: at('key') }
 function make(name: string): string {
   const words = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2']
   const names = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1']
-  const made = spawnSync('openssl', [...words, ...names, '-keyout', at(`${name}.key`), '-out', at(`${name}.cert`)])
-  if (made.status !== 0) throw new Error(String(made.stderr ?? made.error))
+  openssl([...words, ...names, '-keyout', at(`${name}.key`), '-out', at(`${name}.cert`)])
   return readFileSync(at(`${name}.cert`), 'utf8')
+}
+
+function openssl(words: readonly string[]): void {
+  const made = spawnSync('openssl', words)
+  if (made.status !== 0) throw new Error(String(made.stderr ?? made.error))
 }
 
 function put(cert: string, key: string): void {
@@ -135,6 +140,35 @@ test.serial(
     })
   },
 )
+
+test.serial('a certificate that has expired is spoken, and told of once', async (t) => {
+  make('expired')
+  const again = ['x509', '-in', at('expired.cert'), '-signkey', at('expired.key'), '-days', '0']
+  openssl([...again, '-out', at('expired.cert')])
+  await sleep(1_000)
+  put('one', 'one')
+  const told: string[] = []
+  const certificate = new Certificate(files, (level, message) => told.push(`${level} ${message}`), 20)
+  t.teardown(() => certificate.stop())
+  let name = 'one'
+  certificate.follow(({ cert }) => (name = new X509Certificate(cert).subject))
+  t.deepEqual(told, ['info TLS is spoken'])
+  put('expired', 'expired')
+  await until(() => told.length > 1, 'the files are read again')
+  await sleep(200)
+  const [, renewed, expired, ...more] = told
+  t.deepEqual([name, renewed, more], ['CN=expired', 'info the certificate was renewed', []])
+  t.regex(expired!, /^warn the certificate has expired/)
+})
+
+test.serial('a pipe in the place of a certificate is not waited for', (t) => {
+  put('one', 'one')
+  const certificate = new Certificate(files, () => undefined)
+  rmSync(files.cert)
+  spawnSync('mkfifo', [files.cert])
+  t.throws(() => certificate.prepare(), { code: 'BAD_CONFIG', message: /it is no file/ })
+  rmSync(files.cert)
+})
 
 test.serial(
   'a daemon speaks TLS: to clients that trust it, until it is told of another certificate, and not by half',
