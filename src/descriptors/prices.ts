@@ -26,12 +26,13 @@ export type Prices = Readonly<Record<PriceName, number>>
 /** Those that differ between versions of Node, SQLite and file systems. */
 export const MEASURED = ['taskThread', 'library', 'connection'] as const satisfies readonly PriceName[]
 
-/** A count that somebody else's opens and closes fell into says nothing. */
+/** A count that somebody else's opens fell into says nothing. */
 const SURPRISE_MAX = 3
 
-/** What was counted, or where it cannot be true, what is expected. */
+/** What was counted, or where it cannot be true, what is expected. Of fewer somebody else closed one, and too much would be lent. */
 export function plausible(name: PriceName, counted: number): number {
-  return counted >= 1 && Math.abs(counted - PRICES[name]) <= SURPRISE_MAX ? counted : PRICES[name]
+  const more = counted - PRICES[name]
+  return more >= 0 && more <= SURPRISE_MAX ? counted : PRICES[name]
 }
 
 /** What differs from the expected, in words. */
