@@ -5,8 +5,11 @@ import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { CONTENT_KINDS, ENTRY_KINDS, EVENT_TYPES, MODES, SCOPES, SEARCH_SORTS } from './words.js'
 
+/** Of what is stored: half a character has no bytes, so that another text would be read back, and two might be one. */
+const wellFormed = z.string().refine((value) => value.isWellFormed(), 'it holds half a character')
+
 const id = z.string().min(1).max(100)
-const name = z.string().trim().min(1).max(LIMITS.nameCharsMax)
+const name = wellFormed.trim().min(1).max(LIMITS.nameCharsMax)
 const path = z.string().min(1).max(4096)
 const absolute = path.refine((value) => value.startsWith('/'), 'give an absolute path')
 const limit = z.int().min(1).max(LIMITS.pageMax)
@@ -18,9 +21,9 @@ const library = z.strictObject({ library: id })
 const location = z.strictObject({ library: id, location: id })
 const job = z.strictObject({ library: id, job: id })
 
-const tagName = z.string().trim().min(1).max(LIMITS.tagNameCharsMax)
+const tagName = wellFormed.trim().min(1).max(LIMITS.tagNameCharsMax)
 const colour = z.string().regex(/^#[0-9a-f]{6}$/i, 'a colour is # and six hexadecimal digits, as in #ff8800')
-const description = z.string().max(LIMITS.tagDescriptionCharsMax)
+const description = wellFormed.max(LIMITS.tagDescriptionCharsMax)
 const aliases = z.array(tagName).max(LIMITS.tagAliasesMax)
 /** By its id, its name or one of its aliases. */
 const tag = z.string().min(1).max(LIMITS.tagNameCharsMax)

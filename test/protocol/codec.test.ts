@@ -227,6 +227,21 @@ test('wrong versions, methods, ids and parameters each have their code', (t) => 
     t.deepEqual(errorOf(JSON.stringify(message)), { id, code }, JSON.stringify(message))
 })
 
+test('what is stored holds no half of a character, which would be another text when it is read back', (t) => {
+  const named = (name: string) =>
+    Object.entries({
+      'libraries.create': { name },
+      'libraries.rename': { library: 'a', name },
+      'locations.add': { library: 'a', path: '/a', name },
+      'tags.create': { library: 'a', name },
+      'tags.update': { library: 'a', tag: 'a', aliases: [name] },
+      'tags.create ': { library: 'a', name: 'a', description: name },
+      'tokens.create': { name, scope: 'read' },
+    }).map(([method, params]) => decode(JSON.stringify({ ...PING, id: 1, method: method.trim(), params })).calls[0])
+  for (const call of named('\ud800')) t.regex(String(call?.error?.message), /half a character/)
+  for (const call of named('\ud83d\ude00')) t.is(call?.error, undefined)
+})
+
 test('keys named after prototypes are only keys', (t) => {
   const text =
     '{"jsonrpc":"2.0","id":1,"method":"core.ping","__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}}}'
