@@ -1,7 +1,7 @@
 // One open library: its first connection, which also writes, and what can be asked of it.
 import { existsSync, lstatSync, mkdirSync, rmdirSync, statfsSync, statSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { errnoOf, fromSystem, SpacedriveError, toWire } from '../base/errors.js'
+import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { Few } from '../base/few.js'
 import { LIMITS } from '../base/limits.js'
 import type { Lease, Ledger } from '../descriptors/ledger.js'
@@ -336,24 +336,15 @@ export class Library {
     this.#connection.pragma(`cache_size = -${LIMITS.sortKibMax}`)
   }
 
-  /** Within `commit`. */
   #indexNames(): void {
-    if (!this.#hasNamesIndex) this.#index('entry_name ON entry (name)')
+    if (this.#hasNamesIndex) return
+    this.commit(() => this.#index('entry_name ON entry (name)'))
     this.#hasNamesIndex = true
   }
 
   /** After each batch of a first scan. */
   indexNamesFrom(entries: number): void {
-    if (!this.#hasNamesIndex && entries > LIMITS.namesIndexLaterMax) this.commit(() => this.#indexNames())
-  }
-
-  /** Without the index SQLite makes one for each statement: slow, and right. */
-  #indexNamesForSearch(): void {
-    try {
-      if (!this.#hasNamesIndex) this.commit(() => this.#indexNames())
-    } catch (error) {
-      if (toWire(error).code !== 'DISK_FULL') throw error
-    }
+    if (entries > LIMITS.namesIndexLaterMax) this.#indexNames()
   }
 
   /** What a scan that did not end had found missing proves nothing any more; what was displaced is in its place no more. */
@@ -370,7 +361,7 @@ export class Library {
     while (!this.commit(() => this.#names.hash(count))) yield
     this.#names.forget()
     yield this.commit(() => this.#names.seal())
-    yield this.commit(() => this.#indexNames())
+    yield this.#indexNames()
     yield this.commit(() => this.indexInodes())
     this.commit(() => {
       keepInMemory(this.#connection)
@@ -445,7 +436,8 @@ export class Library {
    */
   async search(params: SearchParams): Promise<FoundItems> {
     const { wanted, cursor, seal } = askedBy(params, this)
-    this.#indexNamesForSearch()
+    // Without it a search looks at every entry for each name, in one statement: minutes in which its shard stands still.
+    this.#indexNames()
     const run = ({ search }: Pick<Reader, 'search'>) =>
       search.search(wanted, params.limit ?? LIMITS.pageDefault, cursor, this.#versionFor(wanted))
     const page = Search.takesLong(wanted) ? null : atOnce(run({ search: this.#search }))

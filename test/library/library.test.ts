@@ -294,6 +294,34 @@ if (canRun('unshare', '-m', 'true')) {
     )
     t.deepEqual(told, { code: 'DISK_FULL', again: 'done', integrity: 'ok', differences: [] })
   })
+
+  test.serial('a search in a first scan that filled the disk is refused, and works when there is space again', (t) => {
+    using stage = new Stage()
+    const told = inProcess<{ scan: string; searches: string[]; found: number }>(
+      ['unshare', '-m', 'sh', '-c', 'mount -t tmpfs -o size=3m tmpfs "$0" && exec "$@"', stage.libraries],
+      `
+      const { Stage, index } = await load('test/library/stage.js')
+      const { createFolder } = await load('src/library/folder.js')
+      const { writeFileSync, rmSync } = await import('node:fs')
+      const stage = new Stage()
+      const id = 'first'
+      const path = createFolder(argument, id, 'First')
+      const library = stage.open({ id, path })
+      for (let at = 0; at < 6000; at++) writeFileSync(stage.tree + '/a name that takes some room ' + at, '')
+      writeFileSync(argument + '/ballast', Buffer.alloc(1900 * 1024))
+      const search = () => library.search({ query: 'room' })
+      const code = (work) => work.then(() => 'none', (error) => error.code)
+      const scan = await code(index(library, stage.tree))
+      const searches = [await code(search()), await code(search())]
+      rmSync(argument + '/ballast')
+      const { total } = await search()
+      stage[Symbol.dispose]()
+      return { scan, searches, found: total }`,
+      stage.libraries,
+    )
+    t.like(told, { scan: 'DISK_FULL', searches: ['DISK_FULL', 'DISK_FULL'] })
+    t.true(told.found > 0)
+  })
 }
 
 test('a new library is a whole database in WAL mode, in the current version, with its own id and name', (t) => {
