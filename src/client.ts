@@ -351,16 +351,19 @@ export class Client {
   async #connect(): Promise<void> {
     if (this.#line) this.#lost(this.#line)
     const protocol = this.#isPacked ? 'spacedrive.v1.msgpack' : 'spacedrive.v1'
+    let line: Line | null = null
     const hearer: Hearer = {
       heard: (message) => {
+        // What still comes by a connection that was given up comes by the next as well, or is answered to nobody.
+        if (this.#line !== line) return
         this.#isFelt = true
         this.#receive(this.#read(message))
       },
       felt: () => (this.#isFelt = true),
-      lost: (line) => this.#lost(line),
+      lost: (gone) => this.#lost(gone),
     }
     const { signal } = this.#closed
-    const line = await this.#openLine(this.#url, protocol, this.#token, hearer, signal)
+    line = await this.#openLine(this.#url, protocol, this.#token, hearer, signal)
     if (signal.aborted) {
       await line.close()
       throw closedHere()

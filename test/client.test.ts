@@ -286,10 +286,16 @@ test.serial(
       await client.subscribe({}, ({ n }, missed) => void heard.push(n, missed))
       bell.ring({ n: 1 })
       await eventually('it hears', 30_000, () => heard.length === 2)
-      way.freeze()
+      const thaw = way.freeze()
       bell.ring({ n: 2 })
       await eventually('it has come back, and misses nothing', 30_000, () => heard.length === 4)
       t.deepEqual(heard, [1, 0, 2, 0])
+      // The connection that was given up has a second to close.
+      thaw()
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      bell.ring({ n: 3 })
+      await eventually('it goes on', 30_000, () => heard.length >= 6)
+      t.deepEqual(heard, [1, 0, 2, 0, 3, 0])
       way.freeze()
       t.is(await client.call('core.ping'), 'pong')
       way.cut()
@@ -501,12 +507,12 @@ test.serial('the example goes on over a restart', async (t) => {
 
 /** A way to the daemon whose connections can be cut. */
 async function cuttable(to: string) {
-  const ways = new Set<net.Socket>()
+  const ways = new Map<net.Socket, net.Socket>()
   const socket = `${to}.between`
   const between = net.createServer((near) => {
     const far = net.connect(to)
     for (const [one, other] of [[near, far] as const, [far, near] as const]) {
-      ways.add(one)
+      ways.set(one, other)
       one.on('error', () => undefined).on('close', () => (ways.delete(one), other.destroy()))
       one.pipe(other)
     }
@@ -515,11 +521,15 @@ async function cuttable(to: string) {
   return {
     socket,
     cut: () => {
-      for (const way of ways) way.destroy()
+      for (const way of ways.keys()) way.destroy()
     },
-    /** Nothing comes through those that are there, and nobody is told. */
+    /** Nothing comes through those that are there, and nobody is told. @returns has it come after all */
     freeze: () => {
-      for (const way of ways) way.unpipe().pause()
+      const frozen = [...ways]
+      for (const [way] of frozen) way.unpipe().pause()
+      return () => {
+        for (const [way, other] of frozen) way.pipe(other)
+      }
     },
     close: () => between.close(),
   }
