@@ -16,6 +16,9 @@ export interface ConnectOptions extends Options {
 /** What Node says of a certificate for which nobody vouches, or of another name. */
 const UNTRUSTED = /^(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_(?:GET_ISSUER|VERIFY_LEAF)|^CERT_|^ERR_TLS_CERT_/
 
+/** Far more than a daemon says: who says more is none. */
+const REFUSAL_BYTES_MAX = 1 << 16
+
 const PLAIN = { hint: 'Give its address with http:// instead.' }
 const MINE = { hint: 'Run this as the user who started the daemon, or ask by its address with a token.' }
 
@@ -110,7 +113,12 @@ async function refusalOf(url: string, response: IncomingMessage): Promise<Spaced
   const answered = new SpacedriveError(code, `${url} answered ${statusCode}`)
   try {
     const chunks: Buffer[] = []
-    for await (const chunk of response) chunks.push(chunk as Buffer)
+    let bytes = 0
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      bytes += chunk.length
+      if (bytes > REFUSAL_BYTES_MAX) return answered
+      chunks.push(chunk)
+    }
     const wire = JSON.parse(Buffer.concat(chunks).toString('utf8')) as WireError
     return isErrorCode(wire.code) ? fromWire(wire) : answered
   } catch {

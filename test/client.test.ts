@@ -485,6 +485,21 @@ test('what is no address is told at once, with what would be one', async (t) => 
     await t.throwsAsync(connect(url), { code: 'BAD_CONFIG', message: /is not the address of a daemon/ }, url)
 })
 
+test('who answers without end is no daemon, and is not listened to for long', async (t) => {
+  const page = Buffer.alloc(1 << 16)
+  const talker = net.createServer((socket) => {
+    const talk = () => {
+      while (!socket.destroyed && socket.write(page));
+    }
+    socket.on('error', () => undefined).on('drain', talk)
+    socket.once('data', () => (socket.write('HTTP/1.1 200 OK\r\n\r\n'), talk()))
+  })
+  await new Promise<void>((resolve) => talker.listen(0, '127.0.0.1', resolve))
+  const url = `http://127.0.0.1:${(talker.address() as net.AddressInfo).port}`
+  await t.throwsAsync(connect(url, { connectPatienceMs: 0 }), { code: 'NO_DAEMON', message: /answered 200/ })
+  await new Promise((resolve) => talker.close(resolve))
+})
+
 test.serial('the example goes on over a restart', async (t) => {
   await play(async (scene) => {
     const tree = scene.tree('tree', 3)
