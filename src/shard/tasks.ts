@@ -32,6 +32,8 @@ interface Slot {
   /** Until it could do something. */
   readonly loading: Promise<void>
   readonly lease: Lease
+  /** For what it reads beside; like the other it is kept until a thread that is ended has really ended. */
+  beside: Lease | null
   readonly walking: Walking
   idle: NodeJS.Timeout | undefined
   ending: Promise<void> | undefined
@@ -136,7 +138,7 @@ export class Tasks {
         try {
           slot.walking.path = placeOf(work)
           slot.over = new Int32Array('walk' in work ? work.walk.stop : work.identify.stop)
-          using beside = isLook ? null : this.#beside(slot, work)
+          const beside = (slot.beside = isLook ? null : this.#beside(slot, work))
           const lent = slot.lease.count + (beside?.count ?? 0)
           await slot.thread.run({ port, work, lent, reads: beside ? 2 : 1 }, { transferList: [port] })
           this.#giveBack(slot)
@@ -230,6 +232,7 @@ export class Tasks {
         thread,
         loading,
         lease,
+        beside: null,
         walking,
         idle: undefined,
         ending: undefined,
@@ -294,6 +297,8 @@ export class Tasks {
   #giveBack(slot: Slot): void {
     delete slot.walking.path
     slot.over = null
+    slot.beside?.release()
+    slot.beside = null
     if (this.#ended.signal.aborted) return void this.#end(slot)
     slot.idle = setTimeout(() => void this.#end(slot), IDLE_MS * idleShare(this.#ledger.pressure))
     slot.idle.unref()
@@ -318,6 +323,7 @@ export class Tasks {
     const over = () => {
       this.#stuck.delete(slot)
       slot.lease.release()
+      slot.beside?.release()
     }
     if (await slot.thread.end(over)) return
     this.#stuck.add(slot)

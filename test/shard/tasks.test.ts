@@ -1,5 +1,9 @@
 // Task threads that are ended while they start, in a process that goes on.
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { MessageChannel } from 'node:worker_threads'
 import test from 'ava'
 import { Ledger } from '../../src/descriptors/ledger.js'
@@ -51,6 +55,32 @@ onLinux('closed while a thread is ending, they wait until its descriptors are cl
     t.deepEqual(openTargets(), before)
     t.is(ledger.use('jobs').used, 0)
   }
+})
+
+onLinux('what a thread reads beside is lent as long as it has not ended', async (t) => {
+  const ledger = Ledger.create(plan({ soft: 1024, base: 20, connectionsMax: 'auto' }))
+  const tree = mkdtempSync(join(tmpdir(), 'sd-tasks-'))
+  writeFileSync(join(tree, 'file'), '')
+  const tasks = new Tasks(ledger, 1, { native: true }, () => {})
+  const { port1, port2 } = new MessageChannel()
+  const stop = new SharedArrayBuffer(4)
+  tasks.run(port2, { walk: { root: Buffer.from(tree), leftOut: [], after: undefined, stop } })
+  // The thread hangs: it waits for permission to go on behind each batch, which nobody gives.
+  const [{ lent }] = (await once(port1, 'message')) as [{ lent: number }]
+  const { taskThread, directory } = ledger.prices
+  t.is(lent, taskThread + (availableParallelism() < 2 ? 1 : 2) * directory)
+  let isOver = false
+  const closing = tasks.close().then(() => (isOver = true))
+  const held = new Set<number>()
+  while (!isOver) {
+    held.add(ledger.use('jobs').used)
+    await setImmediate()
+  }
+  await closing
+  held.add(ledger.use('jobs').used)
+  t.deepEqual([...held], [lent, 0])
+  port1.close()
+  rmSync(tree, { recursive: true })
 })
 
 test.serial('a task that is not run because they close is no failure to be told', async (t) => {
