@@ -5,6 +5,7 @@ import { z, type Infer } from '../base/zod.js'
 import type { Dispatch, Event, JobItem } from '../protocol/messages.js'
 import type { Publisher } from '../front/front.js'
 import { askBy, checkedFilter, maybe, truth, type Ask } from './asking.js'
+import { EVENT_NAMES } from './event-names.js'
 import { locationShapes } from './of-work.js'
 import { allTags } from './of-tags.js'
 import { fileShape, jobName, pathIn, progressOf, sdPath, tagShape, type Shape } from './shapes.js'
@@ -38,8 +39,10 @@ export function wantedBy(types: readonly string[], asked: unknown, { device }: H
   const wanted = checkedFilter(filter, asked)
   const { path_scope: scope, include_descendants: isDeep } = wanted
   const path = scope == null ? null : pathIn(scope, device)
+  // A line may name a quarter of a million, and each event is held against it for each who follows.
+  const names = types.length === 0 ? null : new Set(types.filter((each) => EVENT_NAMES.includes(each)))
   return (told) =>
-    (types.length === 0 || types.includes(told.name)) &&
+    (names === null || names.has(told.name)) &&
     concerns(told, wanted) &&
     (path === null || told.paths.length === 0 || told.paths.some((each) => isIn(each, path, isDeep === true)))
 }

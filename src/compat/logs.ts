@@ -21,10 +21,11 @@ export function logGap(): string {
  */
 export function logWanted(asked: unknown, send: (line: string) => void): Heard {
   const { library_id, job_id, level, target } = checkedFilter(filter, asked)
+  const loud = level?.toUpperCase()
   const isNever = target != null && !TARGET.includes(target)
   return (lineLevel, message, fields) => {
     if (isNever || lineLevel === 'debug') return
-    if (level != null && level.toUpperCase() !== LEVELS[lineLevel]) return
+    if (loud !== undefined && loud !== LEVELS[lineLevel]) return
     if (library_id != null && fields['library'] !== library_id) return
     if (job_id != null && fields['job'] !== job_id) return
     send(logMessage(lineLevel, message, fields))

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
 import { thisDevice } from '../../src/compat/device.js'
+import { REFRESH, SHUTDOWN, wantedBy } from '../../src/compat/events.js'
 import { openLines } from '../../src/compat/line-front.js'
 import { configure } from '../../src/config.js'
 import type { FrontSetup } from '../../src/front/front.js'
@@ -223,6 +224,18 @@ test('whoever follows is told of libraries, locations, files, jobs and tags, and
   t.true(jobs.lines.slice(1).every(eventOf('JobCompleted')))
   t.true(tags.lines.slice(1).every(({ Event: event }) => Object.values<Loose>(event)[0].resource_type === 'tag'))
   for (const caller of [all, jobs, tags]) caller.socket.destroy()
+})
+
+test('what an event costs for one who follows is not up to how many types it named', (t) => {
+  let looks = 0
+  const types = new Proxy([...Array.from({ length: 100_000 }, String), REFRESH.name], {
+    get: (all, key) => ((looks += 1), Reflect.get(all, key)),
+  })
+  const wanted = wantedBy(types, {}, { device: thisDevice(folder), dataDir: folder })
+  looks = 0
+  t.true(wanted(REFRESH))
+  t.false(wanted(SHUTDOWN))
+  t.is(looks, 0)
 })
 
 test('a filter keeps to a library, a path and a job', async (t) => {
