@@ -131,7 +131,7 @@ export class Line implements Reader {
     while (!this.#turn && !this.#isEnding) {
       const line = this.#came.takeLine() ?? (this.#isHalf && this.#came.length > 0 ? this.#came.take() : null)
       if (!line) break
-      if (line.length > 0) this.#take(line)
+      this.#take(line)
     }
     if (this.#turn || this.#isEnding) return
     if (this.#socket.isPaused()) this.#socket.resume()

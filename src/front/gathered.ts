@@ -27,15 +27,21 @@ export class Gathered {
     return all
   }
 
-  /** The same of the first line, without its end; null where none is whole. */
+  /** The same of the first line in which something is, without its end; null where none is whole. */
   takeLine(): Buffer | null {
-    const end = this.#memory.subarray(0, this.#to).indexOf(NEWLINE, this.#sought)
+    // Byte by byte: of ends of lines alone there may be a million.
+    while (this.#from < this.#to && this.#memory[this.#from] === NEWLINE) this.#from += 1
+    if (this.length === 0) {
+      this.clear()
+      return null
+    }
+    const end = this.#memory.subarray(0, this.#to).indexOf(NEWLINE, Math.max(this.#sought, this.#from))
     if (end < 0) {
       this.#sought = this.#to
       return null
     }
     const line = this.#memory.subarray(this.#from, end)
-    this.#from = this.#sought = end + 1
+    this.#from = end + 1
     if (this.length === 0) this.clear()
     return line
   }
@@ -54,7 +60,7 @@ export class Gathered {
     const before = this.#memory.subarray(this.#from, this.#to)
     this.#memory = Buffer.allocUnsafe(Math.max(2 * before.length, before.length + bytes))
     this.#memory.set(before)
-    this.#sought -= this.#from
+    this.#sought = Math.max(0, this.#sought - this.#from)
     this.#from = 0
     this.#to = before.length
   }

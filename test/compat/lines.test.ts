@@ -164,8 +164,7 @@ test('of lines in which nothing is, as many as there may be hold nobody up', asy
   for (const { socket } of blank) socket.write('\n'.repeat(LIMITS.bodyBytesMax))
   t.deepEqual(await new Caller().say('Ping').end(), ['Pong'])
   t.is(await daemon.call('core.ping'), 'pong')
-  for (const { socket } of blank) socket.end('"Ping"')
-  for (const caller of blank) t.deepEqual(await caller.end(), ['Pong'])
+  for (const { socket } of blank) socket.destroy()
 })
 
 test('what is no request is told so, and ends the connection', async (t) => {
