@@ -357,7 +357,12 @@ export class Client {
         // What still comes by a connection that was given up comes by the next as well, or is answered to nobody.
         if (this.#line !== line) return
         this.#isFelt = true
-        this.#receive(this.#read(message))
+        try {
+          this.#receive(this.#read(message))
+        } catch {
+          // No daemon says that: whatever is there is asked no more.
+          if (line) this.#giveUp(line)
+        }
       },
       felt: () => (this.#isFelt = true),
       lost: (gone) => this.#lost(gone),
@@ -388,10 +393,14 @@ export class Client {
       this.#isFelt = false
       if (this.#silences === 1) void this.#send('core.ping', {}).catch(() => null)
       if (this.#silences < 2) return
-      this.#lost(line)
-      void line.close()
+      this.#giveUp(line)
     }
     this.#pulse = setInterval(look, this.#silentMs)
+  }
+
+  #giveUp(line: Line): void {
+    this.#lost(line)
+    void line.close()
   }
 
   async #subscribe(subscriber: Subscriber): Promise<void> {

@@ -1,11 +1,12 @@
 // A client over restarts of its daemon: who only reads notices nothing but the time, and nobody is told that something was done
 // when that is not known.
 import { spawn } from 'node:child_process'
-import { getEventListeners } from 'node:events'
+import { getEventListeners, once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { join } from 'node:path'
 import test from 'ava'
+import { WebSocketServer } from 'ws'
 import { LIMITS } from '../src/base/limits.js'
 import { toWire } from '../src/base/errors.js'
 import { CALL_MS_MAX, MESSAGE_BYTES_MAX, MESSAGE_DEPTH_MAX, READS, UNDER_WAY_MAX } from '../src/client.js'
@@ -483,6 +484,24 @@ test('what is no address is told at once, with what would be one', async (t) => 
   const cutOff = `unix:/${'x'.repeat(200)}`
   for (const url of [...malformed, cutOff, undefined as unknown as string])
     await t.throwsAsync(connect(url), { code: 'BAD_CONFIG', message: /is not the address of a daemon/ }, url)
+})
+
+test('a connection by which comes what no daemon says is given up, and the call is made by the next', async (t) => {
+  const nonsense = ['no JSON', 'null', Buffer.from([0xc1])]
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+  server.on('connection', (socket) => {
+    const said = nonsense.shift()
+    socket.on('message', (bytes: Buffer) => {
+      const { id } = JSON.parse(bytes.toString()) as { id: unknown }
+      socket.send(said ?? JSON.stringify({ jsonrpc: '2.0', id, result: 'pong' }))
+    })
+  })
+  await once(server, 'listening')
+  const client = await connect(`http://127.0.0.1:${(server.address() as net.AddressInfo).port}`)
+  t.is(await client.call('core.ping'), 'pong')
+  t.is(nonsense.length, 0)
+  await client.close()
+  server.close()
 })
 
 test('who answers without end is no daemon, and is not listened to for long', async (t) => {

@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 import test from 'ava'
-import { cli, eventually, type TestDaemon } from '../harness/daemon.js'
+import { cli, eventually, type Refusal, type TestDaemon } from '../harness/daemon.js'
 import { play, sameAsDisk, type Scene } from '../harness/scene.js'
 import { wrongTotals } from '../harness/totals.js'
 
@@ -58,10 +58,14 @@ test('a copy made while the library changes is whole, and put back it is that li
     const again = await scene.daemon()
     const ids = (await again.call('libraries.list')).map(({ id }: { id: string }) => id)
     t.deepEqual(ids, [library])
-    const { job } = await again.callOnceLetIn('locations.list', { library }).then(async () => {
-      for (const each of (await again.call('jobs.list', { library })).items) await again.jobEnded(library, each.id)
-      return again.call('locations.rescan', { library, location })
-    })
+    await again.callOnceLetIn('locations.list', { library })
+    // Until those are over that the copy brought, and the one by which its watcher begins.
+    const { job } = await eventually('it may be scanned', 60_000, () =>
+      again.call('locations.rescan', { library, location }).catch((error: Refusal) => {
+        if (error.code !== 'JOB_STATE') throw error
+        return null
+      }),
+    )
     await again.jobDone(library, job)
     await sameAsDisk(again, library, root)
   }))
