@@ -7,7 +7,15 @@ import { setupOrExplain } from './setup.mjs'
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 /** Flags that take no value: what follows any other flag is its value and not PATH. */
-const SWITCHES = new Set(['--json', '--detach', '--help', '-h', '--version', '-V', '--verbose', '--quiet'])
+const SWITCHES = new Set([
+  '--json',
+  '--detach',
+  '--help',
+  '-h',
+  '--version',
+  '--line-protocol-remote',
+  '--trace-leases',
+])
 /** Of one Ctrl-C under npm two or three signals arrive here, from the terminal and from npm, within a few milliseconds. */
 const SAME_PRESS_MS = 400
 

@@ -70,7 +70,7 @@ function some(names: readonly string[]): string {
 /** The location with this id, at this path or of this name. */
 export async function chooseLocation(asked: Asked, library: string, given: string): Promise<LocationItem> {
   const locations = await listLocations(asked, library)
-  const path = resolve(given)
+  const path = absolute(given)
   const found =
     locations.find(({ id }) => id === given) ??
     locations.find((location) => location.path === path) ??
@@ -83,9 +83,15 @@ function only<Item>(found: readonly Item[]): Item | undefined {
   return found.length === 1 ? found[0] : undefined
 }
 
+/** An empty one, as of a variable that is not set, is not meant for the current directory. */
+export function absolute(path: string): string {
+  if (path === '') throw new UsageError('a path is empty', 'Write `.` for the current directory.')
+  return resolve(path)
+}
+
 /** The spellings under which a path may be known: as typed, and with its links resolved where it exists. */
 export function spellings(path: string): string[] {
-  const typed = resolve(path)
+  const typed = absolute(path)
   try {
     return [...new Set([typed, realpathSync(typed)])]
   } catch {

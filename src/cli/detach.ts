@@ -8,6 +8,7 @@ import { isErrorCode, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Paths } from '../base/places.js'
 import { startChild } from '../descriptors/child.js'
+import { unusable } from '../directory.js'
 import type { Status } from '../protocol/messages.js'
 import { Client, readState } from './client.js'
 import { Exit } from './failure.js'
@@ -81,13 +82,21 @@ async function served(paths: Paths, child: ChildProcess, ended: Promise<void>): 
 }
 
 function launch(paths: Paths, argv: readonly string[], cwd: string): ChildProcess {
-  mkdirSync(dirname(paths.startLog), { recursive: true, mode: 0o700 })
-  const log = openSync(paths.startLog, 'w', 0o600)
+  const log = openStartLog(paths)
   try {
     const program = [...process.execArgv, process.argv[1]!, ...argv]
     return startChild(process.execPath, program, { cwd, detached: true, stdio: ['ignore', log, log] })
   } finally {
     closeSync(log)
+  }
+}
+
+function openStartLog({ dataDir, startLog }: Paths): number {
+  try {
+    mkdirSync(dirname(startLog), { recursive: true, mode: 0o700 })
+    return openSync(startLog, 'w', 0o600)
+  } catch (error) {
+    throw unusable(dataDir, error)
   }
 }
 

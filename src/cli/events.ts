@@ -1,9 +1,8 @@
 // `spacedrive events`: what happens in the daemon, as it happens.
-import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { Event } from '../protocol/messages.js'
 import { collected } from './arguments.js'
-import { chooseLibrary } from './choice.js'
+import { absolute, chooseLibrary } from './choice.js'
 import type { Desk } from './desk.js'
 import { openFeed, type Filter } from './feed.js'
 import { millisecond, plural, safe } from './text.js'
@@ -52,7 +51,7 @@ async function filterOf(desk: Desk, { type, library, path }: EventsOptions): Pro
   return {
     ...(type.length > 0 ? { types: type } : {}),
     ...(chosen ? { library: chosen.id } : {}),
-    ...(path === undefined ? {} : { path: resolve(path) }),
+    ...(path === undefined ? {} : { path: absolute(path) }),
   }
 }
 

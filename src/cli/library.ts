@@ -1,9 +1,8 @@
 // `spacedrive library …`: the libraries of the daemon.
-import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { JobItem, LibraryInfo, LibraryItem } from '../protocol/messages.js'
 import type { OperationName } from '../protocol/operations.js'
-import { chooseLibrary, listLibraries } from './choice.js'
+import { absolute, chooseLibrary, listLibraries } from './choice.js'
 import type { Desk } from './desk.js'
 import { EXIT, Exit } from './failure.js'
 import { table } from './table.js'
@@ -86,7 +85,7 @@ async function create(desk: Desk, name: string, from?: string): Promise<void> {
   const made =
     from === undefined
       ? await desk.client.call<LibraryItem>('libraries.create', { name })
-      : await createOf(desk, name, resolve(from))
+      : await createOf(desk, name, absolute(from))
   await desk.answer(made, () => [`created ${quoted(made.name)}, id ${made.id}`, safe(made.path)])
 }
 
@@ -148,7 +147,7 @@ function infoLines(found: LibraryInfo): string[] {
 
 async function backup(desk: Desk, given: string | undefined, { to, wait }: BackupOptions): Promise<void> {
   const { id, name } = await chooseLibrary(desk.client, given)
-  const params = { library: id, ...(to === undefined ? {} : { to: resolve(to) }) }
+  const params = { library: id, ...(to === undefined ? {} : { to: absolute(to) }) }
   const started = await desk.client.call<{ job: string; path: string }>('libraries.backup', params)
   if (wait === false) return desk.answer(started, () => [safe(started.path), `job ${started.job}`])
   const { DOING, watch } = await import('./progress.js')

@@ -1,9 +1,8 @@
 // `spacedrive location …`: the directories a library indexes.
-import { resolve } from 'node:path'
 import { Argument, Option, type Command } from 'commander'
 import { MODES } from '../protocol/words.js'
 import type { JobItem, LocationItem, Mode } from '../protocol/messages.js'
-import { chooseLibrary, chooseLocation, listLocations } from './choice.js'
+import { absolute, chooseLibrary, chooseLocation, listLocations } from './choice.js'
 import type { Desk } from './desk.js'
 import { leftOutWords, rulesFrom, rulesWords, withRules, type RuleOptions } from './rules.js'
 import { table } from './table.js'
@@ -92,8 +91,8 @@ export function addLocation(program: Command, desk: Desk): void {
 }
 
 async function add(desk: Desk, path: string, options: LocationOptions): Promise<void> {
+  const root = absolute(path)
   const library = await chooseLibrary(desk.client, options.library)
-  const root = resolve(path)
   const { name, watch, mode } = options
   const rules = rulesFrom(options)
   const params = {

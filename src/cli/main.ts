@@ -12,10 +12,9 @@ try {
   for (const some of ['./doctor.js', './library.js', './tag.js', './start.js']) await import(some)
   const [{ run }, { Terminal }] = await Promise.all([import('./run.js'), import('./terminal.js')])
   const terminal = new Terminal(process.stdout, process.stderr, process.env)
-  // A reader that left, as in `spacedrive ls | head`, ends a command quietly.
+  // A reader that left, as in `spacedrive ls | head`, ends a command quietly; whatever else it is, who prints is told.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error
-    if (!terminal.outlivesReader) process.exit(0)
+    if (error.code === 'EPIPE' && !terminal.outlivesReader) process.exit(0)
   })
   process.stderr.on('error', () => undefined)
   process.exitCode = await run(process.argv.slice(2), terminal, process.env)

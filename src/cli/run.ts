@@ -64,7 +64,7 @@ export async function run(argv: readonly string[], terminal: Terminal, env: Envi
   const desk = new Desk(terminal, argv, env, () => program.opts())
   for (const add of COMMANDS) add(program, desk)
   try {
-    await program.parseAsync([...argv], { from: 'user' })
+    await program.parseAsync(spelledOut(argv), { from: 'user' })
     return 0
   } catch (error) {
     const { exitCode, lines } = failureOf(explainedBy(desk, error))
@@ -73,6 +73,12 @@ export async function run(argv: readonly string[], terminal: Terminal, env: Envi
   } finally {
     desk.close()
   }
+}
+
+/** `help library create` is `library create --help`: of commander's own help every word but the first is lost. */
+function spelledOut([first, ...words]: readonly string[]): string[] {
+  if (first === undefined) return []
+  return first === 'help' && words.length > 0 ? [...words, '--help'] : [first, ...words]
 }
 
 /** Where not even that can be looked up, what went wrong first is told. */

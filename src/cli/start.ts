@@ -1,6 +1,5 @@
 // `spacedrive start`: runs the daemon in the foreground, or detached; with --location it indexes as well.
 import { statSync } from 'node:fs'
-import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { fromSystem, SpacedriveError } from '../base/errors.js'
 import { fromLoading } from '../base/shortage.js'
@@ -8,7 +7,7 @@ import { makeSocketDirectory, type Paths } from '../base/places.js'
 import type { Config } from '../config.js'
 import type { Daemon } from '../daemon.js'
 import { collected } from './arguments.js'
-import type { Asked } from './choice.js'
+import { absolute, type Asked } from './choice.js'
 import type { Desk } from './desk.js'
 import { startDetached, type Ready } from './detach.js'
 import { EXIT, linesOf, UsageError } from './failure.js'
@@ -93,7 +92,7 @@ async function start(desk: Desk, options: StartOptions): Promise<void> {
 
 /** Looked at before anything starts: a mistyped path should cost nothing. */
 function directory(path: string): string {
-  const root = resolve(path)
+  const root = absolute(path)
   const found = statSync(root, { throwIfNoEntry: false })
   if (found?.isDirectory()) return root
   throw new SpacedriveError('PATH_REFUSED', `${root} ${found ? 'is not a directory' : 'does not exist'}`)
@@ -213,6 +212,8 @@ class Stop {
     process.on('SIGTERM', this.#onSignal)
     // A terminal that was closed is no reason to lose what a drain saves.
     process.on('SIGHUP', this.#onSignal)
+    // Node would take it for the wish to be debugged, by whoever on this machine connects to a port of its own.
+    process.on('SIGUSR1', () => undefined)
   }
 
   /** Aborted once the daemon is to stop. */

@@ -1,5 +1,5 @@
 // What a command prints on: answers on stdout, everything said beside them on stderr.
-import { errnoOf } from '../base/errors.js'
+import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 
 export interface Output {
   write(text: string, written?: (error?: Error | null) => void): boolean
@@ -16,7 +16,7 @@ export type Style = keyof typeof STYLES
 export class Terminal {
   readonly stdout: Output
   readonly stderr: Output
-  /** A foreground daemon goes on when the reader of its output leaves; every other command is over then. */
+  /** A foreground daemon goes on when its output goes nowhere (a reader left, a disk is full); every other command is over then. */
   outlivesReader = false
   readonly #colour: boolean
   /** Whether it shows any colour, or the 256 that nearly all do. */
@@ -32,7 +32,10 @@ export class Terminal {
   /** Resolves once the reader took it, so that a slow pipe holds a long listing back. A reader that left is no error. */
   print(text: string): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.stdout.write(text, (error) => (error && errnoOf(error) !== 'EPIPE' ? reject(error) : resolve()))
+      this.stdout.write(text, (error) => {
+        const isNone = !error || this.outlivesReader || errnoOf(error) === 'EPIPE'
+        return isNone ? resolve() : reject(notPrinted(error))
+      })
     })
   }
 
@@ -68,6 +71,11 @@ export class Terminal {
     const code = this.#anyColour ? `2;${parts.join(';')}` : `5;${nearestOf256(parts)}`
     return `\u001b[38;${code}m${text}\u001b[0m`
   }
+}
+
+function notPrinted(error: unknown): SpacedriveError {
+  const { code, message } = fromSystem(error)
+  return new SpacedriveError(code, message, { hint: 'What is printed goes there: print it to somewhere else.' })
 }
 
 /** In the cube of 6 × 6 × 6 colours that begins at 16. */

@@ -95,6 +95,17 @@ test('--help goes to stdout, names every command and keeps to 80 columns', async
   )
 })
 
+test('help of a command below another is what its --help says', async (t) => {
+  t.deepEqual(await cli(['help', 'library', 'create']), await cli(['library', 'create', '--help']))
+  t.deepEqual(await cli(['help']), await cli(['--help']))
+})
+
+test('an empty path is not the current directory', async (t) => {
+  await using daemon = await FakeDaemon.open()
+  const commands = ['start --location', 'location add']
+  for (const each of commands) t.like(await daemon.cli(...each.split(' '), ''), { code: 2, out: '' }, each)
+})
+
 test('the global options are read before and after the command', async (t) => {
   await using daemon = await FakeDaemon.open()
   const before = await cli(['--json', '--data-dir', daemon.dataDir, 'status'])

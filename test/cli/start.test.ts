@@ -1,7 +1,7 @@
 // From `start` to `stop` with the real daemon, as a person at a shell would.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createConnection, createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,6 +11,7 @@ import { isAlive } from '../../src/cli/stop.js'
 import { temporary } from './fake.js'
 
 const MAIN = join(import.meta.dirname, '../../src/cli/main.js')
+const NPM_START = join(import.meta.dirname, '../../../scripts/start.mjs')
 
 interface Place {
   readonly dataDir: string
@@ -141,7 +142,7 @@ test('a detached daemon is ready when the command returns, and restarts with its
   t.is(cli(where, 'stop').code, 0)
 })
 
-test('a signal while a start is waited for ends the daemon as well', async (t) => {
+test.serial('a signal while a start is waited for ends the daemon as well', async (t) => {
   const where = place(t)
   const pidFile = join(where.dataDir, '..', 'pid')
   // Loaded by the daemon before anything of ours: it never serves.
@@ -214,4 +215,59 @@ test('a detached daemon that cannot start passes its reason on', (t) => {
   t.is(out, '')
   t.regex(err, /^error [A-Z_]+: .+\nhint: .+\n$/)
   t.true(readFileSync(join(where.dataDir, 'logs', 'start.log'), 'utf8').length > 0)
+})
+
+test('a detached start where nothing can be written says that of the data directory', (t) => {
+  const where = place(t)
+  mkdirSync(where.dataDir, { recursive: true, mode: 0o700 })
+  symlinkSync(join(where.tree, 'gone', 'logs'), join(where.dataDir, 'logs'))
+  const { code, err } = cli(where, 'start', '--detach', '--http', 'off')
+  t.is(code, 78)
+  t.regex(err, /^error BAD_CONFIG: the data directory .+\nhint: .+\n$/)
+})
+
+const full = existsSync('/dev/full') ? test : test.skip
+full('a disk that is full takes no output: a command says so, a daemon goes on', async (t) => {
+  const where = place(t)
+  const out = openSync('/dev/full', 'w')
+  t.teardown(() => closeSync(out))
+  const argv = [MAIN, 'plan', '--json']
+  const { status, stderr } = spawnSync(process.execPath, argv, { encoding: 'utf8', stdio: ['ignore', out, 'pipe'] })
+  t.is(status, 1)
+  t.regex(stderr, /^error DISK_FULL: .+\nhint: .+\n$/)
+
+  const daemon = [MAIN, 'start', '--http', 'off', '--data-dir', where.dataDir, '--location', where.tree]
+  const child = spawn(process.execPath, daemon, { stdio: ['ignore', out, out] })
+  t.teardown(() => child.kill('SIGKILL'))
+  const ended = once(child, 'exit')
+  for (let code: number | null = 3; code !== 0;) {
+    if (child.exitCode !== null) return t.fail(`it ended with ${child.exitCode}`)
+    await sleep(50)
+    code = cli(where, 'status').code
+  }
+  child.kill('SIGTERM')
+  t.deepEqual(await ended, [0, null])
+})
+
+test('no signal has Node listen for a debugger', async (t) => {
+  const where = place(t)
+  const daemon = start(t, where)
+  await daemon.said('spacedrive is ready')
+  daemon.child.kill('SIGUSR1')
+  t.is(cli(where, 'status').code, 0)
+  daemon.child.kill('SIGTERM')
+  t.is(await daemon.exited, 0)
+  t.notRegex(daemon.err(), /debugger/i)
+})
+
+// Serial: the others' processes wait only so long while this one has the thread.
+test.serial('npm start: what follows a flag without a value is the path', (t) => {
+  const where = place(t)
+  const help = cli(where, 'start', '--help').out
+  const switches = [...help.matchAll(/^ +(--[a-z-]+) +[a-z]/gm)].map(([, name]) => name!)
+  t.true(switches.includes('--trace-leases'))
+  for (const each of ['--json', ...switches]) {
+    const { stderr } = spawnSync(process.execPath, [NPM_START, each, join(where.tree, 'gone')], { encoding: 'utf8' })
+    t.regex(stderr, /^error PATH_REFUSED: .+gone does not exist$/m, each)
+  }
 })
