@@ -207,9 +207,18 @@ class NodeFront implements Front {
     await this.#desk.deadlines.idle(deadlineMs)
     this.#desk.deadlines.stop()
     this.#desk.streams.end()
-    for (const { feed } of this.#visitors.values()) feed?.close(1001, 'the daemon is stopping')
-    for (const { socket } of this.#visitors.values()) socket.destroy()
-    if (this.#visitors.size > 0) await new Promise<void>((resolve) => (this.#whenEmpty = resolve))
+    for (const { feed, socket } of this.#visitors.values()) {
+      if (feed) feed.close(1001, 'the daemon is stopping')
+      else socket.destroy()
+    }
+    if (this.#visitors.size === 0) return
+    const empty = new Promise<void>((resolve) => (this.#whenEmpty = resolve))
+    // Closed with something of its peer's unread a connection is reset, and what was sent last is lost to a peer that writes on.
+    const late = setTimeout(() => {
+      for (const { socket } of this.#visitors.values()) socket.destroy()
+    }, LIMITS.feedLeaveMs)
+    await empty
+    clearTimeout(late)
   }
 
   #stopListening(): void {

@@ -1,5 +1,6 @@
 // The front on uWebSockets.js. Its objects stay here and in uws-exchange.ts; what throws into it aborts the process.
 import { statSync, unlinkSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type {
   HttpRequest,
   HttpResponse,
@@ -159,7 +160,11 @@ class UwsFront implements Front {
     this.#stopListening()
     await this.#desk.deadlines.idle(deadlineMs)
     this.#desk.streams.end()
-    for (const feed of [...this.#feeds.keys()]) feed.close(1001, 'the daemon is stopping')
+    const feeds = [...this.#feeds.keys()]
+    for (const feed of feeds) feed.close(1001, 'the daemon is stopping')
+    // Closed with something of its peer's unread a connection is reset, and what was sent last is lost to a peer that writes on. When
+    // a peer has closed its side uWebSockets does not tell.
+    if (feeds.length > 0) await sleep(LIMITS.feedLeaveMs)
     this.#shut()
   }
 

@@ -125,6 +125,22 @@ for (const kind of await kinds()) {
     })
   })
 
+  test(front('who asks on while it drains is told why it is closed'), (t) =>
+    withStage(kind, {}, async ({ front: opened, feed }) => {
+      const ws = await feed()
+      const next = reader(ws)
+      const closed = closing(ws)
+      ws.send(JSON.stringify(ping(1)))
+      t.is((await next()).result, 'pong')
+      // Not read any more: closed at once the connection would be reset, and who writes on notices that before it reads.
+      for (let id = 2; id < 100; id++) ws.send(JSON.stringify(ping(id)))
+      await opened.drain(0)
+      ws.on('error', () => undefined)
+      for (let id = 2; id < 100; id++) ws.send(JSON.stringify(ping(id)))
+      t.is(await closed, 1001)
+    }),
+  )
+
   test(front('draining cuts off what does not finish by the deadline'), (t) =>
     withStage(kind, { dispatch: () => undefined }, async ({ front: opened, rpc, feed, slots, port }) => {
       const hung = rpc(ping(1)).then(
