@@ -3,7 +3,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { WebSocket } from 'ws'
 import { quantile, startDaemon, startServer } from './harness.mjs'
@@ -45,9 +45,8 @@ async function sit({ hostname, port, pathname }, token) {
 }
 
 async function measure() {
-  process.env.NODE_OPTIONS = '--inspect-port=0'
-  const daemon = await startDaemon({ nofile: LIMIT })
-  const echo = await startServer({ script: 'servers/uws-echo.mjs', nofile: LIMIT })
+  const daemon = await inspected(() => startDaemon({ nofile: LIMIT }))
+  const echo = await inspected(() => startServer({ script: 'servers/uws-echo.mjs', nofile: LIMIT }))
   const calm = await pings(daemon, 1_000)
   const costs = {}
   let sitting
@@ -97,8 +96,8 @@ async function measure() {
 }
 
 /** What is left once garbage was collected: without that, it is how long ago V8 did so by itself that would be measured. */
-async function heldBy({ pid, child }) {
-  inspectors[pid] ??= await inspect(pid, child)
+async function heldBy({ pid, debugged }) {
+  inspectors[pid] ??= await inspect(debugged)
   for (let id = 1; id <= 2; id++) {
     inspectors[pid].send(JSON.stringify({ id, method: 'HeapProfiler.collectGarbage' }))
     await once(inspectors[pid], 'message')
@@ -107,10 +106,22 @@ async function heldBy({ pid, child }) {
   return memoryOf(pid)
 }
 
-async function inspect(pid, child) {
-  process.kill(pid, 'SIGUSR1')
-  const [said] = await once(child.stderr, 'data')
-  const inspector = new WebSocket(/ws:\S+/.exec(String(said))[0])
+/** No signal has the daemon listen for a debugger, so it does from the start. */
+async function inspected(start) {
+  const holder = createServer().listen(0, '127.0.0.1')
+  await once(holder, 'listening')
+  const debugged = holder.address().port
+  holder.close()
+  await once(holder, 'close')
+  process.env.NODE_OPTIONS = `--inspect=127.0.0.1:${debugged}`
+  const server = await start()
+  delete process.env.NODE_OPTIONS
+  return { ...server, debugged }
+}
+
+async function inspect(debugged) {
+  const [{ webSocketDebuggerUrl }] = await (await fetch(`http://127.0.0.1:${debugged}/json/list`)).json()
+  const inspector = new WebSocket(webSocketDebuggerUrl)
   await once(inspector, 'open')
   return inspector
 }
