@@ -3,10 +3,10 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { WebSocket } from 'ws'
-import { quantile, startDaemon, startServer } from './harness.mjs'
+import { freePort, quantile, startDaemon, startServer } from './harness.mjs'
 
 const CLIENTS = Number(process.argv[2] ?? 15_000)
 const LIMIT = CLIENTS + 4_000
@@ -108,11 +108,7 @@ async function heldBy({ pid, debugged }) {
 
 /** No signal has the daemon listen for a debugger, so it does from the start. */
 async function inspected(start) {
-  const holder = createServer().listen(0, '127.0.0.1')
-  await once(holder, 'listening')
-  const debugged = holder.address().port
-  holder.close()
-  await once(holder, 'close')
+  const debugged = await freePort()
   process.env.NODE_OPTIONS = `--inspect=127.0.0.1:${debugged}`
   const server = await start()
   delete process.env.NODE_OPTIONS

@@ -64,7 +64,10 @@ export const LIMITS = {
   unreadBytesMax: 128 << 20,
   /** The peer of a WebSocket being closed has this long to close its side. */
   feedCloseMs: 1_000,
-  /** At the end of the daemon it has no longer than this, to read what was sent before. */
+  /**
+   * At the end of the daemon it has no longer than this: closed with something of its peer's unread a connection is reset, and what was
+   * sent last is lost to a peer that writes on.
+   */
   feedLeaveMs: 100,
   /** An HTTP connection kept alive without a request: uSockets closes at about this, the node front does the same. */
   httpIdleMs: 10_000,

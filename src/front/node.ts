@@ -213,7 +213,6 @@ class NodeFront implements Front {
     }
     if (this.#visitors.size === 0) return
     const empty = new Promise<void>((resolve) => (this.#whenEmpty = resolve))
-    // Closed with something of its peer's unread a connection is reset, and what was sent last is lost to a peer that writes on.
     const late = setTimeout(() => {
       for (const { socket } of this.#visitors.values()) socket.destroy()
     }, LIMITS.feedLeaveMs)

@@ -162,8 +162,7 @@ class UwsFront implements Front {
     this.#desk.streams.end()
     const feeds = [...this.#feeds.keys()]
     for (const feed of feeds) feed.close(1001, 'the daemon is stopping')
-    // Closed with something of its peer's unread a connection is reset, and what was sent last is lost to a peer that writes on. When
-    // a peer has closed its side uWebSockets does not tell.
+    // When a peer has closed its side uWebSockets does not tell.
     if (feeds.length > 0) await sleep(LIMITS.feedLeaveMs)
     this.#shut()
   }
