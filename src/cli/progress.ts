@@ -13,6 +13,8 @@ import { duration, fitted, grouped, plural, safe } from './text.js'
 /** The rate is that of this last while: the first seconds of a walk say little about the rest. */
 const RATE_WINDOW_MS = 5_000
 const BAR_STEPS = 1_000
+/** They end the command as ever, but give the terminal its cursor back first. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 export interface JobRef {
   readonly library: string
@@ -131,6 +133,16 @@ function openBar(terminal: Terminal, label: string): Gauge {
   })
   const rate = new Rate()
   const shown = fitted(safe(label), 16)
+  // A second stop would clear the line that others have written on since.
+  const close = () => {
+    if (bar.isActive) bar.stop()
+    for (const signal of SIGNALS) process.removeListener(signal, ended)
+  }
+  const ended = (signal: NodeJS.Signals) => {
+    close()
+    if (process.listenerCount(signal) === 0) process.kill(process.pid, signal)
+  }
+  for (const signal of SIGNALS) process.on(signal, ended)
   bar.start(BAR_STEPS, 0, { label: shown, percent: '', details: 'starting' })
   return {
     show: (job) => {
@@ -138,14 +150,14 @@ function openBar(terminal: Terminal, label: string): Gauge {
       const percent = fraction === undefined ? '' : `${Math.floor(fraction * 100)}%`
       bar.update(Math.round((fraction ?? 0) * BAR_STEPS), { label: shown, percent, details: rate.words(job) })
     },
-    // A second stop would clear the line that others have written on since.
-    close: () => bar.isActive && bar.stop(),
+    close,
   }
 }
 
 function openLines(terminal: Terminal, label: string): Gauge {
   const rate = new Rate()
   let printedAt = performance.now()
+  let printed = ''
   return {
     show: (job) => {
       const words = rate.words(job)
@@ -153,7 +165,10 @@ function openLines(terminal: Terminal, label: string): Gauge {
       printedAt = performance.now()
       const fraction = fractionOf(job)
       const percent = fraction === undefined ? '' : `, ${Math.floor(fraction * 100)} %`
-      terminal.note(`${safe(label)}: ${words}${percent}\n`)
+      const line = `${safe(label)}: ${words}${percent}\n`
+      // A job that waits says the same until it goes on.
+      if (line !== printed) terminal.note(line)
+      printed = line
     },
     close: () => undefined,
   }

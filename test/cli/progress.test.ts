@@ -1,0 +1,51 @@
+// What a command shows of a job while it waits for it.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import test from 'ava'
+import { LIMITS } from '../../src/base/limits.js'
+import { openGauge } from '../../src/cli/progress.js'
+import { Terminal } from '../../src/cli/terminal.js'
+import { aJob, remembering } from './fake.js'
+
+const CLI = join(import.meta.dirname, '../../src/cli')
+const SHOWN_AGAIN = '\u001b[?25h'
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  test(`a bar that ${signal} ends gives the terminal its cursor back`, async (t) => {
+    const program = `
+      import { openGauge } from ${JSON.stringify(join(CLI, 'progress.js'))}
+      import { Terminal } from ${JSON.stringify(join(CLI, 'terminal.js'))}
+      openGauge(new Terminal(process.stdout, Object.assign(process.stdout, { isTTY: true, columns: 80 })), 'copying', false)
+      setInterval(() => undefined, 1e6)`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', program])
+    t.teardown(() => child.kill('SIGKILL'))
+    let text = ''
+    child.stdout.on('data', (bytes: Buffer) => (text += bytes.toString()))
+    await once(child.stdout, 'data')
+    const closed = once(child, 'close')
+    child.kill(signal)
+    t.deepEqual(await closed, [null, signal])
+    t.true(text.lastIndexOf(SHOWN_AGAIN) > text.lastIndexOf('\u001b[?25l'), JSON.stringify(text))
+  })
+}
+
+test.serial('where no terminal is, a job that waits is told of once, and again when it goes on', (t) => {
+  const { now } = performance
+  t.teardown(() => (performance.now = now))
+  let ms = 0
+  performance.now = () => ms
+  const err = remembering()
+  const gauge = openGauge(new Terminal(remembering(), err), 'indexing', false)
+  const lineAt = (done: number, job: Partial<ReturnType<typeof aJob>>) => {
+    ms += LIMITS.cliProgressLineMs
+    const before = err.text().length
+    gauge.show(aJob({ progress: { done, unit: 'entries' }, ...job }))
+    return err.text().slice(before)
+  }
+  const waiting = { code: 'DISK_FULL', message: 'the disk is full', hint: '', retryable: true } as const
+  t.regex(lineAt(3, { state: 'queued', waiting }), /^indexing: 3 entries, queued: DISK_FULL\n$/)
+  t.is(lineAt(3, { state: 'queued', waiting }), '')
+  t.is(lineAt(3, { state: 'queued', waiting }), '')
+  t.regex(lineAt(9, { state: 'running' }), /^indexing: 9 entries/)
+})
