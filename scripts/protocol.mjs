@@ -196,7 +196,7 @@ const OPERATIONS = {
   ],
   'events.subscribe': [
     'Sends events, all or those that every given filter lets through: of these `types`; of one `library`, `location` or `job`; with a `path` those that may concern it or what is below it. With the `cursor` of an event (or of an earlier subscription) what came after it comes first, as far as it is kept. WebSocket only; the answer to a batch may come after the first events.',
-    '`{subscription, cursor, missed?}`: `cursor` is where the subscription begins; `missed`, only where a cursor was given, is how many events after it, of any kind, are not kept any more, or null where the cursor is of an earlier run of the daemon, whose events it does not know',
+    '`{subscription, cursor, missed?}`: `cursor` is where the subscription begins; `missed`, only where a cursor was given, is how many events after it, of any kind, are not kept any more, or null where that cannot be told: the cursor is of a daemon that did not end in order, or of another data directory',
     'BAD_REQUEST over HTTP, or with too many subscriptions',
   ],
   'events.unsubscribe': ['Ends a subscription.', '`true`', 'BAD_REQUEST for an id that this WebSocket does not have'],
@@ -579,6 +579,8 @@ const BOUNDS = {
     'a gap, or `missed`, tells',
   ],
   eventsKeptBytesMax: ['bytes', 'The same, as they are sent.', 'a gap, or `missed`, tells'],
+  eventsStoredBytesMax: ['bytes', 'Of those, as many of the last are kept over a restart.', '`missed` tells'],
+  eventsRunsMax: ['', 'Runs of the daemon, one after the other, whose cursors are known.', '`missed` is null'],
   feedUnreadBytesMax: ['bytes', 'Unsent on one WebSocket, answers included.', 'it is cut'],
   unreadBytesMax: ['bytes', 'Unread of long answers, of all clients together.', 'who reads the longest is cut'],
   filePartBytes: ['bytes', 'Of a file that is sent, what is read at a time.', ''],

@@ -65,6 +65,7 @@ import type { Reloaded } from './protocol/results.js'
 import { checkParams, type OperationName, type ParamsOf } from './protocol/operations.js'
 import { NAMED_EVENT } from './protocol/words.js'
 import { runsOn } from './protocol/work.js'
+import { leavePast, takePast } from './past.js'
 import { Ports } from './ports.js'
 import { Relief } from './relief.js'
 import { deliverTo } from './shard/delivery.js'
@@ -205,6 +206,8 @@ export class Daemon {
     prepareDirectory(this.#paths)
     sortIn(this.#paths.dataDir)
     this.#lock = takeLock(this.#paths)
+    const past = takePast(this.#paths.events)
+    if (past) this.#events.goOn(past)
     this.#logFile = this.#openLog()
     this.#tokens.load(readTokens(this.#paths.tokens) ?? [])
     this.#sights = new Sights()
@@ -311,22 +314,41 @@ export class Daemon {
       await this.#front.drain(0)
     }
     await this.#fronts?.close()
-    await Promise.all([this.#watcher?.close(), this.#router?.close(hurry ? 1_000 : LIMITS.drainMs / 2)])
+    const [allTold] = await Promise.all([
+      this.#router?.close(hurry ? 1_000 : LIMITS.drainMs / 2),
+      this.#watcher?.close(),
+    ])
     await this.#tasks?.close()
     this.#sights?.close()
-    if (this.#lock) {
-      this.#storeTokenUses(() => this.#tokens.storeUses())
-      // Another daemon may have it by now, if the directory was moved away under this one.
-      if (readState(this.#paths.state).pid === process.pid) rmSync(this.#paths.state, { force: true })
-      this.#lock.release()
-    }
+    if (this.#lock) this.#storeTokenUses(() => this.#tokens.storeUses())
+    this.#log('info', 'stopped')
+    this.#lookout.stop()
+    if (this.#lock) this.#leave(this.#lock, allTold !== false)
     spare[Symbol.dispose]()
     this.#reserve.close()
     this.#live?.close()
-    this.#log('info', 'stopped')
-    this.#lookout.stop()
     this.#logFile?.close()
     this.#resolveStopped()
+  }
+
+  /** Nothing is published any more. @param allTold false where something may have happened that no event tells of */
+  #leave(lock: Lock, allTold: boolean): void {
+    const { state, events } = this.#paths
+    // Another daemon may have it by now, if the directory was moved away under this one.
+    const { pid = process.pid } = readState(state)
+    if (pid === process.pid) {
+      if (allTold) this.#leavePast(events)
+      rmSync(state, { force: true })
+    }
+    lock.release()
+  }
+
+  #leavePast(path: string): void {
+    try {
+      leavePast(path, this.#events.past(LIMITS.eventsStoredBytesMax))
+    } catch (error) {
+      this.#logFile?.log('warn', `the last events could not be stored for the next start: ${toWire(error).message}`)
+    }
   }
 
   #raiseLimit(): RaisedLimit {

@@ -46,6 +46,9 @@ export const LIMITS = {
   eventsKeptMax: 16_384,
   /** The same in bytes, as they are sent. */
   eventsKeptBytesMax: 8 << 20,
+  /** Those of them that are kept over a restart, in bytes as they are sent, and the runs of the daemon whose cursors are known then. */
+  eventsStoredBytesMax: 1 << 20,
+  eventsRunsMax: 16,
   /** Directories that one event names, of those in which entries changed. */
   directoriesToldMax: 20,
   /** Subscriptions on one WebSocket. */

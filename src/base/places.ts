@@ -29,6 +29,8 @@ export interface Paths {
   readonly state: string
   /** Those that were picked for addresses with port 0. */
   readonly ports: string
+  /** The last events of a daemon that was stopped, for the next. */
+  readonly events: string
   readonly lock: string
   readonly logs: string
   readonly startLog: string
@@ -72,6 +74,7 @@ export function paths(dataDir: string, env: Environment = process.env): Paths {
     socket: socketPath(dataDir, env),
     state: join(dataDir, 'daemon.json'),
     ports: join(dataDir, 'ports.json'),
+    events: join(dataDir, 'events.json'),
     lock: join(dataDir, 'daemon.lock'),
     logs: join(dataDir, 'logs', 'daemon.log'),
     startLog: join(dataDir, 'logs', 'start.log'),

@@ -20,6 +20,16 @@ export function writeWhole(path: string, text: string, lasts = true): void {
   }
 }
 
+/** What was made, renamed or removed in it is so after a power cut as well. */
+export function syncDirectory(path: string): void {
+  const directory = openSync(path, constants.O_DIRECTORY)
+  try {
+    fsyncSync(directory)
+  } finally {
+    closeSync(directory)
+  }
+}
+
 /** A new file. @throws EEXIST where there is something, a link that leads nowhere included */
 export function writeSynced(path: string, bytes: Buffer, mode: number): void {
   writeNew(path, bytes, mode, true)

@@ -49,9 +49,20 @@ export interface Reading {
   end(): void
 }
 
+/** What is known of before: a thread that keeps the same events goes on from there, and so does the next run of the daemon. */
+export interface Past {
+  /** Each run, and the number of the last event of it; the eldest first. */
+  readonly runs: readonly { readonly run: string; readonly last: number }[]
+  /** How many there were so far. */
+  readonly number: number
+  /** The last of them. */
+  readonly events: readonly Event[]
+}
+
 /** What other threads that keep the same events, told one by one and in order, have in common with who publishes them. */
 export interface EventsShared {
   readonly run: string
+  readonly past: Past
   /** How many there were so far, where not all of them may have been told yet. */
   readonly published: SharedArrayBuffer
 }
@@ -64,8 +75,11 @@ export class Events {
   readonly #places = new Set<Place>()
   /** Those who have read everything. */
   readonly #asleep = new Set<Place>()
-  /** Names this run of the daemon: its numbers mean nothing to another. */
+  /** Names this run of the daemon: of another one its numbers mean something only where that is part of the past. */
   readonly #run: string
+  #runs: Past['runs'] = []
+  /** How many there were before this run. */
+  #before = 0
   #number = 0
   #kept: Kept[] = []
   #keptBytes = 0
@@ -74,20 +88,40 @@ export class Events {
   #dropped = 0
   coalesced = 0
 
-  /** @param leads who publishes, for a thread that is told; it is told from the first on */
+  /** @param leads who publishes, for a thread that is told; it is told all that come after what was shared */
   constructor(leads: EventsShared | null = null) {
     this.#leads = leads
     this.#run = leads?.run ?? randomBytes(6).toString('base64url')
     this.#published = new BigInt64Array(leads?.published ?? new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT))
+    if (leads) this.goOn(leads.past)
   }
 
   get shared(): EventsShared {
-    return { run: this.#run, published: this.#published.buffer as SharedArrayBuffer }
+    const past = { runs: this.#runs, number: this.#number, events: this.#kept.map(({ event }) => event) }
+    return { run: this.#run, past, published: this.#published.buffer as SharedArrayBuffer }
+  }
+
+  /** For the next run. @param bytesMax of the events, as they are sent; the eldest are left out */
+  past(bytesMax: number): Past {
+    const runs = [...this.#runs, { run: this.#run, last: this.#number }].slice(-LIMITS.eventsRunsMax)
+    let bytes = 0
+    const from = this.#kept.findLastIndex(({ json }) => (bytes += json.length + ENVELOPE_BYTES) > bytesMax) + 1
+    return { runs, number: this.#number, events: this.#kept.slice(from).map(({ event }) => event) }
+  }
+
+  /** Numbers go on, and cursors of before are known. Before anything is published. */
+  goOn({ runs, number, events }: Past): void {
+    this.#runs = runs
+    this.#before = number
+    this.#number = number - events.length
+    for (const event of events) this.#add(event)
+    if (!this.#leads) Atomics.store(this.#published, 0, BigInt(number))
   }
 
   get use(): Status['events'] {
     const { coalesced } = this
-    return { subscriptions: this.#places.size, published: this.#number, dropped: this.#dropped, coalesced }
+    const published = this.#number - this.#before
+    return { subscriptions: this.#places.size, published, dropped: this.#dropped, coalesced }
   }
 
   /** Within this process: each event at once. */
@@ -110,13 +144,8 @@ export class Events {
 
   /** @throws TypeError where it is not JSON, and nothing has happened */
   publish(event: Event): void {
-    const json = JSON.stringify(event)
-    this.#number += 1
+    this.#add(event)
     if (!this.#leads) Atomics.store(this.#published, 0, BigInt(this.#number))
-    const cursor = this.cursorOf(this.#number)
-    const kept = { event, json, cursor, number: this.#number, isPassed: false }
-    if (event.type === 'job.changed') this.#supersede(kept)
-    this.#keep(kept)
     for (const { filter, deliver } of this.#listeners) if (matches(filter, ALL, event)) deliver(event)
     for (const place of this.#asleep) {
       // Who came with a cursor that another thread gave may have had it there.
@@ -143,6 +172,15 @@ export class Events {
 
   cursorOf(number: number): string {
     return `${this.#run}.${number}`
+  }
+
+  #add(event: Event): void {
+    const json = JSON.stringify(event)
+    this.#number += 1
+    const cursor = this.cursorOf(this.#number)
+    const kept = { event, json, cursor, number: this.#number, isPassed: false }
+    if (event.type === 'job.changed') this.#supersede(kept)
+    this.#keep(kept)
   }
 
   /** Only while it runs: that a job was begun or is done is never left out. */
@@ -174,12 +212,18 @@ export class Events {
     return this.#number - this.#kept.length
   }
 
-  /** Null of another run. */
+  /** Null of a run that is no part of the past, or went on otherwise. */
   #numberOf(cursor: string): number | null {
     const [run, number] = cursor.split('.')
     const told = Number(number)
-    if (run !== this.#run || !Number.isInteger(told) || told < 0) return null
-    return told <= this.#number || BigInt(told) <= Atomics.load(this.#published, 0) ? told : null
+    if (!Number.isInteger(told) || told < 0) return null
+    const last = run === this.#run ? this.#last : this.#runs.find((each) => each.run === run)?.last
+    return last !== undefined && told <= last ? told : null
+  }
+
+  /** So far, also where this thread has not been told of it yet. */
+  get #last(): number {
+    return Math.max(this.#number, Number(Atomics.load(this.#published, 0)))
   }
 }
 

@@ -1,4 +1,5 @@
 // The main thread's side of the shards: which library is where, what is in flight, and what happens when a thread dies.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { uuidv7 } from 'uuidv7'
@@ -347,24 +348,32 @@ export class Router {
     return Math.max(0, this.#setup.ledger.heldBy(place.thread) - known)
   }
 
-  /** Jobs stop at their checkpoints, libraries close, threads end; threads that do not are ended after the deadline. */
-  async close(deadlineMs: number): Promise<void> {
+  /** Jobs stop at their checkpoints, libraries close, threads end; threads that do not are ended after the deadline. @returns whether all did */
+  async close(deadlineMs: number): Promise<boolean> {
     this.#closing = true
     for (const place of this.#places) place.started()
     this.#asker.close()
-    const late = new Promise<void>((resolve) => setTimeout(resolve, deadlineMs).unref())
+    const ended = new AbortController()
+    const late = sleep(deadlineMs, false, ended).catch(() => false)
     await Promise.race([this.#sharing.close(), late])
-    await Promise.all(
+    const inOrder = await Promise.all(
       this.#places.map(async (place) => {
-        await Promise.race([this.#ask(place, 'shard.drain', {}).catch(() => null), late])
+        const drained = this.#ask(place, 'shard.drain', {}).then(
+          () => true,
+          () => false,
+        )
+        const isDrained = await Promise.race([drained, late])
         place.line.port?.close()
         const { thread, number } = place
         const isOver = await place.pool?.end(() => this.#setup.ledger.reclaim(thread))
         if (isOver === false)
           this.#setup.log('warn', `shard ${number} does not end: it waits for a disk, or is at work still`)
         await place.ending
+        return isDrained
       }),
     )
+    ended.abort()
+    return inOrder.every(Boolean)
   }
 
   /** Ends a shard's thread as a crash would. For tests and drills. */
@@ -546,7 +555,8 @@ export class Router {
 
   /** Its callers get a retryable error, its leases come back, and after a while another thread takes its place. */
   #lose(place: Place, pool: Thread | null, why: string): void {
-    if (place.pool !== pool || this.#closing) return
+    if (place.pool !== pool) return
+    if (this.#closing) return this.#asker.lose(place.line, { why, retryAfterMs: LIMITS.shardRestartMs })
     this.#setup.log('error', `shard ${place.number} was lost: ${why}`)
     this.#beats.leave(place.number + 1)
     place.pool = null

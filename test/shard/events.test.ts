@@ -119,6 +119,54 @@ test('the cursor of another run cannot tell what was missed, and brings all that
   }
 })
 
+test('over restarts a cursor brings what came after it, or says how much of it is gone, and that of another past nothing', (t) => {
+  const run = fc.record({ publish: fc.nat(300), bytes: fc.nat(500), kept: fc.nat(100_000) })
+  fc.assert(
+    fc.property(
+      fc.array(run, { minLength: 1, maxLength: 5 }),
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      (all, part) => {
+        let events = new Events()
+        const cursors = [events.follow({}, () => undefined).cursor]
+        for (const { publish, bytes, kept } of all) {
+          const begun = events.shared.past.number
+          const thread = new Events(events.shared)
+          const follows = follower(events, {})
+          for (let each = 0; each < publish; each++) {
+            const event = made(cursors.length, { text: 'x'.repeat(bytes) })
+            events.publish(event)
+            thread.publish(event)
+            cursors.push(follows.read(1)[0]!.cursor)
+          }
+          t.is(events.use.published, publish)
+          const from = Math.floor(part * (cursors.length - 1))
+          for (const each of [events, thread]) {
+            const reading = each.follow({ cursor: cursors[from]! }, () => undefined)
+            const told = takenAll(reading).map(({ event }) => event.at)
+            const gone = from + reading.missed!
+            t.deepEqual(
+              told,
+              Array.from({ length: cursors.length - 1 - gone }, (_, at) => String(gone + at + 1)),
+            )
+            const ahead = each.follow({ cursor: `${cursors.at(-1)!.split('.')[0]}.${cursors.length}` }, () => undefined)
+            t.is(ahead.missed, null)
+          }
+          const past = events.past(kept)
+          t.true(JSON.stringify(past.events).length <= Math.max(2, kept))
+          t.true(past.events.length <= begun + publish)
+          // It went on without those that know only this past.
+          events.publish(made(cursors.length))
+          const other = events.follow({}, () => undefined).cursor
+          events = new Events()
+          events.goOn(JSON.parse(JSON.stringify(past)) as typeof past)
+          t.is(events.follow({ cursor: other }, () => undefined).missed, null)
+        }
+      },
+    ),
+    { numRuns: 30 },
+  )
+})
+
 test('whoever reads however slowly gets each event that is for it once and in order, or is told how many went by', (t) => {
   const step = fc.oneof(
     fc.record({ publish: fc.integer({ min: 1, max: Math.floor(LIMITS.eventsKeptMax / 3) }) }),

@@ -162,11 +162,18 @@ test.serial(
       )
     await until(t, async () => (await ask('jobs.info')).state === 'done')
     t.is((await ask('libraries.info')).entries, entries)
-    await router.close(3_000)
+    t.true(await router.close(3_000))
     await again.tasks.close()
     t.is(again.ledger.totals().used, 0)
   },
 )
+
+test.serial('a close tells whether a shard may have left something unsaid', async (t) => {
+  await using yard = await Yard.open(2)
+  await yard.createOnBoth()
+  await yard.router.crash(1)
+  t.false(await yard.router.close(3_000))
+})
 
 function setupOf(yard: Yard): ConstructorParameters<typeof Router>[0] {
   return {
