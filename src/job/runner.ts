@@ -94,9 +94,9 @@ export class Runner {
   /** Takes up the jobs a library has left; those that wait or run already are left alone. */
   takeUp(library: Library): void {
     this.#unwritten.applyTo(library)
-    for (const { id } of library.jobs.unfinished()) {
-      const here = this.#running.has(id) || this.#waiting.some((each) => each.job === id)
-      if (here) continue
+    const waiting = new Set(this.#waiting.map(({ job }) => job))
+    for (const id of library.jobs.unfinished()) {
+      if (this.#running.has(id) || waiting.has(id)) continue
       this.#forgetRetry(id)
       this.#waiting.push({ library: library.id, job: id })
     }
@@ -361,7 +361,7 @@ export class Runner {
   /** A hint for the next start, without which everything goes on until then. */
   #mark(library: Library): void {
     try {
-      library.markUnfinished(library.jobs.unfinished().length > 0)
+      library.markUnfinished(library.jobs.areUnfinished)
     } catch (error) {
       this.#setup.log('warn', `library "${library.name}": ${toWire(error).message}`)
     }

@@ -56,12 +56,18 @@ export class Jobs {
   /** Stops that could not be written, and why: the states that they are in, whatever the database says. */
   readonly #unwritten = new Map<string, { readonly state: 'paused' | 'cancelled'; readonly why: WireError }>()
   readonly #byId
+  readonly #unfinished
   readonly #progress
 
   constructor(library: string, connection: Connection) {
     this.#library = library
     this.#connection = connection
     this.#byId = connection.prepare<[string], JobRow>('SELECT * FROM job WHERE id = ?')
+    this.#unfinished = connection
+      .prepare<[limit: number], string>(
+        `SELECT id FROM job WHERE state IN ('queued', 'running') ORDER BY number LIMIT ?`,
+      )
+      .pluck()
     this.#progress = connection.prepare(
       `UPDATE job SET checkpoint = coalesce(?, checkpoint), done = ?, fraction = ?, failure_count = failure_count + ?,
        failures = CASE WHEN ? = 0 THEN failures ELSE ? END WHERE id = ?`,
@@ -99,12 +105,14 @@ export class Jobs {
       .map((row) => this.#seen(row))
   }
 
-  /** Those that should run or go on, oldest first. */
-  unfinished(): JobRow[] {
-    return this.#connection
-      .prepare<[], JobRow>(`SELECT * FROM job WHERE state IN ('queued', 'running') ORDER BY number`)
-      .all()
-      .filter(({ id }) => !this.#unwritten.has(id))
+  /** Those that should run or go on, oldest first: their ids, for there may be many, and they are asked for at every change. */
+  unfinished(): string[] {
+    return this.#unfinished.all(-1).filter((id) => !this.#unwritten.has(id))
+  }
+
+  /** Whether there are any. */
+  get areUnfinished(): boolean {
+    return this.#unfinished.all(1 + this.#unwritten.size).some((id) => !this.#unwritten.has(id))
   }
 
   /** The jobs that have yet to finish with a location, oldest first. */
@@ -125,7 +133,12 @@ export class Jobs {
 
   /** The one of a kind for the whole library that has yet to finish. */
   ofLibrary(kind: JobKind): JobRow | undefined {
-    return this.unfinished().find((each) => each.kind === kind && each.location === null)
+    return this.#connection
+      .prepare<[JobKind], JobRow>(
+        `SELECT * FROM job WHERE state IN ('queued', 'running') AND kind = ? AND location IS NULL ORDER BY number`,
+      )
+      .all(kind)
+      .find(({ id }) => !this.#unwritten.has(id))
   }
 
   /** Within the transaction of the rows it covers. */

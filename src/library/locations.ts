@@ -58,9 +58,12 @@ interface Row {
   mode: Mode
 }
 
+const COLUMNS = 'id, uid, name, path, added_at, scanned_at, removing, watch, mode, rules, left_out'
+
 export class Locations {
   readonly #connection: Connection
   readonly #count
+  readonly #one
   #known: Map<number, Location> | null = null
 
   constructor(connection: Connection) {
@@ -69,6 +72,7 @@ export class Locations {
       `UPDATE location SET files = files + ?, directories = directories + ?, others = others + ?, bytes = bytes + ?
        WHERE id = ?`,
     )
+    this.#one = connection.prepare<[id: number], Row>(`SELECT ${COLUMNS} FROM location WHERE id = ?`)
   }
 
   all(): Location[] {
@@ -106,39 +110,39 @@ export class Locations {
     }
     const uid = uuidv7()
     const stored = isPrintable(path) ? path : encodeName(path)
-    this.#connection
+    const { lastInsertRowid } = this.#connection
       .prepare('INSERT INTO location (uid, name, path, mode, added_at, watch) VALUES (?, ?, ?, ?, ?, ?)')
       .run(uid, name, stored, mode, Date.now(), Number(watch))
-    this.forget()
+    this.#reread(Number(lastInsertRowid))
     return this.get(uid)
   }
 
   rename(location: Location, name: string): void {
     this.#connection.prepare('UPDATE location SET name = ? WHERE id = ?').run(name, location.id)
-    this.forget()
+    this.#reread(location.id)
   }
 
   setWatch(location: Location, watch: boolean): void {
     this.#connection.prepare('UPDATE location SET watch = ? WHERE id = ?').run(Number(watch), location.id)
-    this.forget()
+    this.#reread(location.id)
   }
 
   setRules(location: Location, rules: LocationRules): void {
     const stored = isEmpty(rules) ? null : JSON.stringify(rules)
     this.#connection.prepare('UPDATE location SET rules = ? WHERE id = ?').run(stored, location.id)
-    this.forget()
+    this.#reread(location.id)
   }
 
   setMode(location: Location, mode: Mode): void {
     this.#connection.prepare('UPDATE location SET mode = ? WHERE id = ?').run(mode, location.id)
-    this.forget()
+    this.#reread(location.id)
   }
 
   markScanned(location: Location, leftOut: Readonly<Record<string, number>>): void {
     this.#connection
       .prepare('UPDATE location SET scanned_at = ?, left_out = ? WHERE id = ?')
       .run(Date.now(), JSON.stringify(leftOut), location.id)
-    this.forget()
+    this.#reread(location.id)
   }
 
   looked(location: Location): Looked | null {
@@ -158,13 +162,13 @@ export class Locations {
   /** From now on it is gone for callers; its entries go in slices, also after a crash. */
   markRemoving(location: Location): void {
     this.#connection.prepare('UPDATE location SET removing = 1 WHERE id = ?').run(location.id)
-    this.forget()
+    this.#reread(location.id)
   }
 
   delete(location: Location): void {
     this.#connection.prepare('DELETE FROM location WHERE id = ?').run(location.id)
     this.#connection.prepare('DELETE FROM meta WHERE key = ?').run(lookedKey(location))
-    this.forget()
+    this.#reread(location.id)
   }
 
   addCounts(location: number, { files, directories, others, bytes }: Counts): void {
@@ -184,7 +188,7 @@ export class Locations {
       .get(location.id)!
   }
 
-  /** After a transaction that did not commit, too. */
+  /** After a transaction that did not commit, and where another connection may have written. */
   forget(): void {
     this.#known = null
   }
@@ -192,13 +196,18 @@ export class Locations {
   #load(): Map<number, Location> {
     this.#known ??= new Map(
       this.#connection
-        .prepare<[], Row>(
-          'SELECT id, uid, name, path, added_at, scanned_at, removing, watch, mode, rules, left_out FROM location ORDER BY id',
-        )
+        .prepare<[], Row>(`SELECT ${COLUMNS} FROM location ORDER BY id`)
         .all()
         .map((row) => [row.id, fromRow(row)]),
     )
     return this.#known
+  }
+
+  /** One that was written, and may be gone meanwhile: there may be thousands of others. */
+  #reread(id: number): void {
+    const row = this.#one.get(id)
+    if (row) this.#known?.set(id, fromRow(row))
+    else this.#known?.delete(id)
   }
 }
 

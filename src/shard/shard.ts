@@ -449,7 +449,7 @@ export class Shard {
   async #delete({ library: id, data }: ParamsOf<'libraries.delete'>): Promise<unknown> {
     const path = this.#pool.pathOf(id)
     const library = await this.#pool.get(id).catch(nullIfUnusable)
-    for (const job of library?.jobs.unfinished() ?? []) await this.#runner.stop(library!, job.id, 'cancelled')
+    for (const job of library?.jobs.unfinished() ?? []) await this.#runner.stop(library!, job, 'cancelled')
     // Bought first: between the close and the end of its folder nobody may open it again.
     using _lease = await this.#pool.lease(1, { holder: `deleting ${basename(path)}`, path })
     this.#pool.close(id)

@@ -342,3 +342,38 @@ test('a new library is a whole database in WAL mode, in the current version, wit
     stage.close(library)
   }
 })
+
+test('of many locations only the one that was written is read again, and a write that failed leaves none changed', (t) => {
+  using stage = new Stage()
+  const library = stage.open(stage.create())
+  const [kept, changed] = ['kept', 'changed'].map((name) => {
+    mkdirSync(join(stage.tree, name), { recursive: true })
+    return library.addLocation(join(stage.tree, name)).location
+  })
+  const known = library.locations.get(kept!.uid)
+  library.write(() => {
+    library.locations.rename(changed!, 'renamed')
+    library.locations.setWatch(changed!, true)
+    library.locations.markScanned(changed!, { '.cache': 2 })
+  })
+  const now = library.locations.get(changed!.uid)
+  t.is(library.locations.get(kept!.uid), known)
+  t.like(now, { name: 'renamed', watch: true, leftOut: { '.cache': 2 } })
+  t.throws(() =>
+    library.write(() => {
+      library.locations.rename(changed!, 'never')
+      library.locations.delete(kept!)
+      throw new Error('it failed')
+    }),
+  )
+  t.deepEqual(
+    library.locations.all().map(({ name }) => name),
+    ['kept', 'renamed'],
+  )
+  library.write(() => library.locations.delete(changed!))
+  t.deepEqual(
+    library.locations.all().map(({ name }) => name),
+    ['kept'],
+  )
+  stage.close(library)
+})
