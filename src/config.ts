@@ -185,6 +185,16 @@ export function configure(given: Given = {}): Config {
   })
 }
 
+/**
+ * What the file and the environment say, each by itself: flags may still add to it.
+ *
+ * @throws BAD_CONFIG
+ */
+export function checkSources(file: string, env: Environment): void {
+  readConfigFile(file)
+  fromEnvironment(env)
+}
+
 function namesOf(given: Settings, nameOf: (key: Setting) => string): Record<string, string> {
   return Object.fromEntries(Object.keys(given).map((key) => [key, nameOf(key as Setting)]))
 }

@@ -26,7 +26,7 @@ export interface Ready {
 const LOOK_MS = 40
 
 /** What ends the wait ends the daemon that is waited for as well: it is in a session of its own, and hears of none of them. */
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+export const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /**
  * Starts a daemon in its own session and waits until it serves.

@@ -1,10 +1,12 @@
 // `spacedrive restart`: stops the daemon and starts it again, detached, with the arguments it had.
 import { readlinkSync } from 'node:fs'
+import { constants } from 'node:os'
 import type { Command } from 'commander'
 import { SpacedriveError } from '../base/errors.js'
+import type { DaemonState } from '../directory.js'
 import { readState } from './client.js'
 import type { Desk } from './desk.js'
-import { startDetached } from './detach.js'
+import { SIGNALS, startDetached, type Ready } from './detach.js'
 import { readyLines } from './start.js'
 import { stopDaemon } from './stop.js'
 
@@ -18,12 +20,39 @@ export function addRestart(program: Command, desk: Desk): void {
 async function restart(desk: Desk): Promise<void> {
   const { paths } = desk
   const state = readState(paths.state)
-  if (state === null) throw new SpacedriveError('NO_DAEMON', `no daemon is known in ${paths.dataDir}`)
-  const cwd = workingDirectoryOf(state.pid)
-  await stopDaemon(desk)
-  const ready = await startDetached(paths, sameArguments(state.argv, paths.dataDir), cwd)
+  if (state === null) {
+    // Of one that is another user's the file cannot be read either.
+    await desk.client.call('core.ping')
+    throw new SpacedriveError('NO_DAEMON', `no daemon is known in ${paths.dataDir}`)
+  }
+  const { checkSources } = await import('../config.js')
+  // What would keep the next one from starting is no reason to stop this one.
+  checkSources(paths.config, desk.env)
+  const ready = await replace(desk, state)
   if (state.http !== null && ready.http !== state.http) desk.note(`it was at ${state.http} before`)
   await desk.answer(ready, () => readyLines(ready, paths))
+}
+
+async function replace(desk: Desk, { pid, argv }: DaemonState): Promise<Ready> {
+  const { paths } = desk
+  const cwd = workingDirectoryOf(pid)
+  const tell = () =>
+    desk.note(`the daemon with pid ${pid} was stopped, and no other runs: \`spacedrive start\` starts one`)
+  const left = (signal: NodeJS.Signals) => {
+    const noted = readState(paths.state)
+    if (noted === null || noted.draining) tell()
+    process.exit(128 + constants.signals[signal])
+  }
+  for (const signal of SIGNALS) process.on(signal, left)
+  try {
+    await stopDaemon(desk)
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, left)
+  }
+  return startDetached(paths, sameArguments(argv, paths.dataDir), cwd).catch((error: unknown) => {
+    tell()
+    throw error
+  })
 }
 
 /** Paths among the arguments are relative to where the daemon was started. Linux tells; elsewhere it is here. */

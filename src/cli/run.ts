@@ -67,7 +67,7 @@ export async function run(argv: readonly string[], terminal: Terminal, env: Envi
     await program.parseAsync(spelledOut(argv), { from: 'user' })
     return 0
   } catch (error) {
-    const { exitCode, lines } = failureOf(explainedBy(desk, error))
+    const { exitCode, lines } = failureOf(await explainedBy(desk, error))
     for (const line of lines) desk.note(line)
     return exitCode
   } finally {
@@ -82,9 +82,9 @@ function spelledOut([first, ...words]: readonly string[]): string[] {
 }
 
 /** Where not even that can be looked up, what went wrong first is told. */
-function explainedBy(desk: Desk, error: unknown): unknown {
+async function explainedBy(desk: Desk, error: unknown): Promise<unknown> {
   try {
-    return explained(error, desk.paths)
+    return await explained(error, desk.paths)
   } catch {
     return error
   }

@@ -1,5 +1,5 @@
 // `spacedrive stop`: asks the daemon to drain, and waits until its process is gone.
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { errnoOf, SpacedriveError } from '../base/errors.js'
@@ -40,18 +40,31 @@ export async function stopDaemon(desk: Desk): Promise<number> {
 }
 
 /** What it says of nobody who listens: a daemon on its way down is there all the same, and another cannot start yet. */
-export function explained(error: unknown, paths: Paths): unknown {
+export async function explained(error: unknown, paths: Paths): Promise<unknown> {
   if (!(error instanceof SpacedriveError) || error.code !== 'NO_DAEMON') return error
-  const pid = leaving(paths)
+  const pid = await leaving(paths)
   if (pid === null) return error
   return new SpacedriveError('DRAINING', `the daemon, pid ${pid}, is stopping`, {
     hint: `It is gone in a moment; \`spacedrive logs\` tells what it waits for, \`kill ${pid}\` hurries it.`,
   })
 }
 
-function leaving({ state }: Paths): number | null {
+/** One that was killed on its way down left its note, and its pid may be another program's by now: not so its lock. */
+async function leaving({ state, lock }: Paths): Promise<number | null> {
   const noted = readState(state)
-  return noted?.draining && isAlive(noted.pid) ? noted.pid : null
+  return noted?.draining && isAlive(noted.pid) && (await isHeld(lock)) ? noted.pid : null
+}
+
+async function isHeld(lock: string): Promise<boolean> {
+  if (!existsSync(lock)) return false
+  const { holdLock } = await import('../library/lock.js')
+  try {
+    const held = holdLock(lock)
+    held?.release()
+    return held === null
+  } catch {
+    return true // Not known.
+  }
 }
 
 async function askToStop({ client, paths }: Desk): Promise<number> {
@@ -62,7 +75,7 @@ async function askToStop({ client, paths }: Desk): Promise<number> {
     return pid
   } catch (error) {
     // One that is draining answers nothing more, and needs no telling.
-    const known = explained(error, paths)
+    const known = await explained(error, paths)
     if (noted !== undefined && known instanceof SpacedriveError && known.code === 'DRAINING') return noted
     throw known
   }

@@ -1,5 +1,6 @@
 import { appendFileSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { join } from 'node:path'
 import test from 'ava'
 import { SpacedriveError } from '../../src/base/errors.js'
@@ -10,6 +11,7 @@ import { statusLines } from '../../src/cli/status.js'
 import { isAlive } from '../../src/cli/stop.js'
 import { pointAt } from '../../src/cli/query.js'
 import { columnsOf } from '../../src/cli/text.js'
+import { holdLock } from '../../src/library/lock.js'
 import { aJob, aLibrary, aLocation, aStatus, cli, FakeDaemon, someDescriptors, temporary } from './fake.js'
 
 const MAIN = join(import.meta.dirname, '../../src/cli/main.js')
@@ -231,6 +233,11 @@ test('of a daemon that listens no more, but is not gone, is told that it is stop
   using place = temporary()
   const state = { pid: leaving.pid, http: null, socket: null, argv: ['start'], startedAt: new Date().toISOString() }
   writeFileSync(join(place.path, 'daemon.json'), JSON.stringify({ ...state, draining: true }))
+  // Killed on its way down, its pid would be that of a program that has nothing to do with it.
+  for (const argv of [['library', 'list'], ['stop']])
+    t.is((await cli([...argv, '--data-dir', place.path])).code, 3, argv.join(' '))
+  const lock = holdLock(join(place.path, 'daemon.lock'))
+  t.teardown(() => lock?.release())
   const told = await cli(['library', 'list', '--data-dir', place.path])
   t.is(told.code, 75)
   t.regex(told.err, new RegExp(`^error DRAINING: the daemon, pid ${leaving.pid}, is stopping\nhint: `))
@@ -612,6 +619,29 @@ test('stop asks, and returns once the process is gone', async (t) => {
   t.deepEqual(JSON.parse((await daemon.cli('stop', '--json')).out), { stopped: true, pid: child.pid })
   t.is(daemon.paramsOf('core.shutdown').length, 1)
   t.false(isAlive(child.pid!))
+})
+
+test('a restart that is interrupted while the daemon drains says that no other was started', async (t) => {
+  const leaving = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 1e9)'])
+  t.teardown(() => leaving.kill('SIGKILL'))
+  const restarts: ChildProcess[] = []
+  const answers = {
+    'core.status': () => aStatus({ pid: leaving.pid! }),
+    'core.shutdown': () => {
+      const state = { pid: leaving.pid, http: null, socket: null, argv: ['start'], draining: true }
+      writeFileSync(join(daemon.dataDir, 'daemon.json'), JSON.stringify(state))
+      for (const each of restarts) each.kill('SIGINT')
+      return null
+    },
+  }
+  await using daemon = await FakeDaemon.open(answers, leaving.pid!)
+  const child = spawn(process.execPath, [MAIN, 'restart', '--data-dir', daemon.dataDir])
+  t.teardown(() => child.kill('SIGKILL'))
+  restarts.push(child)
+  let said = ''
+  child.stderr.on('data', (bytes: Buffer) => (said += bytes.toString()))
+  t.deepEqual(await once(child, 'close'), [130, null])
+  t.true(said.startsWith(`the daemon with pid ${leaving.pid} was stopped, and no other runs`), said)
 })
 
 test('restart keeps the arguments, but for those that say how to print and where the data is', (t) => {

@@ -1,7 +1,7 @@
 // From `start` to `stop` with the real daemon, as a person at a shell would.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createConnection, createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -140,6 +140,30 @@ test('a detached daemon is ready when the command returns, and restarts with its
   t.not(second.pid, first.pid)
   t.is(json<Status>(where, 'status').shards.length, 1)
   t.is(cli(where, 'stop').code, 0)
+})
+
+test('a restart looks at the settings before it stops what serves', (t) => {
+  const where = place(t)
+  t.teardown(() => cli(where, 'stop'))
+  const { pid } = json<{ pid: number }>(where, 'start', '--detach', '--http', '127.0.0.1:0', '--shards', '1')
+  writeFileSync(join(where.dataDir, 'config.json'), '{"htp": "off"}')
+  const { code, err } = cli(where, 'restart')
+  t.is(code, 78)
+  t.regex(err, /^error BAD_CONFIG: .*config\.json: htp/)
+  t.is(json<Status>(where, 'status').pid, pid)
+})
+
+test('a restart that fails after what served was stopped says that nothing serves any more', (t) => {
+  const where = place(t)
+  t.teardown(() => cli(where, 'stop'))
+  const { pid } = json<{ pid: number }>(where, 'start', '--detach', '--http', '127.0.0.1:0', '--shards', '1')
+  // A file where the folder of the libraries should be: only the next daemon itself finds out.
+  rmSync(join(where.dataDir, 'libraries'), { recursive: true })
+  writeFileSync(join(where.dataDir, 'libraries'), '')
+  const { code, err } = cli(where, 'restart')
+  t.not(code, 0)
+  t.true(err.startsWith(`the daemon with pid ${pid} was stopped, and no other runs`), err)
+  t.is(cli(where, 'status').code, 3)
 })
 
 test.serial('a signal while a start is waited for ends the daemon as well', async (t) => {
