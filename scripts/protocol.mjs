@@ -819,6 +819,8 @@ Every request passes these checks in this order:
 
 Outside JSON-RPC a refusal is \`{code, message, hint, retryable}\`. A connection that is not admitted gets the whole 503 at once, with \`class\` naming what is full, and is closed.
 
+A connection of HTTP has one request at a time: where the next comes before the answer to the one before, uWebSockets.js may end it. More in flight go as a batch, or by \`/ws\`.
+
 ## JSON-RPC
 
 \`\`\`http

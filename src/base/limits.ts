@@ -49,6 +49,8 @@ export const LIMITS = {
   /** Those of them that are kept over a restart, in bytes as they are sent, and the runs of the daemon whose cursors are known then. */
   eventsStoredBytesMax: 1 << 20,
   eventsRunsMax: 16,
+  /** Answers that wait for one another until the loop has looked at all who ask: some milliseconds of work. Those beyond leave at once. */
+  answersTogetherMax: 256,
   /** Directories that one event names, of those in which entries changed. */
   directoriesToldMax: 20,
   /** Subscriptions on one WebSocket. */

@@ -20,6 +20,7 @@ import { Resume } from './resume.js'
 import { OWNER, Tokens, type Caller } from './tokens.js'
 import { Strangers } from './strangers.js'
 import { Streams } from './streams.js'
+import { Together } from './together.js'
 import { Unread } from './unread.js'
 
 /** Who sends a request; asked for its address only while that matters. */
@@ -89,6 +90,7 @@ export class Desk {
   idleUnknown = false
   readonly accept: AcceptWatch
   readonly working = new Working()
+  readonly together = new Together()
   /** Of the connections, between peers. */
   shares = new Shares()
   readonly strangers: Strangers

@@ -17,6 +17,8 @@ export abstract class Exchange extends Turn implements OnlyOnce {
   readonly onlyOnce = true
   protected readonly desk: Desk
   readonly #seat: Seat
+  /** It asks for something of a library. */
+  protected isOfLibrary = false
   /** Set before its body is taken. */
   protected caller!: Caller
 
@@ -61,6 +63,7 @@ export abstract class Exchange extends Turn implements OnlyOnce {
   }
 
   protected override run(request: Request, answer: (reply: Reply) => void): GiveUp | void {
+    this.isOfLibrary ||= runsOn(request.operation) === 'library'
     const error = refusedOverHttp(request) ?? barred(request, this.#seat, this.desk, this.caller)
     if (error) answer({ ok: false, error: toWire(error) })
     else return this.desk.setup.dispatch(request, seenBy(this.caller, request, answer), this)

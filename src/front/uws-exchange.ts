@@ -10,6 +10,7 @@ import type { Seat } from './gate.js'
 import { Gathered } from './gathered.js'
 import { METRICS_TYPE } from './metrics.js'
 import { statusLine } from './status-line.js'
+import type { Leaving } from './together.js'
 import { Stream, STREAM_HEADERS, type StreamRequest, type StreamSink } from './stream.js'
 import type { Caller } from './tokens.js'
 import type { Reader } from './unread.js'
@@ -36,9 +37,11 @@ function writeCorked(): void {
   corked?.writeNow()
 }
 
-export class UwsExchange extends Exchange implements Reader {
+export class UwsExchange extends Exchange implements Reader, Leaving {
   readonly #res: HttpResponse
   #done = false
+  /** Its body is being read: uWebSockets has more to read, and others to look at. */
+  #isReading = false
   #page: Page | null = null
   #headOnly = false
   #status: RpcStatus = 200
@@ -124,9 +127,12 @@ export class UwsExchange extends Exchange implements Reader {
     this.#slot = this.desk.working.begin()
     this.#res.onData((chunk, isLast) => {
       try {
+        this.#isReading = true
         this.#received(chunk, isLast)
       } catch (error) {
         this.fail(error)
+      } finally {
+        this.#isReading = false
       }
     })
   }
@@ -154,7 +160,18 @@ export class UwsExchange extends Exchange implements Reader {
     if (this.#done) return
     this.#status = status
     this.#text = text
-    this.#cork()
+    this.#done = true
+    // uWebSockets ends a connection whose next request comes before the answer to this one, as it does where a shard is asked.
+    const mayWait = this.isOfLibrary || !this.#isReading
+    if (!mayWait || !this.desk.together.takes(this)) this.#cork()
+  }
+
+  leave(): void {
+    try {
+      this.#cork()
+    } catch (error) {
+      this.fail(error)
+    }
   }
 
   #received(chunk: ArrayBuffer, isLast: boolean): void {
@@ -195,6 +212,7 @@ export class UwsExchange extends Exchange implements Reader {
 
   #aborted(): void {
     this.#done = true
+    this.desk.together.remove(this)
     this.desk.unread.forget(this)
     this.#ended()
     this.#download?.abandon()

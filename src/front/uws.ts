@@ -1,6 +1,6 @@
 // The front on uWebSockets.js. Its objects stay here and in uws-exchange.ts; what throws into it aborts the process.
 import { statSync, unlinkSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type {
   HttpRequest,
   HttpResponse,
@@ -159,6 +159,9 @@ class UwsFront implements Front {
     if (this.socket !== null && this.#listeners.length > 0) removeSocket(this.socket, this.#socketInode)
     this.#stopListening()
     await this.#desk.deadlines.idle(deadlineMs)
+    // What was answered just now has not left yet, nor has what uWebSockets gathers while it reads.
+    await nextTurn()
+    this.#desk.together.flush()
     this.#desk.streams.end()
     const feeds = [...this.#feeds.keys()]
     for (const feed of feeds) feed.close(1001, 'the daemon is stopping')

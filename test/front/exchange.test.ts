@@ -8,7 +8,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { LIMITS } from '../../src/base/limits.js'
 import type { Dispatch, Reply } from '../../src/protocol/messages.js'
-import { kinds, ping, pong, TOKEN, until, withStage, type Answer } from './stage.js'
+import { fileAsked, kinds, ping, pong, rpcText, TOKEN, until, withStage, type Answer } from './stage.js'
 
 const PING = JSON.stringify(ping(1))
 
@@ -434,6 +434,38 @@ for (const kind of await kinds()) {
       t.is(codeOf(await rpc(ping(1))), 'INTERNAL')
       const batch = JSON.parse((await rpc([ping(1), ping(2)])).body)
       t.is(batch[1].error.data.code, 'INTERNAL')
+    })
+  })
+
+  test(front('of many answered in one turn each has its own answer, at once or later'), (t) => {
+    const count = 2 * LIMITS.answersTogetherMax
+    const later: (() => void)[] = []
+    const dispatch: Dispatch = ({ params }, answer) => {
+      const { id } = params as { readonly id: string }
+      const tell = () => answer({ ok: true, json: JSON.stringify(id) })
+      if (Number(id) % 3 === 0) later.push(tell)
+      else tell()
+    }
+    return withStage(kind, { dispatch, clients: 2 * count }, async ({ port }) => {
+      const sockets = await Promise.all(
+        Array.from({ length: count }, async () => {
+          const socket = net.connect(port, '127.0.0.1')
+          await once(socket, 'connect')
+          return socket
+        }),
+      )
+      for (let round = 0; round < 3; round++) {
+        const told = sockets.map(async (socket, at) => {
+          socket.write(rpcText(port, fileAsked(at)))
+          const [bytes] = (await once(socket, 'data')) as [Buffer]
+          return JSON.parse(/\{.*\}/.exec(String(bytes))![0])
+        })
+        await until(() => later.length === Math.ceil(count / 3), 'all have asked')
+        for (const tell of later.splice(0)) tell()
+        for (const [at, { id, result }] of (await Promise.all(told)).entries())
+          t.deepEqual([id, result], [at, String(at)])
+      }
+      for (const socket of sockets) socket.destroy()
     })
   })
 

@@ -14,6 +14,7 @@ import {
   Bell,
   closing,
   CountedSlots,
+  fileAsked,
   kinds,
   ping,
   pong,
@@ -54,6 +55,22 @@ for (const kind of await kinds()) {
       t.regex(error?.message ?? '', new RegExp(`127.0.0.1:${port}`))
     }),
   )
+
+  test(front('who is answered in the turn in which a drain ends has the answer'), async (t) => {
+    let drain: (() => Promise<void>) | undefined
+    let drained: Promise<void> | undefined
+    const dispatch: Dispatch = (_request, answer) => {
+      answer({ ok: true, json: '"asked"' })
+      drained = drain?.()
+    }
+    await withStage(kind, { dispatch }, async (stage) => {
+      drain = () => stage.front.drain(0)
+      const { status, body } = await stage.rpc(fileAsked(1))
+      t.is(status, 200)
+      t.is(JSON.parse(body).result, 'asked')
+      await drained
+    })
+  })
 
   test(front('an address that is not ours is BAD_CONFIG'), async (t) => {
     await t.throwsAsync(open(kind, { host: '192.0.2.1', port: 0 }), { code: 'BAD_CONFIG' })

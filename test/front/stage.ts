@@ -242,3 +242,10 @@ export function sleep(ms: number): Promise<void> {
 }
 
 export const ping = (id?: number) => ({ jsonrpc: '2.0', ...(id === undefined ? {} : { id }), method: 'core.ping' })
+
+export const fileAsked = (id: number) => ({
+  jsonrpc: '2.0',
+  id,
+  method: 'files.get',
+  params: { library: '01a20942-1332-77fa-ab45-4a2e15942043', id: String(id) },
+})
