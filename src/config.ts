@@ -1,6 +1,6 @@
 // The daemon's settings: defaults < config.json < environment < flags. Each source is checked once, the result frozen.
 import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { z } from './base/zod.js'
 import { errnoOf, fromSystem, SpacedriveError } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
@@ -239,7 +239,7 @@ const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[?::1\]?)$/i
  * @param nameOf how that source calls a setting, for the message
  * @throws BAD_CONFIG naming the first setting that is wrong
  */
-export function checkSettings(raw: unknown, nameOf: (key: string) => string): Settings {
+export function checkSettings(raw: unknown, nameOf: (key: string) => string, hint?: string): Settings {
   const checked = settings.safeParse(raw)
   if (checked.success) return checked.data
   const [issue] = checked.error.issues
@@ -248,6 +248,7 @@ export function checkSettings(raw: unknown, nameOf: (key: string) => string): Se
   throw new SpacedriveError(
     'BAD_CONFIG',
     key === undefined ? `${nameOf('')}${words}` : `${nameOf(String(key))}: ${words}`,
+    hint === undefined ? {} : { hint },
   )
 }
 
@@ -258,6 +259,11 @@ function readConfigFile(path: string): Settings {
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return {}
     if (fromSystem(error).code === 'BUDGET_EXHAUSTED') throw fromSystem(error)
+    if (errnoOf(error) === 'ENOTDIR' || errnoOf(error) === 'ELOOP') {
+      const hint = 'Name a directory of your own with --data-dir.'
+      const words = `the data directory ${dirname(path)} is none: ${(error as Error).message}`
+      throw new SpacedriveError('BAD_CONFIG', words, { cause: error, hint })
+    }
     if (errnoOf(error) === 'EACCES') {
       const hint = 'Name a directory of your own with --data-dir, or mend the permissions of this one.'
       throw new SpacedriveError('BAD_CONFIG', `the data directory may not be read by this user: ${path}`, {
@@ -267,8 +273,10 @@ function readConfigFile(path: string): Settings {
     }
     throw new SpacedriveError('BAD_CONFIG', `${path} cannot be read: ${(error as Error).message}`, { cause: error })
   }
-  return checkSettings(parseConfigFile(path, text), (key) => `${path}: ${key}`)
+  return checkSettings(parseConfigFile(path, text), (key) => `${path}: ${key}`, FILE_HINT)
 }
+
+const FILE_HINT = `Mend it, or move it away to use the defaults. Settings of this version: ${Object.keys(DEFAULTS).join(', ')}.`
 
 function parseConfigFile(path: string, text: string): unknown {
   try {
@@ -276,7 +284,7 @@ function parseConfigFile(path: string, text: string): unknown {
   } catch (error) {
     throw new SpacedriveError('BAD_CONFIG', `${path} is not JSON: ${(error as Error).message}`, {
       cause: error,
-      hint: `Mend it, or move it away to use the defaults. Settings: ${Object.keys(DEFAULTS).join(', ')}.`,
+      hint: FILE_HINT,
     })
   }
 }

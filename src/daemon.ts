@@ -14,6 +14,7 @@ import { paths, type Address, type Config, type Paths } from './config.js'
 import {
   noteDraining,
   prepareDirectory,
+  strangerWarning,
   readOrMakeToken,
   readState,
   readTokens,
@@ -232,6 +233,8 @@ export class Daemon {
     const settled = await this.#settle(ledger)
     goOn(unwanted)
     this.#lines = bootLines(this.#limit, this.#books.items, settled, nativeProblem(), this.#frontLine())
+    const stranger = strangerWarning(this.#config.dataDir)
+    if (stranger !== null) this.#lines = [...this.#lines, `warning: ${stranger}`]
     for (const line of this.#lines) {
       const warning = line.replace(/^warning: /, '')
       this.#log(warning === line ? 'info' : 'warn', warning)

@@ -1,7 +1,7 @@
 // The data directory as the daemon makes it, and the two files in it by which others find the daemon and prove who they are:
 // where it serves, and the token.
 import { randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { errnoOf, fromSystem, SpacedriveError } from './base/errors.js'
 import { writeWhole } from './base/whole.js'
@@ -36,11 +36,24 @@ export function prepareDirectory(paths: Paths): void {
 
 export function unusable(dataDir: string, error: unknown): SpacedriveError {
   if (!UNUSABLE.has(errnoOf(error) ?? '')) return fromSystem(error)
-  return new SpacedriveError(
-    'BAD_CONFIG',
-    `the data directory ${dataDir} cannot be used: ${(error as Error).message}`,
-    { hint: 'Name a directory of your own with --data-dir.' },
-  )
+  const target = danglingTarget(dataDir)
+  const why = target === null ? (error as Error).message : `it is a link to ${target}, which is not there`
+  return new SpacedriveError('BAD_CONFIG', `the data directory ${dataDir} cannot be used: ${why}`, {
+    hint:
+      target === null ? 'Name a directory of your own with --data-dir.' : 'Make that directory, or remove the link.',
+  })
+}
+
+function danglingTarget(path: string): string | null {
+  const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()
+  return isLink && !existsSync(path) ? readlinkSync(path) : null
+}
+
+/** Root may use anybody's directory. */
+export function strangerWarning(dataDir: string): string | null {
+  const { uid } = statSync(dataDir)
+  if (uid === process.getuid?.()) return null
+  return `the data directory belongs to another user (${uid}), who cannot use what this one makes there; start as that user`
 }
 
 /** 256 bits in a file that only this user can read. */
@@ -92,7 +105,7 @@ export function writeTokens(path: string, tokens: readonly unknown[]): void {
 }
 
 /** Step by step: Node's own recursion never ends below /proc. */
-function makeDirectory(path: string): void {
+export function makeDirectory(path: string): void {
   if (existsSync(path)) return
   makeDirectory(dirname(path))
   mkdirSync(path, { mode: 0o700 })

@@ -1,5 +1,5 @@
 // Which library, location or path a person means.
-import { realpathSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import { resolve, sep } from 'node:path'
 import { SpacedriveError } from '../base/errors.js'
 import type { LibraryItem, LocationItem } from '../protocol/messages.js'
@@ -86,8 +86,13 @@ function only<Item>(found: readonly Item[]): Item | undefined {
 /** An empty one, as of a variable that is not set, is not meant for the current directory. */
 export function absolute(path: string): string {
   if (path === '') throw new UsageError('a path is empty', 'Write `.` for the current directory.')
+  // What is no UTF-8 reaches Node as this character; a name may have it as well.
+  if (path.includes('\ufffd') && !existsSync(path))
+    throw new UsageError('a name that is not UTF-8 cannot be given here', NOT_UTF8)
   return resolve(path)
 }
+
+const NOT_UTF8 = '`spacedrive ls --json DIRECTORY` tells its id and its bytes; over RPC the id is enough.'
 
 /** The spellings under which a path may be known: as typed, and with its links resolved where it exists. */
 export function spellings(path: string): string[] {

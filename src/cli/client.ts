@@ -115,6 +115,7 @@ export function unreachable(socket: string, error: unknown): unknown {
   switch (errnoOf(error)) {
     case 'ENOENT':
     case 'ENOTDIR':
+    case 'ELOOP':
     case 'ECONNREFUSED':
       return new SpacedriveError('NO_DAEMON', `no daemon is listening on ${socket}`, { cause: error })
     case 'ECONNRESET':

@@ -1,14 +1,14 @@
 // A daemon of its own: started by a command, outliving it.
 import type { ChildProcess } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isErrorCode, SpacedriveError } from '../base/errors.js'
+import { fromSystem, isErrorCode, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Paths } from '../base/places.js'
 import { startChild } from '../descriptors/child.js'
-import { unusable } from '../directory.js'
+import { makeDirectory, unusable } from '../directory.js'
 import type { Status } from '../protocol/messages.js'
 import { Client, readState } from './client.js'
 import { Exit } from './failure.js'
@@ -93,7 +93,7 @@ function launch(paths: Paths, argv: readonly string[], cwd: string): ChildProces
 
 function openStartLog({ dataDir, startLog }: Paths): number {
   try {
-    mkdirSync(dirname(startLog), { recursive: true, mode: 0o700 })
+    makeDirectory(dirname(startLog))
     return openSync(startLog, 'w', 0o600)
   } catch (error) {
     throw unusable(dataDir, error)
@@ -118,8 +118,20 @@ async function readyOf(paths: Paths, pid: number | undefined): Promise<Ready | n
   }
 }
 
+/** A full disk, for which a daemon does not start, has no room for its words either. */
+function whyUnwritten(startLog: string): SpacedriveError | null {
+  try {
+    writeFileSync(startLog, '\n')
+    return null
+  } catch (error) {
+    return fromSystem(error)
+  }
+}
+
 function lastWords(paths: Paths, child: ChildProcess): SpacedriveError {
   const text = readFileSync(paths.startLog, 'utf8')
+  const unwritten = text === '' ? whyUnwritten(paths.startLog) : null
+  if (unwritten) return unwritten
   const [, code, message] = /^error ([A-Z_]+): (.*)$/m.exec(text) ?? []
   const hint = /^hint: (.*)$/m.exec(text)?.[1]
   if (isErrorCode(code)) return new SpacedriveError(code, message ?? '', hint === undefined ? {} : { hint })

@@ -20,9 +20,10 @@ const TRY_AGAIN: ReadonlySet<ErrorCode> = new Set([
 
 /** The command line itself is wrong. */
 export class UsageError extends Error {
-  readonly hint: string
+  /** Without one the help of the command is named. */
+  readonly hint: string | undefined
 
-  constructor(message: string, hint = '`spacedrive --help` lists the commands.') {
+  constructor(message: string, hint?: string) {
     super(message)
     this.hint = hint
   }
@@ -44,10 +45,11 @@ export interface Failure {
   readonly lines: readonly string[]
 }
 
-export function failureOf(error: unknown): Failure {
+/** @param help where it says how the command is used */
+export function failureOf(error: unknown, help: string): Failure {
   if (error instanceof Exit) return { exitCode: error.exitCode, lines: [] }
-  if (error instanceof UsageError) return usage(error.message, error.hint)
-  if (error instanceof CommanderError) return ofCommander(error)
+  if (error instanceof UsageError) return usage(error.message, error.hint ?? help)
+  if (error instanceof CommanderError) return ofCommander(error, help)
   const known = fromSystem(error)
   return { exitCode: exitCodeOf(known.code), lines: linesOf(known) }
 }
@@ -63,16 +65,16 @@ function exitCodeOf(code: ErrorCode): number {
   return TRY_AGAIN.has(code) ? EXIT.tryAgain : EXIT.failed
 }
 
-function ofCommander(error: CommanderError): Failure {
+function ofCommander(error: CommanderError, help: string): Failure {
   if (error.exitCode === 0) return { exitCode: EXIT.done, lines: [] }
-  if (error.code === 'commander.help') return usage('a command is missing')
+  if (error.code === 'commander.help') return usage('a command is missing', help)
   const suggestion = /\(Did you mean (.+)\?\)/.exec(error.message)?.[1]
   const message = (error.message.split('\n')[0] ?? '').replace(/^error: /, '')
-  if (suggestion === undefined) return usage(message)
+  if (suggestion === undefined) return usage(message, help)
   const words = suggestion.replace(/^one of /, '').split(', ')
   return usage(message, `Did you mean ${words.map((word) => `\`${word}\``).join(' or ')}?`)
 }
 
-function usage(message: string, hint = '`spacedrive --help` lists the commands.'): Failure {
+function usage(message: string, hint: string): Failure {
   return { exitCode: EXIT.usage, lines: [`error USAGE: ${safe(message)}`, `hint: ${safe(hint)}`] }
 }

@@ -1,9 +1,8 @@
 // `spacedrive hash`: BLAKE3 of every byte of files, as b3sum prints it.
-import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { LIMITS } from '../base/limits.js'
 import type { FileItem, JobItem } from '../protocol/messages.js'
-import { chooseLibrary } from './choice.js'
+import { absolute, chooseLibrary } from './choice.js'
 import type { Desk } from './desk.js'
 import { EXIT, Exit, UsageError } from './failure.js'
 import { safe } from './text.js'
@@ -25,7 +24,7 @@ export function addHash(program: Command, desk: Desk): void {
 async function hash(desk: Desk, given: readonly string[], name: string | undefined): Promise<void> {
   if (given.length > LIMITS.tagEntriesMax) throw new UsageError(`more than ${LIMITS.tagEntriesMax} paths`)
   const { id: library } = await chooseLibrary(desk.client, name)
-  const paths = given.map((path) => resolve(path))
+  const paths = given.map((path) => absolute(path))
   const { job, missing } = await desk.client.call<{ job: string; missing: string[] }>('files.hash', { library, paths })
   const { DOING, watch } = await import('./progress.js')
   const outcome = await watch(desk, { library, job }, DOING.hash)

@@ -60,14 +60,15 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 no daemon is running, 75 try again,
 
 /** @param argv the words after `spacedrive` */
 export async function run(argv: readonly string[], terminal: Terminal, env: Environment): Promise<number> {
-  const program = openProgram(terminal)
+  const printed: Promise<void>[] = []
+  const program = openProgram(terminal, printed)
   const desk = new Desk(terminal, argv, env, () => program.opts())
   for (const add of COMMANDS) add(program, desk)
   try {
-    await program.parseAsync(spelledOut(argv), { from: 'user' })
+    await program.parseAsync(spelledOut(argv), { from: 'user' }).finally(() => Promise.all(printed))
     return 0
   } catch (error) {
-    const { exitCode, lines } = failureOf(await explainedBy(desk, error))
+    const { exitCode, lines } = failureOf(await explainedBy(desk, error), helpFor(program, argv))
     for (const line of lines) desk.note(line)
     return exitCode
   } finally {
@@ -81,6 +82,19 @@ function spelledOut([first, ...words]: readonly string[]): string[] {
   return first === 'help' && words.length > 0 ? [...words, '--help'] : [first, ...words]
 }
 
+function helpFor(program: Command, argv: readonly string[]): string {
+  let command = program
+  const names = ['spacedrive']
+  for (const word of argv) {
+    const below = command.commands.find((each) => each.name() === word)
+    if (!below) continue
+    command = below
+    names.push(word)
+  }
+  const words = command.commands.length > 0 ? 'lists the commands' : 'says how it is used'
+  return `\`${names.join(' ')} --help\` ${words}.`
+}
+
 /** Where not even that can be looked up, what went wrong first is told. */
 async function explainedBy(desk: Desk, error: unknown): Promise<unknown> {
   try {
@@ -90,7 +104,8 @@ async function explainedBy(desk: Desk, error: unknown): Promise<unknown> {
   }
 }
 
-function openProgram(terminal: Terminal): Command {
+/** @param printed gets what is under way; it may fail */
+function openProgram(terminal: Terminal, printed: Promise<void>[]): Command {
   return new Command('spacedrive')
     .description('A headless daemon that keeps libraries of files, and the commands to use it.')
     .version(version(), '--version', 'print the version')
@@ -99,7 +114,7 @@ function openProgram(terminal: Terminal): Command {
     .option('--json', 'print one JSON value on stdout and nothing else there')
     .addHelpText('after', EXIT_CODES)
     .configureOutput({
-      writeOut: (text) => void terminal.print(text),
+      writeOut: (text) => void printed.push(terminal.print(text)),
       // Failures are said once, in the form of every other failure.
       writeErr: () => undefined,
       getOutHelpWidth: () => terminal.columns,

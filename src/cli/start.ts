@@ -6,6 +6,7 @@ import { fromLoading } from '../base/shortage.js'
 import { makeSocketDirectory, type Paths } from '../base/places.js'
 import type { Config } from '../config.js'
 import type { Daemon } from '../daemon.js'
+import { strangerWarning } from '../directory.js'
 import { collected } from './arguments.js'
 import { absolute, type Asked } from './choice.js'
 import type { Desk } from './desk.js'
@@ -87,6 +88,8 @@ async function start(desk: Desk, options: StartOptions): Promise<void> {
   if (!options.detach) return serve(desk, config, reread, roots)
   const argv = desk.argv.filter((each) => each !== '--detach' && each !== '--json')
   const ready = await startDetached(paths, argv)
+  const stranger = strangerWarning(paths.dataDir)
+  if (stranger !== null) desk.note(`warning: ${stranger}`)
   await desk.answer(ready, () => readyLines(ready, paths))
 }
 

@@ -55,6 +55,9 @@ function access({ directory: { path, mode, uid }, machine: { person }, spacedriv
       const asThey = `sudo -u '#${uid}' spacedrive doctor --data-dir ${quoted(path)}`
       return warning('DIRECTORY_OWNER', `${words}, of whom a daemon runs`, by(asThey, true))
     }
+    // What it is given root can use as it is; its user could not any more.
+    if (person.uid === 0)
+      return warning('DIRECTORY_OWNER', words, by(`sudo -u '#${uid}' spacedrive start --data-dir ${quoted(path)}`))
     return warning('DIRECTORY_OWNER', words, by(`sudo chown -R ${person.user} ${quoted(path)}`, true))
   }
   if ((mode & 0o077) === 0) return null

@@ -127,7 +127,7 @@ export class Tokens {
     const checked = storedTokens.safeParse(tokens)
     if (!checked.success) {
       throw new SpacedriveError('BAD_CONFIG', 'the stored tokens cannot be read', {
-        hint: 'Move DATA_DIR/tokens.json away; all tokens but the one in DATA_DIR/token are revoked by that.',
+        hint: 'A newer version may have written DATA_DIR/tokens.json: update. Moved away, all tokens but the one in DATA_DIR/token are revoked.',
       })
     }
     for (const token of checked.data) this.#keep(token)

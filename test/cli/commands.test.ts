@@ -63,6 +63,17 @@ for (const [argv, words] of [
   })
 }
 
+test('a usage error names the help of its command', async (t) => {
+  for (const [argv, help] of [
+    [['--json'], 'spacedrive'],
+    [['tag'], 'spacedrive tag'],
+    [['--data-dir', '/tmp', 'library', 'create'], 'spacedrive library create'],
+    [['ls', '--colour'], 'spacedrive ls'],
+    [['selftest', 'now'], 'spacedrive selftest'],
+  ] as const)
+    t.true((await cli(argv)).err.includes(`hint: \`${help} --help\` `), argv.join(' '))
+})
+
 test('a mistyped command is answered with the nearest one', async (t) => {
   t.regex((await cli(['serach', 'x'])).err, /hint: Did you mean `search`\?/)
   t.regex((await cli(['fles'])).err, /hint: Did you mean `fds` or `ls`\?/)
@@ -76,6 +87,8 @@ test('a wrong setting in the environment or the file exits 78', async (t) => {
   const { code, err } = await cli(argv)
   t.is(code, 78)
   t.regex(err, /^error BAD_CONFIG: .*config\.json: http: .+\nhint: /)
+  writeFileSync(join(place.path, 'config.json'), '{"ofTomorrow":1}')
+  t.regex((await cli(argv)).err, /ofTomorrow: no such setting\nhint: .*Settings of this version: http, /)
 })
 
 test('a location that does not exist is refused before anything starts', async (t) => {
@@ -106,6 +119,18 @@ test('an empty path is not the current directory', async (t) => {
   await using daemon = await FakeDaemon.open()
   const commands = ['start --location', 'location add']
   for (const each of commands) t.like(await daemon.cli(...each.split(' '), ''), { code: 2, out: '' }, each)
+})
+
+test('a name that is not UTF-8 is told apart from one that is not there', async (t) => {
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'locations.list': () => [aLocation('/photos')],
+  })
+  for (const command of ['why', 'show', 'hash', 'ls']) {
+    const { code, err } = await daemon.cli(command, '/photos/caf\ufffd')
+    t.is(code, 2, command)
+    t.regex(err, /^error USAGE: a name that is not UTF-8 .+\nhint: .*spacedrive ls --json/, command)
+  }
 })
 
 test('the global options are read before and after the command', async (t) => {

@@ -1,7 +1,17 @@
 // From `start` to `stop` with the real daemon, as a person at a shell would.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createConnection, createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -250,6 +260,55 @@ test('a detached start where nothing can be written says that of the data direct
   t.regex(err, /^error BAD_CONFIG: the data directory .+\nhint: .+\n$/)
 })
 
+test('of a data directory that is none is told what it is', (t) => {
+  const { dataDir, tree } = place(t)
+  const told = (path: string, code: string, words: RegExp) => {
+    for (const argv of [['start'], ['start', '--detach']]) {
+      const said = cli({ dataDir: path, tree }, ...argv)
+      t.is(said.code, 78, path)
+      t.regex(said.err, new RegExp(`^error ${code}: .+\nhint: .+\n$`))
+      t.regex(said.err, words)
+    }
+    t.is(cli({ dataDir: path, tree }, 'status').code, 3, path)
+  }
+  told(join(tree, 'empty'), 'BAD_CONFIG', /is none: ENOTDIR.+\nhint: Name a directory/)
+  told(join(tree, 'empty', 'below'), 'BAD_CONFIG', /is none: ENOTDIR.+\nhint: Name a directory/)
+  symlinkSync(dataDir, join(tree, 'dangling'))
+  told(join(tree, 'dangling'), 'BAD_CONFIG', /is a link to .+, which is not there\nhint: Make that directory/)
+  symlinkSync('circle', join(tree, 'circle'))
+  told(join(tree, 'circle'), 'BAD_CONFIG', /is none: ELOOP.+\nhint: Name a directory/)
+  if (existsSync('/proc/self')) told('/proc/nowhere', 'BAD_CONFIG', /cannot be used/)
+})
+
+const isRoot = process.getuid?.() === 0 ? test : test.skip
+isRoot("root is told that a data directory is another user's", (t) => {
+  const where = place(t)
+  t.teardown(() => cli(where, 'stop'))
+  mkdirSync(where.dataDir, { mode: 0o700 })
+  chownSync(where.dataDir, 65_534, 65_534)
+  const { code, err } = cli(where, 'start', '--detach', '--http', 'off', '--shards', '1')
+  t.is(code, 0)
+  t.regex(err, /^warning: the data directory belongs to another user \(65534\)/m)
+  t.regex(readFileSync(join(where.dataDir, 'logs', 'daemon.log'), 'utf8'), /belongs to another user \(65534\)/)
+  const { findings } = JSON.parse(cli(where, 'doctor', '--json').out) as {
+    findings: { code: string; mend: { command: string } }[]
+  }
+  t.regex(findings.find((each) => each.code === 'DIRECTORY_OWNER')!.mend.command, /^sudo -u '#65534' spacedrive start/)
+})
+
+const mounts = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', '/mnt']).status === 0
+const alone = mounts ? test : test.skip
+alone('a daemon that does not start for want of room says so, also where its words had none', (t) => {
+  const { tree } = place(t)
+  const start = `${process.execPath} ${MAIN} start --detach --http off --data-dir`
+  const fill = 'mount -t tmpfs -o size=1m none "$0" && { head -c 2M /dev/zero >"$0/full" 2>/dev/null || :; }'
+  const { status, stderr } = spawnSync('unshare', ['-m', 'sh', '-c', `${fill}; ${start} "$0/data"`, tree], {
+    encoding: 'utf8',
+  })
+  t.is(status, 1)
+  t.regex(stderr, /^error DISK_FULL: .+\nhint: .+\n$/)
+})
+
 const full = existsSync('/dev/full') ? test : test.skip
 full('a disk that is full takes no output: a command says so, a daemon goes on', async (t) => {
   const where = place(t)
@@ -259,6 +318,9 @@ full('a disk that is full takes no output: a command says so, a daemon goes on',
   const { status, stderr } = spawnSync(process.execPath, argv, { encoding: 'utf8', stdio: ['ignore', out, 'pipe'] })
   t.is(status, 1)
   t.regex(stderr, /^error DISK_FULL: .+\nhint: .+\n$/)
+  const help = spawnSync(process.execPath, [MAIN, '--help'], { encoding: 'utf8', stdio: ['ignore', out, 'pipe'] })
+  t.is(help.status, 1)
+  t.regex(help.stderr, /^error DISK_FULL: .+\nhint: .+\n$/)
 
   const daemon = [MAIN, 'start', '--http', 'off', '--data-dir', where.dataDir, '--location', where.tree]
   const child = spawn(process.execPath, daemon, { stdio: ['ignore', out, out] })

@@ -206,7 +206,8 @@ test('tokens are made, listed and revoked by command, and outlive the daemon', a
     t.is((await ask(daemon, secret, '/rpc', {})).status, 401)
   }
   writeFileSync(stored, 'nonsense')
-  await t.throwsAsync(open(options), { code: 'BAD_CONFIG' })
+  const refused = await t.throwsAsync(open(options), { code: 'BAD_CONFIG' })
+  t.regex((refused as SpacedriveError).hint, /newer version/)
   rmSync(dataDir, { recursive: true })
 })
 
