@@ -51,6 +51,8 @@ export const LIMITS = {
   eventsRunsMax: 16,
   /** Answers that wait for one another until the loop has looked at all who ask: some milliseconds of work. Those beyond leave at once. */
   answersTogetherMax: 256,
+  /** Of what is wrong with parameters: all that a schema says by itself, not all keys that somebody made up. */
+  problemCharsMax: 1_000,
   /** Directories that one event names, of those in which entries changed. */
   directoriesToldMax: 20,
   /** Subscriptions on one WebSocket. */

@@ -383,12 +383,12 @@ export function checkParams<Name extends OperationName>(operation: Name, params:
   return result.data as ParamsOf<Name>
 }
 
-/** What the schema says is wrong first, and where. */
+/** What the schema says is wrong first, and where: the beginning, where unknown keys make it long. */
 export function problemOf(
   issue: { readonly path: readonly PropertyKey[]; readonly message: string } | undefined,
 ): string {
   const where = issue?.path.length ? `${issue.path.join('.')}: ` : ''
-  return `${where}${issue?.message ?? 'wrong parameters'}`
+  return `${where}${issue?.message ?? 'wrong parameters'}`.slice(0, LIMITS.problemCharsMax)
 }
 
 /** Found faster than a property of the table by a name that was just read. */

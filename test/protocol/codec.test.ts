@@ -27,6 +27,15 @@ function errorOf(text: string): { id: unknown; code: number } {
   return { id, code: error.code }
 }
 
+test('what is wrong is told in few words, however much of it there is', (t) => {
+  const params = Object.fromEntries(Array.from({ length: 10_000 }, (_, at) => [`key ${at}`, at]))
+  const asked = { ...PING, id: 1, params }
+  const { error } = answer(JSON.stringify(asked)) as { error: { code: number; message: string } }
+  t.is(error.code, -32602)
+  t.true(error.message.startsWith('Unrecognized keys: "key 0", "key 1"'))
+  t.true(error.message.length <= LIMITS.problemCharsMax)
+})
+
 test('a request is answered with its id, whatever kind of id that is', (t) => {
   const ids = fc.oneof(
     fc.string(),
