@@ -37,6 +37,28 @@ function writeCorked(): void {
   corked?.writeNow()
 }
 
+/** Connections that were closed so far. */
+let closed = 0
+/** Where one was closed while the end of a request was taken from it. */
+let closedWhileTaken: Seat | null = null
+
+/** Called while a connection is closed. */
+export function noteClosed(): void {
+  closed += 1
+}
+
+/**
+ * Where an answer that is given while the end of its request is taken closes the connection, uWebSockets (20.30) goes on with what came
+ * behind it, and to watch its socket anew aborts the process. That such a one is closed is told by that it has no address; one of the
+ * unix socket never has, and is taken for it.
+ */
+export function isClosed(res: HttpResponse, seat: Seat): boolean {
+  if (closedWhileTaken === null) return false
+  const here = closedWhileTaken === seat
+  closedWhileTaken = null
+  return here && (seat.local || res.getRemoteAddress().byteLength === 0)
+}
+
 export class UwsExchange extends Exchange implements Reader, Leaving {
   readonly #res: HttpResponse
   #done = false
@@ -126,6 +148,7 @@ export class UwsExchange extends Exchange implements Reader, Leaving {
     this.caller = caller
     this.#slot = this.desk.working.begin()
     this.#res.onData((chunk, isLast) => {
+      const before = closed
       try {
         this.#isReading = true
         this.#received(chunk, isLast)
@@ -134,6 +157,7 @@ export class UwsExchange extends Exchange implements Reader, Leaving {
       } finally {
         this.#isReading = false
       }
+      if (closed !== before) closedWhileTaken = this.#seat
     })
   }
 

@@ -29,7 +29,7 @@ import { Head } from './head.js'
 import { statusLine } from './status-line.js'
 import { streamRequest, type StreamRequest } from './stream.js'
 import type { Caller } from './tokens.js'
-import { peerOf, UwsExchange } from './uws-exchange.js'
+import { isClosed, noteClosed, peerOf, UwsExchange } from './uws-exchange.js'
 
 export type Uws = typeof import('uWebSockets.js')
 
@@ -246,6 +246,7 @@ class UwsFront implements Front {
         refuseConnection(res, reason, this.#desk)
         refusing = false
       } else if (!refusing) {
+        noteClosed()
         this.#leave(seat)
         this.#clients?.left()
       }
@@ -273,6 +274,7 @@ class UwsFront implements Front {
 
   #rpc(res: HttpResponse, req: HttpRequest, seat: Seat): void {
     const exchange = new UwsExchange(this.#desk, seat, res, this.#clients)
+    if (isClosed(res, seat)) return cut(res)
     try {
       readHead(req)
       if (head.isAmbiguous) return cut(res)
@@ -286,6 +288,7 @@ class UwsFront implements Front {
 
   #page(res: HttpResponse, req: HttpRequest, seat: Seat): void {
     const exchange = new UwsExchange(this.#desk, seat, res, this.#clients)
+    if (isClosed(res, seat)) return cut(res)
     try {
       const method = req.getMethod().toUpperCase()
       const path = req.getUrl()
@@ -317,6 +320,7 @@ class UwsFront implements Front {
 
   #upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t, seat: Seat): void {
     const exchange = new UwsExchange(this.#desk, seat, res, this.#clients)
+    if (isClosed(res, seat)) return cut(res)
     try {
       const { protocols, key, extensions, isAmbiguous } = readHead(req)
       if (isAmbiguous) return cut(res)

@@ -1,17 +1,21 @@
 // Bad input, each a clear error with a code, and nothing that was stored changes by it.
 import { spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
+import net from 'node:net'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
+import { kinds } from '../front/stage.js'
 import { cli, eventually, parsed, type TestDaemon } from '../harness/daemon.js'
 import { play, sameAsDisk, type Scene } from '../harness/scene.js'
 
 /** Nobody: with root's powers no directory is unreadable. */
 const NOBODY = 65_534
 const isRoot = process.getuid?.() === 0
+const fronts = await kinds()
 
 test.serial('what is not a directory of the user is refused as a location, and nothing changes', async (t) => {
   await play(async (scene) => {
@@ -317,6 +321,62 @@ inNamespace(
     })
   },
 )
+
+for (const front of fronts) {
+  test.serial(
+    `${front}: what comes behind a request that ends its connection is not begun, and harms nobody`,
+    async (t) => {
+      await play(async (scene) => {
+        const daemon = await scene.daemon({ args: ['--front', front] })
+        for (const socket of [null, daemon.ready.socket as string]) {
+          const [filled, last] = [request(daemon, 'GET', '/console/views.js'), request(daemon, 'POST', '/rpc', 'close')]
+          for (const [method, path, upgrade] of [
+            ['POST', '/rpc'],
+            ['GET', '/health'],
+            ['GET', '/events'],
+            ['GET', '/ws', 'Upgrade'],
+          ] as const) {
+            const behind = request(daemon, method, path, upgrade)
+            // More than uWebSockets gathers before it writes: else it closes the connection only after all of it.
+            const got = await Promise.all(
+              Array.from({ length: 10 }, () => all(daemon, socket, filled.repeat(2) + last + behind)),
+            )
+            for (const each of got) t.is(each.split('HTTP/1.1 ').length - 1, 3, `${method} ${path}`)
+            t.is(await daemon.call('core.ping'), 'pong')
+          }
+        }
+        t.is((await daemon.stop()).code, 0)
+      })
+    },
+  )
+}
+
+function request(daemon: TestDaemon, method: string, path: string, connection = 'keep-alive'): string {
+  const body = method === 'POST' ? '{"jsonrpc":"2.0","id":1,"method":"core.ping"}' : ''
+  const lines = [
+    `${method} ${path} HTTP/1.1`,
+    `Host: 127.0.0.1:${daemon.port}`,
+    `Authorization: Bearer ${daemon.token}`,
+    `Connection: ${connection}`,
+    ...(connection === 'Upgrade' ? ['Upgrade: websocket', 'Sec-WebSocket-Version: 13'] : []),
+    ...(connection === 'Upgrade' ? [`Sec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}`] : []),
+    ...(body ? ['Content-Type: application/json', `Content-Length: ${body.length}`] : []),
+  ]
+  return `${lines.join('\r\n')}\r\n\r\n${body}`
+}
+
+/** What is answered until the connection ends, while another one is there that has asked for nothing yet. */
+async function all(daemon: TestDaemon, path: string | null, text: string): Promise<string> {
+  const silent = net.connect(daemon.port, '127.0.0.1')
+  const client = path === null ? net.connect(daemon.port, '127.0.0.1') : net.connect(path)
+  let got = ''
+  client.on('data', (bytes) => (got += bytes))
+  for (const each of [silent, client]) each.on('error', () => undefined)
+  client.write(text)
+  await once(client, 'close')
+  silent.destroy()
+  return got
+}
 
 async function stoppedWithLibrary(scene: Scene) {
   const daemon = await scene.daemon()
