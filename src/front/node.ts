@@ -48,7 +48,7 @@ class Visitor {
   /** The answer to its last request. */
   latest: ServerResponse | null = null
   /** Requests that are not answered yet. */
-  inFlight = 0
+  readonly unanswered = new Set<NodeExchange>()
   usedAt = performance.now()
   /** Bytes of its socket up to the last whole request. */
   read = 0
@@ -58,6 +58,10 @@ class Visitor {
     this.seat = seat
     this.peer = peer
     this.socket = socket
+  }
+
+  get inFlight(): number {
+    return this.unanswered.size
   }
 
   asked(): void {
@@ -339,6 +343,8 @@ class NodeFront implements Front {
 
   #left(socket: Socket, visitor: Visitor): void {
     visitor.known()
+    // Those whose answers stood behind another node:http does not close.
+    for (const exchange of visitor.unanswered) exchange.closed()
     this.#visitors.delete(socket)
     this.#gate.leave(visitor.seat)
     if (this.#visitors.size === 0) this.#whenEmpty?.()
@@ -347,10 +353,13 @@ class NodeFront implements Front {
   #request(req: IncomingMessage, res: ServerResponse): void {
     const visitor = this.#visitorOf(req.socket)
     if (!visitor) return void req.socket.destroy()
-    visitor.inFlight += 1
     visitor.latest = res
-    res.once('close', () => answered(visitor))
     const exchange = new NodeExchange(this.#desk, visitor, req, res)
+    visitor.unanswered.add(exchange)
+    res.once('close', () => {
+      exchange.closed()
+      answered(visitor, exchange)
+    })
     try {
       const head = readHead(req)
       const wanted = this.#desk.setup.files && fileRequest(req.method ?? '', pathOf(req), queryOf(req), head)
@@ -465,8 +474,8 @@ function pardon(socket: Socket, visitor: Visitor): void {
   socket.once('close', () => clearTimeout(timer))
 }
 
-function answered(visitor: Visitor): void {
-  visitor.inFlight -= 1
+function answered(visitor: Visitor, exchange: NodeExchange): void {
+  visitor.unanswered.delete(exchange)
   visitor.usedAt = performance.now()
   visitor.read = visitor.socket.bytesRead
 }
@@ -552,7 +561,6 @@ class NodeExchange extends Exchange implements Reader {
     this.#req = req
     this.#res = res
     res.on('error', () => undefined)
-    res.on('close', () => this.#closed())
   }
 
   unread(): number {
@@ -563,7 +571,8 @@ class NodeExchange extends Exchange implements Reader {
     this.#req.socket.destroy()
   }
 
-  #closed(): void {
+  /** Answered, or nobody is there to be. */
+  closed(): void {
     this.#done = true
     this.desk.unread.forget(this)
     this.#download?.abandon()

@@ -2,7 +2,9 @@
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { linkSync, mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
 import http from 'node:http'
+import net from 'node:net'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import test from 'ava'
@@ -189,6 +191,24 @@ for (const front of KINDS) {
       })
     },
   )
+
+  test.serial(`${front}: nothing is kept for who has gone before the answers to what it asked at once`, async (t) => {
+    await play(async (scene) => {
+      const { daemon, url } = await indexed(scene, front, { large: randomBytes(3_000_000) })
+      const head = `Host: ${daemon.url.host}\r\nAuthorization: Bearer ${daemon.token}\r\n\r\n`
+      const client = net.connect(daemon.port, '127.0.0.1').on('error', () => undefined)
+      client.write(`GET ${await url('large')} HTTP/1.1\r\n${head}`.repeat(6))
+      // Which uWebSockets ends by itself.
+      await Promise.race([once(client, 'close'), unreadIs(daemon, (bytes) => bytes >= 5 * LIMITS.filePartBytes)])
+      client.destroy()
+      await unreadIs(daemon, (bytes) => bytes === 0)
+      t.is((await daemon.status()).descriptors.unaccounted, 0)
+    })
+  })
+}
+
+function unreadIs(daemon: TestDaemon, isSo: (bytes: number) => boolean): Promise<unknown> {
+  return eventually('as much is unread', 20_000, async () => isSo((await daemon.status()).connections.unreadBytes))
 }
 
 test.serial('who reads faster than a file can be read keeps no place from those who wait for one', async (t) => {
