@@ -70,7 +70,7 @@ export async function watch(
   const left = new Promise<never>((_resolve, reject) => {
     leave = () => {
       gauge.close()
-      terminal.note(`the job goes on; \`spacedrive job watch ${safe(ref.job)}\` follows it\n`)
+      terminal.note(`the job goes on; \`spacedrive job watch ${asNamed(ref)}\` follows it\n`)
       reject(new Exit(EXIT.interrupted))
     }
   })
@@ -85,6 +85,11 @@ export async function watch(
   }
 }
 
+/** As a command names it: of several libraries it has to be told which. */
+function asNamed({ library, job }: JobRef): string {
+  return safe(`${job} --library ${library}`)
+}
+
 /** What became of the job, in one line, and a second where something could not be read. */
 export function summary(job: JobItem, label: string): string[] {
   const ms = Math.max(1, Date.parse(job.finishedAt ?? '') - Date.parse(job.startedAt ?? job.createdAt))
@@ -92,7 +97,9 @@ export function summary(job: JobItem, label: string): string[] {
   const rate = `${grouped((done / ms) * 1_000)} ${unit}/s`
   const lines = [`${label}: ${counted(job)} in ${duration(ms)} (${rate})`]
   if (job.failureCount > 0) {
-    lines.push(`${grouped(job.failureCount)} could not be read: \`spacedrive job info ${safe(job.id)}\` names them`)
+    lines.push(
+      `${grouped(job.failureCount)} could not be read: \`spacedrive job info ${asNamed({ library: job.library, job: job.id })}\` names them`,
+    )
   }
   return lines
 }

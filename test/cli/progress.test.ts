@@ -4,7 +4,8 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
-import { openGauge } from '../../src/cli/progress.js'
+import { Exit } from '../../src/cli/failure.js'
+import { openGauge, watch } from '../../src/cli/progress.js'
 import { Terminal } from '../../src/cli/terminal.js'
 import { aJob, remembering } from './fake.js'
 
@@ -29,6 +30,18 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     t.true(text.lastIndexOf(SHOWN_AGAIN) > text.lastIndexOf('\u001b[?25l'), JSON.stringify(text))
   })
 }
+
+test.serial('whoever leaves a job to itself is told how to follow it, whichever library it is of', async (t) => {
+  const err = remembering()
+  let job = aJob({ state: 'running' })
+  const client = { call: async () => job } as unknown as Parameters<typeof watch>[0]['client']
+  const desk = { terminal: new Terminal(remembering(), err), client, json: true }
+  const watching = watch(desk, { library: job.library, job: job.id }, 'hashing')
+  process.emit('SIGINT')
+  job = aJob() // Nobody is left to wait for it.
+  t.is((await t.throwsAsync(watching, { instanceOf: Exit }))!.exitCode, 130)
+  t.is(err.text(), `the job goes on; \`spacedrive job watch ${job.id} --library ${job.library}\` follows it\n`)
+})
 
 test.serial('where no terminal is, a job that waits is told of once, and again when it goes on', (t) => {
   const { now } = performance
