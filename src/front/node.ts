@@ -49,6 +49,8 @@ class Visitor {
   latest: ServerResponse | null = null
   /** Requests that are not answered yet. */
   readonly unanswered = new Set<NodeExchange>()
+  /** What came behind these, and is no request. */
+  failure: NodeJS.ErrnoException | null = null
   usedAt = performance.now()
   /** Bytes of its socket up to the last whole request. */
   read = 0
@@ -335,6 +337,11 @@ class NodeFront implements Front {
   #failed(error: NodeJS.ErrnoException, socket: Socket): void {
     const visitor = this.#visitorOf(socket)
     if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && visitor && this.#desk.wentOn) return pardon(socket, visitor)
+    // It would be taken for the answer to what came before, which may have been done.
+    if (error.code?.startsWith('HPE_') && visitor && visitor.inFlight > 0 && socket.writable) {
+      visitor.failure ??= error
+      return void socket.pause()
+    }
     if (socket.writable && !(visitor?.inFlight && visitor.latest?.headersSent)) {
       socket.write(`HTTP/1.1 ${statusLine(STATUS_BY_ERROR[error.code ?? ''] ?? 400)}\r\nConnection: close\r\n\r\n`)
     }
@@ -359,6 +366,7 @@ class NodeFront implements Front {
     res.once('close', () => {
       exchange.closed()
       answered(visitor, exchange)
+      if (visitor.failure && visitor.inFlight === 0) this.#failed(visitor.failure, visitor.socket)
     })
     try {
       const head = readHead(req)

@@ -351,8 +351,23 @@ for (const front of fronts) {
   )
 }
 
-function request(daemon: TestDaemon, method: string, path: string, connection = 'keep-alive'): string {
-  const body = method === 'POST' ? '{"jsonrpc":"2.0","id":1,"method":"core.ping"}' : ''
+test.serial(
+  'node: what is no request is told so after the answer to what came before, and not in its place',
+  async (t) => {
+    await play(async (scene) => {
+      const daemon = await scene.daemon({ args: ['--front', 'node'] })
+      const create = '{"jsonrpc":"2.0","id":1,"method":"libraries.create","params":{"name":"made"}}'
+      const got = await all(daemon, null, `${request(daemon, 'POST', '/rpc', 'keep-alive', create)}no request\r\n\r\n`)
+      t.regex(got, /^HTTP\/1\.1 200 OK.*"name":"made".*HTTP\/1\.1 400 /s)
+      t.is((await daemon.stop()).code, 0)
+    })
+  },
+)
+
+const PING = '{"jsonrpc":"2.0","id":1,"method":"core.ping"}'
+
+function request(daemon: TestDaemon, method: string, path: string, connection = 'keep-alive', posted = PING): string {
+  const body = method === 'POST' ? posted : ''
   const lines = [
     `${method} ${path} HTTP/1.1`,
     `Host: 127.0.0.1:${daemon.port}`,
