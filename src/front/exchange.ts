@@ -63,8 +63,10 @@ export abstract class Exchange extends Turn implements OnlyOnce {
   }
 
   protected override run(request: Request, answer: (reply: Reply) => void): GiveUp | void {
-    this.isOfLibrary ||= runsOn(request.operation) === 'library'
-    const error = refusedOverHttp(request) ?? barred(request, this.#seat, this.desk, this.caller)
+    const where = runsOn(request.operation)
+    this.isOfLibrary ||= where === 'library'
+    const error =
+      (where === 'feed' ? refusedOverHttp(request) : null) ?? barred(request, this.#seat, this.desk, this.caller)
     if (error) answer({ ok: false, error: toWire(error) })
     else return this.desk.setup.dispatch(request, seenBy(this.caller, request, answer), this)
   }
@@ -86,8 +88,7 @@ export function textOf(bytes: Uint8Array): string {
 
 const { utf8Slice } = Buffer.prototype as unknown as { utf8Slice(this: Uint8Array, from: number, to: number): string }
 
-function refusedOverHttp(request: Request): SpacedriveError | null {
-  if (runsOn(request.operation) !== 'feed') return null
+function refusedOverHttp(request: Request): SpacedriveError {
   const hint = HINTS_OVER_HTTP[request.operation] ?? 'Connect to GET /ws by WebSocket.'
   return new SpacedriveError('BAD_REQUEST', `${request.operation} is not served over HTTP`, { hint })
 }

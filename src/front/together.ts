@@ -8,26 +8,24 @@ export interface Leaving {
 }
 
 export class Together {
-  readonly #waiting = new Set<Leaving>()
+  #waiting: (Leaving | null)[] = []
   readonly #flush = () => this.flush()
 
   /** False where so many wait that it leaves alone. */
   takes(one: Leaving): boolean {
-    if (this.#waiting.size >= LIMITS.answersTogetherMax) return false
-    this.#waiting.add(one)
-    if (this.#waiting.size === 1) setImmediate(this.#flush)
+    if (this.#waiting.length >= LIMITS.answersTogetherMax) return false
+    if (this.#waiting.push(one) === 1) setImmediate(this.#flush)
     return true
   }
 
   /** Its client has gone. */
   remove(one: Leaving): void {
-    this.#waiting.delete(one)
+    const at = this.#waiting.indexOf(one)
+    if (at >= 0) this.#waiting[at] = null
   }
 
   flush(): void {
-    for (const one of this.#waiting) {
-      this.#waiting.delete(one)
-      one.leave()
-    }
+    for (const one of this.#waiting) one?.leave()
+    this.#waiting = []
   }
 }

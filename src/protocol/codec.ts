@@ -3,7 +3,7 @@ import { statusOf, toWire, SpacedriveError, type WireError } from '../base/error
 import { LIMITS } from '../base/limits.js'
 import type { Request, Reply, Published } from './messages.js'
 import { pack, unpack } from './msgpack.js'
-import { isOperation, PARAMS, problemOf, type OperationName, type ParamsOf } from './operations.js'
+import { isOperation, operationOf, PARAMS, problemOf, type OperationName, type ParamsOf } from './operations.js'
 import type { Prepared, Refuse } from './prepared.js'
 
 export type Id = string | number | null
@@ -119,8 +119,8 @@ export function headOf(text: string): Head | null {
   if (digits === 0 || digits > 9 || (digits > 1 && id < 10 ** (digits - 1))) return null
   if (!text.startsWith(METHOD, at)) return null
   const end = text.indexOf('"', at + METHOD.length)
-  const method = text.slice(at + METHOD.length, end)
-  return end < 0 || !isOperation(method) ? null : { id, method, end }
+  const method = end < 0 ? undefined : operationOf(text.slice(at + METHOD.length, end))
+  return method === undefined ? null : { id, method, end }
 }
 
 /** Of characters. */

@@ -372,6 +372,11 @@ export function isControl(operation: OperationName): boolean {
   return operation.startsWith('core.')
 }
 
+/** The same text, of this program. */
+export function operationOf(name: string): OperationName | undefined {
+  return NAMES.get(name)
+}
+
 export function isOperation(name: unknown): name is OperationName {
   return NAMES.has(name)
 }
@@ -391,5 +396,7 @@ export function problemOf(
   return `${where}${issue?.message ?? 'wrong parameters'}`.slice(0, LIMITS.problemCharsMax)
 }
 
-/** Found faster than a property of the table by a name that was just read. */
-const NAMES: ReadonlySet<unknown> = new Set(Object.keys(PARAMS))
+/** Found faster than a property of the table by a name that was just read; and what is looked up by the name that is found is found faster. */
+const NAMES: ReadonlyMap<unknown, OperationName> = new Map(
+  (Object.keys(PARAMS) as OperationName[]).map((name) => [name, name]),
+)
