@@ -42,12 +42,13 @@ for (const front of await kinds()) {
         const begun = performance.now()
         const late = Array.from({ length: 5 }, () => newcomer(daemon))
         const loops: number[] = []
+        /** Accepts that were tried, each half second. */
         const tried: number[] = []
         const cpu: { seconds: number; at: number }[] = []
         for (let at = 0; at < failingMs / 500; at++) {
           await sleep(500)
           t.is(await daemon.call('core.ping', {}, { agent }), 'pong', 'who was let in is served')
-          if (at >= NOTICED_MS / 500) tried.push(rule.failed)
+          tried.push(rule.failed)
           if (native && at < TOLD_MS / 500) continue
           loops.push((await daemon.call('core.status', {}, { agent })).loop.utilization)
           cpu.push({ seconds: daemon.cpuSeconds, at: performance.now() / 1_000 })
@@ -66,8 +67,11 @@ for (const front of await kinds()) {
           `${title}: utilization ${loops.join(' ')}, ${share.toFixed(2)} of a core, ${failed} accepts failed, recovered in ${recoveredMs} ms`,
         )
         if (!native) for (const fate of await Promise.all(late)) t.is(fate, 'pong', 'who waited is served')
-        // It may spin until it is noticed, and turns once for each look after that; else it would be a million times a second.
-        t.true(failed - tried[0]! < 100_000, `${failed} accepts were tried, at first ${tried[0]}`)
+        // It may spin until it is noticed, and turns once for each look after that; else it would be a million times a second. Without the
+        // addon it spins for a part of each look, so often as the machine is fast: had it gone on spinning, a quarter of what was tried in the
+        // first two seconds would be tried in each half second.
+        const [noticed, steps] = [tried[NOTICED_MS / 500]!, (failedMs - NOTICED_MS) / 500]
+        t.true(failed - noticed < (native ? 0.2 * noticed * steps : 100_000), `accepts were tried: ${tried.join(' ')}`)
         // Of a machine that had no time for it for a moment one look tells nothing.
         t.true(quantile(loops, 0.5) < 0.5, `the loop was busy: ${loops.join(' ')}`)
         t.true(share < CPU_MAX, `${share} of a core`)
