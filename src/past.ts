@@ -13,10 +13,9 @@ const event = z.looseObject({ type: z.string(), at: z.string(), library: z.strin
 const stored = z
   .strictObject({
     runs: z.array(z.strictObject({ run: z.string(), last: count })).max(LIMITS.eventsRunsMax),
-    number: count,
     events: z.array(event),
   })
-  .refine(({ events, number }) => events.length <= number)
+  .refine(({ runs, events }) => events.length <= (runs.at(-1)?.last ?? 0))
 
 /** What the last run left, which from here on is on the disk no more; null where it left nothing that can be used. */
 export function takePast(path: string): Past | null {
@@ -40,6 +39,7 @@ function readAt(path: string): string {
 }
 
 /** Throws where it cannot be stored; then subscribers are told that they may have missed something. */
-export function leavePast(path: string, past: Past): void {
-  again(() => writeWhole(path, `${JSON.stringify(past)}\n`))
+export function leavePast(path: string, { runs, events }: Past): void {
+  const left: Past = { runs: runs.slice(-LIMITS.eventsRunsMax), events }
+  again(() => writeWhole(path, `${JSON.stringify(left)}\n`))
 }

@@ -78,8 +78,8 @@ test.serial('what a crash, a copy or a stranger left is not believed', async (t)
     const broken = [
       '',
       '{',
-      '{"runs":[],"number":0,"events":[{}]}',
-      '{"runs":[],"number":0,"events":[{"type":"a","at":""}]}',
+      '{"runs":[{"run":"a","last":1}],"events":[{}]}',
+      '{"runs":[{"run":"a","last":0}],"events":[{"type":"a","at":""}]}',
     ]
     for (const text of broken) {
       const { cursor } = await toldAfter('none.1', daemon)

@@ -11,7 +11,7 @@ import { startChild } from '../descriptors/child.js'
 import { makeDirectory, unusable } from '../directory.js'
 import type { Status } from '../protocol/messages.js'
 import { Client, readState } from './client.js'
-import { Exit } from './failure.js'
+import { Exit, SIGNALS } from './failure.js'
 
 /** The line that `start --json` prints. */
 export interface Ready {
@@ -24,9 +24,6 @@ export interface Ready {
 }
 
 const LOOK_MS = 40
-
-/** What ends the wait ends the daemon that is waited for as well: it is in a session of its own, and hears of none of them. */
-export const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /**
  * Starts a daemon in its own session and waits until it serves.
@@ -49,6 +46,7 @@ export async function startDetached(
     signalled ??= signal
     child.kill('SIGTERM')
   }
+  // What ends the wait ends the daemon as well: it is in a session of its own, and hears of none of them.
   for (const signal of SIGNALS) process.on(signal, stop)
   try {
     const ready = await served(paths, child, ended)

@@ -18,6 +18,9 @@ const TRY_AGAIN: ReadonlySet<ErrorCode> = new Set([
   'TIMEOUT',
 ] as const)
 
+/** By which a person, or whoever looks after a process, ends a command. */
+export const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
 /** The command line itself is wrong. */
 export class UsageError extends Error {
   /** Without one the help of the command is named. */

@@ -6,15 +6,13 @@ import { LIMITS } from '../base/limits.js'
 import type { JobItem, JobKind } from '../protocol/messages.js'
 import type { Asked } from './choice.js'
 import type { Desk } from './desk.js'
-import { EXIT, Exit } from './failure.js'
+import { EXIT, Exit, SIGNALS } from './failure.js'
 import type { Terminal } from './terminal.js'
 import { duration, fitted, grouped, plural, safe } from './text.js'
 
 /** The rate is that of this last while: the first seconds of a walk say little about the rest. */
 const RATE_WINDOW_MS = 5_000
 const BAR_STEPS = 1_000
-/** They end the command as ever, but give the terminal its cursor back first. */
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 export interface JobRef {
   readonly library: string
@@ -149,6 +147,7 @@ function openBar(terminal: Terminal, label: string): Gauge {
     close()
     if (process.listenerCount(signal) === 0) process.kill(process.pid, signal)
   }
+  // They end the command as ever, but give the terminal its cursor back first.
   for (const signal of SIGNALS) process.on(signal, ended)
   bar.start(BAR_STEPS, 0, { label: shown, percent: '', details: 'starting' })
   return {

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { VERSION } from '../version.js'
 import type { Desk } from './desk.js'
-import { Exit, EXIT, UsageError } from './failure.js'
+import { Exit, EXIT, SIGNALS, UsageError } from './failure.js'
 import type { Check } from './selftest/drill.js'
 import { duration, safe } from './text.js'
 
@@ -43,8 +43,6 @@ async function selftest(desk: Desk, { exhaust }: SelftestOptions): Promise<void>
     cleanUp()
   }
 }
-
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 async function tried(desk: Desk, run: (report: (check: Check) => void) => Promise<void>): Promise<Check[]> {
   const begun = performance.now()

@@ -274,10 +274,9 @@ class UwsFront implements Front {
 
   #rpc(res: HttpResponse, req: HttpRequest, seat: Seat): void {
     const exchange = new UwsExchange(this.#desk, seat, res, this.#clients)
-    if (isClosed(res, seat)) return cut(res)
     try {
       readHead(req)
-      if (head.isAmbiguous) return cut(res)
+      if (isClosed(res, seat) || head.isAmbiguous) return cut(res)
       const admitted = this.#desk.admitRpc(head, seat, exchange)
       if (isPage(admitted)) exchange.refuse(admitted)
       else exchange.collect(admitted)
@@ -288,12 +287,11 @@ class UwsFront implements Front {
 
   #page(res: HttpResponse, req: HttpRequest, seat: Seat): void {
     const exchange = new UwsExchange(this.#desk, seat, res, this.#clients)
-    if (isClosed(res, seat)) return cut(res)
     try {
       const method = req.getMethod().toUpperCase()
       const path = req.getUrl()
       const head = readHead(req)
-      if (head.isAmbiguous) return cut(res)
+      if (isClosed(res, seat) || head.isAmbiguous) return cut(res)
       const streamed = streamRequest(path, req.getQuery() ?? '', head)
       if (streamed)
         return this.#stream(exchange, streamed, this.#desk.admitEvents(method, head, seat, exchange), method)
@@ -320,10 +318,9 @@ class UwsFront implements Front {
 
   #upgrade(res: HttpResponse, req: HttpRequest, context: us_socket_context_t, seat: Seat): void {
     const exchange = new UwsExchange(this.#desk, seat, res, this.#clients)
-    if (isClosed(res, seat)) return cut(res)
     try {
       const { protocols, key, extensions, isAmbiguous } = readHead(req)
-      if (isAmbiguous) return cut(res)
+      if (isClosed(res, seat) || isAmbiguous) return cut(res)
       const caller = this.#desk.admitFeed(head, seat, exchange)
       // A client that is refused its WebSocket has no other use for the connection.
       if (isPage(caller)) return exchange.refuse({ ...caller, close: true })

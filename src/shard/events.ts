@@ -51,10 +51,8 @@ export interface Reading {
 
 /** What is known of before: a thread that keeps the same events goes on from there, and so does the next run of the daemon. */
 export interface Past {
-  /** Each run, and the number of the last event of it; the eldest first. */
+  /** Each run, and the number of the last event of it; the eldest first. The last of these is how many there were so far. */
   readonly runs: readonly { readonly run: string; readonly last: number }[]
-  /** How many there were so far. */
-  readonly number: number
   /** The last of them. */
   readonly events: readonly Event[]
 }
@@ -97,25 +95,23 @@ export class Events {
   }
 
   get shared(): EventsShared {
-    const past = { runs: this.#runs, number: this.#number, events: this.#kept.map(({ event }) => event) }
-    return { run: this.#run, past, published: this.#published.buffer as SharedArrayBuffer }
+    return { run: this.#run, past: this.past(Infinity), published: this.#published.buffer as SharedArrayBuffer }
   }
 
-  /** For the next run. @param bytesMax of the events, as they are sent; the eldest are left out */
+  /** For whoever goes on from here. @param bytesMax of the events, as they are sent; the eldest are left out */
   past(bytesMax: number): Past {
-    const runs = [...this.#runs, { run: this.#run, last: this.#number }].slice(-LIMITS.eventsRunsMax)
+    const runs = [...this.#runs, { run: this.#run, last: this.#number }]
     let bytes = 0
     const from = this.#kept.findLastIndex(({ json }) => (bytes += json.length + ENVELOPE_BYTES) > bytesMax) + 1
-    return { runs, number: this.#number, events: this.#kept.slice(from).map(({ event }) => event) }
+    return { runs, events: this.#kept.slice(from).map(({ event }) => event) }
   }
 
   /** Numbers go on, and cursors of before are known. Before anything is published. */
-  goOn({ runs, number, events }: Past): void {
+  goOn({ runs, events }: Past): void {
     this.#runs = runs
-    this.#before = number
-    this.#number = number - events.length
+    this.#before = runs.at(-1)?.last ?? 0
+    this.#number = this.#before - events.length
     for (const event of events) this.#add(event)
-    if (!this.#leads) Atomics.store(this.#published, 0, BigInt(number))
   }
 
   get use(): Status['events'] {

@@ -129,7 +129,7 @@ test('over restarts a cursor brings what came after it, or says how much of it i
         let events = new Events()
         const cursors = [events.follow({}, () => undefined).cursor]
         for (const { publish, bytes, kept } of all) {
-          const begun = events.shared.past.number
+          const begun = events.shared.past.runs.at(-1)!.last
           const thread = new Events(events.shared)
           const follows = follower(events, {})
           for (let each = 0; each < publish; each++) {
