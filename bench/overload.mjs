@@ -14,8 +14,10 @@ import { threadsOf } from './harness.mjs'
 const [seconds = 60, times = 10, page = 500] = process.argv.slice(2).map(Number)
 const FILES = 3_000
 const SENT_BYTES = 4 << 10
-const RATED_SECONDS = 8
 const CALM_SECONDS = 15
+/** As much as it can do, calm and too much, in turn: on a machine whose speed drifts each says something only beside the others. */
+const ROUNDS = 5
+const ROUND_SECONDS = 6
 /** Of what it can do at most: a daemon that is not overloaded. */
 const CALM = 0.7
 const CONTROL_MS = 20
@@ -41,33 +43,47 @@ await play(async (scene) => {
 
   const first = await phase(daemon, setup, { seconds: 3, inFlight: 64 })
   const aside = (times * first.served) / 3
-  const before = await phase(daemon, setup, { seconds: RATED_SECONDS, inFlight: 64, aside })
-  tell(`as much as it can: 64 in flight`, before)
-  const rate = before.served / RATED_SECONDS
-  const calm = await phase(daemon, setup, { seconds: CALM_SECONDS, rate: CALM * rate })
-  tell(`calm: ${CALM} of that`, calm)
+  // Both once before they are measured, so that V8 has translated what either needs.
+  await phase(daemon, setup, { seconds: 3, rate: aside })
+  const goodputs = []
+  const calms = []
+  const asMuch = async (round) => {
+    const rated = await phase(daemon, setup, { seconds: ROUND_SECONDS, inFlight: 64, aside })
+    tell(`${round}. as much as it can: 64 in flight`, rated)
+    return rated.served / ROUND_SECONDS
+  }
+  let rate = await asMuch(1)
+  for (let round = 1; round <= ROUNDS; round++) {
+    const calm = await phase(daemon, setup, { seconds: ROUND_SECONDS, rate: CALM * rate })
+    tell(`${round}. calm: ${CALM} of that`, calm)
+    const over = await phase(daemon, setup, { seconds: ROUND_SECONDS, rate: times * rate })
+    tell(`${round}. ${times} times that`, over)
+    const after = await asMuch(round + 1)
+    goodputs.push(over.served / ROUND_SECONDS / ((rate + after) / 2))
+    calms.push(calm)
+    rate = after
+  }
+
   const overPhase = phase(daemon, setup, { seconds, rate: times * rate })
   await sleep(seconds * 1_000)
   const againPhase = phase(daemon, setup, { seconds: CALM_SECONDS, rate: CALM * rate })
   const over = await overPhase
-  tell(`${times} times that`, over)
+  tell(`${times} times as much for ${seconds} s`, over)
   const again = await againPhase
   tell('calm at once again', again)
-  const after = await phase(daemon, setup, { seconds: RATED_SECONDS, inFlight: 64, aside })
-  tell('as much as it can again', after)
 
-  const rated = (before.served + after.served) / 2 / RATED_SECONDS
-  const goodput = over.served / seconds / rated
-  const p99 = over.people.interactive / calm.people.interactive
-  const ofLoad = over.interactive / calm.interactive
   const settled = over.memory.slice(SETTLE_SECONDS)
   const half = settled.length >> 1
   const grown = quantile(settled.slice(half), 0.5) - quantile(settled.slice(0, half), 0.5)
+  const people = over.people.interactive / middle(calms.map((calm) => calm.people.interactive))
+  const ofLoad = over.interactive / middle(calms.map((calm) => calm.interactive))
+  const goodput = middle(goodputs)
   const back = again.served / again.offered
+  const range = `${Math.min(...goodputs).toFixed(2)} to ${Math.max(...goodputs).toFixed(2)}`
   const goals = [
-    ['served within a second, of as much as it can', goodput, goodput >= 0.9, '≥ 0.9'],
+    [`served within a second, of as much as it can (${range})`, goodput, goodput >= 0.9, '≥ 0.9'],
     ['control, the longest of all, ms', over.control.most, over.control.most < 100, '< 100'],
-    ['p99 of reads that were served to people, of calm', p99, p99 <= 2, '≤ 2'],
+    ['p99 of reads that were served to people, of calm', people, people <= 2, '≤ 2'],
     ['the same of the load, which waits for cores itself', ofLoad, ofLoad <= 2, '≤ 2'],
     ['memory of the second half above the first, MB', grown, grown < 10, '< 10'],
     ['served of what was asked at once afterwards', back, back >= 0.99, '≥ 0.99'],
@@ -76,6 +92,10 @@ await play(async (scene) => {
     console.log(`${what}: ${value.toFixed(2)} (goal ${goal}: ${met ? 'met' : 'missed'})`)
   await daemon.stop()
 })
+
+function middle(values) {
+  return quantile(values, 0.5)
+}
 
 /** @param aside so many requests a second are made beside it, and go nowhere: what a load costs the machine is not the daemon's */
 async function phase(daemon, setup, { seconds: time, rate = 0, inFlight = 0, aside = 0 }) {

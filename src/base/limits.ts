@@ -213,10 +213,13 @@ export const LIMITS = {
   queueCrowdTrustedMs: 30_000,
   /** In a crowd it counts what was begun for each in one to two times so long: who had less than others is first. */
   queueServedMs: 1_000,
-  /** In a crowd who has something in flight already is refused what else it wants to read, unread, while so many wait. */
+  /**
+   * In a crowd who has something in flight already is refused what else it wants to read, unread, while so many wait; where fewer are
+   * begun in time, already while as few as a quarter of it do.
+   */
   queueCrowdEnough: 64,
   /** Refusals of what was not read are gathered for so long, by client: a system call costs more than all else of one. */
-  refusalsGatherMs: 50,
+  refusalsGatherMs: 100,
   /** In a crowd the newest are served first, and who waited this long gets OVERLOADED: nobody would come to it. */
   interactiveAgeMs: 10,
   /** And whom the shard would begin later than so long after it came: in the order in which it was sent it has yet to be come to. */

@@ -12,7 +12,7 @@ const LINE_WORDS = 2
 /** Of what was measured before, so much counts each time. */
 const MEMORY = 0.9
 const MORE = 1.5
-const LESS = 0.93
+const LESS = 0.98
 
 /** @param lines how many threads ask */
 export function newAhead(lines: number): SharedArrayBuffer {

@@ -88,8 +88,15 @@ export class Queue {
   /** A crowd of the class, of which enough wait: one more of who has something under way may be refused before it is looked at. */
   hasEnough(of: WorkClass): boolean {
     if (of === 'interactive')
-      return this.#readers.isThere && this.#quick.length + this.#long.length >= LIMITS.queueCrowdEnough
+      return this.#readers.isThere && this.#quick.length + this.#long.length >= this.#readersEnough
     return of === 'mutation' && this.#writers.isThere && this.#mutation.length >= this.#writersEnough
+  }
+
+  /** Twice as many as were begun lately in the time that one may wait: the newest are first, and more would only grow too old behind them. */
+  get #readersEnough(): number {
+    const most = LIMITS.queueCrowdEnough
+    const lately = (this.#readers.begunInSecond * LIMITS.interactiveAgeMs) / 1_000
+    return Math.max(most / 4, Math.min(most, 2 * lately))
   }
 
   /** As many as were begun lately in half the time that one may wait: more only to grow too old behind these would be too many. */

@@ -232,6 +232,25 @@ test('in a crowd of writers there are enough when more wait than were begun late
   t.false(queue.hasEnough('interactive'))
 })
 
+test('in a crowd of readers there are enough when twice as many wait as were begun lately in the time they have', (t) => {
+  const step = LIMITS.queueCrowdLeftMs / 2
+  const enoughOf = (begun: number) => {
+    const queue = crowd('interactive', 0)
+    queue.expire(0)
+    for (let at = 0; at < begun + LIMITS.queueCrowdEnough; at++) queue.add(waiting('interactive', { since: 0 }))
+    for (let at = 0; at < begun; at++) queue.next(true)
+    queue.refusedElsewhere('interactive')
+    queue.expire(0, step)
+    while (queue.hasEnough('interactive')) queue.next(true)
+    return queue.length + 1
+  }
+  const most = LIMITS.queueCrowdEnough
+  const inTime = LIMITS.interactiveAgeMs / step
+  const begun = Math.ceil(most / 4 / inTime)
+  t.is(enoughOf(begun), Math.ceil(2 * begun * inTime))
+  t.is(enoughOf(1), most / 4)
+})
+
 test('a crowd of writers keeps its order, and who waited for too long is refused', (t) => {
   const queue = crowd('mutation', 1_000)
   for (const since of [1_001, 1_002]) queue.add(waiting('mutation', { since }))
