@@ -230,6 +230,8 @@ export const LIMITS = {
   queueStepMsMax: 100,
   /** How often it is looked who has waited for too long. */
   queueLookMs: 10,
+  /** In a crowd turns of a front's loop begin so far apart. */
+  crowdTurnMs: 2,
   /** OVERLOADED says to come back within 1 to so many seconds, at random. */
   overloadedRetryMs: 3_000,
   /** Who waited this long for no more than a class guarantees is not overtaken any more, by no thread. */

@@ -15,6 +15,7 @@ import { Guesses } from './guesses.js'
 import { Shares, Working } from './idle.js'
 import type { Head } from './head.js'
 import { METRICS_TYPE } from './metrics.js'
+import { Pace } from './pace.js'
 import { names } from './ranges.js'
 import { Resume } from './resume.js'
 import { OWNER, Tokens, type Caller } from './tokens.js'
@@ -100,6 +101,7 @@ export class Desk {
   readonly guesses: Guesses
   readonly streams = new Streams()
   readonly resume: Resume
+  readonly pace: Pace
   /** Requests and messages that were begun, and parts of them that were read or written. */
   begun = 0
 
@@ -113,6 +115,7 @@ export class Desk {
     }, fronts)
     this.access = new Access(setup.token, setup.hostsAllowed, setup.tokens ?? new Tokens())
     this.resume = new Resume(() => this.lateMs)
+    this.pace = new Pace(() => setup.crowded?.isThere() === true)
     this.deadlines = new Deadlines(setup.responseMs ?? LIMITS.responseMs)
     const { strangerMs = LIMITS.strangerMs, slots } = setup
     const part = () => setup.strangersPart ?? Math.floor(slots.ceiling('clients') / LIMITS.strangersShare / fronts)
@@ -161,6 +164,7 @@ export class Desk {
   refuser(isHeard: boolean): Refuse | null {
     const { crowded } = this.setup
     if (!crowded?.isThere()) return null
+    this.pace.keep()
     let heard = isHeard
     return (operation, library) => {
       if (heard) return crowded.refuses(WORK[operation], library)

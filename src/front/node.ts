@@ -212,6 +212,7 @@ class NodeFront implements Front {
     this.#stopListening()
     await this.#desk.deadlines.idle(deadlineMs)
     this.#desk.deadlines.stop()
+    this.#desk.pace.stop()
     this.#desk.streams.end()
     for (const { feed, socket } of this.#visitors.values()) {
       if (feed) feed.close(1001, 'the daemon is stopping')

@@ -174,6 +174,7 @@ class UwsFront implements Front {
     this.#stopListening()
     for (const app of this.#apps.splice(0)) app.close()
     this.#desk.deadlines.stop()
+    this.#desk.pace.stop()
   }
 
   #stopListening(): void {
