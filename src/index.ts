@@ -28,7 +28,10 @@ export interface OpenOptions {
   readonly maxDescriptors?: number
   readonly shards?: number
   readonly front?: 'auto' | 'uws' | 'node'
-  /** Threads that face the clients of `http`; 1 by default, which is the thread that calls. */
+  /**
+   * Threads that face the clients of `http`; 1 by default, which is the thread that calls: while more is asked than can be done, its
+   * loop rests for up to 2 ms a turn.
+   */
   readonly fronts?: number
   /** Files in PEM by which TLS is spoken: both, or neither. */
   readonly tlsCert?: string
