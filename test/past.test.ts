@@ -1,10 +1,11 @@
 // Who was told of all up to some event is told of what came after it, over any restart that was in order; or that this cannot be known.
+import { spawn } from 'node:child_process'
 import { copyFileSync, existsSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { connect } from '../src/index.js'
 import type { Event } from '../src/protocol/messages.js'
-import { eventually, type TestDaemon } from './harness/daemon.js'
+import { eventually, LAUNCHER, type TestDaemon } from './harness/daemon.js'
 import { play } from './harness/scene.js'
 
 const TYPES = ['library.created', 'library.renamed', 'library.closed'] as const
@@ -53,6 +54,32 @@ for (const args of [[], ['--fronts', '2']]) {
     })
   })
 }
+
+test.serial('`events -f` goes on over a restart, and prints what happened meanwhile', async (t) => {
+  await play(async (scene) => {
+    let daemon = await scene.daemon()
+    const child = spawn(LAUNCHER, ['events', '-f', '--json', '--type', 'library.created', '--data-dir', scene.dataDir])
+    scene.atEnd(() => void child.kill('SIGKILL'))
+    let out = ''
+    let err = ''
+    child.stdout.on('data', (bytes) => (out += bytes))
+    child.stderr.on('data', (bytes) => (err += bytes))
+    const named = () =>
+      out
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => (JSON.parse(line) as { name: string }).name)
+    await eventually('it listens', 60_000, async () => (await daemon.call('core.status')).events.subscriptions === 1)
+    await daemon.call('libraries.create', { name: 'before' })
+    await eventually('it was told', 60_000, () => named().length === 1)
+    await daemon.stop()
+    daemon = await scene.daemon()
+    await daemon.call('libraries.create', { name: 'after' })
+    await eventually('it was told again', 60_000, () => named().length === 2)
+    t.deepEqual(named(), ['before', 'after'])
+    t.regex(err, /^the daemon went away: .+\nit is back\n$/)
+  })
+})
 
 test.serial('what a crash, a copy or a stranger left is not believed', async (t) => {
   await play(async (scene) => {

@@ -566,6 +566,8 @@ export const LIMITS = {
   frontEndMs: 2_000,
   /** A command asks again for this long where the daemon has too much to do. */
   cliBusyMs: 5_000,
+  /** `events` waits this long for a daemon that went away meanwhile, as one that is started anew does. */
+  cliAwayMs: 10_000,
   /** The CLI waits this long for a daemon it detaches: a large catalog on a cold disk still makes it. */
   cliStartMs: 30_000,
   /** The CLI waits this long for a stopped daemon to be gone: the drain and some more. */

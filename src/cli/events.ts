@@ -1,10 +1,13 @@
-// `spacedrive events`: what happens in the daemon, as it happens.
+// `spacedrive events`: what happens in the daemon, as it happens, and goes on over a restart of it.
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
+import { SpacedriveError } from '../base/errors.js'
+import { LIMITS } from '../base/limits.js'
 import type { Event } from '../protocol/messages.js'
 import { collected } from './arguments.js'
 import { absolute, chooseLibrary } from './choice.js'
 import type { Desk } from './desk.js'
-import { openFeed, type Filter } from './feed.js'
+import { openFeed, type Feed, type Filter } from './feed.js'
 import { millisecond, plural, safe } from './text.js'
 
 interface EventsOptions {
@@ -31,20 +34,61 @@ async function events(desk: Desk, options: EventsOptions): Promise<void> {
   const first = new Promise<void>((resolve) => (seen = resolve))
   let over = false
   let printing: Promise<void> = Promise.resolve()
-  const feed = await openFeed(desk.client.socket, filter, (event, dropped) => {
+  const deliver = (event: Event, dropped: number) => {
     if (over) return
     over = !options.follow
     if (dropped > 0) desk.note(`${plural(dropped, 'event')} dropped: this side reads too slowly`)
     printing = printing.then(() => desk.answer(event, () => [eventLine(event)]))
     seen?.()
-  })
+  }
+  let feed = await openFeed(desk.client.socket, filter, deliver)
   try {
-    await (options.follow ? feed.closed : Promise.race([first, feed.closed]))
+    while (!(await isThrough(feed, options.follow ? null : first))) feed = await openAgain(desk, feed, filter, deliver)
   } finally {
     feed.close()
     await printing
   }
 }
+
+/** False where the daemon ended it. */
+async function isThrough(feed: Feed, first: Promise<void> | null): Promise<boolean> {
+  const isClosed = feed.closed.then(
+    () => true,
+    () => false,
+  )
+  return first ? Promise.race([first.then(() => true), isClosed]) : isClosed
+}
+
+/** @throws NO_DAEMON where it does not come back, and why it refuses where it does */
+async function openAgain(
+  desk: Desk,
+  before: Feed,
+  filter: Filter,
+  deliver: Parameters<typeof openFeed>[2],
+): Promise<Feed> {
+  const { cursor } = before
+  desk.note(`the daemon went away: waiting ${LIMITS.cliAwayMs / 1_000} s for it to come back`)
+  const until = performance.now() + LIMITS.cliAwayMs
+  for (;;) {
+    await sleep(AGAIN_MS)
+    try {
+      const feed = await openFeed(
+        desk.client.socket,
+        { ...filter, ...(cursor === undefined ? {} : { cursor }) },
+        deliver,
+      )
+      const { missed } = feed
+      desk.note(missed === null ? 'it is back, and cannot tell what happened meanwhile' : 'it is back')
+      if (missed) desk.note(`${plural(missed, 'event')} of any kind missed`)
+      return feed
+    } catch (error) {
+      if (performance.now() > until || !(error instanceof SpacedriveError && AWAY.has(error.code))) throw error
+    }
+  }
+}
+
+const AGAIN_MS = 100
+const AWAY: ReadonlySet<string> = new Set(['NO_DAEMON', 'DRAINING', 'STARTING'])
 
 async function filterOf(desk: Desk, { type, library, path }: EventsOptions): Promise<Filter> {
   const chosen = library === undefined ? undefined : await chooseLibrary(desk.client, library)

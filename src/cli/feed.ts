@@ -9,16 +9,28 @@ export interface Filter {
   readonly types?: readonly string[]
   readonly library?: string
   readonly path?: string
+  /** To go on after. */
+  readonly cursor?: string
 }
 
 export interface Feed {
+  /** Of the last event that came, or where it began. */
+  readonly cursor: string | undefined
+  /** Events after the cursor it was to go on after, of any kind, that are not kept any more; null where nobody knows. */
+  readonly missed: number | null
   /** Rejects with NO_DAEMON when the daemon ends the feed; resolves after `close`. */
   readonly closed: Promise<void>
   close(): void
 }
 
+interface Subscribed {
+  readonly cursor?: string
+  readonly missed?: number | null
+}
+
 interface EventParams {
   readonly seq: number
+  readonly cursor?: string
   readonly event: Event
 }
 
@@ -37,6 +49,8 @@ export async function openFeed(
   // Not the `ws+unix:` form, which takes the first colon in the path for its own.
   const ws = new WebSocket('ws://localhost/ws', ['spacedrive.v1'], { createConnection: () => connect(socket) })
   let seqLast = 0
+  let cursor = filter.cursor
+  let missed: number | null = 0
   let closing = false
   const closed = new Promise<void>((resolve, reject) => {
     ws.on('close', () => (closing ? resolve() : reject(new SpacedriveError('NO_DAEMON', 'the daemon ended the feed'))))
@@ -48,10 +62,17 @@ export async function openFeed(
     ws.on('open', () => ws.send(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'events.subscribe', params: filter })))
     ws.on('message', (bytes: Buffer) => {
       const message = parsed(bytes.toString('utf8'))
-      if (message?.id === 1) return message.error ? reject(refusalOf(200, message)) : resolve()
+      if (message?.id === 1) {
+        if (message.error) return reject(refusalOf(200, message))
+        const subscribed = message.result as Subscribed
+        cursor = subscribed.cursor
+        missed = subscribed.missed === undefined ? 0 : subscribed.missed
+        return resolve()
+      }
       if (message?.method !== 'event') return
-      const { seq, event } = message.params as EventParams
+      const { seq, event, cursor: after } = message.params as EventParams
       deliver(event, Math.max(0, seq - seqLast - 1))
+      cursor = after
       seqLast = seq
     })
     closed.catch(reject)
@@ -62,6 +83,10 @@ export async function openFeed(
   })
   return {
     closed,
+    missed,
+    get cursor() {
+      return cursor
+    },
     close: () => {
       closing = true
       ws.terminate()

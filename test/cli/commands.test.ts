@@ -616,20 +616,43 @@ test('job watch looks again when an event says so', async (t) => {
   t.deepEqual(daemon.paramsOf('events.subscribe'), [{ types: ['job.changed'], library: 'id-of-Photos' }])
 })
 
-test('events prints the next one, with -f all until the daemon ends the feed', async (t) => {
-  await using daemon = await FakeDaemon.open()
+test('events prints the next one, with -f all, and goes on where the daemon ended the feed', async (t) => {
   const event = { type: 'library.opened', library: 'x', at: '2026-01-02T03:04:05Z' }
+  let subscribed = 0
+  const subscribe = ({ cursor }: Record<string, unknown>) => {
+    subscribed += 1
+    if (subscribed === 4) throw new SpacedriveError('FORBIDDEN', 'not any more')
+    return { subscription: '1', cursor: `from.${subscribed}`, ...(cursor === undefined ? {} : { missed: 7 }) }
+  }
+  await using daemon = await FakeDaemon.open({ 'events.subscribe': subscribe })
   daemon.onSubscribed = () => {
+    if (subscribed > 3) return
     daemon.publish(event, 1)
-    daemon.publish(event, 4)
+    if (subscribed < 3) daemon.publish(event, 4)
     daemon.endFeeds()
   }
   t.deepEqual(JSON.parse((await daemon.cli('events', '--json')).out), event)
   const { code, out, err } = await daemon.cli('events', '-f', '--type', 'library.opened')
-  t.is(out.match(/library\.opened {2}library=x\n/g)?.length, 2)
-  t.regex(err, /^2 events dropped.*\nerror NO_DAEMON: /)
+  t.is(out.match(/library\.opened {2}library=x\n/g)?.length, 3)
+  const lines = err.split('\n')
+  t.regex(lines[0]!, /^2 events dropped/)
+  t.regex(lines[1]!, /^the daemon went away: waiting 10 s /)
+  t.deepEqual(lines.slice(2, 4), ['it is back', '7 events of any kind missed'])
+  t.regex(lines[5]!, /^error FORBIDDEN: not any more$/)
+  t.is(code, 1)
+  t.deepEqual(daemon.paramsOf('events.subscribe').slice(1), [
+    { types: ['library.opened'] },
+    { types: ['library.opened'], cursor: 'at.4' },
+    { types: ['library.opened'], cursor: 'at.1' },
+  ])
+})
+
+test('events that follow a daemon which does not come back end as without one', async (t) => {
+  const daemon = await FakeDaemon.open()
+  daemon.onSubscribed = () => void daemon[Symbol.asyncDispose]()
+  const { code, err } = await daemon.cli('events')
+  t.regex(err, /^the daemon went away: .+\nerror NO_DAEMON: .+\nhint: .+\n$/)
   t.is(code, 3)
-  t.deepEqual(daemon.paramsOf('events.subscribe')[1], { types: ['library.opened'] })
 })
 
 test('stop asks, and returns once the process is gone', async (t) => {

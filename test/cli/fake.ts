@@ -78,7 +78,13 @@ export class FakeDaemon {
 
   publish(event: object, seq: number): void {
     for (const ws of this.#sockets.clients) {
-      ws.send(JSON.stringify({ jsonrpc: '2.0', method: 'event', params: { subscription: '1', seq, event } }))
+      ws.send(
+        JSON.stringify({
+          jsonrpc: '2.0',
+          method: 'event',
+          params: { subscription: '1', seq, cursor: `at.${seq}`, event },
+        }),
+      )
     }
   }
 
