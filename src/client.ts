@@ -1,6 +1,6 @@
 // A client of a running daemon over one WebSocket: calls typed by operation, events, and a connection that comes back.
 // It runs in browsers as well, so that it knows of its connection only what `Line` says.
-import { fromWire, isErrorCode, SpacedriveError, type WireError } from './base/codes.js'
+import { AWAY, fromWire, isErrorCode, SpacedriveError, type WireError } from './base/codes.js'
 import { pack, unpack } from './protocol/msgpack.js'
 import type { Deliver, Event } from './protocol/messages.js'
 import type { OperationName, ParamsOf } from './protocol/operations.js'
@@ -132,8 +132,6 @@ const NOT_BEGUN = new Set<string>([
   'BUDGET_EXHAUSTED',
   'LIBRARY_LOCKED',
 ])
-/** What is said of a daemon that is not there, or not yet, or not for long. */
-const AWAY = new Set<string>(['NO_DAEMON', 'STARTING', 'DRAINING'])
 /** What a second time does no harm. */
 export const READS = /^core\.(?!reload|shutdown)|\.(list|info|get|files|explain|leftOut|discover)$/
 

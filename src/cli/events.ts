@@ -1,7 +1,7 @@
 // `spacedrive events`: what happens in the daemon, as it happens, and goes on over a restart of it.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { SpacedriveError } from '../base/errors.js'
+import { AWAY, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { Event } from '../protocol/messages.js'
 import { collected } from './arguments.js'
@@ -9,6 +9,9 @@ import { absolute, chooseLibrary } from './choice.js'
 import type { Desk } from './desk.js'
 import { openFeed, type Feed, type Filter } from './feed.js'
 import { millisecond, plural, safe } from './text.js'
+
+/** So long after a daemon went away, or was not there yet, it is looked for again. */
+const AGAIN_MS = 100
 
 interface EventsOptions {
   readonly follow?: boolean
@@ -30,33 +33,33 @@ export function addEvents(program: Command, desk: Desk): void {
 
 async function events(desk: Desk, options: EventsOptions): Promise<void> {
   const filter = await filterOf(desk, options)
-  let seen: (() => void) | undefined
-  const first = new Promise<void>((resolve) => (seen = resolve))
   let over = false
+  let end: (() => void) | undefined
+  const ended = new Promise<boolean>((resolve) => (end = () => resolve(true)))
   let printing: Promise<void> = Promise.resolve()
   const deliver = (event: Event, dropped: number) => {
     if (over) return
-    over = !options.follow
     if (dropped > 0) desk.note(`${plural(dropped, 'event')} dropped: this side reads too slowly`)
     printing = printing.then(() => desk.answer(event, () => [eventLine(event)]))
-    seen?.()
+    if (options.follow) return
+    over = true
+    end?.()
   }
   let feed = await openFeed(desk.client.socket, filter, deliver)
   try {
-    while (!(await isThrough(feed, options.follow ? null : first))) feed = await openAgain(desk, feed, filter, deliver)
+    while (!(await Promise.race([ended, isOurs(feed)]))) feed = await openAgain(desk, feed, filter, deliver)
   } finally {
     feed.close()
     await printing
   }
 }
 
-/** False where the daemon ended it. */
-async function isThrough(feed: Feed, first: Promise<void> | null): Promise<boolean> {
-  const isClosed = feed.closed.then(
+/** Of its end: false where it is the daemon's. */
+function isOurs({ closed }: Feed): Promise<boolean> {
+  return closed.then(
     () => true,
     () => false,
   )
-  return first ? Promise.race([first.then(() => true), isClosed]) : isClosed
 }
 
 /** @throws NO_DAEMON where it does not come back, and why it refuses where it does */
@@ -72,11 +75,7 @@ async function openAgain(
   for (;;) {
     await sleep(AGAIN_MS)
     try {
-      const feed = await openFeed(
-        desk.client.socket,
-        { ...filter, ...(cursor === undefined ? {} : { cursor }) },
-        deliver,
-      )
+      const feed = await openFeed(desk.client.socket, { ...filter, cursor }, deliver)
       const { missed } = feed
       desk.note(missed === null ? 'it is back, and cannot tell what happened meanwhile' : 'it is back')
       if (missed) desk.note(`${plural(missed, 'event')} of any kind missed`)
@@ -86,9 +85,6 @@ async function openAgain(
     }
   }
 }
-
-const AGAIN_MS = 100
-const AWAY: ReadonlySet<string> = new Set(['NO_DAEMON', 'DRAINING', 'STARTING'])
 
 async function filterOf(desk: Desk, { type, library, path }: EventsOptions): Promise<Filter> {
   const chosen = library === undefined ? undefined : await chooseLibrary(desk.client, library)

@@ -15,7 +15,7 @@ export interface Filter {
 
 export interface Feed {
   /** Of the last event that came, or where it began. */
-  readonly cursor: string | undefined
+  readonly cursor: string
   /** Events after the cursor it was to go on after, of any kind, that are not kept any more; null where nobody knows. */
   readonly missed: number | null
   /** Rejects with NO_DAEMON when the daemon ends the feed; resolves after `close`. */
@@ -24,13 +24,13 @@ export interface Feed {
 }
 
 interface Subscribed {
-  readonly cursor?: string
+  readonly cursor: string
   readonly missed?: number | null
 }
 
 interface EventParams {
   readonly seq: number
-  readonly cursor?: string
+  readonly cursor: string
   readonly event: Event
 }
 
@@ -49,7 +49,7 @@ export async function openFeed(
   // Not the `ws+unix:` form, which takes the first colon in the path for its own.
   const ws = new WebSocket('ws://localhost/ws', ['spacedrive.v1'], { createConnection: () => connect(socket) })
   let seqLast = 0
-  let cursor = filter.cursor
+  let cursor = ''
   let missed: number | null = 0
   let closing = false
   const closed = new Promise<void>((resolve, reject) => {
@@ -64,16 +64,13 @@ export async function openFeed(
       const message = parsed(bytes.toString('utf8'))
       if (message?.id === 1) {
         if (message.error) return reject(refusalOf(200, message))
-        const subscribed = message.result as Subscribed
-        cursor = subscribed.cursor
-        missed = subscribed.missed === undefined ? 0 : subscribed.missed
+        ;({ cursor, missed = 0 } = message.result as Subscribed)
         return resolve()
       }
       if (message?.method !== 'event') return
-      const { seq, event, cursor: after } = message.params as EventParams
-      deliver(event, Math.max(0, seq - seqLast - 1))
-      cursor = after
-      seqLast = seq
+      const params = message.params as EventParams
+      deliver(params.event, Math.max(0, params.seq - seqLast - 1))
+      ;({ seq: seqLast, cursor } = params)
     })
     closed.catch(reject)
   }).catch((error: unknown) => {

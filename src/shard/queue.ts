@@ -95,14 +95,12 @@ export class Queue {
   /** Twice as many as were begun lately in the time that one may wait: the newest are first, and more would only grow too old behind them. */
   get #readersEnough(): number {
     const most = LIMITS.queueCrowdEnough
-    const lately = (this.#readers.begunInSecond * LIMITS.interactiveAgeMs) / 1_000
-    return Math.max(most / 4, Math.min(most, 2 * lately))
+    return Math.max(most / 4, Math.min(most, this.#readers.begunIn(2 * LIMITS.interactiveAgeMs)))
   }
 
   /** As many as were begun lately in half the time that one may wait: more only to grow too old behind these would be too many. */
   get #writersEnough(): number {
-    const lately = (this.#writers.begunInSecond * LIMITS.mutationAgeMs) / 2_000
-    return Math.max(LIMITS.queueCrowdEnough, lately)
+    return Math.max(LIMITS.queueCrowdEnough, this.#writers.begunIn(LIMITS.mutationAgeMs / 2))
   }
 
   /** One more was refused that is not in line: before it was looked at, or by the shard. */
@@ -217,13 +215,18 @@ class Crowd {
   refused = 0
   begun = 0
   /** Of those that waited, as was counted last. */
-  begunInSecond = Infinity
+  #begunInSecond = Infinity
   #since = 0
   #until = -Infinity
   #countedFrom = 0
 
   get isThere(): boolean {
     return this.#until > -Infinity
+  }
+
+  /** As many as lately. */
+  begunIn(ms: number): number {
+    return (this.#begunInSecond * ms) / 1_000
   }
 
   look(count: number, oldestMs: number, now: number): boolean {
@@ -242,13 +245,13 @@ class Crowd {
     this.#since = this.#countedFrom = now
     this.#until = now + LIMITS.queueCrowdLeftMs
     this.refused = this.begun = 0
-    this.begunInSecond = begunInSecond
+    this.#begunInSecond = begunInSecond
   }
 
   #count(now: number): void {
     const countedMs = now - this.#countedFrom
     if (countedMs >= LIMITS.queueCrowdLeftMs / 2) {
-      this.begunInSecond = (1_000 * this.begun) / countedMs
+      this.#begunInSecond = (1_000 * this.begun) / countedMs
       if (2 * this.refused > this.begun) this.#until = now + LIMITS.queueCrowdLeftMs
       this.#countedFrom = now
       this.refused = this.begun = 0

@@ -134,7 +134,7 @@ export class FakeDaemon {
 }
 
 function usual(): Answers {
-  return { 'events.subscribe': () => ({ subscription: '1' }), 'core.status': () => aStatus() }
+  return { 'events.subscribe': () => ({ subscription: '1', cursor: 'from.0' }), 'core.status': () => aStatus() }
 }
 
 export function aLibrary(name = 'Photos', id = `id-of-${name}`): LibraryItem {
