@@ -3,19 +3,21 @@
 
 #include <uv.h>
 
-void throwErrno(Napi::Env env, int error, const char* syscall) {
+Napi::Error errnoError(Napi::Env env, int error, const char* syscall) {
   char name[64];
   char text[128];
   // libuv's names and texts, because Node's own errors carry them and callers compare codes.
   uv_err_name_r(uv_translate_sys_error(error), name, sizeof name);
   uv_strerror_r(uv_translate_sys_error(error), text, sizeof text);
 
-  Napi::Error thrown = Napi::Error::New(env, std::string(name) + ": " + text + ", " + syscall);
-  thrown.Set("code", Napi::String::New(env, name));
-  thrown.Set("errno", Napi::Number::New(env, -error));
-  thrown.Set("syscall", Napi::String::New(env, syscall));
-  throw thrown;
+  Napi::Error made = Napi::Error::New(env, std::string(name) + ": " + text + ", " + syscall);
+  made.Set("code", Napi::String::New(env, name));
+  made.Set("errno", Napi::Number::New(env, -error));
+  made.Set("syscall", Napi::String::New(env, syscall));
+  return made;
 }
+
+void throwErrno(Napi::Env env, int error, const char* syscall) { throw errnoError(env, error, syscall); }
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("getLimit", Napi::Function::New(env, getLimit, "getLimit"));
@@ -35,6 +37,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("exitWithin", Napi::Function::New(env, exitWithin, "exitWithin"));
   exports.Set("readDirectory", Napi::Function::New(env, readDirectory, "readDirectory"));
   exports.Set("lookAtFile", Napi::Function::New(env, lookAtFile, "lookAtFile"));
+  exports.Set("openFile", Napi::Function::New(env, openFile, "openFile"));
   exports.Set("readParts", Napi::Function::New(env, readParts, "readParts"));
   exports.Set("Descent", gatherer(env));
   exports.Set("sortNames", Napi::Function::New(env, sortNames, "sortNames"));

@@ -6,6 +6,9 @@
 /** Throws in Node's own shape: `ENOENT: no such file or directory, scandir` with code, errno (negative) and syscall. */
 [[noreturn]] void throwErrno(Napi::Env env, int error, const char* syscall);
 
+/** What it throws. */
+Napi::Error errnoError(Napi::Env env, int error, const char* syscall);
+
 // descriptors.cc
 Napi::Value getLimit(const Napi::CallbackInfo& call);
 void setLimit(const Napi::CallbackInfo& call);
@@ -33,6 +36,7 @@ Napi::Value exitWithin(const Napi::CallbackInfo& call);
 // files.cc
 void lookAtFile(const Napi::CallbackInfo& call);
 Napi::Value readParts(const Napi::CallbackInfo& call);
+void openFile(const Napi::CallbackInfo& call);
 
 // gather.cc
 Napi::Function gatherer(Napi::Env env);

@@ -139,6 +139,17 @@ export interface Native {
    * @returns how many bytes; −1 where it is not as it was seen; −2 − its descriptor where another one was opened
    */
   readParts(path: Buffer, seen: BigInt64Array, parts: Float64Array, into: Uint8Array): number
+  /**
+   * Opens a file that was seen and reads its first bytes, in one go of another thread. `seen` is of it then. `done` hears of its
+   * descriptor, −1 where that is closed, which it is where there are no further bytes, and how many bytes there are: −1 where another
+   * file was opened than was seen, −2 where on Linux it lies elsewhere, through a link. Neither is read, and both stay open.
+   */
+  openFile(
+    path: Buffer,
+    seen: BigInt64Array,
+    into: Uint8Array,
+    done: (error: Error | null, fd: number, bytes: number) => void,
+  ): void
 
   /** A socket bound to an address in figures, and to a port that others of this user may share; it is a descriptor. */
   bindShared(address: string, port: number): number

@@ -128,10 +128,10 @@ export class Download extends Timed implements Reader, Bound {
       throw new SpacedriveError('PATH_REFUSED', `${item.path} is no file`, { hint: 'Ask for a file.' })
     this.#path = Buffer.from(item.pathBytes ?? item.path, item.pathBytes === undefined ? 'utf8' : 'base64')
     try {
-      const { stat } = await this.#open()
+      const { stat } = await this.#open(this.#likely(item))
       if (this.#over) return
       const type = typeOf(item)
-      const answer = answerFor(stat, this.#request.conditions, type, randomBytes(18).toString('base64url'))
+      const answer = answerFor(stat, this.#request.conditions, type, () => randomBytes(18).toString('base64url'))
       const named =
         answer.status === 200 || answer.status === 206 ? { 'Content-Disposition': this.#disposition(item) } : {}
       this.#begun = true
@@ -146,6 +146,13 @@ export class Download extends Timed implements Reader, Bound {
       await this.#close()
     }
     this.#end(() => undefined)
+  }
+
+  /** Of a whole file its first part, where that is all the client can have asked for. */
+  #likely({ size }: FileItem): number {
+    const { range, ifMatch, ifNoneMatch, ifModifiedSince, ifUnmodifiedSince } = this.#request.conditions
+    const conditions = range ?? ifMatch ?? ifNoneMatch ?? ifModifiedSince ?? ifUnmodifiedSince
+    return this.#request.headOnly || conditions !== undefined ? 0 : Math.min(size, LIMITS.filePartBytes)
   }
 
   #disposition({ name }: FileItem): string {
@@ -183,9 +190,9 @@ export class Download extends Timed implements Reader, Bound {
   }
 
   /** A file that is another by now is not sent as the rest of the one before. */
-  async #open(): Promise<SentFile> {
+  async #open(first = 0): Promise<SentFile> {
     if (this.#file) return this.#file
-    const file = await this.#files.open(this.#path)
+    const file = await this.#files.open(this.#path, first)
     const etag = etagOf(file.stat)
     if (this.#etag !== '' && this.#etag !== etag) {
       await file.close()

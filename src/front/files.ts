@@ -1,23 +1,24 @@
 // Files of locations, opened to be sent: a few at a time, each under a lease, and read by threads that are not the main one.
-import { read, readlinkSync, realpath } from 'node:fs'
+import { read } from 'node:fs'
 import { promisify } from 'node:util'
-import { SpacedriveError } from '../base/errors.js'
 import { Few } from '../base/few.js'
 import { LIMITS } from '../base/limits.js'
 import type { Ledger } from '../descriptors/ledger.js'
-import { openGuardedLater, type OpenFile } from '../scan/guard.js'
+import { loadNative } from '../descriptors/native.js'
+import { openGuardedLater, type FileStat, type OpenFile } from '../scan/guard.js'
 import { decodeName, printable } from '../scan/names.js'
 
 /** Open until it is closed, which its holder does whenever the client does not read on at once. */
 export interface SentFile {
-  readonly stat: OpenFile['stat']
-  /** So many bytes from there, or fewer where the file ends. */
+  readonly stat: FileStat
+  /** So many bytes from there, or fewer where the file ends, or where what came with its opening does. */
   read(at: number, length: number): Promise<Buffer>
   close(): Promise<void>
 }
 
 export class Files {
   readonly #ledger: Ledger
+  readonly #native = loadNative()
   readonly #few = new Few(LIMITS.filesOpenMax)
 
   constructor(ledger: Ledger) {
@@ -33,34 +34,29 @@ export class Files {
    * Waits in line where many are open.
    *
    * @param path true bytes, absolute, without symbolic links
+   * @param first bytes from its beginning that are likely to be read
    * @throws BUDGET_EXHAUSTED, and what `openGuarded` does; PATH_REFUSED where a link leads elsewhere by now
    */
-  async open(path: Buffer): Promise<SentFile> {
+  async open(path: Buffer, first: number): Promise<SentFile> {
     await this.#few.enter()
     try {
-      return await this.#openOne(path)
+      return await this.#openOne(path, first)
     } catch (error) {
       this.#few.leave()
       throw error
     }
   }
 
-  async #openOne(path: Buffer): Promise<SentFile> {
+  async #openOne(path: Buffer, first: number): Promise<SentFile> {
     const holder = { holder: 'a client that reads a file', path: printable(decodeName(path)) }
     const lease = await this.#ledger.acquire('jobs', 1, holder, LIMITS.libraryLeaseWaitMs)
     try {
-      const file = await openGuardedLater(path)
+      const file = await openGuardedLater(path, this.#native, first)
       const close = async () => {
         await file.close().finally(() => lease.release())
         this.#few.leave()
       }
-      try {
-        await checkPlace(file, path)
-      } catch (error) {
-        await file.close()
-        throw error
-      }
-      return { stat: file.stat, read: (at, length) => readPart(file.fd, at, length), close }
+      return { stat: file.stat, read: (at, length) => readPart(file, at, length), close }
     } catch (error) {
       lease.release()
       throw error
@@ -75,23 +71,9 @@ const readLater = promisify(read) as (
   length: number,
   position: number,
 ) => Promise<{ bytesRead: number }>
-const realpathLater = promisify(
-  realpath.native as (path: Buffer, options: typeof BYTES, done: (error: Error | null, real: Buffer) => void) => void,
-)
-const BYTES = { encoding: 'buffer' } as const
 
-/** The file that is open lies at this path and nowhere else: no directory of it has become a link since it was indexed. */
-async function checkPlace({ fd }: OpenFile, path: Buffer): Promise<void> {
-  const linux = process.platform === 'linux'
-  // Of an open descriptor the kernel knows it by itself: there is no disk to wait for, and a thread for it would cost ten times as much.
-  const real = linux ? readlinkSync(`/proc/self/fd/${fd}`, BYTES) : await realpathLater(path, BYTES)
-  if (real.equals(path)) return
-  throw new SpacedriveError('PATH_REFUSED', `${printable(decodeName(path))} is elsewhere by now`, {
-    hint: 'A directory of its path has moved or has become a link: scan the location again.',
-  })
-}
-
-async function readPart(fd: number, at: number, length: number): Promise<Buffer> {
+async function readPart({ fd, first }: OpenFile, at: number, length: number): Promise<Buffer> {
+  if (at < first.length || fd < 0) return first.subarray(at, at + length)
   const buffer = Buffer.allocUnsafeSlow(length)
   const { bytesRead } = await readLater(fd, buffer, 0, length, at)
   return buffer.subarray(0, bytesRead)

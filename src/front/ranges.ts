@@ -1,6 +1,6 @@
 // What of a file an answer holds: ranges and conditions as RFC 9110 has them, decided from what the file is now.
-import type { BigIntStats } from 'node:fs'
 import { LIMITS } from '../base/limits.js'
+import type { FileStat } from '../scan/guard.js'
 
 /** Bytes from `start` until before `end`. */
 export interface Span {
@@ -27,14 +27,14 @@ export interface FileAnswer {
 }
 
 /** Another content has another: whoever writes changes size or time, and who replaces the file its inode. */
-export function etagOf({ ino, size, mtimeNs }: BigIntStats): string {
+export function etagOf({ ino, size, mtimeNs }: FileStat): string {
   return `"${ino.toString(36)}-${size.toString(36)}-${mtimeNs.toString(36)}"`
 }
 
-/** @param boundary of several ranges; must not occur in the file, which a random one does not */
-export function answerFor(stat: BigIntStats, conditions: Conditions, type: string, boundary: string): FileAnswer {
+/** @param boundary of several ranges; what it answers must not occur in the file, which something random does not */
+export function answerFor(stat: FileStat, conditions: Conditions, type: string, boundary: () => string): FileAnswer {
   const size = Number(stat.size)
-  const modifiedAt = new Date(Number(stat.mtimeMs)).toUTCString()
+  const modifiedAt = new Date(milliseconds(stat)).toUTCString()
   const etag = etagOf(stat)
   const own = { ETag: etag, 'Last-Modified': modifiedAt, 'Accept-Ranges': 'bytes' }
   if (isAnother(stat, etag, conditions)) return { status: 412, headers: own, parts: [], length: 0 }
@@ -43,7 +43,7 @@ export function answerFor(stat: BigIntStats, conditions: Conditions, type: strin
   if (spans === null) return whole(own, type, size)
   if (spans.length === 0)
     return { status: 416, headers: { ...own, 'Content-Range': `bytes */${size}` }, parts: [], length: 0 }
-  return spans.length === 1 ? one(own, type, size, spans[0]!) : several(own, type, size, spans, boundary)
+  return spans.length === 1 ? one(own, type, size, spans[0]!) : several(own, type, size, spans, boundary())
 }
 
 type Headers = Readonly<Record<string, string>>
@@ -81,13 +81,13 @@ function rangeOf({ start, end }: Span, size: number): string {
 }
 
 /** Than the one of which the client wants the rest, or nothing. `If-Match` decides where both are there; a weak one matches none. */
-function isAnother(stat: BigIntStats, etag: string, { ifMatch, ifUnmodifiedSince }: Conditions): boolean {
+function isAnother(stat: FileStat, etag: string, { ifMatch, ifUnmodifiedSince }: Conditions): boolean {
   if (ifMatch !== undefined) return !ifMatch.split(',').some((each) => ['*', etag].includes(each.trim()))
   return ifUnmodifiedSince !== undefined && wholeSeconds(stat) > Date.parse(ifUnmodifiedSince)
 }
 
 /** `If-None-Match` decides where both are there. */
-function isUnchanged(stat: BigIntStats, etag: string, { ifNoneMatch, ifModifiedSince }: Conditions): boolean {
+function isUnchanged(stat: FileStat, etag: string, { ifNoneMatch, ifModifiedSince }: Conditions): boolean {
   if (ifNoneMatch !== undefined) return names(ifNoneMatch, ['*', etag])
   const since = ifModifiedSince === undefined ? NaN : Date.parse(ifModifiedSince)
   return wholeSeconds(stat) <= since
@@ -99,14 +99,18 @@ export function names(ifNoneMatch: string, etags: readonly string[]): boolean {
 }
 
 /** Whether the ranges still mean what the client has the rest of. */
-function isSame(stat: BigIntStats, etag: string, ifRange: string | undefined): boolean {
+function isSame(stat: FileStat, etag: string, ifRange: string | undefined): boolean {
   if (ifRange === undefined) return true
   return /^(W\/)?"/.test(ifRange) ? ifRange === etag : Date.parse(ifRange) === wholeSeconds(stat)
 }
 
 /** HTTP's times have no parts of a second. */
-function wholeSeconds(stat: BigIntStats): number {
-  return Math.floor(Number(stat.mtimeMs) / 1000) * 1000
+function wholeSeconds(stat: FileStat): number {
+  return Math.floor(milliseconds(stat) / 1000) * 1000
+}
+
+function milliseconds({ mtimeNs }: FileStat): number {
+  return Number(mtimeNs / 1_000_000n)
 }
 
 /** Null for what means the whole file, empty where none of the ranges is in it. Those that touch or overlap become one. */

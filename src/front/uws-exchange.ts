@@ -313,6 +313,8 @@ class UwsSink implements Sink {
   readonly #res: HttpResponse
   readonly #exchange: Downloading
   #length = 0
+  /** Goes with the first bytes of the body. */
+  #writeHead: (() => void) | null = null
   #rest: Buffer | null = null
   /** Where in the body the rest begins. */
   #restAt = 0
@@ -329,20 +331,31 @@ class UwsSink implements Sink {
   begin(status: number, headers: Readonly<Record<string, string>>, length: number, headOnly: boolean): void {
     this.#exchange.begin()
     this.#length = length
-    this.#res.cork(() => {
+    const writeHead = () => {
       this.#res.writeStatus(statusLine(status))
       for (const name in headers) this.#res.writeHeader(name, headers[name] as string)
-      if (length > 0 && !headOnly) return
+    }
+    // One call of the system for both, and one packet where the file is small.
+    if (length > 0 && !headOnly) {
+      this.#writeHead = writeHead
+      this.#res.onWritable((offset) => this.#writable(offset))
+      return
+    }
+    this.#res.cork(() => {
+      writeHead()
       if (status !== 304) this.#res.writeHeader('Content-Length', String(length))
       this.#res.endWithoutBody()
     })
-    if (length > 0 && !headOnly) this.#res.onWritable((offset) => this.#writable(offset))
   }
 
   write(bytes: Buffer): boolean {
     this.#restAt = this.#res.getWriteOffset()
     let taken = false
-    this.#res.cork(() => (taken = this.#try(bytes)))
+    this.#res.cork(() => {
+      this.#writeHead?.()
+      this.#writeHead = null
+      taken = this.#try(bytes)
+    })
     if (!taken) this.#rest = bytes
     return taken
   }

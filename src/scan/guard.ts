@@ -13,6 +13,8 @@ import {
   lstatSync,
   open,
   openSync,
+  readlinkSync,
+  realpath,
   type BigIntStats,
   type PathLike,
 } from 'node:fs'
@@ -156,37 +158,105 @@ export function readGuarded(
 }
 
 function keySeen(seen: BigInt64Array): bigint {
-  return keyOf({ dev: BigInt.asUintN(64, seen[SEEN.device]!), ino: BigInt.asUintN(64, seen[SEEN.inode]!) })
+  return keyOf(identityOf(seen))
 }
+
+function identityOf(seen: BigInt64Array): { dev: bigint; ino: bigint } {
+  return { dev: BigInt.asUintN(64, seen[SEEN.device]!), ino: BigInt.asUintN(64, seen[SEEN.inode]!) }
+}
+
+/** What is known of a file that is sent. */
+export type FileStat = Pick<BigIntStats, 'dev' | 'ino' | 'size' | 'mtimeNs'>
 
 /** The same for the main thread, which must not wait for a disk: each call is made by another thread. */
 export interface OpenFile {
+  readonly stat: FileStat
+  /** −1 where it is closed already: then it has no more than its first bytes. */
   readonly fd: number
-  readonly stat: BigIntStats
+  readonly first: Buffer
   close(): Promise<void>
 }
 
-/** As `openGuarded`; the main thread is free meanwhile. */
-export async function openGuardedLater(path: Buffer): Promise<OpenFile> {
+/** The addon's call for a file that is sent, see `Native` in src/descriptors/native.ts. */
+export interface FileOpener {
+  openFile(
+    path: Buffer,
+    seen: BigInt64Array,
+    into: Uint8Array,
+    done: (error: Error | null, fd: number, bytes: number) => void,
+  ): void
+}
+
+/** Whether it lies at its path is not known where nobody looked yet. */
+type Opened = Omit<OpenFile, 'close'> & { readonly isHere?: boolean }
+
+/**
+ * As `openGuarded`, of a file that lies at this path and nowhere else: no directory of it has become a link.
+ *
+ * @param path absolute, without symbolic links
+ * @param first of so many first bytes it is known soon that they are wanted; without an opener none are read
+ */
+export async function openGuardedLater(path: Buffer, opener: FileOpener | null, first: number): Promise<OpenFile> {
   closeParked()
-  const key = keyOf(regular(path, await toldLater(path, lstatLater(path, BIG))))
+  const before = await toldLater(path, lstatLater(path, BIG))
+  const key = keyOf(regular(path, before))
   if (!read.add(key)) throw tooMany()
   let fd = -1
   try {
     if (live.has(key)) throw isOurs(path)
-    fd = await toldLater(path, openLater(path, FLAGS))
-    const stat = await toldLater(path, fstatLater(fd, BIG))
-    const wrong = mismatch(path, fd, keyOf(stat), key)
+    const opened = await toldLater(path, opener ? openInOne(opener, path, before, first) : openInSteps(path))
+    fd = opened.fd
+    const wrong = mismatch(path, fd, keyOf(opened.stat), key)
     if (wrong) {
       if (wrong.isParked) fd = -1
       throw wrong.error
     }
-    return { fd, stat, close: () => closeLater(fd).finally(() => read.remove(key)) }
+    if (!(opened.isHere ?? (await liesAt(fd, path)))) throw isElsewhere(path)
+    if (fd >= 0) return { ...opened, close: () => closeLater(fd).finally(() => read.remove(key)) }
+    read.remove(key)
+    return { ...opened, close: () => Promise.resolve() }
   } catch (error) {
     if (fd >= 0) await closeLater(fd)
     read.remove(key)
     throw error
   }
+}
+
+function openInOne(opener: FileOpener, path: Buffer, { dev, ino }: FileStat, first: number): Promise<Opened> {
+  const seen = new BigInt64Array(SEEN_LENGTH)
+  seen[SEEN.device] = dev
+  seen[SEEN.inode] = ino
+  const into = Buffer.allocUnsafeSlow(first)
+  return new Promise((resolve, reject) =>
+    opener.openFile(path, seen, into, (error, fd, bytes) => {
+      if (error) return reject(error)
+      const stat = { ...identityOf(seen), size: seen[SEEN.size]!, mtimeNs: seen[SEEN.modified]! }
+      const here = ON_LINUX ? { isHere: bytes !== ELSEWHERE } : {}
+      resolve({ stat, fd, first: into.subarray(0, Math.max(bytes, 0)), ...here })
+    }),
+  )
+}
+
+const ELSEWHERE = -2
+
+/** Without the addon, and each step by another thread. */
+async function openInSteps(path: Buffer): Promise<Opened> {
+  const fd = await openLater(path, FLAGS)
+  try {
+    return { stat: await fstatLater(fd, BIG), fd, first: NOTHING }
+  } catch (error) {
+    await closeLater(fd)
+    throw error
+  }
+}
+
+const NOTHING = Buffer.alloc(0)
+const ON_LINUX = process.platform === 'linux'
+
+async function liesAt(fd: number, path: Buffer): Promise<boolean> {
+  // Of an open descriptor the kernel knows it by itself: there is no disk to wait for, and a thread for it would cost ten times as much.
+  const real = ON_LINUX ? readlinkSync(`/proc/self/fd/${fd}`, BYTES) : await realpathLater(path, BYTES)
+  return real.equals(path)
 }
 
 /** What the system takes of a path, which has a NUL at its end. */
@@ -232,10 +302,14 @@ function nameOf(fd: number): Buffer {
 }
 
 const BIG = { bigint: true } as const
+const BYTES = { encoding: 'buffer' } as const
 const lstatLater = promisify(lstat) as (path: Buffer, options: typeof BIG) => Promise<BigIntStats>
 const fstatLater = promisify(fstat) as (fd: number, options: typeof BIG) => Promise<BigIntStats>
 const openLater = promisify(open) as (path: Buffer, flags: number) => Promise<number>
 const closeLater = promisify(close)
+const realpathLater = promisify(
+  realpath.native as (path: Buffer, options: typeof BYTES, done: (error: Error | null, real: Buffer) => void) => void,
+)
 
 /** Whether SQLite has locked this file in this process. */
 export function isLive(path: PathLike): boolean {
@@ -317,6 +391,8 @@ function toldLater<T>(path: Buffer, work: Promise<T>): Promise<T> {
 }
 
 function unread(path: string | Buffer, error: unknown): SpacedriveError {
+  // Of where it lies, and not of the file: the system does not say it.
+  if ((error as NodeJS.ErrnoException).syscall === 'readlink') return fromSystem(error)
   const errno = errnoOf(error) ?? ''
   if (errno === 'ENOENT' || errno === 'ENOTDIR')
     return new SpacedriveError('FILE_NOT_FOUND', `${printed(path)} is gone`)
@@ -327,6 +403,12 @@ function unread(path: string | Buffer, error: unknown): SpacedriveError {
 
 function tooMany(): SpacedriveError {
   return new SpacedriveError('BUDGET_EXHAUSTED', 'too many files are being read', { class: 'jobs' })
+}
+
+function isElsewhere(path: Buffer): SpacedriveError {
+  return new SpacedriveError('PATH_REFUSED', `${printed(path)} is elsewhere by now`, {
+    hint: 'A directory of its path has moved or has become a link: scan the location again.',
+  })
 }
 
 function isOurs(path: string | Buffer): SpacedriveError {

@@ -217,7 +217,7 @@ test.serial('who reads faster than a file can be read keeps no place from those 
     for (const path of [large, small]) writeFileSync(path, 'x')
     truncateSync(large, 2 ** 40)
     const files = new Files(Ledger.create(plan({ soft: 1_000, base: 0, connectionsMax: 'auto' })))
-    const desk = deskFor((id) => ({ id, path: id === 'large' ? large : small, name: id, kind: 'file' }))
+    const desk = deskFor((id) => ({ id, path: id === 'large' ? large : small, name: id, kind: 'file', size: 1 }))
     const downloads: Download[] = []
     /** Resolves when it is through; takes whatever is written at once. */
     const begin = (id: string) =>

@@ -20,7 +20,16 @@ import { loadNative } from '../../src/descriptors/native.js'
 import { PRICES } from '../../src/descriptors/prices.js'
 import { filesOf } from '../../src/library/folder.js'
 import type { Library } from '../../src/library/library.js'
-import { isLive, markLive, openGuarded, readGuarded, SEEN_LENGTH, type FileReader } from '../../src/scan/guard.js'
+import {
+  isLive,
+  markLive,
+  openGuarded,
+  openGuardedLater,
+  readGuarded,
+  SEEN_LENGTH,
+  type FileOpener,
+  type FileReader,
+} from '../../src/scan/guard.js'
 import { Stage } from '../library/stage.js'
 import { ROOT } from '../harness/daemon.js'
 
@@ -129,6 +138,120 @@ test.serial(
     t.is(native.count(), before - 1)
   },
 )
+
+for (const [how, opener] of [
+  ['by the addon', loadNative()],
+  ['without it', null],
+] as const) {
+  test.serial(
+    `a file that is sent, ${how}: its first bytes, and no descriptor where there are no others`,
+    async (t) => {
+      using stage = new Stage()
+      const path = Buffer.from(join(stage.tree, 'file'))
+      writeFileSync(path, 'as it was')
+      const before = loadNative()!.count()
+      for (const first of [0, 3, 9, 20]) {
+        const file = await openGuardedLater(path, opener, first)
+        t.is(file.stat.size, 9n)
+        t.is(file.first.toString(), opener ? 'as it was'.slice(0, first) : '')
+        t.is(loadNative()!.count() - before, file.fd < 0 ? 0 : 1)
+        t.is(file.fd < 0, opener !== null && first >= 9)
+        await file.close()
+        t.is(loadNative()!.count(), before)
+      }
+      mkdirSync(join(stage.tree, 'sub'))
+      symlinkSync(join(stage.tree, 'sub'), join(stage.tree, 'way'))
+      writeFileSync(join(stage.tree, 'sub', 'one'), '')
+      const codes = await Promise.all(
+        ['way/one', 'none', 'sub'].map((name) => codeOfLater(Buffer.from(join(stage.tree, name)), opener)),
+      )
+      t.deepEqual(codes, ['PATH_REFUSED', 'FILE_NOT_FOUND', 'PATH_REFUSED'])
+      t.is(await codeOfLater(Buffer.from(join(stage.tree, 'sub/one')), opener), 'opened')
+      t.is(loadNative()!.count(), before)
+    },
+  )
+}
+
+const codeOfLater = (path: Buffer, opener: FileOpener | null): Promise<string> =>
+  openGuardedLater(path, opener, 100)
+    .then((file) => file.close())
+    .then(
+      () => 'opened',
+      (error: SpacedriveError) => error.code,
+    )
+
+test.serial('what takes the place of a file that is sent, between a look and its opening, is not sent', async (t) => {
+  const native = loadNative()!
+  using stage = new Stage()
+  const made = stage.create()
+  const library = stage.open(made)
+  const { database } = filesOf(made.path)
+  const path = join(stage.tree, 'file')
+  const swapped = async (by: () => void): Promise<[code: string, left: number]> => {
+    rmSync(path, { force: true })
+    writeFileSync(path, 'as it was')
+    const before = native.count()
+    const openFile: FileOpener['openFile'] = (...asked) => {
+      rmSync(path)
+      by()
+      native.openFile(...asked)
+    }
+    const code = await codeOfLater(Buffer.from(path), { openFile })
+    return [code, native.count() - before]
+  }
+  writeFileSync(join(stage.tree, 'other'), 'as it is.')
+  t.deepEqual(await swapped(() => renameSync(join(stage.tree, 'other'), path)), ['PATH_REFUSED', 0])
+  t.deepEqual(await swapped(() => undefined), ['FILE_NOT_FOUND', 0])
+  t.deepEqual(
+    await swapped(() => linkSync(database, path)),
+    ['PATH_REFUSED', 1],
+    'the descriptor waits until the library is closed',
+  )
+  t.deepEqual(
+    whileWriting(library, database, () =>
+      t.is(
+        codeOf(() => openGuarded(path)),
+        'PATH_REFUSED',
+      ),
+    ),
+    ['SQLITE_BUSY', 'SQLITE_BUSY'],
+  )
+  stage.close(library)
+  const before = native.count()
+  t.is(await codeOfLater(Buffer.from(path), native), 'opened')
+  t.is(native.count(), before - 1)
+})
+
+test.serial(
+  'a thread that ends while files are opened for it leaves no descriptor of those it never heard of',
+  async (t) => {
+    using stage = new Stage()
+    const path = join(stage.tree, 'file')
+    writeFileSync(path, 'more than is read at first')
+    const before = loadNative()!.count()
+    const addon = new URL('../../src/descriptors/native.js', import.meta.url).href
+    const heard = new Int32Array(new SharedArrayBuffer(4))
+    const script = `
+    const { parentPort, workerData: { addon, path, heard } } = require('node:worker_threads')
+    import(addon).then(({ loadNative }) => {
+      const native = loadNative()
+      const seen = new BigInt64Array(6)
+      native.lookAtFile(Buffer.from(path), seen)
+      for (let at = 0; at < ${EACH}; at++)
+        native.openFile(Buffer.from(path), seen, Buffer.alloc(1), (error, fd) => Atomics.add(heard, 0, 1))
+      parentPort.postMessage('begun')
+    })`
+    for (let round = 0; round < 10; round++) {
+      const worker = new Worker(script, { eval: true, workerData: { addon, path, heard } })
+      await once(worker, 'message')
+      await worker.terminate()
+    }
+    t.true(heard[0]! < 10 * EACH, `${heard[0]} were told of, and there is nothing to be seen`)
+    t.is(loadNative()!.count() - before, heard[0]!)
+  },
+)
+
+const EACH = 200
 
 test.serial('a library does not open over a file that is being read, and opens when that is over', (t) => {
   using stage = new Stage()
