@@ -219,11 +219,16 @@ export class Daemon {
     this.#measureLibrary(ledger)
     if (this.#config.traceLeases) ledger.trace()
     this.#audit = new Audit(ledger, this.#hostOpen)
-    this.#pressed = new Pressed(ledger, (...asked) => this.#router?.filesWait(...asked) ?? false)
+    const files = new Files(ledger)
+    this.#pressed = new Pressed(
+      ledger,
+      (...asked) => this.#router?.filesWait(...asked) ?? null,
+      () => files.bytesRead,
+    )
     this.#relief = this.#openRelief(ledger, this.#sights)
     this.#audit.begin(atStart)
     this.#beats = Beats.create(1 + shards + this.#config.fronts)
-    this.#front = await this.#openFront(ledger, shards)
+    this.#front = await this.#openFront(ledger, shards, files)
     goOn(unwanted)
     const listening = this.#fronts ? 'listeners and front threads' : 'listeners'
     this.#books.book(listening, this.#listeners(), ledger.totals().used)
@@ -405,7 +410,7 @@ export class Daemon {
     )
   }
 
-  async #openFront(ledger: Ledger, shards: number): Promise<Front | undefined> {
+  async #openFront(ledger: Ledger, shards: number, files: Files): Promise<Front | undefined> {
     const socketPath = this.#options.socket === false ? null : this.#paths.socket
     const { tlsCert, tlsKey } = this.#config
     const ports = (this.#ports = new Ports(this.#paths.ports, (level, message) => this.#log(level, message)))
@@ -431,7 +436,7 @@ export class Daemon {
         refuses: (of, library) => this.#router?.refuseUnread(of, library) ?? null,
       },
       publisher: this.#events,
-      files: new Files(ledger),
+      files,
       tongue: (text) => tongueOf(text, this.#here),
       console: readConsole(),
       metrics: () => this.#lookout.metrics(),

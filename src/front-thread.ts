@@ -45,6 +45,7 @@ export class FrontThread {
   readonly #spread: Spread
   /** It told the main thread that something was read. */
   #toldReads = false
+  readonly #files: Files
   readonly #pressed: Pressed
   readonly #givingBack = new GivingBack()
   readonly #pulse = new Pulse((stoodMs) => this.#turned(stoodMs))
@@ -68,9 +69,11 @@ export class FrontThread {
     this.#setup = setup
     this.#port = port
     this.#ledger = new Ledger(setup.ledger, setup.thread)
+    this.#files = new Files(this.#ledger)
     this.#pressed = new Pressed(
       this.#ledger,
-      (library, isOld) => this.#catalog.has(library) && this.#asker.filesWait(this.#lineOf(library), isOld),
+      (library, isOld) => (this.#catalog.has(library) ? this.#asker.filesWait(this.#lineOf(library), isOld) : null),
+      () => this.#files.bytesRead,
     )
     this.#beats = new Beats(setup.beats)
     this.#counts = new FrontCounts(setup.counts)
@@ -166,7 +169,7 @@ export class FrontThread {
           this.#catalog.has(library) ? this.#asker.refuseUnread(this.#lineOf(library), of) : null,
       },
       publisher: this.#events,
-      files: new Files(this.#ledger),
+      files: this.#files,
       tongue: (text) => tongueOf(text, here),
       console,
       metrics: () => this.#metrics(),

@@ -20,6 +20,8 @@ export class Files {
   readonly #ledger: Ledger
   readonly #native = loadNative()
   readonly #few = new Few(LIMITS.filesOpenMax)
+  /** So far. */
+  bytesRead = 0
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger
@@ -56,7 +58,12 @@ export class Files {
         await file.close().finally(() => lease.release())
         this.#few.leave()
       }
-      return { stat: file.stat, read: (at, length) => readPart(file, at, length), close }
+      const read = async (at: number, length: number) => {
+        const part = await readPart(file, at, length)
+        this.bytesRead += part.length
+        return part
+      }
+      return { stat: file.stat, read, close }
     } catch (error) {
       lease.release()
       throw error

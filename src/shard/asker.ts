@@ -91,6 +91,9 @@ export interface LineShared {
   readonly written: SharedArrayBuffer
 }
 
+/** A shard is late, or comes to each soon but somebody is refused who would read or write. */
+export type WhyFilesWait = 'late' | 'crowd'
+
 export class Asker {
   readonly lines: readonly Line[]
   readonly #setup: AskerSetup
@@ -163,9 +166,11 @@ export class Asker {
    * Files of this shard are not sent: it refuses others, or is late where some shard was for a second. Nor is any file while readers
    * are refused, for then the thread that refuses them has no time for it.
    */
-  filesWait(line: Line, isOld: boolean): boolean {
-    if (isOld && this.waitedMs(line) >= LIMITS.queueWaitedMs[0]) return true
-    return this.#looking !== undefined && (line.queue.isCrowd || this.lines.some(({ queue }) => queue.newestFirst))
+  filesWait(line: Line, isOld: boolean): WhyFilesWait | null {
+    const isSeen = line.queue.isCrowd || this.lines.some(({ queue }) => queue.newestFirst)
+    const isCrowd = isSeen && this.#looking !== undefined
+    if (isCrowd && line.ahead.ms < LIMITS.interactiveBegunMs) return 'crowd'
+    return isCrowd || (isOld && this.waitedMs(line) >= LIMITS.queueWaitedMs[0]) ? 'late' : null
   }
 
   /** How long who asks this shard waits for it to begin: as the oldest did so far, or as one will that asks now. */

@@ -1,5 +1,5 @@
 // What may not begin while something other than descriptors is short. Files are not sent while it is critical, nor those of a shard
-// that refuses others or is late, nor any while readers are refused; long answers not while memory is short, nor while the main loop
+// that refuses others or is late, nor any while readers are refused, but a few small ones; long answers not while memory is short, nor while the main loop
 // is late; jobs wait. Short reads, writes and subscriptions go on whatever presses, and control is never asked. One in a second is let
 // through all the same: where nothing that is refused was the cause, as on a machine whose cores are others', nobody is refused for
 // ever.
@@ -8,7 +8,7 @@ import { LIMITS } from '../base/limits.js'
 import { isAtLeast, type Ledger } from '../descriptors/ledger.js'
 import { CAUSE_WORDS } from '../descriptors/pressure.js'
 import { CAUSES, STREAM, type Cause, type Level, type Request } from '../protocol/messages.js'
-import { comeAgainMs } from './asker.js'
+import { comeAgainMs, type WhyFilesWait } from './asker.js'
 
 type Kind = 'stream' | 'long'
 
@@ -31,37 +31,50 @@ const REFUSALS = Object.fromEntries(
   ]),
 ) as Readonly<Record<Kind, Readonly<Record<Cause, WireError>>>>
 
-/** Whether files of the library wait for what is asked of the shards. @param isOld the queue of some shard is, for a second by now */
-export type FilesWait = (library: string, isOld: boolean) => boolean
+/** Why files of the library wait for what is asked of the shards. @param isOld the queue of some shard is, for a second by now */
+export type FilesWait = (library: string, isOld: boolean) => WhyFilesWait | null
 
 export class Pressed {
   readonly #ledger: Ledger
   readonly #filesWait: FilesWait
+  readonly #bytesRead: () => number
   #letThroughAt = -Infinity
+  #readBefore = 0
 
-  constructor(ledger: Ledger, filesWait: FilesWait) {
+  /** @param bytesRead so many so far, of all files that were sent by this thread */
+  constructor(ledger: Ledger, filesWait: FilesWait, bytesRead: () => number) {
     this.#ledger = ledger
     this.#filesWait = filesWait
+    this.#bytesRead = bytesRead
   }
 
   /** Why this may not begin now, or null. @param caller `STREAM` where it is for bytes to be sent */
   refuses(request: Request, caller?: object): WireError | null {
     const isStream = caller === STREAM
-    const fileWaits = isStream && this.#fileWaits(request)
-    if (!fileWaits && !this.#ledger.isPressed) return null
+    const waits = isStream ? this.#whyItWaits(request) : null
+    if (!waits && !this.#ledger.isPressed) return null
     const kind = isStream ? 'stream' : isLong(request) ? 'long' : null
-    const cause = kind && (this.#cause(kind) ?? (fileWaits ? 'queue' : null))
+    const pressing = kind && this.#cause(kind)
+    const cause = pressing ?? (waits ? 'queue' : null)
     if (!kind || !cause) return null
     const now = performance.now()
-    if (now - this.#letThroughAt >= LIMITS.pressedLetThroughMs) {
+    const eachMs = waits === 'crowd' && !pressing ? this.#crowdFileMs : LIMITS.pressedLetThroughMs
+    if (now - this.#letThroughAt >= eachMs) {
       this.#letThroughAt = now
+      this.#readBefore = this.#bytesRead()
       return null
     }
     this.#ledger.refusedFor(cause)
     return { ...REFUSALS[kind][cause], retryAfterMs: comeAgainMs() }
   }
 
-  #fileWaits({ params }: Request): boolean {
+  /** A small one costs less than to answer what is refused for it would; long ones, whoever began them, leave no time for others. */
+  get #crowdFileMs(): number {
+    const read = this.#bytesRead() - this.#readBefore
+    return Math.min(LIMITS.pressedLetThroughMs, LIMITS.crowdFileMs + read / LIMITS.crowdFileBytesInMs)
+  }
+
+  #whyItWaits({ params }: Request): WhyFilesWait | null {
     const { library } = params as { readonly library: string }
     return this.#filesWait(library, isAtLeast(this.#ledger.causes.queue, 'critical'))
   }

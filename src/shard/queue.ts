@@ -92,10 +92,10 @@ export class Queue {
     return of === 'mutation' && this.#writers.isThere && this.#mutation.length >= this.#writersEnough
   }
 
-  /** Twice as many as were begun lately in the time that one may wait: the newest are first, and more would only grow too old behind them. */
+  /** As many as were begun lately in the time that one may wait: the newest are first, and more would only grow too old behind them. */
   get #readersEnough(): number {
     const most = LIMITS.queueCrowdEnough
-    return Math.max(most / 4, Math.min(most, this.#readers.begunIn(2 * LIMITS.interactiveAgeMs)))
+    return Math.max(most / 4, Math.min(most, this.#readers.begunIn(LIMITS.interactiveAgeMs)))
   }
 
   /** As many as were begun lately in half the time that one may wait: more only to grow too old behind these would be too many. */

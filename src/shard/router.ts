@@ -27,7 +27,7 @@ import {
   type WatchedLocation,
 } from './lines.js'
 import { newAhead } from './ahead.js'
-import { Asker, GIVEN_UP, loadOf, type Line, type LineShared } from './asker.js'
+import { Asker, GIVEN_UP, loadOf, type Line, type LineShared, type WhyFilesWait } from './asker.js'
 import { newGivenUp } from './given-up.js'
 import { attempt, newWritten } from './kept.js'
 import { Lasting } from './lasting.js'
@@ -230,8 +230,8 @@ export class Router {
   }
 
   /** As the asker's, by library. */
-  filesWait(library: string, isOld: boolean): boolean {
-    return this.#catalog.has(library) && this.#asker.filesWait(this.#placeOf(library).line, isOld)
+  filesWait(library: string, isOld: boolean): WhyFilesWait | null {
+    return this.#catalog.has(library) ? this.#asker.filesWait(this.#placeOf(library).line, isOld) : null
   }
 
   /** How long the longest waits of those that ask any shard. */

@@ -4,6 +4,7 @@ import { LIMITS } from '../../src/base/limits.js'
 import { Ledger } from '../../src/descriptors/ledger.js'
 import { plan } from '../../src/descriptors/planner.js'
 import { CAUSES, STREAM, type Cause, type Level, type Request } from '../../src/protocol/messages.js'
+import type { WhyFilesWait } from '../../src/shard/asker.js'
 import { Pressed, type FilesWait } from '../../src/shard/pressed.js'
 
 const LIBRARY = '0190163d-8694-739b-aea5-966c26f8ad91'
@@ -21,10 +22,10 @@ const SHORT: readonly Request[] = [
   { operation: 'core.status', params: {} },
 ]
 
-function newPressed(levels: Partial<Record<Cause, Level>>, filesWait: FilesWait = () => false) {
+function newPressed(levels: Partial<Record<Cause, Level>>, filesWait: FilesWait = () => null, read = () => 0) {
   const ledger = Ledger.create(plan({ soft: 2_000, base: 0, connectionsMax: 'auto' }))
   ledger.causes = { memory: 'normal', loop: 'normal', queue: 'normal', ...levels }
-  const pressed = new Pressed(ledger, filesWait)
+  const pressed = new Pressed(ledger, filesWait, read)
   return { ledger, pressed }
 }
 
@@ -49,7 +50,7 @@ test('files are refused where anything is critical, long answers before that whe
 test('an old queue refuses files of the libraries that wait in it', (t) => {
   for (const queue of ['high', 'critical'] as const) {
     const asked = new Set<unknown>()
-    const filesWait: FilesWait = (...of) => (asked.add(of.join()), of[1])
+    const filesWait: FilesWait = (...of) => (asked.add(of.join()), of[1] ? 'late' : null)
     t.is(refused({ queue }, filesWait), queue === 'critical' ? 'files' : '')
     t.deepEqual([...asked], [`${LIBRARY},${queue === 'critical'}`])
     t.is(refused({ queue }), '')
@@ -57,23 +58,23 @@ test('an old queue refuses files of the libraries that wait in it', (t) => {
 })
 
 test('files are refused as soon as a shard refuses what people look at, and no longer', (t) => {
-  let wait = true
+  let wait: WhyFilesWait | null = 'crowd'
   const { ledger, pressed } = newPressed({}, () => wait)
   t.is(pressed.refuses(FILE, STREAM), null)
   t.regex(pressed.refuses(FILE, STREAM)!.message, /^too much is asked of the shards: no file is sent/)
   t.is(ledger.refusedForSoFar('queue'), 1)
   for (const each of [...SHORT, LONG]) t.is(pressed.refuses(each), null, each.operation)
-  wait = false
+  wait = null
   t.is(pressed.refuses(FILE, STREAM), null)
 })
 
 test('short answers, writes, subscriptions and control go on whatever presses', (t) => {
-  const { pressed } = newPressed({ memory: 'critical', loop: 'critical', queue: 'critical' }, () => true)
+  const { pressed } = newPressed({ memory: 'critical', loop: 'critical', queue: 'critical' }, () => 'crowd')
   for (let times = 0; times < 3; times++) for (const each of SHORT) t.is(pressed.refuses(each), null, each.operation)
 })
 
 test('who is refused is told why, when to come again, and how to ask for less; and is counted', (t) => {
-  const { ledger, pressed } = newPressed({ memory: 'critical', queue: 'critical' }, () => true)
+  const { ledger, pressed } = newPressed({ memory: 'critical', queue: 'critical' }, () => 'crowd')
   pressed.refuses(FILE, STREAM)
   const file = pressed.refuses(FILE, STREAM)!
   t.like(file, { code: 'OVERLOADED', retryable: true })
@@ -84,6 +85,28 @@ test('who is refused is told why, when to come again, and how to ask for less; a
     t.true(retryAfterMs! >= 1_000 && retryAfterMs! <= LIMITS.overloadedRetryMs)
   t.is(ledger.refusedForSoFar('memory'), 2)
   t.is(ledger.refusedForSoFar('queue'), 0)
+})
+
+test('in a crowd some small files are let through, and fewer the more is read of all', async (t) => {
+  let read = 0
+  const { pressed } = newPressed(
+    {},
+    () => 'crowd',
+    () => read,
+  )
+  t.is(pressed.refuses(FILE, STREAM), null)
+  t.not(pressed.refuses(FILE, STREAM), null)
+  const after = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+  await after(LIMITS.crowdFileMs + 1)
+  t.is(pressed.refuses(FILE, STREAM), null)
+  read += 100 * LIMITS.crowdFileBytesInMs
+  await after(LIMITS.crowdFileMs + 1)
+  t.not(pressed.refuses(FILE, STREAM), null)
+  await after(100)
+  t.is(pressed.refuses(FILE, STREAM), null)
+  read = Number.MAX_SAFE_INTEGER
+  await after(LIMITS.pressedLetThroughMs + 1)
+  t.is(pressed.refuses(FILE, STREAM), null, 'for ever it is never')
 })
 
 test('in each thread one is let through in a while, so that nobody is refused for ever', async (t) => {

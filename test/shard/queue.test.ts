@@ -232,7 +232,7 @@ test('in a crowd of writers there are enough when more wait than were begun late
   t.false(queue.hasEnough('interactive'))
 })
 
-test('in a crowd of readers there are enough when twice as many wait as were begun lately in the time they have', (t) => {
+test('in a crowd of readers there are enough when as many wait as were begun lately in the time they have', (t) => {
   const step = LIMITS.queueCrowdLeftMs / 2
   const enoughOf = (begun: number) => {
     const queue = crowd('interactive', 0)
@@ -246,8 +246,8 @@ test('in a crowd of readers there are enough when twice as many wait as were beg
   }
   const most = LIMITS.queueCrowdEnough
   const inTime = LIMITS.interactiveAgeMs / step
-  const begun = Math.ceil(most / 4 / inTime)
-  t.is(enoughOf(begun), Math.ceil(2 * begun * inTime))
+  const begun = Math.ceil(most / 2 / inTime)
+  t.is(enoughOf(begun), Math.ceil(begun * inTime))
   t.is(enoughOf(1), most / 4)
 })
 
