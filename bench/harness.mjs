@@ -125,21 +125,21 @@ export async function jobDone(call, library, job) {
 
 const hasWrk = spawnSync('wrk', ['-v']).error === undefined
 
-/** Requests a second of POSTs from 64 keep-alive connections, from a process of its own; `bodies` are sent in turn. */
-export function load(url, { bodies, headers = {}, seconds = 4, connections = 64 }) {
-  return hasWrk
-    ? loadWrk(url, bodies, headers, seconds, connections)
-    : loadAutocannon(url, bodies, headers, seconds, connections)
+/** Requests a second from 64 keep-alive connections, from a process of its own: in turn POSTs of `bodies`, or GETs of `paths`. */
+export function load(url, { bodies, paths, headers = {}, seconds = 4, connections = 64 }) {
+  const asked = paths?.map((path) => ({ method: 'GET', path })) ?? bodies.map((body) => ({ method: 'POST', body }))
+  return (hasWrk ? loadWrk : loadAutocannon)(url, asked, headers, seconds, connections)
 }
 
-function loadWrk(url, bodies, headers, seconds, connections) {
+function loadWrk(url, asked, headers, seconds, connections) {
   const script = join(scratch, 'load.lua')
-  const quoted = bodies.map((body) => `[==[${body}]==]`).join(',')
+  const quoted = (text) => (text === undefined ? 'nil' : `[==[${text}]==]`)
+  const each = asked.map(({ method, path, body }) => `{"${method}",${quoted(path)},${quoted(body)}}`).join(',')
   const set = Object.entries(headers).map(([name, value]) => `wrk.headers["${name}"] = "${value}"`)
   writeFileSync(
     script,
-    `wrk.method = "POST"\n${set.join('\n')}\nlocal ready = {}\nlocal at = 0\n` +
-      `function init() for i, body in ipairs({${quoted}}) do ready[i] = wrk.format(nil, nil, nil, body) end end\n` +
+    `${set.join('\n')}\nlocal ready = {}\nlocal at = 0\n` +
+      `function init() for i, each in ipairs({${each}}) do ready[i] = wrk.format(each[1], each[2], nil, each[3]) end end\n` +
       `function request() at = at % #ready + 1 return ready[at] end\n`,
   )
   const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', script, url]
@@ -183,13 +183,13 @@ export function cpuOf(pid) {
   return (Number(fields[11]) + Number(fields[12])) / 100
 }
 
-function loadAutocannon(url, bodies, headers, seconds, connections) {
+function loadAutocannon(url, asked, headers, seconds, connections) {
   const script =
-    `const autocannon = require('autocannon'); const [url, bodies, headers] = JSON.parse(require('fs').readFileSync(0, 'utf8'));` +
-    `autocannon({ url, connections: ${connections}, duration: ${seconds}, method: 'POST', headers, requests: bodies.map((body) => ({ method: 'POST', headers, body })) })` +
+    `const autocannon = require('autocannon'); const [url, asked, headers] = JSON.parse(require('fs').readFileSync(0, 'utf8'));` +
+    `autocannon({ url, connections: ${connections}, duration: ${seconds}, headers, requests: asked.map((each) => ({ headers, ...each })) })` +
     `.then((r) => { if (r.non2xx) throw new Error('not 2xx'); console.log(r.requests.average) })`
   // More bodies than a command line takes.
-  const input = JSON.stringify([url, bodies, headers])
+  const input = JSON.stringify([url, asked, headers])
   const { stdout, stderr, status } = spawnSync(process.execPath, ['-e', script], { cwd: root, encoding: 'utf8', input })
   if (status !== 0) throw new Error(stderr)
   return Number(stdout)

@@ -6,6 +6,7 @@ import { setup } from '../scripts/setup.mjs'
 const ALL = [
   'boot',
   'rpc',
+  'files',
   'hot',
   'index',
   'identify',
