@@ -39,6 +39,8 @@ export class Pressed {
   readonly #filesWait: FilesWait
   readonly #bytesRead: () => number
   #letThroughAt = -Infinity
+  /** Apart from the others: what comes each few milliseconds would be the one of every second. */
+  #crowdFileAt = -Infinity
   #readBefore = 0
 
   /** @param bytesRead so many so far, of all files that were sent by this thread */
@@ -57,15 +59,24 @@ export class Pressed {
     const pressing = kind && this.#cause(kind)
     const cause = pressing ?? (waits ? 'queue' : null)
     if (!kind || !cause) return null
-    const now = performance.now()
-    const eachMs = waits === 'crowd' && !pressing ? this.#crowdFileMs : LIMITS.pressedLetThroughMs
-    if (now - this.#letThroughAt >= eachMs) {
-      this.#letThroughAt = now
-      this.#readBefore = this.#bytesRead()
-      return null
-    }
+    if (waits === 'crowd' && !pressing ? this.#letsCrowdFile() : this.#letsOne()) return null
     this.#ledger.refusedFor(cause)
     return { ...REFUSALS[kind][cause], retryAfterMs: comeAgainMs() }
+  }
+
+  #letsOne(): boolean {
+    const now = performance.now()
+    if (now - this.#letThroughAt < LIMITS.pressedLetThroughMs) return false
+    this.#letThroughAt = now
+    return true
+  }
+
+  #letsCrowdFile(): boolean {
+    const now = performance.now()
+    if (now - this.#crowdFileAt < this.#crowdFileMs) return false
+    this.#crowdFileAt = now
+    this.#readBefore = this.#bytesRead()
+    return true
   }
 
   /** A small one costs less than to answer what is refused for it would; long ones, whoever began them, leave no time for others. */

@@ -109,6 +109,24 @@ test('in a crowd some small files are let through, and fewer the more is read of
   t.is(pressed.refuses(FILE, STREAM), null, 'for ever it is never')
 })
 
+test('small files of a crowd take nobody else the one of every second', async (t) => {
+  const other: Request = { operation: 'files.get', params: { library: 'another', id: '1' } }
+  for (const [levels, caller, each] of [
+    [{ memory: 'high' }, undefined, LONG],
+    [{ queue: 'critical' }, STREAM, other],
+  ] as const) {
+    const { pressed } = newPressed(levels, (library) => (library === LIBRARY ? 'crowd' : 'late'))
+    let [files, others] = [0, 0]
+    for (const until = performance.now() + 2.5 * LIMITS.pressedLetThroughMs; performance.now() < until;) {
+      if (pressed.refuses(FILE, STREAM) === null) files += 1
+      if (pressed.refuses(each, caller) === null) others += 1
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    t.true(files > 10, `${files} files`)
+    t.true(others >= 2 && others <= 3, `${others} others`)
+  }
+})
+
 test('in each thread one is let through in a while, so that nobody is refused for ever', async (t) => {
   const { pressed } = newPressed({ loop: 'critical' })
   t.is(pressed.refuses(FILE, STREAM), null)
