@@ -334,7 +334,8 @@ export class Fronts implements Front, Askers {
     }
     // libuv leaks a descriptor of a loop that it could not open whole (Node 20).
     proveRoom(ledger.prices.taskThread + ledger.prices.threadStart)
-    const worker = new Worker(ENTRY, { workerData })
+    // The addon opens the files that are sent, and Node would say of each that it closes that nobody had opened it.
+    const worker = new Worker(ENTRY, { workerData, trackUnmanagedFds: false })
     const thread: Thread = {
       number,
       worker,

@@ -2,7 +2,9 @@
 // and ended as one.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { Agent } from 'node:http'
+import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import { LIMITS } from '../../src/base/limits.js'
 import { configure } from '../../src/config.js'
 import { connect, open, type Client } from '../../src/index.js'
 import { loadNative } from '../../src/descriptors/native.js'
@@ -240,6 +242,25 @@ served('a library that is too much for its shard is read by others for clients o
     for (const client of clients)
       await t.throwsAsync(client.call('files.list', { library, path: parent }), { code: 'LIBRARY_NOT_FOUND' })
     for (const codes of await Promise.all(reads)) t.deepEqual(codes, ['LIBRARY_NOT_FOUND'])
+  })
+})
+
+served('a file that stays open while it is sent by a thread of its own is closed without a word', async (t) => {
+  await play(async (scene) => {
+    const tree = scene.tree('tree', 1)
+    writeFileSync(join(tree, 'd0', 'large'), Buffer.alloc(LIMITS.filePartBytes + 1))
+    const daemon = await scene.daemon({ args: FRONTS })
+    const { library } = await daemon.index('one', tree)
+    const { id } = await daemon.call('files.get', { library, path: join(tree, 'd0', 'large') })
+    const path = `/libraries/${library}/files/${id}`
+    for (const headers of [{}, { range: 'bytes=0-9' }]) {
+      const { status, body } = await daemon.ask(path, { headers })
+      t.true(status === 200 || status === 206)
+      t.is(body.length, status === 200 ? LIMITS.filePartBytes + 1 : 10)
+    }
+    t.is((await daemon.ask(path, { method: 'HEAD' })).status, 200)
+    await daemon.stop()
+    t.notRegex(daemon.said.err, /warning/i)
   })
 })
 
