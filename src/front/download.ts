@@ -128,8 +128,9 @@ export class Download extends Timed implements Reader, Bound {
       throw new SpacedriveError('PATH_REFUSED', `${item.path} is no file`, { hint: 'Ask for a file.' })
     this.#path = Buffer.from(item.pathBytes ?? item.path, item.pathBytes === undefined ? 'utf8' : 'base64')
     try {
-      const { stat } = await this.#open(this.#likely(item))
-      if (this.#over) return
+      const file = await this.#open(this.#likely(item))
+      if (!file || this.#over) return
+      const { stat } = file
       const type = typeOf(item)
       const answer = answerFor(stat, this.#request.conditions, type, () => randomBytes(18).toString('base64url'))
       const named =
@@ -167,8 +168,9 @@ export class Download extends Timed implements Reader, Bound {
   async #part(part: Buffer | Span): Promise<void> {
     if (Buffer.isBuffer(part)) return this.#write(part)
     for (let at = part.start; at < part.end && !this.#over;) {
-      const { read } = await this.#open()
-      const bytes = await read(at, Math.min(LIMITS.filePartBytes, part.end - at))
+      const file = await this.#open()
+      if (!file) return
+      const bytes = await file.read(at, Math.min(LIMITS.filePartBytes, part.end - at))
       // Shorter by now: what was promised cannot be sent.
       if (bytes.length === 0) return this.#end(() => this.#sink.cut())
       at += bytes.length
@@ -189,10 +191,11 @@ export class Download extends Timed implements Reader, Bound {
     this.#desk.unread.forget(this)
   }
 
-  /** A file that is another by now is not sent as the rest of the one before. */
-  async #open(first = 0): Promise<SentFile> {
+  /** A file that is another by now is not sent as the rest of the one before. Null where the client has gone before it was its turn. */
+  async #open(first = 0): Promise<SentFile | null> {
     if (this.#file) return this.#file
-    const file = await this.#files.open(this.#path, first)
+    const file = await this.#files.open(this.#path, first, () => !this.#over)
+    if (!file) return null
     const etag = etagOf(file.stat)
     if (this.#etag !== '' && this.#etag !== etag) {
       await file.close()

@@ -37,10 +37,16 @@ export class Files {
    *
    * @param path true bytes, absolute, without symbolic links
    * @param first bytes from its beginning that are likely to be read
+   * @param isWanted asked when its turn has come
+   * @returns null where it is not wanted any more
    * @throws BUDGET_EXHAUSTED, and what `openGuarded` does; PATH_REFUSED where a link leads elsewhere by now
    */
-  async open(path: Buffer, first: number): Promise<SentFile> {
+  async open(path: Buffer, first: number, isWanted: () => boolean): Promise<SentFile | null> {
     await this.#few.enter()
+    if (!isWanted()) {
+      this.#few.leave()
+      return null
+    }
     try {
       return await this.#openOne(path, first)
     } catch (error) {

@@ -251,6 +251,37 @@ test.serial('who reads faster than a file can be read keeps no place from those 
   })
 })
 
+test.serial('for who has gone before it is their turn nothing is opened', async (t) => {
+  await play(async (scene) => {
+    const path = scene.path('file')
+    writeFileSync(path, 'x')
+    const ledger = Ledger.create(plan({ soft: 1_000, base: 0, connectionsMax: 'auto' }))
+    let leases = 0
+    const acquire = ledger.acquire.bind(ledger)
+    ledger.acquire = (...of) => ((leases += 1), acquire(...of))
+    const desk = deskFor((id) => ({ id, path, name: id, kind: 'file', size: 1 }))
+    const files = new Files(ledger)
+    const begin = (done: () => void) => {
+      const request = { library: 'one', id: 'file', headOnly: false, saves: false, conditions: {} as Conditions }
+      const ignored = () => undefined
+      const sink = { refuse: () => t.fail(), begin: ignored, write: () => true, unsent: () => 0, cut: ignored, done }
+      const download = new Download(desk, files, request, sink)
+      download.begin({ mayRun: () => true } as unknown as Seat, OWNER)
+      return download
+    }
+    const held = await Promise.all(
+      Array.from({ length: LIMITS.filesOpenMax }, () => files.open(Buffer.from(path), 0, () => true)),
+    )
+    for (let at = 0; at < 20; at++) begin(() => undefined).abandon()
+    const last = new Promise<void>((resolve) => void begin(resolve))
+    for (const each of held) await each!.close()
+    await last
+    t.is(leases, LIMITS.filesOpenMax + 1)
+    desk.deadlines.stop()
+    desk.accept.stop()
+  })
+})
+
 /** One that knows these files and nothing else. */
 function deskFor(fileOf: (id: string) => object): Desk {
   const desk = new Desk({
