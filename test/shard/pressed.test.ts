@@ -60,7 +60,7 @@ test('an old queue refuses files of the libraries that wait in it', (t) => {
 test('files are refused as soon as a shard refuses what people look at, and no longer', (t) => {
   let wait: WhyFilesWait | null = 'crowd'
   const { ledger, pressed } = newPressed({}, () => wait)
-  t.is(pressed.refuses(FILE, STREAM), null)
+  for (let times = 0; times < 2; times++) t.is(pressed.refuses(FILE, STREAM), null)
   t.regex(pressed.refuses(FILE, STREAM)!.message, /^too much is asked of the shards: no file is sent/)
   t.is(ledger.refusedForSoFar('queue'), 1)
   for (const each of [...SHORT, LONG]) t.is(pressed.refuses(each), null, each.operation)
@@ -94,19 +94,20 @@ test('in a crowd some small files are let through, and fewer the more is read of
     () => 'crowd',
     () => read,
   )
-  t.is(pressed.refuses(FILE, STREAM), null)
-  t.not(pressed.refuses(FILE, STREAM), null)
   const after = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
-  await after(LIMITS.crowdFileMs + 1)
-  t.is(pressed.refuses(FILE, STREAM), null)
+  /** At once, of many. */
+  const passed = () => Array.from({ length: 20 }, () => pressed.refuses(FILE, STREAM)).filter((each) => !each).length
+  t.is(passed(), 2)
+  await after(10 * LIMITS.crowdFileMs)
+  t.is(passed(), 2, 'what nobody asked for is not saved up')
   read += 100 * LIMITS.crowdFileBytesInMs
-  await after(LIMITS.crowdFileMs + 1)
-  t.not(pressed.refuses(FILE, STREAM), null)
+  await after(2 * LIMITS.crowdFileMs)
+  t.is(passed(), 0)
   await after(100)
-  t.is(pressed.refuses(FILE, STREAM), null)
+  t.true(passed() > 0)
   read = Number.MAX_SAFE_INTEGER
   await after(LIMITS.pressedLetThroughMs + 1)
-  t.is(pressed.refuses(FILE, STREAM), null, 'for ever it is never')
+  t.true(passed() > 0, 'for ever it is never')
 })
 
 test('small files of a crowd take nobody else the one of every second', async (t) => {
