@@ -186,7 +186,7 @@ export const LIMITS = {
    */
   shardAheadMs: 4,
   /** At most as many as in so long, while it begins all it has before the main thread comes to send more. */
-  shardAheadMsMax: 20,
+  shardAheadMsMax: 14,
   shardAheadMin: 4,
   shardAheadMax: 512,
   /** A shard begins requests for so long in one turn of its loop, then those that go on over many turns have theirs. */
@@ -221,9 +221,9 @@ export const LIMITS = {
   /** Refusals of what was not read are gathered for so long, by client: a system call costs more than all else of one. */
   refusalsGatherMs: 100,
   /** In a crowd the newest are served first, and who waited this long gets OVERLOADED: nobody would come to it. */
-  interactiveAgeMs: 16,
+  interactiveAgeMs: 12,
   /** And whom the shard would begin later than so long after it came: in the order in which it was sent it has yet to be come to. */
-  interactiveBegunMs: 28,
+  interactiveBegunMs: 18,
   /** In a crowd of mutations, which keep their order, who waited this long gets OVERLOADED. */
   mutationAgeMs: 500,
   /** A shard that does nothing for longer than this is not busy but stands still, and who waits for it does not grow older. */
@@ -231,7 +231,7 @@ export const LIMITS = {
   /** How often it is looked who has waited for too long. */
   queueLookMs: 10,
   /** In a crowd turns of a front's loop begin so far apart. */
-  crowdTurnMs: 5,
+  crowdTurnMs: 3,
   /** OVERLOADED says to come back within 1 to so many seconds, at random. */
   overloadedRetryMs: 3_000,
   /** Who waited this long for no more than a class guarantees is not overtaken any more, by no thread. */
