@@ -2,7 +2,7 @@
 // reads each by its path and asks nobody. Runs in turn, load from a process of its own.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { cpuOf, index, load, ratio, scratch, startDaemon, startServer } from './harness.mjs'
+import { inTurn, index, load, ratio, scratch, show, startDaemon, startServer } from './harness.mjs'
 
 const ROUNDS = Number(process.env.ROUNDS ?? 5)
 const SECONDS = Number(process.env.SECONDS ?? 3)
@@ -16,24 +16,17 @@ for (const [name, size] of Object.entries(SIZES)) {
 }
 
 const bare = await startServer({ script: 'servers/uws-files.mjs', args: [tree] })
-const bareSide = { pid: bare.child.pid, load: (size) => run(bare, names(size)) }
-const sides = {
+const started = {
   ours: await daemonSide({}),
   'without the addon': await daemonSide({ SPACEDRIVE_NATIVE: 'off' }),
-  bare: bareSide,
+  bare: { pid: bare.child.pid, load: (size) => run(bare, names(size)), stop: bare.stop },
 }
 for (const size of Object.keys(SIZES)) {
-  const rates = Object.fromEntries(Object.keys(sides).map((side) => [side, []]))
-  const perCpu = Object.fromEntries(Object.keys(sides).map((side) => [side, []]))
-  for (const { load } of Object.values(sides)) await load(size)
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const [side, { pid, load }] of Object.entries(sides)) {
-      const before = cpuOf(pid)
-      const rate = await load(size)
-      rates[side].push(rate)
-      perCpu[side].push((rate * SECONDS) / (cpuOf(pid) - before))
-    }
-  }
+  const sides = Object.fromEntries(
+    Object.entries(started).map(([side, { pid, load }]) => [side, [pid, () => load(size)]]),
+  )
+  for (const [, run] of Object.values(sides)) run()
+  const { rates, perCpu } = inTurn(sides, ROUNDS, SECONDS)
   for (const side of Object.keys(sides))
     console.log(`${size}, ${side}: ${rates[side].map(Math.round).join(' ')} files/s`)
   for (const other of ['bare', 'without the addon']) {
@@ -41,8 +34,7 @@ for (const size of Object.keys(SIZES)) {
     show('  by their CPU', ratio(perCpu.ours, perCpu[other]))
   }
 }
-for (const { stop } of Object.values(sides)) await stop?.()
-await bare.stop()
+await Promise.all(Object.values(started).map(({ stop }) => stop()))
 
 async function daemonSide(env) {
   const daemon = await startDaemon({ env })
@@ -53,10 +45,6 @@ async function daemonSide(env) {
     paths[size] = items.map(({ id }) => `/libraries/${library}/files/${id}`)
   }
   return { pid: daemon.pid, load: (size) => run(daemon, paths[size]), stop: daemon.stop }
-}
-
-function show(what, { median, least, most }) {
-  console.log(`${what}: ${median.toFixed(2)} (${least.toFixed(2)} to ${most.toFixed(2)})`)
 }
 
 function names(size) {

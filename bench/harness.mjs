@@ -212,6 +212,29 @@ export function ratio(ours, theirs) {
   return { median: median(each), least: Math.min(...each), most: Math.max(...each) }
 }
 
+/** Without a goal. */
+export function show(what, { median: middle, least, most }) {
+  console.log(`${what}: ${middle.toFixed(2)} (${least.toFixed(2)} to ${most.toFixed(2)})`)
+}
+
+/**
+ * So many rounds of each side in turn, which is a process and its load of so many seconds: requests a second, and what a second of CPU
+ * of all threads of the process came to, in which what others take of the machine is not.
+ */
+export function inTurn(sides, rounds, seconds) {
+  const rates = Object.fromEntries(Object.keys(sides).map((name) => [name, []]))
+  const perCpu = Object.fromEntries(Object.keys(sides).map((name) => [name, []]))
+  for (let round = 0; round < rounds; round++) {
+    for (const [name, [pid, run]] of Object.entries(sides)) {
+      const before = cpuOf(pid)
+      const rate = run()
+      rates[name].push(rate)
+      perCpu[name].push((rate * seconds) / (cpuOf(pid) - before))
+    }
+  }
+  return { rates, perCpu }
+}
+
 export function tell(what, { median: middle, least, most }, goal, better = 'higher') {
   const met = better === 'higher' ? middle >= goal : middle <= goal
   const sign = better === 'higher' ? '≥' : '≤'

@@ -5,7 +5,7 @@
 // each of them goes through it.
 import Database from 'better-sqlite3'
 import { join } from 'node:path'
-import { cpuOf, index, load, loadFeeds, ratio, scratch, startDaemon, startServer, tell } from './harness.mjs'
+import { inTurn, index, load, loadFeeds, ratio, scratch, show, startDaemon, startServer, tell } from './harness.mjs'
 
 const ROUNDS = Number(process.env.ROUNDS ?? 5)
 const SECONDS = Number(process.env.SECONDS ?? 4)
@@ -67,19 +67,9 @@ const sides = {
   'get echo, ws': [echo.child.pid, () => feeds(echo, bodies, 'ws')],
 }
 
-const rates = Object.fromEntries(Object.keys(sides).map((name) => [name, []]))
-/** What a second of CPU of all its threads came to: what others take of the machine is not in it. */
-const perCpu = Object.fromEntries(Object.keys(sides).map((name) => [name, []]))
 load(`${daemon.http}/rpc`, { bodies, headers, seconds: 2 })
 feeds(daemon, pings)
-for (let round = 0; round < ROUNDS; round++) {
-  for (const [name, [pid, run]] of Object.entries(sides)) {
-    const before = cpuOf(pid)
-    const rate = run()
-    rates[name].push(rate)
-    perCpu[name].push((rate * SECONDS) / (cpuOf(pid) - before))
-  }
-}
+const { rates, perCpu } = inTurn(sides, ROUNDS, SECONDS)
 for (const name of Object.keys(sides)) {
   const list = (all) => all.map((each) => Math.round(each)).join(' ')
   console.log(`${name.padEnd(13)} ${list(rates[name])} requests/s; a second of its CPU: ${list(perCpu[name])}`)
@@ -94,7 +84,6 @@ for (const [what, ours, theirs, goal] of [
   ['files.get over WebSocket, sixteen in one write, of a bare uWebSockets echo', 'get ours', 'get echo', 0.65],
 ]) {
   tell(what, ratio(rates[ours], rates[theirs]), goal)
-  const { median, least, most } = ratio(perCpu[ours], perCpu[theirs])
-  console.log(`  by their CPU: ${median.toFixed(2)} (${least.toFixed(2)} to ${most.toFixed(2)})`)
+  show('  by their CPU', ratio(perCpu[ours], perCpu[theirs]))
 }
 await Promise.all([daemon.stop(), echo.stop(), fastify.stop()])

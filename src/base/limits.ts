@@ -279,7 +279,7 @@ export const LIMITS = {
   memoryUnreadShare: 1 / 4,
   /** Of what is refused because of the loop, memory or the queues, each thread lets one through in this time. */
   pressedLetThroughMs: 1_000,
-  /** Of files that are refused because of a crowd, one in so long, and as much later as what is read of all of them would take so. */
+  /** Of files that are refused because of a crowd, one in so long, and a millisecond later for so many bytes that are read of any. */
   crowdFileMs: 4,
   crowdFileBytesInMs: 64 << 10,
   /** Under pressure idle clients are closed a few at a time, as nginx does: one in so many of the idle, and so many at most. */

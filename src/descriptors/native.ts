@@ -1,6 +1,7 @@
 // Finds the native addon and names what it offers. Everything works without it, some of it slower or less exactly.
 import { createRequire } from 'node:module'
 import { again } from '../base/shortage.js'
+import type { FileOpener, FileReader } from '../scan/guard.js'
 
 export interface DescriptorDescription {
   readonly kind: 'file' | 'directory' | 'socket' | 'pipe' | 'other'
@@ -93,7 +94,7 @@ export interface NativeEvents {
 }
 
 /** Failures of the system carry `code`, `errno` and `syscall` like Node's, and no path. */
-export interface Native {
+export interface Native extends FileReader, FileOpener {
   /** Infinity is Number.MAX_SAFE_INTEGER. */
   getLimit(): { soft: number; hard: number }
   setLimit(soft: number): void
@@ -130,27 +131,6 @@ export interface Native {
   sortNames(names: Uint8Array): Uint32Array
   /** To the system, what the whole process has freed and keeps: some milliseconds. Opens nothing, does nothing but with glibc. */
   giveBackMemory(): void
-  /** Of what lies at a path, and is not followed: device, inode, size, both times in nanoseconds, 1 for a regular file. */
-  lookAtFile(path: Buffer, seen: BigInt64Array): void
-  /**
-   * Bytes of a file that is as `seen` before and after: pairs of offset and length, one after the other. Holds one descriptor, and
-   * none afterwards, but where it opened another file than was seen: then that one stays open, and `seen` is of it.
-   *
-   * @returns how many bytes; −1 where it is not as it was seen; −2 − its descriptor where another one was opened
-   */
-  readParts(path: Buffer, seen: BigInt64Array, parts: Float64Array, into: Uint8Array): number
-  /**
-   * Opens a file that was seen and reads its first bytes, in one go of another thread. `seen` is of it then. `done` hears of its
-   * descriptor, −1 where that is closed, which it is where there are no further bytes, and how many bytes there are: −1 where another
-   * file was opened than was seen, −2 where on Linux it lies elsewhere, through a link. Neither is read, and both stay open.
-   */
-  openFile(
-    path: Buffer,
-    seen: BigInt64Array,
-    into: Uint8Array,
-    done: (error: Error | null, fd: number, bytes: number) => void,
-  ): void
-
   /** A socket bound to an address in figures, and to a port that others of this user may share; it is a descriptor. */
   bindShared(address: string, port: number): number
   /** Those of `fds` that are sockets which listen. This and the following need no free descriptor. */

@@ -113,9 +113,16 @@ export function openGuarded(path: string | Buffer): GuardedFile {
   }
 }
 
-/** The addon's two calls for a file, see `Native` in src/descriptors/native.ts. */
+/** The addon's two calls for a file. */
 export interface FileReader {
+  /** Of what lies at a path, and is not followed: device, inode, size, both times in nanoseconds, 1 for a regular file. */
   lookAtFile(path: Buffer, seen: BigInt64Array): void
+  /**
+   * Bytes of a file that is as `seen` before and after: pairs of offset and length, one after the other. Holds one descriptor, and
+   * none afterwards, but where it opened another file than was seen: then that one stays open, and `seen` is of it.
+   *
+   * @returns how many bytes; −1 where it is not as it was seen; −2 − its descriptor where another one was opened
+   */
   readParts(path: Buffer, seen: BigInt64Array, parts: Float64Array, into: Uint8Array): number
 }
 
@@ -177,8 +184,13 @@ export interface OpenFile {
   close(): Promise<void>
 }
 
-/** The addon's call for a file that is sent, see `Native` in src/descriptors/native.ts. */
+/** The addon's call for a file that is sent. */
 export interface FileOpener {
+  /**
+   * Opens a file that was seen and reads its first bytes, in one go of another thread. `seen` is of it then. `done` hears of its
+   * descriptor, −1 where that is closed, which it is where there are no further bytes, and how many bytes there are: −1 where another
+   * file was opened than was seen, −2 where on Linux it lies elsewhere, through a link. Neither is read, and both stay open.
+   */
   openFile(
     path: Buffer,
     seen: BigInt64Array,

@@ -167,8 +167,8 @@ export class Asker {
    * are refused, for then the thread that refuses them has no time for it.
    */
   filesWait(line: Line, isOld: boolean): WhyFilesWait | null {
-    const isSeen = line.queue.isCrowd || this.lines.some(({ queue }) => queue.newestFirst)
-    const isCrowd = isSeen && this.#looking !== undefined
+    const isLooking = this.#looking !== undefined
+    const isCrowd = isLooking && (line.queue.isCrowd || this.lines.some(({ queue }) => queue.newestFirst))
     if (isCrowd && line.ahead.ms < LIMITS.interactiveBegunMs) return 'crowd'
     return isCrowd || (isOld && this.waitedMs(line) >= LIMITS.queueWaitedMs[0]) ? 'late' : null
   }

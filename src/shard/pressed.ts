@@ -1,8 +1,8 @@
-// What may not begin while something other than descriptors is short. Files are not sent while it is critical, nor those of a shard
-// that refuses others or is late, nor any while readers are refused, but a few small ones; long answers not while memory is short, nor while the main loop
-// is late; jobs wait. Short reads, writes and subscriptions go on whatever presses, and control is never asked. One in a second is let
-// through all the same: where nothing that is refused was the cause, as on a machine whose cores are others', nobody is refused for
-// ever.
+// What may not begin while something other than descriptors is short. Files are not sent while it is critical, nor those of a
+// shard that refuses others or is late, nor any while readers are refused, but a few small ones; long answers not while memory is
+// short, nor while the main loop is late; jobs wait. Short reads, writes and subscriptions go on whatever presses, and control is
+// never asked. One in a second is let through all the same: where nothing that is refused was the cause, as on a machine whose
+// cores are others', nobody is refused for ever.
 import { SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { isAtLeast, type Ledger } from '../descriptors/ledger.js'

@@ -100,10 +100,10 @@ test('in a crowd some small files are let through, and fewer the more is read of
   t.is(passed(), 2)
   await after(10 * LIMITS.crowdFileMs)
   t.is(passed(), 2, 'what nobody asked for is not saved up')
-  read += 100 * LIMITS.crowdFileBytesInMs
+  read += 500 * LIMITS.crowdFileBytesInMs
   await after(2 * LIMITS.crowdFileMs)
   t.is(passed(), 0)
-  await after(100)
+  await after(500)
   t.true(passed() > 0)
   read = Number.MAX_SAFE_INTEGER
   await after(LIMITS.pressedLetThroughMs + 1)
