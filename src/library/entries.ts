@@ -53,6 +53,7 @@ export class Entries {
   readonly #folders: Folders
   readonly #identities: Identities
   readonly #byId
+  readonly #byIds
   readonly #child
   readonly #children
   readonly #paths = new Map<number, string>()
@@ -72,6 +73,11 @@ export class Entries {
     this.#folders = folders
     this.#identities = identities
     this.#byId = connection.prepare<[number], EntryRow>(`SELECT ${ENTRY_COLUMNS} FROM entry WHERE entry.id = ?`).raw()
+    this.#byIds = connection
+      .prepare<[string], EntryRow>(
+        `SELECT ${ENTRY_COLUMNS} FROM json_each(?) AS wanted CROSS JOIN entry ON entry.id = wanted.value`,
+      )
+      .raw()
     this.#child = connection
       .prepare<[number, number], number>('SELECT id FROM entry WHERE parent = ? AND name = ?')
       .pluck()
@@ -104,7 +110,14 @@ export class Entries {
 
   /** By an id as clients have it. */
   byText(id: string): Entry | undefined {
-    return /^\d{1,15}$/.test(id) ? this.byId(Number(id)) : undefined
+    return isId(id) ? this.byId(Number(id)) : undefined
+  }
+
+  /** Of each of these ids, in their order: one statement costs a quarter of one for each. */
+  byTexts(ids: readonly string[]): (Entry | undefined)[] {
+    const rows = this.#byIds.all(JSON.stringify(ids.filter(isId).map(Number)))
+    const found = new Map(rows.map((row) => [row[0], toEntry(row)]))
+    return ids.map((id) => (isId(id) ? found.get(Number(id)) : undefined))
   }
 
   /** Those of the ids that still exist. */
@@ -276,6 +289,10 @@ export class Entries {
   bytesOf({ id, kind, size }: Pick<Entry, 'id' | 'kind' | 'size'>): number {
     return kind === KIND.directory ? this.#folders.totalOf(id).bytes : size
   }
+}
+
+function isId(text: string): boolean {
+  return /^\d{1,15}$/.test(text)
 }
 
 /** The name under which the root of a location is kept. */

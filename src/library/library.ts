@@ -187,6 +187,16 @@ export class Library {
     endSnapshot(this.#connection, () => this.#end.run())
   }
 
+  /** As in `Tagged`, in one snapshot. */
+  named(named: Named, isWanted: (entry: Entry) => boolean): { entries: Entry[]; missing: string[] } {
+    this.beginRead()
+    try {
+      return this.tagged.named(named, isWanted)
+    } finally {
+      this.endRead()
+    }
+  }
+
   /** Other threads that read it: it stays open for them. */
   get sharedBy(): number {
     return this.#readers.elsewhere
@@ -419,14 +429,17 @@ export class Library {
   tag(tag: Tag, named: Named, give: boolean, to: 'entry' | 'content' = 'entry'): Tagging {
     const { tagged } = this
     const holds = (entry: Entry) => tagged.contentOf(entry) !== undefined
-    const { entries, missing } = tagged.named(named, to === 'entry' ? () => true : holds)
+    const { entries, missing } = this.named(named, to === 'entry' ? () => true : holds)
     if (entries.length === 0) throw noneOf(missing, to)
-    const one = ({ id }: Entry) => (give ? tagged.add(id, tag.id) : tagged.remove(id, tag.id))
+    const all = () => {
+      const ids = entries.map(({ id }) => id)
+      return give ? tagged.add(ids, tag.id) : tagged.remove(ids, tag.id)
+    }
     const content = (entry: Entry) => {
       const cid = tagged.contentOf(entry)!
       return give ? tagged.addToContent(cid, tag.id) : tagged.removeFromContent(cid, tag.id)
     }
-    const changed = this.note(() => entries.filter(to === 'entry' ? one : content).length)
+    const changed = this.note(() => (to === 'entry' ? all() : entries.filter(content).length))
     return { tag: tag.uid, entries: entries.length, changed, missing }
   }
 

@@ -57,7 +57,7 @@ export class Tagged {
       if (!entry || this.#locations.byId(entry.location)?.removing || !isWanted(entry)) missing.push(name)
       else found.set(entry.id, entry)
     }
-    for (const id of ids) note(id, this.#entries.byText(id))
+    this.#entries.byTexts(ids).forEach((entry, at) => note(ids[at]!, entry))
     for (const path of paths) note(path, this.#entries.at(path))
     return { entries: [...found.values()], missing }
   }
@@ -82,15 +82,15 @@ export class Tagged {
     return this.#statements.removeFromContent.run(cid, tag).changes > 0
   }
 
-  /** True where it is new. */
-  add(entry: number, tag: number): boolean {
+  /** @returns to how many it is new */
+  add(entries: readonly number[], tag: number): number {
     this.#some = true
-    return this.#statements.add.run(entry, tag).changes > 0
+    return this.#statements.add.run(tag, JSON.stringify(entries)).changes
   }
 
-  /** True where it was there. */
-  remove(entry: number, tag: number): boolean {
-    return this.#statements.remove.run(entry, tag).changes > 0
+  /** @returns how many had it */
+  remove(entries: readonly number[], tag: number): number {
+    return this.#statements.remove.run(tag, JSON.stringify(entries)).changes
   }
 
   /** Takes a tag off some of what it is on; false when it is on nothing more, and waits for nothing. */
@@ -153,7 +153,7 @@ export class Tagged {
     const isDirectory = kind === KIND.directory
     const own = waiting.filter((each) => each.isDirectory === isDirectory)
     if (own.length === 0) return
-    for (const { tag } of own) this.add(entry, tag)
+    for (const { tag } of own) this.add([entry], tag)
     this.#statements.forget.run(encodeName(directory), bytes, Number(isDirectory))
     this.#waiting! -= own.length
     byName.set(
@@ -293,8 +293,10 @@ function prepare(connection: Connection) {
   return {
     some: connection.prepare<[], number>('SELECT 1 FROM tagged LIMIT 1').pluck(),
     of: connection.prepare<[number], number>('SELECT tag FROM tagged WHERE entry = ?').pluck(),
-    add: connection.prepare('INSERT INTO tagged (entry, tag) VALUES (?, ?) ON CONFLICT DO NOTHING'),
-    remove: connection.prepare('DELETE FROM tagged WHERE entry = ? AND tag = ?'),
+    add: connection.prepare(
+      'INSERT INTO tagged (entry, tag) SELECT value, ? FROM json_each(?) WHERE true ON CONFLICT DO NOTHING',
+    ),
+    remove: connection.prepare('DELETE FROM tagged WHERE tag = ? AND entry IN (SELECT value FROM json_each(?))'),
     removeAll: connection.prepare('DELETE FROM tagged WHERE entry = ?'),
     removeSome: connection.prepare(
       'DELETE FROM tagged WHERE (entry, tag) IN (SELECT entry, tag FROM tagged WHERE tag = ? LIMIT ?)',

@@ -432,7 +432,7 @@ export class Shard {
   }
 
   #hash(library: Library, named: ParamsOf<'files.hash'>): unknown {
-    const { entries, missing } = library.tagged.named(named, ({ kind }) => kind === KIND.file)
+    const { entries, missing } = library.named(named, ({ kind }) => kind === KIND.file)
     if (entries.length === 0)
       throw new SpacedriveError('FILE_NOT_FOUND', `${missing[0]} is no file of this library's index`)
     const checkpoint = JSON.stringify({ entries: entries.map(({ id }) => id) } satisfies Hash)

@@ -224,7 +224,7 @@ export class Model {
       for (const id of ids.values()) {
         if (tags.get(id)!.length > 0) continue
         const tag = library.tags.create({ name: `tag ${(this.#stamp += 1)}` })
-        library.tagged.add(id, tag.id)
+        library.tagged.add([id], tag.id)
       }
     })
   }

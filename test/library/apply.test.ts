@@ -209,7 +209,12 @@ test.serial(
     if (uid === false) return t.pass()
     const before = indexed(library, uid)
     const tag = library.write(() => library.tags.create({ name: 'kept' }))
-    library.write(() => [...before.values()].map(({ id }) => library.tagged.add(id, tag.id)))
+    library.write(() =>
+      library.tagged.add(
+        [...before.values()].map(({ id }) => id),
+        tag.id,
+      ),
+    )
     for (const name of ['unpacked', 'written']) {
       renameSync(at(name), at(`${name} elsewhere`))
       writeFileSync(at(`${name} elsewhere`), 'another text')

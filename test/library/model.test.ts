@@ -180,7 +180,7 @@ test.serial(
     const library = stage.open(stage.create())
     const uid = await index(library, stage.tree)
     const tag = library.write(() => library.tags.create({ name: 'kept' }))
-    library.write(() => library.tagged.add(library.entries.at(at('a/deep'))!.id, tag.id))
+    library.write(() => library.tagged.add([library.entries.at(at('a/deep'))!.id], tag.id))
     rmSync(at('a'), { recursive: true })
     writeFileSync(at('a'), 'text')
     const gone = ['a', 'a/deep'].map((path) => library.entries.at(at(path))!.id)

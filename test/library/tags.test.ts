@@ -345,7 +345,7 @@ test('a transaction that fails leaves nothing of a tag behind in memory', async 
   t.throws(() =>
     library.write(() => {
       library.tags.create({ name: 'vain' })
-      library.tagged.add(library.entries.at(join(tree, 'one'))!.id, library.tags.get('work').id)
+      library.tagged.add([library.entries.at(join(tree, 'one'))!.id], library.tags.get('work').id)
       throw new Error('a full disk')
     }),
   )
