@@ -32,10 +32,11 @@ export interface AskedList {
 export interface Children {
   childrenOf(directory: number): Entry[]
   byId(id: number): Entry | undefined
+  byIds(ids: readonly number[]): (Entry | undefined)[]
   nameOf(entry: Pick<Entry, 'name'>): string
   /** Of a directory what is in it. */
   bytesOf(entry: Pick<Entry, 'id' | 'kind' | 'size'>): number
-  items(ids: readonly number[]): FileItem[]
+  items(entries: readonly Entry[]): FileItem[]
 }
 
 interface Child {
@@ -125,29 +126,28 @@ export class Listings {
     const { children } = few
     const from = last ? placeAfter(children.length, last, (at) => children[at]!) : 0
     const page = children.slice(from, from + limit)
-    const items = this.#children.items(page.map(({ id }) => id))
+    const entries = this.#children.byIds(page.map(({ id }) => id))
+    const items = this.#children.items(entries.filter((entry) => entry !== undefined))
     return from + limit < children.length ? { items, cursor: cursorOf(page.at(-1)!, asked) } : { items }
   }
 
   /** Who has gone since, or is elsewhere, is left out. @param lastAt of the last one, where it is among these; else -1 */
   #manyPage(ids: Float64Array, asked: AskedList, last: Child | undefined, lastAt: number): ListedPage {
     const { directory, sort, limit } = asked
-    const here = (id: number) => {
-      const entry = this.#children.byId(id)
-      return entry?.parent === directory && entry.name >= 0 ? entry : undefined
-    }
+    const isHere = (entry: Entry | undefined) => entry?.parent === directory && entry.name >= 0
     let at = lastAt + 1
     if (last && lastAt < 0)
       at = placeAfter(ids.length, last, (place) => {
-        const entry = here(ids[place]!)
-        return entry && this.#child(entry, sort)
+        const entry = this.#children.byId(ids[place]!)
+        return isHere(entry) ? this.#child(entry!, sort) : undefined
       })
     const page: Entry[] = []
-    for (; page.length < limit && at < ids.length; at++) {
-      const entry = here(ids[at]!)
-      if (entry) page.push(entry)
+    while (page.length < limit && at < ids.length) {
+      const some = ids.subarray(at, at + limit - page.length)
+      at += some.length
+      for (const entry of this.#children.byIds([...some])) if (isHere(entry)) page.push(entry!)
     }
-    const items = this.#children.items(page.map(({ id }) => id))
+    const items = this.#children.items(page)
     const more = at < ids.length && page.length > 0
     return more ? { items, cursor: cursorOf(this.#child(page.at(-1)!, sort), asked) } : { items }
   }
