@@ -18,7 +18,7 @@ import { checkLibrary } from './check.js'
 import { Comparisons } from './comparisons.js'
 import { endSnapshot, IS_INDEXED, keepInMemory, openConnection, shrinkMemory, type Connection } from './connection.js'
 import { Duplicates } from './duplicates.js'
-import { Entries, rootName, type Directory, type Entry } from './entries.js'
+import { Entries, rootName, type Directory, type NamedEntry } from './entries.js'
 import { fileOf, type Named as NamedFile } from './file.js'
 import { askedBy, foundItems, type FoundItems, type SearchParams } from './filters.js'
 import { Folders } from './folders.js'
@@ -188,7 +188,7 @@ export class Library {
   }
 
   /** As in `Tagged`, in one snapshot. */
-  named(named: Named, isWanted: (entry: Entry) => boolean): { entries: Entry[]; missing: string[] } {
+  named(named: Named, isWanted: (entry: NamedEntry) => boolean): { entries: NamedEntry[]; missing: string[] } {
     this.beginRead()
     try {
       return this.tagged.named(named, isWanted)
@@ -428,14 +428,14 @@ export class Library {
    */
   tag(tag: Tag, named: Named, give: boolean, to: 'entry' | 'content' = 'entry'): Tagging {
     const { tagged } = this
-    const holds = (entry: Entry) => tagged.contentOf(entry) !== undefined
+    const holds = (entry: NamedEntry) => tagged.contentOf(entry) !== undefined
     const { entries, missing } = this.named(named, to === 'entry' ? () => true : holds)
     if (entries.length === 0) throw noneOf(missing, to)
     const all = () => {
       const ids = entries.map(({ id }) => id)
       return give ? tagged.add(ids, tag.id) : tagged.remove(ids, tag.id)
     }
-    const content = (entry: Entry) => {
+    const content = (entry: NamedEntry) => {
       const cid = tagged.contentOf(entry)!
       return give ? tagged.addToContent(cid, tag.id) : tagged.removeFromContent(cid, tag.id)
     }

@@ -7,7 +7,7 @@ import { encodeName, joined } from '../scan/names.js'
 import { KIND } from '../scan/read.js'
 import type { Bind, Condition } from './conditions.js'
 import type { Connection } from './connection.js'
-import type { Entries, Entry } from './entries.js'
+import type { Entries, Entry, NamedEntry } from './entries.js'
 import type { Location, Locations } from './locations.js'
 import { DISPLACED, type Names } from './names.js'
 
@@ -49,15 +49,15 @@ export class Tagged {
   /** The entries named by ids and absolute paths, each once, and the names under which there is none that is wanted. */
   named(
     { ids = [], paths = [] }: { ids?: readonly string[] | undefined; paths?: readonly string[] | undefined },
-    isWanted: (entry: Entry) => boolean,
-  ): { entries: Entry[]; missing: string[] } {
-    const found = new Map<number, Entry>()
+    isWanted: (entry: NamedEntry) => boolean,
+  ): { entries: NamedEntry[]; missing: string[] } {
+    const found = new Map<number, NamedEntry>()
     const missing: string[] = []
-    const note = (name: string, entry: Entry | undefined) => {
+    const note = (name: string, entry: NamedEntry | undefined) => {
       if (!entry || this.#locations.byId(entry.location)?.removing || !isWanted(entry)) missing.push(name)
       else found.set(entry.id, entry)
     }
-    this.#entries.byTexts(ids).forEach((entry, at) => note(ids[at]!, entry))
+    this.#entries.namedBy(ids).forEach((entry, at) => note(ids[at]!, entry))
     for (const path of paths) note(path, this.#entries.at(path))
     return { entries: [...found.values()], missing }
   }
