@@ -70,6 +70,7 @@ const OPERATIONS = {
   ],
   'libraries.delete': [
     'Takes a library out of the catalog; its jobs are cancelled. Without `data` its folder is moved to `DATA_DIR/deleted`, with `data: true` the folder is deleted. The indexed files stay in both cases.',
+    'JOB_STATE where who reads it, or a backup of it, takes more than ten seconds to come to an end',
     '`{library, path}`; `path` is where the folder lies now, null when it was deleted',
   ],
   'locations.add': [

@@ -291,6 +291,9 @@ export const LIMITS = {
   clientRestMs: 500,
   /** A library that was used within this time is not idle, unless more is held than there is. */
   libraryRestMs: 1_000,
+  /** One that is to be deleted waits for those that work on it no longer than this, and looks for them as often as this. */
+  libraryFreeMs: 10_000,
+  libraryFreeLookMs: 20,
   /** A library asked for within this time of being closed to make room was closed too early. */
   libraryReopenedMs: 10_000,
   /** It then stays open for so long, as long as another can give way. */

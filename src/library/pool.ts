@@ -1,5 +1,6 @@
 // The open libraries of one thread, least recently used first: opens what is asked for, closes idle ones to make room.
 import { basename } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Lease, LeaseHolder, Ledger } from '../descriptors/ledger.js'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
@@ -31,6 +32,7 @@ export class Pool {
   #latest: Library | undefined
   /** Closed to make room, and when; oldest first. */
   readonly #evicted = new Map<string, number>()
+  readonly #leaving = new Set<string>()
   readonly #givingBack = new GivingBack()
   #openedCount = 0
   #evictedCount = 0
@@ -57,6 +59,7 @@ export class Pool {
 
   /** The library if it is open: the fast way, without a promise. */
   peek(id: string): Library | undefined {
+    if (this.#leaving.has(id)) throw new SpacedriveError('LIBRARY_NOT_FOUND', `library ${id} is being deleted`)
     const library = this.#open.get(id)
     if (!library) return undefined
     if (library.failure) throw library.failure
@@ -150,6 +153,23 @@ export class Pool {
     } finally {
       library.pins -= 1
     }
+  }
+
+  /** Until the end of it nobody gets hold of the library who does not have it by now. */
+  leave(id: string): Disposable {
+    this.#leaving.add(id)
+    return { [Symbol.dispose]: () => void this.#leaving.delete(id) }
+  }
+
+  /** As soon as nobody works on it any more. @throws JOB_STATE where somebody does for too long */
+  async closeWhenFree(id: string): Promise<void> {
+    const until = performance.now() + LIMITS.libraryFreeMs
+    const isInUse = () => {
+      const library = this.#open.get(id)
+      return library !== undefined && inUse(library)
+    }
+    while (isInUse() && performance.now() < until) await sleep(LIMITS.libraryFreeLookMs)
+    this.close(id)
   }
 
   /** @returns false when it was not open */

@@ -449,10 +449,11 @@ export class Shard {
   async #delete({ library: id, data }: ParamsOf<'libraries.delete'>): Promise<unknown> {
     const path = this.#pool.pathOf(id)
     const library = await this.#pool.get(id).catch(nullIfUnusable)
-    for (const job of library?.jobs.unfinished() ?? []) await this.#runner.stop(library!, job, 'cancelled')
+    if (library) await this.#cancelJobs(library)
     // Bought first: between the close and the end of its folder nobody may open it again.
     using _lease = await this.#pool.lease(1, { holder: `deleting ${basename(path)}`, path })
-    this.#pool.close(id)
+    using _leaving = this.#pool.leave(id)
+    await this.#closeForGood(id)
     const kept = data === true ? null : join(this.#setup.deleted, `${id} ${basename(path)}`)
     try {
       if (kept === null) rmSync(path, { recursive: true, force: true })
@@ -467,6 +468,27 @@ export class Shard {
     this.#verifier.forget(id)
     this.#publish({ type: 'library.deleted', library: id })
     return { library: id, path: kept }
+  }
+
+  /** What began since is cancelled too, and who reads it may come to an end. @throws JOB_STATE where that takes too long */
+  async #closeForGood(id: string): Promise<void> {
+    const library = this.#pool.find(id)
+    if (library && !library.failure) await this.#cancelJobs(library)
+    if (library && library.sharedBy > 0) {
+      this.#unshare.push(id)
+      this.#flushSoon()
+    }
+    await this.#pool.closeWhenFree(id)
+  }
+
+  async #cancelJobs(library: Library): Promise<void> {
+    for (const job of library.jobs.unfinished())
+      try {
+        await this.#runner.stop(library, job, 'cancelled')
+      } catch (error) {
+        // It ended while another one was stopped.
+        if (toWire(error).code !== 'JOB_STATE') throw error
+      }
   }
 
   #addLocation(library: Library, { path, name, watch, mode, rules }: ParamsOf<'locations.add'>): unknown {

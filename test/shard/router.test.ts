@@ -277,6 +277,35 @@ test.serial('a library that is too much for its shard is read by the other as we
   t.is(yard.ledger.use('libraries').used, 0)
 })
 
+test.serial('a library goes while it is read in many steps, and nobody begins anew', async (t) => {
+  await using yard = await Yard.open(1)
+  const library = await yard.create('Library')
+  for (let at = 0; at < 6_000; at++) writeFileSync(join(yard.tree, `file ${at}`), '')
+  const { job } = await yard.call<{ job: string }>('locations.add', { library, path: yard.tree })
+  await until(t, async () => (await yard.call<JobItem>('jobs.info', { library, job })).state === 'done')
+  const ends = new Set<string>()
+  let goesOn = true
+  const search = async () => {
+    const asked = { library, query: 'e', sort: 'size', limit: 500 }
+    while (goesOn)
+      await yard.call('search.files', asked).then(
+        () => ends.add('answered'),
+        ({ code }: WireError) => {
+          ends.add(code)
+          goesOn = false
+        },
+      )
+  }
+  const searches = Promise.all(Array.from({ length: 8 }, search))
+  await until(t, () => ends.has('answered'))
+  const { path } = await yard.call<{ path: string }>('libraries.delete', { library })
+  await searches
+  t.true(existsSync(path))
+  t.deepEqual([...ends], ['answered', 'LIBRARY_NOT_FOUND'])
+  t.is(openIn(yard.libraries), 0)
+  t.is(yard.ledger.use('libraries').used, 0)
+})
+
 test.serial('what was asked before is answered at once, and whoever asked for a change finds it', async (t) => {
   await using yard = await Yard.open(2)
   const library = await yard.create('Library')
