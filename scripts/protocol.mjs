@@ -70,8 +70,8 @@ const OPERATIONS = {
   ],
   'libraries.delete': [
     'Takes a library out of the catalog; its jobs are cancelled. Without `data` its folder is moved to `DATA_DIR/deleted`, with `data: true` the folder is deleted. The indexed files stay in both cases.',
-    'JOB_STATE where who reads it, or a backup of it, takes more than ten seconds to come to an end',
     '`{library, path}`; `path` is where the folder lies now, null when it was deleted',
+    'JOB_STATE where who reads it, or a backup of it, takes more than ten seconds to come to an end',
   ],
   'locations.add': [
     'Adds a directory and begins to index it. `path` is absolute; symbolic links in it are resolved. `mode` is `shallow`, names and metadata, unless told otherwise; with `content` another job then reads the files for the ids, types and kinds of what they hold, and so of what changes later; with `deep` also what headers of pictures, sounds and films say. `rules` say what is left out: nothing without them, and rejected beats ignored beats accepted (see [rules.md](rules.md)). With `watch` changes on disk are followed from then on, also after a restart.',

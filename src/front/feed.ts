@@ -4,7 +4,7 @@ import { LIMITS } from '../base/limits.js'
 import { encodeEvent, encodeGap } from '../protocol/codec.js'
 import type { GiveUp, OnlyOnce, Reply, Request } from '../protocol/messages.js'
 import type { ParamsOf } from '../protocol/operations.js'
-import { glance, glancePacked, type Refuse } from '../protocol/prepared.js'
+import { glance, glancePacked, type Prepared, type Refuse } from '../protocol/prepared.js'
 import { runsOn } from '../protocol/work.js'
 import type { Reading } from '../shard/events.js'
 import type { Desk } from './desk.js'
@@ -82,6 +82,8 @@ export class Feed implements Reader, Bound {
   #subscribed = 0
   #inFlight = 0
   #outbox: (string | Uint8Array)[] | null = null
+  /** Refusals and whose they are: made when they leave, for each text that waits is copied by the collector of garbage. */
+  #refused: (Prepared | number)[] | null = null
   #outboxBytes = 0
   /** No fewer than the bytes that the kernel has yet to take: asked for only when that might be many. */
   #unsentMost = 0
@@ -113,8 +115,7 @@ export class Feed implements Reader, Bound {
     if (isBinary !== this.#wire.packed) return this.close(1003, isBinary ? 'messages are text' : 'messages are binary')
     this.#desk.begun += 1
     this.#usedAt = performance.now()
-    const refused = this.#inFlight > 0 ? this.#refusedUnread(message) : null
-    if (refused !== null) return this.#pushLater(refused)
+    if (this.#inFlight > 0 && this.#refuseUnread(message)) return
     const turn = new FeedTurn(this, this.#desk)
     this.#beginning = turn
     turn.begin(message)
@@ -125,13 +126,14 @@ export class Feed implements Reader, Bound {
   }
 
   /** While more is asked than can be done, what would be refused anyway is not read first. */
-  #refusedUnread(message: string | Uint8Array): string | Uint8Array | null {
+  #refuseUnread(message: string | Uint8Array): boolean {
     const refuse = this.refuser()
-    if (!refuse) return null
-    const isText = typeof message === 'string'
-    const seen = isText ? glance(message) : glancePacked(message)
+    if (!refuse) return false
+    const seen = typeof message === 'string' ? glance(message) : glancePacked(message)
     const refused = seen && refuse(seen.method, seen.library)
-    return refused && (isText ? refused.text(seen.id) : refused.packed(seen.id))
+    if (!refused) return false
+    this.#pushLater(refused, seen.id)
+    return true
   }
 
   /** The same of what a glance is not enough for, as of each of a batch. */
@@ -307,7 +309,7 @@ export class Feed implements Reader, Bound {
   /** What one tick brings leaves in one system call. */
   #push(text: string): void {
     if (!this.#open) return
-    if (this.#beginning && this.#wire.gathers && !this.#outbox) return this.#send(text)
+    if (this.#beginning && this.#wire.gathers && !this.#outbox && !this.#refused) return this.#send(text)
     if (this.#outbox) this.#outbox.push(text)
     else this.#outbox = [text]
     this.#outboxBytes += text.length
@@ -316,10 +318,10 @@ export class Feed implements Reader, Bound {
   }
 
   /** What nobody is in a hurry for: to write it costs more than all else of it, so what comes in some time leaves as one. */
-  #pushLater(text: string | Uint8Array): void {
-    if (this.#outbox) this.#outbox.push(text)
-    else this.#outbox = [text]
-    this.#outboxBytes += text.length
+  #pushLater(refused: Prepared, id: number): void {
+    if (this.#refused) this.#refused.push(refused, id)
+    else this.#refused = [refused, id]
+    this.#outboxBytes += refused.lengthMost
     if (this.#outboxBytes > LIMITS.answerCopyBytesMax) this.#flushSoon()
     else if (!this.#flushes && !this.#flushesLater) {
       this.#flushesLater = true
@@ -344,9 +346,9 @@ export class Feed implements Reader, Bound {
   flush(): void {
     this.#flushes = this.#flushesLater = false
     if (!this.#open) return
-    const texts = this.#outbox ?? []
+    const texts = this.#refused ? [...this.#refusals(this.#refused), ...(this.#outbox ?? [])] : (this.#outbox ?? [])
     const chars = this.#outboxBytes
-    this.#outbox = null
+    this.#outbox = this.#refused = null
     this.#outboxBytes = 0
     const eventChars = isFilled(this.#due) ? this.#takeEvents(this.#due, texts) : 0
     if (texts.length === 0) return
@@ -354,6 +356,13 @@ export class Feed implements Reader, Bound {
     else this.#wire.sendAll(texts)
     this.#sent(texts.length, chars + eventChars)
     if (isFilled(this.#due) && !this.#holds(LIMITS.feedEventsAheadBytes)) this.#flushLater()
+  }
+
+  #refusals(refused: readonly (Prepared | number)[]): (string | Uint8Array)[] {
+    return Array.from({ length: refused.length / 2 }, (_, at) => {
+      const [by, id] = [refused[2 * at] as Prepared, refused[2 * at + 1] as number]
+      return this.#wire.packed ? by.packed(id) : by.text(id)
+    })
   }
 
   /** After the others have had their turn of the loop. */

@@ -10,6 +10,8 @@ export interface Prepared {
   text(id: Id): string
   /** The same in MessagePack. */
   packed(id: number): Uint8Array
+  /** Of either, in characters or bytes. */
+  readonly lengthMost: number
 }
 
 /** Refuses one request before its parameters are looked at, or null. */
@@ -42,6 +44,7 @@ export function preparedError(error: WireError, againMs: () => number): Prepared
       copy.writeUInt16BE(againMs(), packedAgain)
       return copy
     },
+    lengthMost: Math.max(most.length, bytes.length),
   }
 }
 
