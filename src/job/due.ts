@@ -17,7 +17,7 @@ export function enqueueIdentify(library: Library, location: Location, checkpoint
 
 export interface DueSetup {
   /** The library, if it is open. */
-  readonly peek: (id: string) => Library | undefined
+  readonly find: (id: string) => Library | undefined
   readonly takeUp: (library: Library) => void
   readonly log: (level: 'warn', message: string) => void
 }
@@ -50,11 +50,11 @@ export class Due {
 
   /** A library that was closed meanwhile is looked at when it is opened. */
   #look(id: string, uid: string): void {
-    const library = this.#setup.peek(id)
-    const location = library?.locations.all().find((each) => each.uid === uid && !each.removing)
-    if (!library || library.failure || !location || location.mode === 'shallow') return
+    const library = this.#setup.find(id)
+    if (!library || library.failure) return
     try {
-      this.#lookAt(library, location)
+      const location = library.locations.all().find((each) => each.uid === uid && !each.removing)
+      if (location && location.mode !== 'shallow') this.#lookAt(library, location)
     } catch (error) {
       this.#setup.log('warn', `files of "${library.name}" wait to be read: ${toWire(error).message}`)
       this.soon(library, uid, LIMITS.identifyAgainMsMax)

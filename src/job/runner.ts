@@ -68,7 +68,7 @@ export class Runner {
   constructor(setup: RunnerSetup) {
     this.#setup = setup
     this.#due = new Due({
-      peek: (id) => setup.pool.peek(id),
+      find: (id) => setup.pool.find(id),
       takeUp: (library) => this.takeUp(library),
       log: (level, message) => setup.log(level, message),
     })

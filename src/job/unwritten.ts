@@ -57,9 +57,9 @@ export class Unwritten {
     this.#stopped = true
     for (const stop of [...this.#stops.values()]) {
       clearTimeout(this.#timers.get(stop.job))
-      const library = this.#setup.pool.peek(stop.library)
+      const library = this.#setup.pool.find(stop.library)
       try {
-        if (library) this.#write(library, stop)
+        if (library && !library.failure) this.#write(library, stop)
       } catch {
         // The next start goes on with the job, as was told.
       }

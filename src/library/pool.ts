@@ -1,6 +1,5 @@
 // The open libraries of one thread, least recently used first: opens what is asked for, closes idle ones to make room.
 import { basename } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Lease, LeaseHolder, Ledger } from '../descriptors/ledger.js'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
@@ -32,7 +31,6 @@ export class Pool {
   #latest: Library | undefined
   /** Closed to make room, and when; oldest first. */
   readonly #evicted = new Map<string, number>()
-  readonly #leaving = new Set<string>()
   readonly #givingBack = new GivingBack()
   #openedCount = 0
   #evictedCount = 0
@@ -59,7 +57,6 @@ export class Pool {
 
   /** The library if it is open: the fast way, without a promise. */
   peek(id: string): Library | undefined {
-    if (this.#leaving.has(id)) throw new SpacedriveError('LIBRARY_NOT_FOUND', `library ${id} is being deleted`)
     const library = this.#open.get(id)
     if (!library) return undefined
     if (library.failure) throw library.failure
@@ -155,21 +152,10 @@ export class Pool {
     }
   }
 
-  /** Until the end of it nobody gets hold of the library who does not have it by now. */
-  leave(id: string): Disposable {
-    this.#leaving.add(id)
-    return { [Symbol.dispose]: () => void this.#leaving.delete(id) }
-  }
-
-  /** As soon as nobody works on it any more. @throws JOB_STATE where somebody does for too long */
-  async closeWhenFree(id: string): Promise<void> {
-    const until = performance.now() + LIMITS.libraryFreeMs
-    const isInUse = () => {
-      const library = this.#open.get(id)
-      return library !== undefined && inUse(library)
-    }
-    while (isInUse() && performance.now() < until) await sleep(LIMITS.libraryFreeLookMs)
-    this.close(id)
+  /** By work that spans several turns, or by other threads. */
+  isInUse(id: string): boolean {
+    const library = this.#open.get(id)
+    return library !== undefined && inUse(library)
   }
 
   /** @returns false when it was not open */
@@ -306,16 +292,19 @@ export class Pool {
 
   /** Somebody who needed more than the library may have opened it while its lease was waited for. */
   #openWith(id: string, lease: Lease, check = false): Library {
-    const path = this.pathOf(id)
-    const open = this.peek(id)
-    if (open) {
+    let path
+    try {
+      path = this.pathOf(id)
+      const open = this.peek(id)
+      if (open) {
+        lease.release()
+        this.#keepThisTurn(open)
+        return open
+      }
+      if (this.#closing) throw new SpacedriveError('DRAINING', 'the daemon is stopping')
+    } catch (error) {
       lease.release()
-      this.#keepThisTurn(open)
-      return open
-    }
-    if (this.#closing) {
-      lease.release()
-      throw new SpacedriveError('DRAINING', 'the daemon is stopping')
+      throw error
     }
     const library = Library.open(id, path, this.#ledger, lease, check)
     this.#failed.delete(id)
@@ -382,7 +371,6 @@ export class Pool {
   }
 }
 
-/** By work that spans several turns, or by other threads. */
 function inUse(library: Library): boolean {
   return library.pins > 0 || library.sharedBy > 0
 }

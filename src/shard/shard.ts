@@ -11,7 +11,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { MessagePort } from 'node:worker_threads'
 import { Beats, MAIN } from '../base/beats.js'
 import { errnoOf, fromSystem, SpacedriveError, toWire, type WireError } from '../base/errors.js'
@@ -103,6 +103,8 @@ export class Shard {
   /** How watched locations are watched, as the watcher said last. */
   readonly #covered = new Map<string, Covered>()
   #flushing = false
+  /** Libraries that are being deleted. */
+  readonly #leaving = new Set<string>()
   /** Libraries that are being made of a copy. */
   readonly #copying = new Map<string, { readonly stop: AbortController; readonly end: Promise<unknown> }>()
   /** Libraries whose reads of this turn share a snapshot, which pays from the second request on. */
@@ -199,6 +201,7 @@ export class Shard {
   #run(operation: ShardOperation, params: unknown): unknown {
     if (isInternal(operation)) return this.#internal[operation](params as never)
     if (runsOn(operation) === 'place') return this.#make(params as Created)
+    this.#refuseLeaving(params as { library: string })
     if (operation === 'libraries.close') return this.#close(params as ParamsOf<'libraries.close'>)
     if (operation === 'libraries.delete') return this.#delete(params as ParamsOf<'libraries.delete'>)
     const read = IN_LIBRARY[operation]
@@ -213,6 +216,12 @@ export class Shard {
     }
     if (library) return work(library, params as never)
     return this.#pool.get(id).then((opened) => work(opened, params as never))
+  }
+
+  /** Its clients only: what a watcher found, or a job that ends, is let come to its end. */
+  #refuseLeaving({ library }: { readonly library: string }): void {
+    if (this.#leaving.size === 0 || !this.#leaving.has(library)) return
+    throw new SpacedriveError('LIBRARY_NOT_FOUND', `library ${library} is being deleted`)
   }
 
   readonly #internal = {
@@ -448,37 +457,46 @@ export class Shard {
 
   async #delete({ library: id, data }: ParamsOf<'libraries.delete'>): Promise<unknown> {
     const path = this.#pool.pathOf(id)
-    const library = await this.#pool.get(id).catch(nullIfUnusable)
-    if (library) await this.#cancelJobs(library)
-    // Bought first: between the close and the end of its folder nobody may open it again.
-    using _lease = await this.#pool.lease(1, { holder: `deleting ${basename(path)}`, path })
-    using _leaving = this.#pool.leave(id)
-    await this.#closeForGood(id)
-    const kept = data === true ? null : join(this.#setup.deleted, `${id} ${basename(path)}`)
+    this.#leaving.add(id)
     try {
-      if (kept === null) rmSync(path, { recursive: true, force: true })
-      else {
-        mkdirSync(this.#setup.deleted, { recursive: true, mode: 0o700 })
-        renameSync(path, kept)
+      const library = await this.#pool.get(id).catch(nullIfUnusable)
+      if (library) await this.#cancelJobs(library)
+      // Bought first: between the close and the end of its folder nobody may open it again.
+      using _lease = await this.#pool.lease(1, { holder: `deleting ${basename(path)}`, path })
+      await this.#endWork(id)
+      this.#pool.close(id)
+      const kept = data === true ? null : join(this.#setup.deleted, `${id} ${basename(path)}`)
+      try {
+        if (kept === null) rmSync(path, { recursive: true, force: true })
+        else {
+          mkdirSync(this.#setup.deleted, { recursive: true, mode: 0o700 })
+          renameSync(path, kept)
+        }
+      } catch (error) {
+        throw fromSystem(error)
       }
-    } catch (error) {
-      throw fromSystem(error)
+      this.#pool.forget(id)
+      this.#verifier.forget(id)
+      this.#publish({ type: 'library.deleted', library: id })
+      return { library: id, path: kept }
+    } finally {
+      this.#leaving.delete(id)
     }
-    this.#pool.forget(id)
-    this.#verifier.forget(id)
-    this.#publish({ type: 'library.deleted', library: id })
-    return { library: id, path: kept }
   }
 
-  /** What began since is cancelled too, and who reads it may come to an end. @throws JOB_STATE where that takes too long */
-  async #closeForGood(id: string): Promise<void> {
-    const library = this.#pool.find(id)
-    if (library && !library.failure) await this.#cancelJobs(library)
-    if (library && library.sharedBy > 0) {
-      this.#unshare.push(id)
-      this.#flushSoon()
+  /** Cancels its jobs, those that begin meanwhile too, and waits for who reads it; not for ever. */
+  async #endWork(id: string): Promise<void> {
+    const until = performance.now() + LIMITS.libraryFreeMs
+    for (;;) {
+      const library = this.#pool.find(id)
+      if (library && !library.failure) await this.#cancelJobs(library)
+      if (!this.#pool.isInUse(id) || performance.now() >= until) return
+      if (library && library.sharedBy > 0) {
+        this.#unshare.push(id)
+        this.#flushSoon()
+      }
+      await sleep(LIMITS.libraryFreeLookMs)
     }
-    await this.#pool.closeWhenFree(id)
   }
 
   async #cancelJobs(library: Library): Promise<void> {

@@ -296,6 +296,19 @@ test.serial(
   },
 )
 
+test.serial('the descriptors of a library that went while they were waited for are given back', async (t) => {
+  using stage = new Stage()
+  using yard = poolOf(stage, 1, ledgerFor(1))
+  const { pool, ids, ledger } = yard
+  const other = ledger.tryAcquire('libraries', PRICES.library, { holder: 'another' }, true)!
+  const asked = pool.get(ids[0]!)
+  await sleep(20)
+  pool.forget(ids[0]!)
+  other.release()
+  await t.throwsAsync(asked, { code: 'LIBRARY_NOT_FOUND' })
+  t.is(ledger.use('libraries').used, 0)
+})
+
 test.serial('a pool that is closing opens nothing any more', async (t) => {
   using stage = new Stage()
   using yard = poolOf(stage, 1)

@@ -298,7 +298,9 @@ test.serial('a library goes while it is read in many steps, and nobody begins an
   }
   const searches = Promise.all(Array.from({ length: 8 }, search))
   await until(t, () => ends.has('answered'))
-  const { path } = await yard.call<{ path: string }>('libraries.delete', { library })
+  const deleted = yard.call<{ path: string }>('libraries.delete', { library })
+  await t.throwsAsync(yard.call('libraries.delete', { library, data: true }), { code: 'LIBRARY_NOT_FOUND' })
+  const { path } = await deleted
   await searches
   t.true(existsSync(path))
   t.deepEqual([...ends], ['answered', 'LIBRARY_NOT_FOUND'])
