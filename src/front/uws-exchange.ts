@@ -97,6 +97,7 @@ export class UwsExchange extends Exchange implements Reader, Leaving {
   }
 
   send(request: FileRequest, caller: Caller): void {
+    this.#untimed()
     this.#slot = this.desk.working.begin()
     this.#headOnly = request.headOnly
     const sink = new UwsSink(this.#res, {
@@ -135,6 +136,7 @@ export class UwsExchange extends Exchange implements Reader, Leaving {
   }
 
   stream(request: StreamRequest, caller: Caller): void {
+    this.#untimed()
     const sink = new UwsStreamSink(this.#res, {
       refuse: (page) => this.refuse(page),
       begin: () => (this.#done = true),
@@ -142,6 +144,14 @@ export class UwsExchange extends Exchange implements Reader, Leaving {
     })
     const stream = (this.#stream = new Stream(this.desk, sink))
     stream.begin(request, this.#seat, caller)
+  }
+
+  /**
+   * Once a connection is watched anew uWebSockets (20.30) closes it ten seconds later, whatever is written to it meanwhile; only at the
+   * end of a body that somebody reads, be it empty, does it let that be.
+   */
+  #untimed(): void {
+    this.#res.onData(() => undefined)
   }
 
   collect(caller: Caller): void {

@@ -2,7 +2,11 @@
 import http from 'node:http'
 import test from 'ava'
 import { LIMITS } from '../../src/base/limits.js'
+import type { FrontSetup } from '../../src/front/front.js'
 import { kinds, sleep, TOKEN, until, withStage, type Stage } from './stage.js'
+
+/** uWebSockets ends what is silent after ten seconds, of which it looks at every fourth. */
+const SILENT_MS = 15_000
 
 interface Told {
   event?: string
@@ -66,6 +70,23 @@ for (const kind of await kinds()) {
       await stage.front.drain(100)
       await until(() => again.ended && other.ended, 'the end of the daemon ends them as a whole answer ends')
     }))
+
+  test(`${kind}: a stream, and an answer that takes its time, last longer than a connection may be silent`, (t) => {
+    const dispatch: FrontSetup['dispatch'] = (_request, answer) => {
+      setTimeout(() => answer({ ok: true, json: '"late"' }), SILENT_MS)
+    }
+    return withStage(kind, { dispatch }, async (stage) => {
+      const { bell, rpc } = stage
+      const seen = follow(stage)
+      const late = rpc('{"jsonrpc":"2.0","id":1,"method":"core.ping"}')
+      await sleep(SILENT_MS)
+      t.is(JSON.parse((await late).body).result, 'late')
+      t.true(seen.comments > 0)
+      bell.ring({ n: 1 })
+      await until(() => seen.told.length === 2, 'it is told still')
+      t.false(seen.ended)
+    })
+  })
 
   test(`${kind}: a stream is refused as any request is, and for a wrong filter`, (t) =>
     withStage(kind, {}, async ({ ask, bell }) => {
