@@ -233,6 +233,7 @@ export class Client {
         return await (waitsInLine ? this.#inTurn(attempt, bounds?.over) : attempt())
       } catch (error) {
         if (bounds?.over.aborted) throw error
+        if (!isAsked && this.#closed.signal.aborted) throw closedHere()
         const leftMs = (until ?? 0) - performance.now()
         if (!this.#mayRetry(error, isAsked, isHarmless)) throw error
         if (!(await this.#waitFor(error, isAsked, tries, leftMs, bounds))) throw error

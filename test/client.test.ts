@@ -441,13 +441,16 @@ test.serial('a client that is closed while it connects leaves no connection', as
   await play(async (scene) => {
     const daemon = await scene.daemon()
     const client = await connect(`unix:${daemon.ready.socket}`, { patienceMs: 120_000 })
+    const hasty = await connect(`unix:${daemon.ready.socket}`, { patienceMs: 200 })
     await daemon.stop()
     const again = await scene.daemon()
     process.kill(again.pid, 'SIGSTOP')
     const asking = client.call('core.ping')
+    const hastily = hasty.call('core.ping')
     await new Promise((resolve) => setTimeout(resolve, 300))
     await client.close()
-    for (const asked of [asking, client.call('core.ping'), client.subscribe({}, () => undefined)])
+    await hasty.close()
+    for (const asked of [asking, hastily, client.call('core.ping'), client.subscribe({}, () => undefined)])
       t.like(await t.throwsAsync<SpacedriveError>(asked), { code: 'CLOSED', retryable: false })
     process.kill(again.pid, 'SIGCONT')
     await eventually(

@@ -48,7 +48,8 @@ export function wantedBy(types: readonly string[], asked: unknown, { device }: H
 }
 
 function concerns(told: Told, { library_id, job_id, resource_type }: Infer<typeof filter>): boolean {
-  if (resource_type != null && told.resource !== resource_type) return false
+  // What went or moved is told by this alone, of whatever kind it was.
+  if (resource_type != null && told.resource !== resource_type && told.name !== REFRESH.name) return false
   if (library_id != null && told.library !== null && told.library !== library_id) return false
   return job_id == null || told.job === null || told.job === job_id
 }

@@ -103,6 +103,7 @@ export class Line implements Reader {
   /** The daemon stops. */
   stop(): void {
     if (this.#following?.isOfEvents) this.#write(SHUTDOWN.line)
+    if (!this.#turn && !this.#isEnding) this.#refuseRest()
     this.#socket.destroySoon()
   }
 
@@ -149,6 +150,14 @@ export class Line implements Reader {
     } catch (error) {
       this.#refuse(malformed(error))
     }
+  }
+
+  /** Lines that came whole and were not begun, as far as their client reads on. */
+  #refuseRest(): void {
+    const unready = this.#setup.desk.unready()
+    if (!unready) return
+    const line = refused(toWire(unready))
+    while (this.#socket.writable && this.#came.takeLine()) this.#write(line)
   }
 
   #answer(envelope: Envelope): void {

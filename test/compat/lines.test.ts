@@ -96,7 +96,43 @@ test('in a crowd a connection that asks once is as one over HTTP, and one that a
     callers.push(caller)
     answer({ ok: true, json: '"pong"' })
   }
-  const setup: FrontSetup = {
+  const here = { device: thisDevice(folder), dataDir: folder }
+  const front = await openLines(aside(dispatch), { host: '127.0.0.1', port: 0 }, here, () => () => undefined)
+  front.desk.state = 'serving'
+  const to = { ready: { lineProtocol: front.address } } as TestDaemon
+  for (let count = 0; count < 2; count++) t.is((await new Caller(to).say('Ping', 'Ping', 'Ping').end()).length, 3)
+  await front.drain(0)
+  const [first, second, third, other, another] = callers
+  t.true(isOnlyOnce(first) && isOnlyOnce(other) && first !== other)
+  t.true(second !== undefined && !isOnlyOnce(second) && second === third)
+  t.true(another !== undefined && another !== second)
+})
+
+test('lines that came whole before the daemon stops are answered in order, those that were not begun with a refusal', async (t) => {
+  let begun = 0
+  const dispatch: Dispatch = (_, answer) => {
+    begun += 1
+    answer({ ok: true, json: '"pong"' })
+    if (begun === 3) setImmediate(() => (draining = front.drain(1_000)))
+  }
+  let draining: Promise<void> | null = null
+  const front = await openLines(
+    aside(dispatch),
+    { host: '127.0.0.1', port: 0 },
+    { device: thisDevice(folder), dataDir: folder },
+    () => () => undefined,
+  )
+  front.desk.state = 'serving'
+  const caller = new Caller({ ready: { lineProtocol: front.address } } as TestDaemon)
+  const told = await caller.say(...Array.from({ length: 40 }, () => 'Ping')).end()
+  await draining
+  t.is(told.length, 40)
+  t.true(told.slice(0, 3).every((line) => line === 'Pong'))
+  t.true(told.slice(begun).every((line) => 'CoreUnavailable' in (line as { Error: object }).Error))
+})
+
+function aside(dispatch: Dispatch): FrontSetup {
+  return {
     implementation: 'node',
     http: null,
     socketPath: null,
@@ -107,17 +143,7 @@ test('in a crowd a connection that asks once is as one over HTTP, and one that a
     publisher: new Events(),
     log: () => undefined,
   }
-  const here = { device: thisDevice(folder), dataDir: folder }
-  const front = await openLines(setup, { host: '127.0.0.1', port: 0 }, here, () => () => undefined)
-  front.desk.state = 'serving'
-  const to = { ready: { lineProtocol: front.address } } as TestDaemon
-  for (let count = 0; count < 2; count++) t.is((await new Caller(to).say('Ping', 'Ping', 'Ping').end()).length, 3)
-  await front.drain(0)
-  const [first, second, third, other, another] = callers
-  t.true(isOnlyOnce(first) && isOnlyOnce(other) && first !== other)
-  t.true(second !== undefined && !isOnlyOnce(second) && second === third)
-  t.true(another !== undefined && another !== second)
-})
+}
 
 const isOnlyOnce = (caller: object | undefined) => caller !== undefined && 'onlyOnce' in caller
 
@@ -235,6 +261,13 @@ test('what an event costs for one who follows is not up to how many types it nam
   t.true(wanted(REFRESH))
   t.false(wanted(SHUTDOWN))
   t.is(looks, 0)
+})
+
+test('who wants what is of files hears that all of it may be old', (t) => {
+  const here = { device: thisDevice(folder), dataDir: folder }
+  const wanted = wantedBy(['ResourceChanged', REFRESH.name], { resource_type: 'file' }, here)
+  t.true(wanted(REFRESH))
+  t.false(wanted({ ...REFRESH, name: 'ResourceChanged', resource: 'tag' }))
 })
 
 test('a filter keeps to a library, a path and a job', async (t) => {
