@@ -50,12 +50,12 @@ class Client {
   }
 }
 
-/** Asks for a page of one entry of a directory of thousands: long work, a short answer. */
-async function flood(daemon: TestDaemon, library: string, path: string): Promise<Client[]> {
+/** Asks on and on for a page of a directory of thousands. */
+async function flood(daemon: TestDaemon, library: string, path: string, limit = 1): Promise<Client[]> {
   const clients: Client[] = []
   for (let at = 0; at < FLOODS; at++) clients.push(await Client.open(daemon))
   for (const client of clients) {
-    client.again = () => client.send('files.list', { library, path, sort: 'size', limit: 1 })
+    client.again = () => client.send('files.list', { library, path, sort: 'size', limit })
     for (let at = 0; at < EACH; at++) client.again()
   }
   return clients
@@ -111,7 +111,8 @@ test.serial('what waits is not begun for clients that have gone, and the shard i
   play(async (scene) => {
     const daemon = await scene.daemon({ args: ['--shards', '1'] })
     const { library } = await daemon.index('library', scene.tree('tree', FILES, FILES))
-    const clients = await flood(daemon, library, scene.path('tree', 'd0'))
+    // A page takes a millisecond: of the shortest all that wait may be over before it is seen that their clients have gone.
+    const clients = await flood(daemon, library, scene.path('tree', 'd0'), LIMITS.pageMax)
     await eventually('many wait', 30_000, async () => shard(await daemon.status()).queued > MANY)
     for (const client of clients) client.leave()
     await eventually('nothing waits', 60_000, async () => shard(await daemon.status()).inFlight === 0)
