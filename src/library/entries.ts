@@ -211,7 +211,7 @@ export class Entries {
     return row && toEntry(row)
   }
 
-  /** Of each of these ids, in their order: one statement costs a quarter of one for each. */
+  /** Of each of these ids, in their order, by one statement. */
   byIds(ids: readonly number[]): (Entry | undefined)[] {
     const found = new Map(this.#byIds.all(JSON.stringify(ids)).map((row) => [row[0], toEntry(row)]))
     return ids.map((id) => found.get(id))
