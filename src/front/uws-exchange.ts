@@ -97,7 +97,6 @@ export class UwsExchange extends Exchange implements Reader, Leaving {
   }
 
   send(request: FileRequest, caller: Caller): void {
-    this.#untimed()
     this.#slot = this.desk.working.begin()
     this.#headOnly = request.headOnly
     const sink = new UwsSink(this.#res, {
@@ -123,20 +122,23 @@ export class UwsExchange extends Exchange implements Reader, Leaving {
     this.#clients.asked()
   }
 
+  /**
+   * After this uWebSockets (20.30) closes it in ten seconds, whatever is written to it meanwhile. Only at the end of a body that somebody
+   * reads, be it empty, does it let that be; who wants the body reads it instead.
+   */
   #watchAnew(): void {
     this.#res.pause()
     this.#res.resume()
+    this.#res.onData(() => undefined)
   }
 
   /** From now on it is known as one that is not idle because it is silent. */
   name(clients: Clients): void {
-    this.#res.pause()
-    this.#res.resume()
+    this.#watchAnew()
     clients.upgraded()
   }
 
   stream(request: StreamRequest, caller: Caller): void {
-    this.#untimed()
     const sink = new UwsStreamSink(this.#res, {
       refuse: (page) => this.refuse(page),
       begin: () => (this.#done = true),
@@ -144,14 +146,6 @@ export class UwsExchange extends Exchange implements Reader, Leaving {
     })
     const stream = (this.#stream = new Stream(this.desk, sink))
     stream.begin(request, this.#seat, caller)
-  }
-
-  /**
-   * Once a connection is watched anew uWebSockets (20.30) closes it ten seconds later, whatever is written to it meanwhile; only at the
-   * end of a body that somebody reads, be it empty, does it let that be.
-   */
-  #untimed(): void {
-    this.#res.onData(() => undefined)
   }
 
   collect(caller: Caller): void {

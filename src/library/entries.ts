@@ -130,8 +130,10 @@ export class Entries {
   namedBy(texts: readonly string[]): (NamedEntry | undefined)[] {
     const ids = texts.map((text) => readId(text) ?? NO_ENTRY)
     const rows = this.#named.all(JSON.stringify(ids))
-    const found = new Map(rows.map(([id, location, kind, mtime]) => [id, { id, location, kind, mtime }]))
-    return ids.map((id) => found.get(id))
+    return inOrderOf(
+      ids,
+      rows.map(([id, location, kind, mtime]) => ({ id, location, kind, mtime })),
+    )
   }
 
   /** Those that have a place of their own. */
@@ -213,8 +215,7 @@ export class Entries {
 
   /** Of each of these ids, in their order, by one statement. */
   byIds(ids: readonly number[]): (Entry | undefined)[] {
-    const found = new Map(this.#byIds.all(JSON.stringify(ids)).map((row) => [row[0], toEntry(row)]))
-    return ids.map((id) => found.get(id))
+    return inOrderOf(ids, this.#byIds.all(JSON.stringify(ids)).map(toEntry))
   }
 
   childrenOf(id: number): Entry[] {
@@ -306,6 +307,14 @@ export class Entries {
   bytesOf({ id, kind, size }: Pick<Entry, 'id' | 'kind' | 'size'>): number {
     return kind === KIND.directory ? this.#folders.totalOf(id).bytes : size
   }
+}
+
+function inOrderOf<Row extends { readonly id: number }>(
+  ids: readonly number[],
+  rows: readonly Row[],
+): (Row | undefined)[] {
+  const found = new Map(rows.map((row) => [row.id, row]))
+  return ids.map((id) => found.get(id))
 }
 
 function readId(text: string): number | null {

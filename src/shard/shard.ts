@@ -220,8 +220,8 @@ export class Shard {
 
   /** Its clients only: what a watcher found, or a job that ends, is let come to its end. */
   #refuseLeaving({ library }: { readonly library: string }): void {
-    if (this.#leaving.size === 0 || !this.#leaving.has(library)) return
-    throw new SpacedriveError('LIBRARY_NOT_FOUND', `library ${library} is being deleted`)
+    if (this.#leaving.has(library))
+      throw new SpacedriveError('LIBRARY_NOT_FOUND', `library ${library} is being deleted`)
   }
 
   readonly #internal = {
@@ -457,31 +457,32 @@ export class Shard {
 
   async #delete({ library: id, data }: ParamsOf<'libraries.delete'>): Promise<unknown> {
     const path = this.#pool.pathOf(id)
-    this.#leaving.add(id)
+    using _leaving = this.#leave(id)
+    const library = await this.#pool.get(id).catch(nullIfUnusable)
+    if (library) await this.#cancelJobs(library)
+    // Bought first: between the close and the end of its folder nobody may open it again.
+    using _lease = await this.#pool.lease(1, { holder: `deleting ${basename(path)}`, path })
+    await this.#endWork(id)
+    this.#pool.close(id)
+    const kept = data === true ? null : join(this.#setup.deleted, `${id} ${basename(path)}`)
     try {
-      const library = await this.#pool.get(id).catch(nullIfUnusable)
-      if (library) await this.#cancelJobs(library)
-      // Bought first: between the close and the end of its folder nobody may open it again.
-      using _lease = await this.#pool.lease(1, { holder: `deleting ${basename(path)}`, path })
-      await this.#endWork(id)
-      this.#pool.close(id)
-      const kept = data === true ? null : join(this.#setup.deleted, `${id} ${basename(path)}`)
-      try {
-        if (kept === null) rmSync(path, { recursive: true, force: true })
-        else {
-          mkdirSync(this.#setup.deleted, { recursive: true, mode: 0o700 })
-          renameSync(path, kept)
-        }
-      } catch (error) {
-        throw fromSystem(error)
+      if (kept === null) rmSync(path, { recursive: true, force: true })
+      else {
+        mkdirSync(this.#setup.deleted, { recursive: true, mode: 0o700 })
+        renameSync(path, kept)
       }
-      this.#pool.forget(id)
-      this.#verifier.forget(id)
-      this.#publish({ type: 'library.deleted', library: id })
-      return { library: id, path: kept }
-    } finally {
-      this.#leaving.delete(id)
+    } catch (error) {
+      throw fromSystem(error)
     }
+    this.#pool.forget(id)
+    this.#verifier.forget(id)
+    this.#publish({ type: 'library.deleted', library: id })
+    return { library: id, path: kept }
+  }
+
+  #leave(id: string): Disposable {
+    this.#leaving.add(id)
+    return { [Symbol.dispose]: () => void this.#leaving.delete(id) }
   }
 
   /** Cancels its jobs, those that begin meanwhile too, and waits for who reads it; not for ever. */
