@@ -436,7 +436,7 @@ const SHAPES = {
         'number',
         'Times that want of descriptors hit code that did not expect it, and the daemon went on.',
       ],
-      ['http, socket', 'string or null', 'Where it listens.'],
+      ['http, socket, lineProtocol', 'string or null', 'Where it listens; the last one for lines, as `HOST:PORT`.'],
       ['limit', 'object', '`{softAtStart, soft, hard}`.'],
       [
         'descriptors',

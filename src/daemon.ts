@@ -805,6 +805,7 @@ export class Daemon {
       errorsSurvived: this.#lookout.errorsSurvived,
       http: front?.http ?? null,
       socket: front?.socket ?? null,
+      lineProtocol: front?.lines?.address ?? null,
       limit: { softAtStart, soft, hard },
       descriptors: {
         open: countOpen(),

@@ -19,6 +19,7 @@ export interface Ready {
   readonly pid: number
   readonly http: string | null
   readonly socket: string | null
+  readonly lineProtocol: string | null
   readonly limit: Status['limit']
   readonly connectionsMax: number
 }
@@ -106,8 +107,8 @@ async function readyOf(paths: Paths, pid: number | undefined): Promise<Ready | n
   try {
     const status = await client.call<Status>('core.status')
     if (status.pid !== pid || (status.state ?? 'serving') !== 'serving') return null
-    const { http, socket, limit, connections } = status
-    return { ready: true, pid, http, socket, limit, connectionsMax: connections.max }
+    const { http, socket, lineProtocol, limit, connections } = status
+    return { ready: true, pid, http, socket, lineProtocol, limit, connectionsMax: connections.max }
   } catch (error) {
     if (error instanceof SpacedriveError && error.retryable) return null
     throw error

@@ -192,6 +192,7 @@ export function readyLines(ready: Ready, paths: Paths): string[] {
     `spacedrive is ready, pid ${ready.pid}`,
     `  address  ${ready.http ?? 'off'}`,
     `  socket   ${safe(ready.socket ?? 'off')}`,
+    ...(ready.lineProtocol === null ? [] : [`  lines    ${safe(ready.lineProtocol)}`]),
     `  token    ${safe(paths.token)}`,
   ]
 }

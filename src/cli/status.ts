@@ -38,6 +38,7 @@ export function statusLines(status: Status, columnsMax: number): string[] {
   const facts: [string, string][] = [
     ['address', status.http === null ? 'off' : `${status.http} (front ${status.front})`],
     ['socket', status.socket ?? 'off'],
+    ...linesFacts(status.lineProtocol),
     ['limit', limitWords(limit)],
     [
       'descriptors',
@@ -78,6 +79,11 @@ export function statusLines(status: Status, columnsMax: number): string[] {
     '',
     ...table(SHARD_COLUMNS, status.shards.map(shardRow), columnsMax),
   ]
+}
+
+/** A daemon of before says nothing of it. */
+function linesFacts(lineProtocol: Status['lineProtocol'] | undefined): [string, string][] {
+  return lineProtocol ? [['lines', `${lineProtocol} (line protocol)`]] : []
 }
 
 function watchedFacts(watching: Status['watching'] | undefined): [string, string][] {

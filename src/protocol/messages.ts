@@ -369,6 +369,8 @@ export interface Status {
   errorsSurvived: number
   http: string | null
   socket: string | null
+  /** `HOST:PORT`; null where it is off. */
+  lineProtocol: string | null
   limit: LimitUse
   descriptors: {
     open: number

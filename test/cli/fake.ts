@@ -181,6 +181,7 @@ export function aStatus(changes: Partial<Status> = {}): Status {
     events: { subscriptions: 0, published: 0, dropped: 0, coalesced: 0 },
     watching: { locations: 0, live: 0, polled: 0, reasons: [] },
     http: 'http://127.0.0.1:8080',
+    lineProtocol: null,
     socket: `/${'long/'.repeat(25)}daemon.sock`,
     limit: { softAtStart: 1_024, soft: 1_048_576, hard: 1_048_576 },
     descriptors: {

@@ -152,6 +152,19 @@ test('a detached daemon is ready when the command returns, and restarts with its
   t.is(cli(where, 'stop').code, 0)
 })
 
+test('a detached start, a restart and the status tell where lines are served', (t) => {
+  const where = place(t)
+  t.teardown(() => cli(where, 'stop'))
+  const argv = ['start', '--detach', '--http', '127.0.0.1:0', '--shards', '1', '--line-protocol', '127.0.0.1:0']
+  const told = (said: ReturnType<typeof cli>) => /^ *lines +(127\.0\.0\.1:[1-9]\d*)/m.exec(said.out)?.[1]
+  const first = told(cli(where, ...argv))
+  t.truthy(first)
+  t.is(told(cli(where, 'status')), first)
+  t.is(json<Status>(where, 'status').lineProtocol, first!)
+  t.is(told(cli(where, 'restart')), first)
+  t.is(json<{ lineProtocol: string }>(where, 'restart').lineProtocol, first!)
+})
+
 test('a restart looks at the settings before it stops what serves', (t) => {
   const where = place(t)
   t.teardown(() => cli(where, 'stop'))

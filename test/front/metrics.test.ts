@@ -22,6 +22,7 @@ const status: Status = {
   errorsSurvived: 0,
   events: { subscriptions: 3, published: 70, dropped: 11, coalesced: 12 },
   watching: { locations: 2, live: 92, polled: 8, reasons: ['a reason'] },
+  lineProtocol: null,
   http: null,
   socket: null,
   limit: { softAtStart: 1_024, soft: 4_096, hard: Number.MAX_SAFE_INTEGER },
