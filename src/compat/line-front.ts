@@ -9,7 +9,7 @@ import type { Connections, FrontSetup, Peer } from '../front/front.js'
 import { Gate, refusalBody, Seat, type Reason } from '../front/gate.js'
 import type { Idle } from '../front/idle.js'
 import { Room } from '../front/room.js'
-import type { WireError } from '../base/errors.js'
+import { SpacedriveError, type WireError } from '../base/errors.js'
 import { refused } from './envelope.js'
 import { Interpreter } from './events.js'
 import { Line, type LineSetup } from './line.js'
@@ -70,7 +70,7 @@ export class LineFront {
       await listening(this.#server, { host, port, exclusive: true }, `${name}:${port}`)
     } catch (error) {
       this.#setup.interpreter.stop()
-      throw error
+      throw ofLines(error)
     }
     this.port = (this.#server.address() as AddressInfo).port
     this.address = `${name}:${this.port}`
@@ -165,4 +165,11 @@ export class LineFront {
 function tellRefused(socket: Socket, reason: Reason): void {
   socket.write(`${refused(JSON.parse(refusalBody(reason)) as WireError)}\n`)
   socket.destroy()
+}
+
+/** The usual hint names the option of HTTP. */
+function ofLines(error: unknown): unknown {
+  if (!(error instanceof SpacedriveError) || error.code !== 'ADDRESS_IN_USE') return error
+  const hint = 'Choose another port with `--line-protocol HOST:PORT`; port 0 picks a free one.'
+  return new SpacedriveError(error.code, error.message, { cause: error, hint })
 }

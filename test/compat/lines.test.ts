@@ -13,7 +13,7 @@ import type { FrontSetup } from '../../src/front/front.js'
 import type { Dispatch } from '../../src/protocol/messages.js'
 import { Events } from '../../src/shard/events.js'
 import { CountedSlots } from '../front/stage.js'
-import { eventually, sleep, startDaemon, within, type Loose, type TestDaemon } from '../harness/daemon.js'
+import { cli, eventually, sleep, startDaemon, within, type Loose, type TestDaemon } from '../harness/daemon.js'
 
 const WAIT_MS = 30_000
 const folder = mkdtempSync(join(tmpdir(), 'sd-lines-'))
@@ -416,6 +416,14 @@ test('who never reads costs no more than its bound, and the daemon goes on', asy
   t.deepEqual(await new Caller().say('Ping').end(), ['Pong'])
   deaf.socket.destroy()
   t.is(await daemon.call('core.ping'), 'pong')
+})
+
+test('of a port that is taken the option that set it is named', (t) => {
+  const where = ['--data-dir', join(folder, 'taken'), '--http', 'off', '--shards', '1']
+  const { code, err } = cli(['start', ...where, '--line-protocol', daemon.ready.lineProtocol])
+  t.is(code, 1)
+  t.regex(err, /^error ADDRESS_IN_USE: .+\nhint: .*--line-protocol/m)
+  t.notRegex(err, /--http/)
 })
 
 test('another address than the loopback has to be allowed', (t) => {
