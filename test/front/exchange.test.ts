@@ -53,6 +53,13 @@ for (const kind of await kinds()) {
     }),
   )
 
+  test(front('HTTP/1.0 is answered by node:http alone, as those are told who put a proxy in front'), (t) =>
+    withStage(kind, {}, async ({ raw, port }) => {
+      const told = await raw(`GET /health HTTP/1.0\r\nHost: 127.0.0.1:${port}\r\n\r\n`)
+      t.regex(told, kind === 'uws' ? /^HTTP\/1.1 505 / : /^HTTP\/1.1 200 /)
+    }),
+  )
+
   test.serial(front('a body that comes byte by byte takes no more memory than one that comes whole'), async (t) => {
     setFlagsFromString('--expose-gc')
     const collect = runInNewContext('gc') as () => void
