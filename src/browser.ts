@@ -1,6 +1,6 @@
 // What a browser gets of this package: connect(), on its own WebSocket and fetch. Nothing here, nor below it, is Node's.
 import { fromWire, isErrorCode, SpacedriveError, type WireError } from './base/codes.js'
-import { Client, type ConnectOptions, type Line, type OpenLine } from './client.js'
+import { Client, refusedBy, type ConnectOptions, type Line, type OpenLine } from './client.js'
 
 export { SpacedriveError, type ErrorCode } from './base/codes.js'
 export { Client, type CallOptions, type ConnectOptions } from './client.js'
@@ -8,9 +8,8 @@ export type * from './protocol/messages.js'
 export type { OperationName, ParamsOf } from './protocol/operations.js'
 export type { Results } from './protocol/results.js'
 
-/** How long the other side may take to close; as long as nothing was answered, to open. */
+/** How long the other side may take to close. */
 const CLOSE_MS = 1_000
-const OPEN_MS = 30_000
 
 /**
  * Waits for a daemon that is not there, or refuses for the moment, as it does in Node.
@@ -34,18 +33,24 @@ async function openLine(...[url, protocol, token, hearer, over]: Parameters<Open
   const giveUp = () => ws.close()
   over.addEventListener('abort', giveUp)
   await new Promise<void>((resolve, reject) => {
-    const late = setTimeout(giveUp, OPEN_MS)
-    ws.onopen = () => (clearTimeout(late), resolve())
-    ws.onclose = () => (clearTimeout(late), void refusalOf(url, token, over).then(reject))
+    ws.onopen = () => resolve()
+    ws.onclose = () => void refusalOf(url, token, over).then(reject)
   }).finally(() => over.removeEventListener('abort', giveUp))
+  let received = 0
   const line: Line = {
     get isOpen() {
       return ws.readyState === WebSocket.OPEN
     },
+    get received() {
+      return received
+    },
     send: (message) => ws.send(message),
     close: () => closed(ws),
   }
-  ws.onmessage = ({ data }) => hearer.heard(typeof data === 'string' ? data : new Uint8Array(data as ArrayBuffer))
+  ws.onmessage = ({ data }) => {
+    received += 1
+    hearer.heard(typeof data === 'string' ? data : new Uint8Array(data as ArrayBuffer))
+  }
   ws.onclose = () => hearer.lost(line)
   return line
 }
@@ -63,10 +68,6 @@ function closed(ws: WebSocket): Promise<void> {
 async function refusalOf(url: string, token: string | undefined, over: AbortSignal): Promise<SpacedriveError> {
   const none = new SpacedriveError('NO_DAEMON', `${url}: no WebSocket was opened`)
   if (over.aborted) return none
-  const asking = new AbortController()
-  const giveUp = () => asking.abort()
-  const late = setTimeout(giveUp, OPEN_MS)
-  over.addEventListener('abort', giveUp)
   try {
     const response = await fetch(new URL('/rpc', url), {
       method: 'POST',
@@ -75,15 +76,14 @@ async function refusalOf(url: string, token: string | undefined, over: AbortSign
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
       },
       body: '{"jsonrpc":"2.0","id":1,"method":"core.ping"}',
-      signal: asking.signal,
+      signal: over,
     })
-    const wire = (await response.json()) as WireError
-    if (isErrorCode(wire.code)) return fromWire(wire)
+    const wire = (await response.json().catch(() => null)) as WireError | null
+    if (isErrorCode(wire?.code)) return fromWire(wire)
+    const said = { retryAfter: response.headers.get('retry-after'), date: response.headers.get('date') }
+    return response.ok ? none : refusedBy(url, response.status, said)
   } catch {
-    // No daemon, none of ours, or a page of somebody else's: all the same from here.
-  } finally {
-    clearTimeout(late)
-    over.removeEventListener('abort', giveUp)
+    // No daemon, or a page of somebody else's: all the same from here.
+    return none
   }
-  return none
 }

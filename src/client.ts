@@ -11,7 +11,7 @@ export interface ConnectOptions {
   readonly token?: string
   /**
    * How long a call goes on where the daemon is away, or refuses for the moment: until it is back, for as long as it says. 0 for
-   * not at all.
+   * not at all. A try to connect has a second also where less is left.
    */
   readonly patienceMs?: number
   /**
@@ -21,7 +21,7 @@ export interface ConnectOptions {
   readonly connectPatienceMs?: number
   /**
    * A connection over which nothing comes for so long is asked for an answer, and given up where that brings nothing for as long:
-   * a machine or a network that vanished says nothing of it. 20 s by default.
+   * a machine or a network that vanished says nothing of it. As long one may take to be opened. 20 s by default.
    */
   readonly silentMs?: number
   /** How messages are written; `msgpack` for fewer bytes on the way, JSON by default. */
@@ -39,6 +39,8 @@ export interface CallOptions {
 export interface Line {
   /** False from when either side begins to close it. */
   readonly isOpen: boolean
+  /** Grows with whatever comes by it: bytes, or messages where these are not told. */
+  readonly received: number
   send(message: string | Uint8Array<ArrayBuffer>): void
   /** Resolves when it is closed, at the latest a second later. */
   close(): Promise<void>
@@ -47,8 +49,6 @@ export interface Line {
 /** Who hears of it from the moment it is open. */
 export interface Hearer {
   heard(message: string | Uint8Array): void
-  /** What is no message came, a ping for example. */
-  felt(): void
   lost(line: Line): void
 }
 
@@ -58,9 +58,17 @@ export type OpenLine = (
   protocol: string,
   token: string | undefined,
   hearer: Hearer,
-  /** Given when nobody wants it any more: what is being opened ends then. */
-  closed: AbortSignal,
+  /** Given when nobody wants it any more, or it takes too long: what is being opened ends then. */
+  over: AbortSignal,
 ) => Promise<Line>
+
+/** Of an answer, what its headers say. */
+interface Headed {
+  readonly retryAfter: string | null | undefined
+  readonly date: string | null | undefined
+  /** Of a redirection. */
+  readonly leadsTo?: string | undefined
+}
 
 interface Waiting {
   resolve(result: unknown): void
@@ -115,6 +123,8 @@ export const UNDER_WAY_MAX = 192
 const PATIENCE_MS = 10_000
 const SILENT_MS = 20_000
 const SILENT_MS_MIN = 100
+/** What a try to connect has at least, however little patience is left. */
+const TRY_MS = 1_000
 /** A timer for longer, as for `Infinity`, would end at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1
 const RETRY_MS_MIN = 100
@@ -149,8 +159,6 @@ export class Client {
   readonly #silentMs: number
   /** Looks whether anything comes by the connection that is open. */
   #pulse: ReturnType<typeof setInterval> | undefined
-  #isFelt = true
-  #silences = 0
   /** While the daemon is away, calls and subscribers all wait for this. */
   #pause: Promise<void> | null = null
   #pauseMs = RETRY_MS_MIN
@@ -177,8 +185,13 @@ export class Client {
   }
 
   /** @throws SpacedriveError: why there is no connection, at once where that is for good, else within `connectPatienceMs` */
-  open(): Promise<void> {
-    return this.#patiently(this.#connectPatienceMs, null, () => Promise.resolve())
+  async open(): Promise<void> {
+    try {
+      await this.#patiently(this.#connectPatienceMs, null, () => Promise.resolve())
+    } catch (error) {
+      await this.close()
+      throw error
+    }
   }
 
   #open(): Promise<void> {
@@ -186,6 +199,17 @@ export class Client {
     if (this.#line?.isOpen) return Promise.resolve()
     this.#opening ??= this.#connect().finally(() => (this.#opening = null))
     return this.#opening
+  }
+
+  /** What is being opened goes on for others who have more patience. */
+  async #openWithin(ms: number, over: AbortSignal | undefined): Promise<void> {
+    const end = new AbortController()
+    const late = sleep(ms, end.signal, over).then(() => Promise.reject(this.#unanswered()))
+    await Promise.race([this.#open(), late]).finally(() => end.abort())
+  }
+
+  #unanswered(): SpacedriveError {
+    return new SpacedriveError('NO_DAEMON', `${this.#url}: nobody answered in time`)
   }
 
   /**
@@ -224,7 +248,8 @@ export class Client {
       const attempt = async () => {
         bounds?.over.throwIfAborted()
         until ??= performance.now() + patienceMs
-        await this.#open()
+        const leftMs = patienceMs === 0 ? Infinity : until - performance.now()
+        if (!this.#line?.isOpen) await this.#openWithin(Math.max(TRY_MS, leftMs), bounds?.over)
         bounds?.over.throwIfAborted()
         isAsked = true
         return await ask()
@@ -355,7 +380,6 @@ export class Client {
       heard: (message) => {
         // What still comes by a connection that was given up comes by the next as well, or is answered to nobody.
         if (this.#line !== line) return
-        this.#isFelt = true
         try {
           this.#receive(this.#read(message))
         } catch {
@@ -363,11 +387,10 @@ export class Client {
           if (line) this.#giveUp(line)
         }
       },
-      felt: () => (this.#isFelt = true),
       lost: (gone) => this.#lost(gone),
     }
     const { signal } = this.#closed
-    line = await this.#openLine(this.#url, protocol, this.#token, hearer, signal)
+    line = await this.#inTime((over) => this.#openLine(this.#url, protocol, this.#token, hearer, over))
     if (signal.aborted) {
       await line.close()
       throw closedHere()
@@ -379,20 +402,34 @@ export class Client {
     for (const each of this.#subscribers) void this.#resubscribe(each, line)
   }
 
+  async #inTime(open: (over: AbortSignal) => Promise<Line>): Promise<Line> {
+    const over = new AbortController()
+    const giveUp = () => over.abort()
+    const forget = whenAborted(this.#closed.signal, giveUp)
+    const late = setTimeout(giveUp, this.#silentMs)
+    try {
+      return await open(over.signal)
+    } catch (error) {
+      throw over.signal.aborted ? this.#unanswered() : error
+    } finally {
+      clearTimeout(late)
+      forget()
+    }
+  }
+
   #feelFor(line: Line): void {
-    this.#isFelt = true
-    this.#silences = 0
+    let silences = 0
+    let received = -1
     let lookedAt = performance.now()
     const look = () => {
       const now = performance.now()
       // Of a process that stood still nothing was read meanwhile.
       const isLate = now - lookedAt > 2 * this.#silentMs
       lookedAt = now
-      this.#silences = this.#isFelt || isLate ? 0 : this.#silences + 1
-      this.#isFelt = false
-      if (this.#silences === 1) void this.#send('core.ping', {}).catch(() => null)
-      if (this.#silences < 2) return
-      this.#giveUp(line)
+      silences = line.received !== received || isLate ? 0 : silences + 1
+      received = line.received
+      if (silences === 1) void this.#send('core.ping', {}).catch(() => null)
+      if (silences === 2) this.#giveUp(line)
     }
     this.#pulse = setInterval(look, this.#silentMs)
   }
@@ -529,6 +566,27 @@ function isFinal(error: unknown): error is SpacedriveError {
 
 function waitOf(error: unknown): number {
   return error instanceof SpacedriveError ? (error.retryAfterMs ?? 0) : 0
+}
+
+/** Of an answer that is not in a daemon's words: what stands before it speaks, or something else in its place. */
+export function refusedBy(url: string, status: number, { retryAfter, date, leadsTo }: Headed): SpacedriveError {
+  const said = `${url} answered ${status}`
+  if (status === 401) return new SpacedriveError('UNAUTHORIZED', said)
+  if (status === 403)
+    return new SpacedriveError('FORBIDDEN', said, {
+      hint: 'No daemon said that: ask whoever runs what stands before it.',
+    })
+  if (leadsTo)
+    return new SpacedriveError('BAD_CONFIG', said, {
+      hint: `Give the address of the daemon: this one leads to ${leadsTo}.`,
+    })
+  const retryAfterMs = waitSaid(retryAfter ?? '', date ?? '')
+  return new SpacedriveError('NO_DAEMON', said, retryAfterMs > 0 ? { retryAfterMs } : {})
+}
+
+/** Seconds, or a date by the clock of whoever answered. */
+function waitSaid(retryAfter: string, date: string): number {
+  return /^\d+$/.test(retryAfter) ? 1_000 * Number(retryAfter) : Date.parse(retryAfter) - Date.parse(date)
 }
 
 function closedHere(): SpacedriveError {

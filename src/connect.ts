@@ -5,7 +5,7 @@ import { WebSocket } from 'ws'
 import { errnoOf, fromWire, isErrorCode, SpacedriveError, type WireError } from './base/errors.js'
 import { LIMITS } from './base/limits.js'
 import { isSocketPath } from './base/places.js'
-import { Client, type ConnectOptions as Options, type Line, type OpenLine } from './client.js'
+import { Client, refusedBy, type ConnectOptions as Options, type Line, type OpenLine } from './client.js'
 import { shortageBehind } from './descriptors/shortage.js'
 
 export interface ConnectOptions extends Options {
@@ -42,6 +42,8 @@ async function openLine(
   const ws = socketTo(url, protocol, token, ca)
   const giveUp = () => ws.terminate()
   over.addEventListener('abort', giveUp)
+  let bytesRead = () => 0
+  ws.once('upgrade', ({ socket }) => (bytesRead = () => socket.bytesRead))
   await new Promise<void>((resolve, reject) => {
     ws.once('open', resolve)
     ws.once('error', (error) => reject(unreached(url, error)))
@@ -53,21 +55,19 @@ async function openLine(
     get isOpen() {
       return ws.readyState === WebSocket.OPEN
     },
+    get received() {
+      return bytesRead()
+    },
     send: (message) => ws.send(message),
     close: () => closed(ws),
   }
   ws.on('message', (bytes: Buffer, isBinary) => hearer.heard(isBinary ? bytes : bytes.toString('utf8')))
-  ws.on('ping', () => hearer.felt())
   ws.once('close', () => hearer.lost(line))
   return line
 }
 
 function socketTo(url: string, protocol: string, token: string | undefined, ca: string | undefined): WebSocket {
-  const options = {
-    ...(ca === undefined ? {} : { ca }),
-    maxPayload: 64 * LIMITS.bodyBytesMax,
-    handshakeTimeout: LIMITS.responseMs,
-  }
+  const options = { ...(ca === undefined ? {} : { ca }), maxPayload: 64 * LIMITS.bodyBytesMax }
   if (url.startsWith('unix:')) {
     const path = url.slice('unix:'.length)
     if (!isSocketPath(path)) throw noAddress(url, '`spacedrive status` says where the socket of the daemon is.')
@@ -108,9 +108,9 @@ function unreached(url: string, error: Error): SpacedriveError {
 
 /** Why the daemon did not open the connection, in its own words where it has some. */
 async function refusalOf(url: string, response: IncomingMessage): Promise<SpacedriveError> {
-  const { statusCode } = response
-  const code = statusCode === 401 ? 'UNAUTHORIZED' : 'NO_DAEMON'
-  const answered = new SpacedriveError(code, `${url} answered ${statusCode}`)
+  const { statusCode = 0, headers } = response
+  const { 'retry-after': retryAfter, date, location: leadsTo } = headers
+  const answered = refusedBy(url, statusCode, { retryAfter, date, leadsTo })
   try {
     const chunks: Buffer[] = []
     let bytes = 0

@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { join } from 'node:path'
 import test from 'ava'
-import { WebSocketServer } from 'ws'
+import { WebSocketServer, type ServerOptions } from 'ws'
 import { LIMITS } from '../src/base/limits.js'
 import { toWire } from '../src/base/errors.js'
 import { CALL_MS_MAX, MESSAGE_BYTES_MAX, MESSAGE_DEPTH_MAX, READS, UNDER_WAY_MAX } from '../src/client.js'
@@ -522,6 +522,79 @@ test('who answers without end is no daemon, and is not listened to for long', as
   await new Promise((resolve) => talker.close(resolve))
 })
 
+test('whoever says nothing, or drips, while a connection is opened is given up when patience ends, and its socket with it', async (t) => {
+  const drip = (socket: net.Socket) => {
+    socket.write('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 1000\r\n\r\n')
+    const timer = setInterval(() => socket.write('.'), 20)
+    socket.once('close', () => clearInterval(timer))
+  }
+  for (const says of [() => undefined, drip]) {
+    const sockets = new Set<net.Socket>()
+    const { url, close } = await listening((socket) => {
+      sockets.add(socket.on('close', () => sockets.delete(socket)))
+      socket.once('data', () => says(socket))
+    })
+    const patient = t.throwsAsync(connect(url, { patienceMs: 300 }), { code: 'NO_DAEMON' })
+    const once = t.throwsAsync(connect(url, { patienceMs: 0, silentMs: 300 }), { code: 'NO_DAEMON' })
+    await within(10_000, Promise.all([patient, once]))
+    await eventually('nobody is connected', 10_000, () => sockets.size === 0)
+    close()
+  }
+})
+
+test('a call has no more patience for a connection that is being opened than for one that is not there', async (t) => {
+  const held: ((isLetIn: boolean) => void)[] = []
+  const verifyClient = (_info: unknown, decide: (isLetIn: boolean) => void) => void held.push(decide)
+  const { url, server } = await answering('pong', { verifyClient })
+  const connecting = [connect(url, { patienceMs: 300 }), connect(url)] as const
+  await eventually('both ask', 10_000, () => held.length === 2)
+  for (const decide of held.splice(0)) decide(true)
+  const [hasty, patient] = await Promise.all(connecting)
+  for (const socket of server.clients) socket.terminate()
+  const asked = patient.call('core.ping')
+  await t.throwsAsync(within(10_000, hasty.call('core.ping')), {
+    code: 'NO_DAEMON',
+    message: /nobody answered in time/,
+  })
+  for (const decide of held) decide(true)
+  t.is(await asked, 'pong')
+  await Promise.all([hasty.close(), patient.close()])
+  server.close()
+})
+
+test('an answer that comes slowly is waited for as long as more of it comes', async (t) => {
+  const long = 'x'.repeat(64 << 10)
+  const far = await answering(long)
+  let ways = 0
+  const { url, close } = await listening((near) => {
+    ways += 1
+    const behind = net.connect(Number(new URL(far.url).port), '127.0.0.1')
+    behind.on('error', () => undefined).on('close', () => near.destroy())
+    near.on('close', () => behind.destroy()).pipe(behind)
+    void slowly(behind, near)
+  })
+  const client = await connect(url, { silentMs: 300 })
+  t.is(await client.call('core.ping'), long as 'pong')
+  t.is(ways, 1)
+  await client.close()
+  close()
+  far.server.close()
+})
+
+test('what stands before a daemon and speaks itself is understood: for how long to wait, and that no waiting mends it', async (t) => {
+  const said = async (head: string) => {
+    const { url, close } = await listening((socket) => socket.end(`HTTP/1.1 ${head}\r\nContent-Length: 0\r\n\r\n`))
+    const error = await within(9_000, t.throwsAsync<SpacedriveError>(connect(url)))
+    close()
+    return error
+  }
+  t.like(await said('503 Unavailable\r\nRetry-After: 30'), { code: 'NO_DAEMON', retryAfterMs: 30_000 })
+  const dates = 'Date: Wed, 01 Jan 2020 00:00:30 GMT\r\nRetry-After: Wed, 01 Jan 2020 00:01:00 GMT'
+  t.like(await said(`429 Too Many Requests\r\n${dates}`), { code: 'NO_DAEMON', retryAfterMs: 30_000 })
+  t.like(await said('302 Found\r\nLocation: /login'), { code: 'BAD_CONFIG', retryable: false })
+  t.like(await said('403 Forbidden'), { code: 'FORBIDDEN', retryable: false })
+})
+
 test.serial('the example goes on over a restart', async (t) => {
   await play(async (scene) => {
     const tree = scene.tree('tree', 3)
@@ -541,6 +614,39 @@ test.serial('the example goes on over a restart', async (t) => {
     t.is(said, '3 files match file\n4 files match file\n')
   })
 })
+
+async function listening(served: (socket: net.Socket) => void) {
+  const server = net.createServer((socket) => served(socket.on('error', () => undefined)))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return { url: `http://127.0.0.1:${(server.address() as net.AddressInfo).port}`, close: () => server.close() }
+}
+
+/** What speaks as a daemon does, and has one answer. */
+async function answering(result: string, options: ServerOptions = {}) {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', ...options })
+  server.on('connection', (socket) => {
+    socket.on('message', (bytes: Buffer) => {
+      const { id } = JSON.parse(bytes.toString()) as { id: unknown }
+      socket.send(JSON.stringify({ jsonrpc: '2.0', id, result }))
+    })
+  })
+  await once(server, 'listening')
+  return { url: `http://127.0.0.1:${(server.address() as net.AddressInfo).port}`, server }
+}
+
+/** 40 KiB a second. */
+async function slowly(from: net.Socket, to: net.Socket): Promise<void> {
+  for await (const chunk of from as AsyncIterable<Buffer>)
+    for (let at = 0; at < chunk.length; at += 4 << 10) {
+      to.write(chunk.subarray(at, at + (4 << 10)))
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+}
+
+function within<Result>(ms: number, work: Promise<Result>): Promise<Result> {
+  const late = () => Promise.reject(new Error(`not within ${ms} ms`))
+  return Promise.race([work, new Promise((resolve) => setTimeout(resolve, ms)).then(late)])
+}
 
 /** A way to the daemon whose connections can be cut. */
 async function cuttable(to: string) {
