@@ -4,7 +4,7 @@ import { basename, dirname, isAbsolute, join, normalize, sep } from 'node:path'
 import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { fromSqlite } from './cause.js'
 import { openConnection, type Connection } from './connection.js'
-import { filesOf, FOLDER_ENDING, readLibraryJson, writeLibraryJson } from './folder.js'
+import { filesOf, FOLDER_ENDING, makePlace, readLibraryJson, writeLibraryJson } from './folder.js'
 
 /** Pages of 4 KiB copied between two turns: some milliseconds. */
 const PAGES_A_STEP = 500
@@ -59,7 +59,7 @@ function realDirectory(path: string): string | null {
 
 /** A backup in DATA_DIR/backups that nobody gave a name. */
 export function usualPlace(backups: string, folder: string, now = new Date()): string {
-  mkdirSync(backups, { recursive: true, mode: 0o700 })
+  makePlace(backups)
   const at = now.toISOString().slice(0, 19).replace('T', ' ').replaceAll(':', '')
   const base = join(backups, `${basename(folder, FOLDER_ENDING)} ${at}`)
   for (let number = 1; ; number++) {

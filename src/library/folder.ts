@@ -132,6 +132,21 @@ function sweep(aside: string): void {
   }
 }
 
+const IN_THE_WAY = new Set(['EEXIST', 'ENOENT', 'ENOTDIR', 'ELOOP'])
+
+/** A directory beside that of the libraries, where their folders or copies of them go. @throws BAD_CONFIG where it can be none */
+export function makePlace(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    if (!IN_THE_WAY.has(errnoOf(error) ?? '')) throw fromSystem(error)
+    throw new SpacedriveError('BAD_CONFIG', `${directory} is no directory`, {
+      cause: error,
+      hint: 'Nothing was changed. Move what is there out of the way, and ask again.',
+    })
+  }
+}
+
 /** Another thread may take the free name first; then the next one is tried. */
 export function moveToFree(aside: string, libraries: string, name: string): string {
   for (;;) {

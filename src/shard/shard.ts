@@ -1,15 +1,5 @@
 // The worker side of a shard: one thread, the libraries placed on it, and what can be asked of them.
-import {
-  accessSync,
-  constants,
-  mkdirSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  statfsSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
+import { accessSync, constants, realpathSync, renameSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { MessagePort } from 'node:worker_threads'
@@ -34,7 +24,7 @@ import { readCatalog } from '../library/catalog.js'
 import { loadSqlite } from '../library/connection.js'
 import { fromSqlite } from '../library/cause.js'
 import { markOf, readPlace, writePlace } from '../library/cursors.js'
-import { createFolder } from '../library/folder.js'
+import { createFolder, makePlace } from '../library/folder.js'
 import type { Library } from '../library/library.js'
 import { locationItem, type Location } from '../library/locations.js'
 import { Pool } from '../library/pool.js'
@@ -457,6 +447,8 @@ export class Shard {
 
   async #delete({ library: id, data }: ParamsOf<'libraries.delete'>): Promise<unknown> {
     const path = this.#pool.pathOf(id)
+    // Before anything of it is ended.
+    if (data !== true) makePlace(this.#setup.deleted)
     using _leaving = this.#leave(id)
     const library = await this.#pool.get(id).catch(nullIfUnusable)
     if (library) await this.#cancelJobs(library)
@@ -467,10 +459,7 @@ export class Shard {
     const kept = data === true ? null : join(this.#setup.deleted, `${id} ${basename(path)}`)
     try {
       if (kept === null) rmSync(path, { recursive: true, force: true })
-      else {
-        mkdirSync(this.#setup.deleted, { recursive: true, mode: 0o700 })
-        renameSync(path, kept)
-      }
+      else renameSync(path, kept)
     } catch (error) {
       throw fromSystem(error)
     }

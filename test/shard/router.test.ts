@@ -1,5 +1,5 @@
 // Shards as the daemon has them: real threads, requests that cross, and what happens when one of them dies.
-import { existsSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MessagePort } from 'node:worker_threads'
@@ -34,6 +34,25 @@ test.serial('libraries are made, listed, renamed, closed and deleted, each on it
     yard.router.counts().shards.map((each) => each.inFlight),
     [0, 0],
   )
+})
+
+test.serial('where deleted libraries cannot go none is deleted, and its work goes on', async (t) => {
+  await using yard = await Yard.open(1)
+  const library = await yard.create('Library')
+  plant(yard, 20)
+  const refused = () => t.throwsAsync(yard.call('libraries.delete', { library }), { code: 'BAD_CONFIG' })
+  const { job } = await yard.call<{ job: string }>('locations.add', { library, path: yard.tree })
+  writeFileSync(join(yard.path, 'deleted'), '')
+  await refused()
+  await until(t, async () => (await yard.call<JobItem>('jobs.info', { library, job })).state === 'done')
+  rmSync(join(yard.path, 'deleted'))
+  symlinkSync(join(yard.path, 'nowhere'), join(yard.path, 'deleted'))
+  await refused()
+  writeFileSync(join(yard.path, 'backups'), '')
+  await t.throwsAsync(yard.call('libraries.backup', { library }), { code: 'BAD_CONFIG' })
+  t.is((await yard.call<LibraryInfo>('libraries.info', { library })).directories, 21)
+  rmSync(join(yard.path, 'deleted'))
+  t.true(existsSync((await yard.call<{ path: string }>('libraries.delete', { library })).path))
 })
 
 test.serial('libraries of one name made at the same time on both shards all come to be', async (t) => {
