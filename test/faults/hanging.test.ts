@@ -1,6 +1,8 @@
 // A file system that does not answer, as of a server that is gone: a thread stands in a call to it and cannot be ended.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import test from 'ava'
+import { LIMITS } from '../../src/base/limits.js'
 import { eventually } from '../harness/daemon.js'
 import { play, sameAsDisk, type Scene } from '../harness/scene.js'
 import { shimProblem } from '../harness/shim.js'
@@ -55,6 +57,26 @@ shimmed('cancelled jobs whose threads hang keep no others from theirs, and what 
     shim.clear()
     const jobsUse = async () => (await daemon.call('core.status')).descriptors.classes.jobs.used
     await eventually('all is given back', 20_000, async () => (await jobsUse()) === 0)
+    t.is((await daemon.stop()).code, 0)
+  })
+})
+
+shimmed('a library whose jobs hang, of walks or of files that are read, is deleted at once', async (t) => {
+  await play(async (scene) => {
+    const { daemon, library, shim } = await hanging(scene)
+    const read = await daemon.call('libraries.create', { name: 'read' })
+    const deep = scene.tree('deep', 30)
+    writeFileSync(join(deep, 'd0', 'whole'), 'content')
+    const rule = shim.fail({ calls: 'open', path: '/deep/d0/whole', errno: 'HANGS', thread: 'others' })
+    await daemon.call('locations.add', { library: read.id, path: deep, mode: 'content' })
+    await eventually('a thread hangs', 10_000, () => rule.failed > 0)
+    for (const each of [library, read.id]) {
+      const before = performance.now()
+      await daemon.call('libraries.delete', { library: each })
+      t.true(performance.now() - before < LIMITS.libraryFreeMs)
+    }
+    t.deepEqual(await daemon.call('libraries.list'), [])
+    shim.clear()
     t.is((await daemon.stop()).code, 0)
   })
 })
