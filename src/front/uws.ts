@@ -328,9 +328,7 @@ class UwsFront implements Front {
       const protocol = chosenProtocol(splitProtocols(protocols))
       const socket: Socket = { feed: null, seat, peer: seat.local ? LOCAL_PEER : peerOf(res), caller, protocol }
       if (this.#clients) {
-        res.pause()
-        res.resume()
-        this.#clients.upgraded()
+        exchange.name(this.#clients)
         if (seat.local) socket.peer = this.#localPeer()
       }
       res.upgrade(socket, key ?? '', protocol, extensions ?? '', context)
