@@ -878,7 +878,7 @@ Of the progress of a job (\`job.changed\` while it is \`running\`) that was not 
 
 ### Server-Sent Events
 
-\`GET /events\` is one subscription for as long as the request lasts, for curl and for a browser's EventSource. The query takes what events.subscribe takes, \`types\` with commas between them. An event has its \`cursor\` as \`id\`, so that a browser that comes back (with \`Last-Event-ID\`) has what happened meanwhile. One that comes while the daemon starts or stops gets an empty stream and comes again: after any other status an EventSource never would. Who does not ask for \`text/event-stream\` gets 503.
+\`GET /events\` is one subscription for as long as the request lasts, for curl and for a browser's EventSource. The query takes what events.subscribe takes, \`types\` with commas between them. An event has its \`cursor\` as \`id\`, so that a browser that comes back (with \`Last-Event-ID\`) has what happened meanwhile; of an id that is no cursor that cannot be told, and \`missed\` is null. One that comes while the daemon starts or stops gets an empty stream and comes again: after any other status an EventSource never would. Who does not ask for \`text/event-stream\` gets 503.
 
 \`\`\`console
 $ curl -N -H "Authorization: Bearer $TOKEN" 'http://127.0.0.1:8080/events?types=library.created,job.changed'

@@ -297,9 +297,12 @@ function isOfBrowser({ accept }: Head): boolean {
   return accept?.includes('text/event-stream') === true
 }
 
-/** An EventSource that is answered with anything but a stream never asks again; one whose stream has ended does. */
+/**
+ * An EventSource that is answered with anything but a stream never asks again; one whose stream has ended does. No line of it is empty:
+ * by the letter of the standard that would be an event without an id, and its last one forgotten.
+ */
 function comeAgain({ message }: SpacedriveError): Page {
-  const body = `retry: ${LIMITS.streamRetryMs}\n: ${message}\n\n`
+  const body = `retry: ${LIMITS.streamRetryMs}\n: ${message}\n`
   return { status: 200, type: 'text/event-stream', body, headers: {}, close: true }
 }
 

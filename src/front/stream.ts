@@ -39,6 +39,9 @@ export interface StreamSink {
   cut(): void
 }
 
+/** A cursor of no run: what came after it cannot be told. */
+const STRANGE = 'none.0'
+
 /** A comment, which no client looks at. */
 const BEAT = ':\n\n'
 
@@ -160,7 +163,7 @@ function filterOf({ query, lastEventId }: StreamRequest): ParamsOf<'events.subsc
     else if (Object.hasOwn(asked, key)) return wrong(`${key} is given twice`)
     else asked[key] = value
   }
-  if (lastEventId !== undefined && lastEventId !== '') asked['cursor'] = lastEventId
+  if (lastEventId !== undefined && lastEventId !== '') asked['cursor'] = isCursor(lastEventId) ? lastEventId : STRANGE
   const checked = PARAMS['events.subscribe'].safeParse(asked)
   if (checked.success) return checked.data
   const [issue] = checked.error.issues
@@ -168,16 +171,20 @@ function filterOf({ query, lastEventId }: StreamRequest): ParamsOf<'events.subsc
   return wrong(`${at === '' ? '' : `${at}: `}${issue?.message ?? 'wrong parameters'}`)
 }
 
+/** A browser cannot be talked out of an id that somebody else gave it, and comes to no stream again that refuses it. */
+function isCursor(id: string): boolean {
+  return PARAMS['events.subscribe'].shape.cursor.safeParse(id).success
+}
+
 function wrong(message: string): SpacedriveError {
   const hint = 'The query takes what events.subscribe takes, types with commas between them; see docs/protocol.md.'
   return new SpacedriveError('BAD_REQUEST', message, { hint })
 }
 
-/** Without an id where there is something to come from before: who is cut then asks for that again. */
+/** Always with an id: by the letter of the standard an event without one, where it is the first of a stream, makes the last one empty. */
 function opening({ cursor, missed }: Reading, filter: ParamsOf<'events.subscribe'>): string {
-  const begins = filter.cursor === undefined
-  const told = begins ? { cursor } : { cursor, missed }
-  return `retry: ${LIMITS.streamRetryMs}\nevent: subscribed\n${begins ? `id: ${cursor}\n` : ''}data: ${JSON.stringify(told)}\n\n`
+  const told = filter.cursor === undefined ? { cursor } : { cursor, missed }
+  return `retry: ${LIMITS.streamRetryMs}\nevent: subscribed\nid: ${cursor}\ndata: ${JSON.stringify(told)}\n\n`
 }
 
 function eventText({ event: { type }, cursor, json }: Published): string {

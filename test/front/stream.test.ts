@@ -41,6 +41,30 @@ function follow({ port }: Stage, query = '', headers: Record<string, string> = {
   return seen
 }
 
+/**
+ * An EventSource by the letter of its standard: with each stream the id begins empty, and each empty line makes it the one that is
+ * sent when it comes back. Most browsers keep the one of before.
+ */
+class Source {
+  readonly stage: Stage
+  readonly told: Told[] = []
+  lastEventId = ''
+
+  constructor(stage: Stage) {
+    this.stage = stage
+  }
+
+  /** One stream, which is cut when the predicate holds. */
+  async until(done: (told: readonly Told[]) => boolean, why: string): Promise<void> {
+    const seen = follow(this.stage, '', this.lastEventId === '' ? {} : { 'last-event-id': this.lastEventId })
+    await until(() => done(seen.told), why)
+    seen.close()
+    this.told.push(...seen.told)
+    let id = ''
+    for (const each of seen.told) this.lastEventId = id = each.id ?? id
+  }
+}
+
 for (const kind of await kinds()) {
   test(`${kind}: a stream tells events as they happen, and who comes back with the last id has those between`, (t) =>
     withStage(kind, {}, async (stage) => {
@@ -62,13 +86,42 @@ for (const kind of await kinds()) {
       const again = follow(stage, '?library=a', { 'last-event-id': one!.id! })
       await until(() => again.told.length === 2, 'it has what came between')
       t.like(again.told[0], { event: 'subscribed', data: { missed: 0 } })
-      t.is(again.told[0]!.id, undefined, 'who is cut now asks for the same again')
+      t.is(again.told[0]!.id, one!.id, 'who is cut now asks for the same again')
       t.like(again.told[1], { data: { n: 2 } })
       const other = follow(stage, '', { 'last-event-id': 'of.1' })
       await until(() => other.told.length > 0, 'it has begun')
       t.is(other.told[0]!.data['missed'], null)
       await stage.front.drain(100)
       await until(() => again.ended && other.ended, 'the end of the daemon ends them as a whole answer ends')
+    }))
+
+  test(`${kind}: who comes back, is told nothing, and is cut again misses nothing`, (t) =>
+    withStage(kind, {}, async (stage) => {
+      const source = new Source(stage)
+      for (let times = 0; times < 3; times += 1) {
+        await source.until((told) => told.length === 1, 'it has begun')
+        await until(() => stage.bell.use.subscriptions === 0, 'its subscription has ended')
+      }
+      stage.bell.ring({ n: 1 })
+      await source.until((told) => told.length === 2, 'it has what came between')
+      t.deepEqual(
+        source.told.map(({ data }) => data['missed']),
+        [undefined, 0, 0, 0, undefined],
+      )
+      t.is(source.told.at(-1)!.data['n'], 1)
+    }))
+
+  test(`${kind}: of an id that is no cursor nobody can tell what came after it`, (t) =>
+    withStage(kind, {}, async (stage) => {
+      stage.bell.ring({ n: 1 })
+      for (const id of ['42', 'of.none.of.ours', 'x'.repeat(5_000)]) {
+        const seen = follow(stage, '', { 'last-event-id': id })
+        await until(() => seen.told.length === 2, 'it has what is kept')
+        t.is(seen.told[0]!.data['missed'], null)
+        t.like(seen.told[1], { data: { n: 1 } })
+        seen.close()
+      }
+      t.is((await stage.ask({ path: '/events?cursor=42' })).status, 400, 'that somebody wrote')
     }))
 
   test(`${kind}: a stream, and an answer that takes its time, last longer than a connection may be silent`, (t) => {
@@ -151,7 +204,11 @@ for (const kind of await kinds()) {
       const accept = 'text/event-stream'
       const told = await ask({ path: '/events', headers: { accept } })
       t.like(told, { status: 200, headers: { 'content-type': accept } })
-      t.is(told.body, `retry: ${LIMITS.streamRetryMs}\n: the daemon is starting\n\n`)
+      t.is(
+        told.body,
+        `retry: ${LIMITS.streamRetryMs}\n: the daemon is starting\n`,
+        'an empty line would take its last id from it',
+      )
       t.is((await ask({ path: '/events', headers: { accept, origin: 'http://evil.example' } })).status, 403)
       t.is((await ask({ path: '/events' })).status, 503)
     }))
