@@ -1,9 +1,10 @@
 // One examination: looks at machine, processes, daemon and data directory, and says in one line how things are.
 import { accessSync, constants, statfsSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { LIMITS } from '../base/limits.js'
 import type { Environment, Paths } from '../base/places.js'
 import { grouped, plural } from '../base/text.js'
-import { errnoOf, SpacedriveError } from '../base/errors.js'
+import { errnoOf, fromSystem, SpacedriveError } from '../base/errors.js'
 import { nativeProblem } from '../descriptors/native.js'
 import { readFlight, type FlightEntry } from '../descriptors/recorder.js'
 import { readLimit, type Limit } from '../descriptors/rlimit.js'
@@ -16,7 +17,7 @@ import {
   type AskStatus,
   type DaemonProcess,
 } from './daemons.js'
-import { statOf, textOf } from './files.js'
+import { statOf, targetOf, textOf } from './files.js'
 import type { Finding } from './findings.js'
 import { isWritten } from './fix.js'
 import { findingsOf } from './judge.js'
@@ -102,6 +103,7 @@ export async function examine(asking: Asking): Promise<Diagnosis> {
     watches: machine.watches(),
     leftovers: daemon ? { socket: null, state: null } : await leftoversOf(machine, paths, askStatus),
     directory: look(paths.dataDir),
+    settings: await wrongSettings(paths),
     last: flight.last,
     nativeProblem: nativeProblem(),
     isWritten: (file) => isWritten(asking.root, file),
@@ -181,20 +183,47 @@ function hungriest(processes: readonly Process[], spacedrive: readonly DaemonPro
 
 function look(path: string): DataDirectory {
   const stat = statOf(path)
-  if (!stat) {
+  if (!stat?.isDirectory()) {
+    const errno = stat ? 'ENOTDIR' : errnoAt(path)
     const none = { path, exists: false, mode: 0, uid: 0, writable: true, freeBytes: null, freeInodes: null }
-    return isHidden(path) ? { ...none, hidden: true } : none
+    if (errno === 'EACCES') return { ...none, hidden: true }
+    const unusable = whyNone(path, errno)
+    return unusable ? { ...none, unusable } : none
   }
   const { mode, uid } = stat
   return { path, exists: true, mode: mode & 0o7777, uid, writable: isWritable(path), ...freeOf(path) }
 }
 
-function isHidden(path: string): boolean {
+function errnoAt(path: string): string | undefined {
   try {
     accessSync(path)
-    return false
+    return undefined
   } catch (error) {
-    return errnoOf(error) === 'EACCES'
+    return errnoOf(error)
+  }
+}
+
+/** Null where a start would make it. */
+function whyNone(path: string, errno: string | undefined): DataDirectory['unusable'] | null {
+  if (errno === 'ENOTDIR') return { why: 'is no directory, or lies below what is none' }
+  if (errno === 'ELOOP') return { why: 'is a link that leads in a circle' }
+  const link = errno === 'ENOENT' ? targetOf(path) : null
+  if (link === null) return null
+  const target = resolve(dirname(path), link)
+  return { why: `is a link to ${target}, which is not there`, target }
+}
+
+/** What checks them is many files, loaded only where there is something to check, and not where too few can be opened. */
+async function wrongSettings({ config: path }: Paths): Promise<Seen['settings']> {
+  if (!statOf(path)) return null
+  const config = await import('../config.js').catch(() => null)
+  try {
+    config?.checkSources(path, {})
+    return null
+  } catch (error) {
+    const { code, message } = fromSystem(error)
+    if (code === 'BUDGET_EXHAUSTED') throw error
+    return { path, wrong: message }
   }
 }
 

@@ -11,6 +11,8 @@ export function placeFindings(seen: Seen): Finding[] {
     socket !== null && leftover('STALE_SOCKET', socket, 'its socket, and nobody listens there'),
     state !== null && leftover('STALE_STATE', state, 'its state file, and its lock is free'),
     seen.directory.hidden === true && hidden(seen),
+    seen.directory.unusable !== undefined && unusable(seen.directory.path, seen.directory.unusable),
+    seen.settings !== null && settings(seen.settings),
     ...(seen.directory.exists ? directoryFindings(seen) : []),
   ])
 }
@@ -40,6 +42,16 @@ function directoryFindings(seen: Seen): (Finding | false | null)[] {
       freeInodes < LIMITS.doctorFreeInodesMin &&
       warning('DISK_INODES', `${disk} room for ${plural(freeInodes, 'more file')}`, by(`df -i ${path}`)),
   ]
+}
+
+function unusable(path: string, { why, target }: NonNullable<Seen['directory']['unusable']>): Finding {
+  const mend = by(target === undefined ? `ls -ld ${quoted(path)}` : `mkdir -p ${quoted(target)}`)
+  return problem('DIRECTORY_UNUSABLE', `the data directory ${why}`, mend)
+}
+
+function settings({ path, wrong }: NonNullable<Seen['settings']>): Finding {
+  const mend = by(`# mend it, or start with the defaults:\nmv ${quoted(path)} ${quoted(`${path}.wrong`)}`)
+  return problem('SETTINGS_WRONG', `no daemon starts with these settings: ${wrong}`, mend)
 }
 
 function hidden({ directory }: Seen): Finding {

@@ -10,6 +10,8 @@ export interface DataDirectory {
   readonly exists: boolean
   /** It lies below a directory that this user may not enter: whether it exists is not known. */
   readonly hidden?: true
+  /** Why there can be none at that path as things are; and where a link leads, if that is why. */
+  readonly unusable?: { readonly why: string; readonly target?: string }
   readonly mode: number
   readonly uid: number
   readonly writable: boolean
@@ -31,6 +33,8 @@ export interface Seen {
   readonly watches: WatchUse | null
   readonly leftovers: Leftovers
   readonly directory: DataDirectory
+  /** What of its settings would keep a daemon from starting, or null. */
+  readonly settings: { readonly path: string; readonly wrong: string } | null
   /** What the flight recorder holds last. */
   readonly last: FlightEntry | null
   /** Why this command has no native addon, or null. */

@@ -61,6 +61,43 @@ test.serial('without a daemon it tells limits, the machine and what is recommend
 })
 
 test.serial(
+  'a data directory that can be none, and settings with which nothing starts, are told and exit 1',
+  async (t) => {
+    await play(async (scene) => {
+      using here = ground()
+      const target = scene.path('gone')
+      const [dangling, circle, file] = [scene.path('dangling'), scene.path('circle'), scene.path('file')]
+      symlinkSync('gone', dangling)
+      symlinkSync('circle', circle)
+      writeFileSync(file, '')
+      for (const path of [dangling, circle, file, join(file, 'below')]) {
+        const { code, finding } = doctor(path, here)
+        t.is(finding('DIRECTORY_UNUSABLE')?.severity, 'problem', path)
+        t.is(code, 1)
+      }
+      t.is(doctor(dangling, here).finding('DIRECTORY_UNUSABLE')!.mend.command, `mkdir -p ${target}`)
+      mkdirSync(target, { mode: 0o700 })
+      t.is(doctor(dangling, here).finding('DIRECTORY_UNUSABLE'), undefined)
+
+      const config = join(target, 'config.json')
+      for (const [text, words] of [
+        ['{"shards": 0}', /config\.json: shards: expected a whole number/],
+        ['{"htp": "off"}', /config\.json: htp: no such setting/],
+        ['{', /config\.json is not JSON/],
+      ] as const) {
+        writeFileSync(config, text)
+        const { code, finding } = doctor(target, here)
+        t.is(code, 1)
+        t.is(finding('SETTINGS_WRONG')?.severity, 'problem')
+        t.regex(finding('SETTINGS_WRONG')!.message, words)
+      }
+      writeFileSync(config, '{"shards": 1}')
+      t.is(doctor(target, here).finding('SETTINGS_WRONG'), undefined)
+    })
+  },
+)
+
+test.serial(
   'a hard limit under 10,000 needs mending, one under what a boot needs is a problem; both with the file',
   async (t) => {
     await play(async (scene) => {

@@ -25,6 +25,7 @@ const WELL: Seen = {
   watches: { instances: 1, instancesMax: 128, watches: 10, watchesMax: 8_000, whole: true },
   leftovers: { socket: null, state: null },
   directory: { path: '/d', exists: true, mode: 0o700, uid: ADA.uid, writable: true, freeBytes: 1e12, freeInodes: 1e6 },
+  settings: null,
   last: null,
   nativeProblem: null,
   isWritten: () => false,
