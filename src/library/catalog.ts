@@ -1,11 +1,17 @@
 // The libraries on disk, found without opening one of them.
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { SpacedriveError, toWire, type WireError } from '../base/errors.js'
+import { fromSystem, SpacedriveError, toWire, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import { noFile } from './cause.js'
 import { openConnection } from './connection.js'
 import { diskFailed, filesOf, FOLDER_ENDING, readLibraryJson, requireDatabase } from './folder.js'
 import { holdLock } from './lock.js'
+import { requireKnown } from './schema.js'
+
+/** The format of SQLite's files, 1.3: how they begin, and where `user_version` stands. */
+const MAGIC = 'SQLite format 3\0'
+const VERSION_AT = 60
 
 export interface Cataloged {
   readonly id: string
@@ -54,11 +60,40 @@ function readFolder(path: string): Cataloged {
   const { unfinished, watched, failed } = filesOf(path)
   try {
     const { id, name } = readLibraryJson(path)
-    if (existsSync(failed)) return { id, name, path, unfinished: false, problem: toWire(diskFailed(path)) }
+    const problem = existsSync(failed) ? diskFailed(path) : newerThanThis(path, name)
+    if (problem) return { id, name, path, unfinished: false, problem: toWire(problem) }
     return { id, name, path, unfinished: existsSync(unfinished) || existsSync(watched) }
   } catch (error) {
     if (isShortage(error)) throw error
     return { ...identityInside(path), path, unfinished: false, problem: toWire(error) }
+  }
+}
+
+function newerThanThis(path: string, name: string): SpacedriveError | null {
+  try {
+    requireKnown(name, versionIn(filesOf(path).database))
+    return null
+  } catch (error) {
+    if (isShortage(error)) throw error
+    const known = fromSystem(error)
+    // Whatever else is wrong with the file is told by who opens it.
+    return known.code === 'LIBRARY_NEWER' ? known : null
+  }
+}
+
+/**
+ * Of the schema, by the header of the file, for SQLite takes long to open one: what lies in a -wal only is not seen. At the start no
+ * library is open, so that no lock is lost with the close.
+ */
+function versionIn(database: string): number {
+  if (noFile(database) !== null) return 0
+  const file = openSync(database, 'r')
+  try {
+    const header = Buffer.alloc(VERSION_AT + 4)
+    const isWhole = readSync(file, header, 0, header.length, 0) === header.length
+    return isWhole && header.toString('latin1', 0, MAGIC.length) === MAGIC ? header.readInt32BE(VERSION_AT) : 0
+  } finally {
+    closeSync(file)
   }
 }
 

@@ -162,12 +162,7 @@ export const SCHEMA_VERSION = MIGRATIONS.length
  */
 export function migrate(connection: Connection, name: string, wanted = SCHEMA_VERSION): void {
   const version = versionOf(connection)
-  if (version > SCHEMA_VERSION) {
-    throw new SpacedriveError(
-      'LIBRARY_NEWER',
-      `library "${name}" has schema version ${version}, this version of spacedrive knows up to ${SCHEMA_VERSION}`,
-    )
-  }
+  requireKnown(name, version)
   for (let next = version; next < wanted; next++) {
     connection.transaction(() => {
       const step = MIGRATIONS[next]!
@@ -176,6 +171,13 @@ export function migrate(connection: Connection, name: string, wanted = SCHEMA_VE
       connection.pragma(`user_version = ${next + 1}`)
     })()
   }
+}
+
+/** @throws LIBRARY_NEWER */
+export function requireKnown(name: string, version: number): void {
+  if (version <= SCHEMA_VERSION) return
+  const known = `this version of spacedrive knows up to ${SCHEMA_VERSION}`
+  throw new SpacedriveError('LIBRARY_NEWER', `library "${name}" has schema version ${version}, ${known}`)
 }
 
 /** 0 of a database without tables. */

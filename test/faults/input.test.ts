@@ -261,10 +261,13 @@ test.serial(
       const second = await scene.daemon()
       t.is(await second.codeOf('libraries.info', { library }), 'LIBRARY_NEWER')
       t.is(await second.codeOf('locations.list', { library }), 'LIBRARY_NEWER')
+      t.is((await second.call('libraries.list'))[0].problem.code, 'LIBRARY_NEWER')
+      t.regex(cli(['library', 'list', '--data-dir', scene.dataDir]).out, /LIBRARY_NEWER/)
       const mended = new Database(file)
       t.is(Number(mended.pragma('user_version', { simple: true })), 999)
       mended.pragma(`user_version = ${version}`)
       mended.close()
+      t.is((await second.call('libraries.open', { library })).name, 'kept')
       t.is((await second.call('libraries.info', { library })).files, 20)
       await second.stop()
 

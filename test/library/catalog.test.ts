@@ -1,7 +1,8 @@
 // The libraries on disk, found without opening them, the damaged ones with their reason.
-import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
+import Database from 'better-sqlite3'
 import { readCatalog } from '../../src/library/catalog.js'
 import { filesOf } from '../../src/library/folder.js'
 import { Stage } from './stage.js'
@@ -32,6 +33,25 @@ test('a library whose library.json is damaged keeps the id its database knows, a
   const [found] = readCatalog(stage.libraries)
   t.like(found, { id, name: 'Broken', path })
   t.is(found!.problem?.code, 'LIBRARY_DAMAGED')
+})
+
+test('a library with a schema of a newer version is listed as such, and whatever else is wrong with a file is not', (t) => {
+  using stage = new Stage()
+  const [newer, short, gone] = [stage.create('A newer'), stage.create('B short'), stage.create('C gone')]
+  const database = new Database(filesOf(newer.path).database)
+  database.pragma('user_version = 99')
+  database.close()
+  truncateSync(filesOf(short.path).database, 50)
+  rmSync(filesOf(gone.path).database)
+  const found = readCatalog(stage.libraries)
+  t.deepEqual(
+    found.map(({ id, problem }) => [id, problem?.code]),
+    [
+      [newer.id, 'LIBRARY_NEWER'],
+      [short.id, undefined],
+      [gone.id, undefined],
+    ],
+  )
 })
 
 test('with its database damaged as well it goes by the name of its folder', (t) => {
