@@ -65,9 +65,10 @@ export function readLibraryJson(folder: string): LibraryJson {
   }
   const fault = faultIn(value)
   if (fault) throw damaged(`is not a library's: ${fault}`)
-  const { format, id, name, createdAt } = value as LibraryJson
-  if (format > FORMAT) throw new SpacedriveError('LIBRARY_NEWER', `${path} has format ${format}, known is ${FORMAT}`)
-  return { format, id, name, createdAt }
+  const json = value as LibraryJson
+  if (json.format > FORMAT)
+    throw new SpacedriveError('LIBRARY_NEWER', `${path} has format ${json.format}, known is ${FORMAT}`)
+  return json
 }
 
 /**
@@ -93,10 +94,10 @@ export function diskFailed(folder: string): SpacedriveError {
   return new SpacedriveError('DISK_FAILED', `the disk failed under ${folder}, and it was not checked since`)
 }
 
-/** Whole or not at all: written aside, then renamed. */
-export function writeLibraryJson(folder: string, { id, name, createdAt }: Omit<LibraryJson, 'format'>): void {
+/** Whole or not at all: written aside, then renamed. With all that was read, for another version may know more of it. */
+export function writeLibraryJson(folder: string, json: Omit<LibraryJson, 'format'>): void {
   const path = filesOf(folder).json
-  writeWhole(path, `${JSON.stringify({ format: FORMAT, id, name, createdAt }, null, 2)}\n`)
+  writeWhole(path, `${JSON.stringify({ ...json, format: FORMAT }, null, 2)}\n`)
 }
 
 /**

@@ -252,9 +252,9 @@ export class Library {
   /** @param lease of one descriptor, for the file that is written */
   rename(name: string, lease: Lease): void {
     try {
-      const { createdAt } = readLibraryJson(this.path)
+      const json = readLibraryJson(this.path)
       this.write(() => this.#connection.prepare(`UPDATE meta SET value = ? WHERE key = 'name'`).run(name))
-      writeLibraryJson(this.path, { id: this.id, name, createdAt })
+      writeLibraryJson(this.path, { ...json, id: this.id, name })
       this.#name = name
     } catch (error) {
       throw fromSystem(error)

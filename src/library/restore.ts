@@ -38,13 +38,13 @@ export async function restoreFolder(
   const folder = folderOf(from)
   const aside = asideOf(libraries, id)
   try {
-    const { createdAt } = readLibraryJson(folder)
+    const json = readLibraryJson(folder)
     requireDatabase(folder)
     requireClosed(folder)
     mkdirSync(aside, { mode: 0o700 })
     await copy(filesOf(folder).database, filesOf(aside).database, signal, progressed)
     makeOwn(filesOf(aside).database, id, name)
-    writeLibraryJson(aside, { id, name, createdAt })
+    writeLibraryJson(aside, { ...json, id, name })
     return moveToFree(aside, libraries, name)
   } catch (error) {
     const known = fromSqlite(error, filesOf(aside).database)

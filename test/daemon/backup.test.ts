@@ -1,5 +1,14 @@
 // Copies of a library made while it is used: whole, never over anything, and good to go on with.
-import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { connect } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
@@ -22,6 +31,22 @@ async function backUp(daemon: TestDaemon, library: string, to?: string): Promise
   await daemon.jobDone(library, job)
   return path
 }
+
+test('what another version wrote into library.json stays there, over a rename, in a copy, and in what is made of it', (t) =>
+  play(async (scene) => {
+    const daemon = await scene.daemon()
+    const { id: library, path } = await daemon.call('libraries.create', { name: 'Kept' })
+    const read = (folder: string) => JSON.parse(readFileSync(join(folder, 'library.json'), 'utf8'))
+    const written = { ...read(path), colour: 'red', owners: [{ name: 'ada' }] }
+    writeFileSync(join(path, 'library.json'), JSON.stringify(written))
+    await daemon.call('libraries.rename', { library, name: 'Renamed' })
+    t.deepEqual(read(path), { ...written, name: 'Renamed' })
+    const to = await backUp(daemon, library)
+    t.deepEqual(read(to), { ...written, name: 'Renamed' })
+    const made = await daemon.call('libraries.create', { name: 'Made', from: to })
+    t.deepEqual(read(made.path), { ...written, id: made.id, name: 'Made' })
+    await daemon.stop()
+  }))
 
 test('a copy made while the library changes is whole, and put back it is that library', (t) =>
   play(async (scene) => {
