@@ -129,6 +129,8 @@ const TRY_MS = 1_000
 const TIMER_MS_MAX = 2 ** 31 - 1
 const RETRY_MS_MIN = 100
 const RETRY_MS_MAX = 5_000
+/** By less than two, so that whoever waits for a daemon that restarts does not sleep for as long again when it is back. */
+const RETRY_GROWTH = 1.5
 /** Refusals that are tried again: so many at once, then one for every ten calls. A daemon that has too much to do gets no more of it. */
 const RETRIES_MAX = 10
 const RETRIES_A_CALL = 0.1
@@ -327,7 +329,7 @@ export class Client {
     const { signal } = this.#closed
     if (!this.#pause) {
       this.#pause = sleep(jittered(this.#pauseMs), signal).then(() => void (this.#pause = null))
-      this.#pauseMs = Math.min(2 * this.#pauseMs, RETRY_MS_MAX)
+      this.#pauseMs = Math.min(RETRY_GROWTH * this.#pauseMs, RETRY_MS_MAX)
     }
     if (atLeastMs === 0) return this.#pause
     return Promise.all([this.#pause, sleep(atLeastMs + jittered(RETRY_MS_MIN), signal, over)])

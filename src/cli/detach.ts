@@ -1,6 +1,6 @@
 // A daemon of its own: started by a command, outliving it.
 import type { ChildProcess } from 'node:child_process'
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,6 +12,7 @@ import { makeDirectory, unusable } from '../directory.js'
 import type { Status } from '../protocol/messages.js'
 import { Client, readState } from './client.js'
 import { Exit, SIGNALS } from './failure.js'
+import { forgetTurn, giveTurn, loaded, waiting } from './turn.js'
 
 /** The line that `start --json` prints. */
 export interface Ready {
@@ -30,14 +31,16 @@ const LOOK_MS = 40
  * Starts a daemon in its own session and waits until it serves.
  *
  * @param argv as after `spacedrive`, with `start` in it and no `--detach`
+ * @param before done when it has loaded and before it does anything, to stop another one, say; where that fails it ends
  * @throws what the daemon failed with, read from its last words; Exit where a signal came meanwhile, and the daemon is gone
  */
 export async function startDetached(
   paths: Paths,
   argv: readonly string[],
   cwd: string = process.cwd(),
+  before?: () => Promise<unknown>,
 ): Promise<Ready> {
-  const child = launch(paths, argv, cwd)
+  const child = launch(paths, argv, cwd, before !== undefined)
   const ended = new Promise<void>((resolve) => {
     child.once('exit', () => resolve())
     child.once('error', () => resolve())
@@ -50,6 +53,7 @@ export async function startDetached(
   // What ends the wait ends the daemon as well: it is in a session of its own, and hears of none of them.
   for (const signal of SIGNALS) process.on(signal, stop)
   try {
+    if (before) await inTurn(paths, child, ended, before)
     const ready = await served(paths, child, ended)
     if (signalled === undefined) return ready
     await ended
@@ -61,6 +65,27 @@ export async function startDetached(
   throw new Exit(128 + constants.signals[signalled])
 }
 
+async function inTurn(
+  paths: Paths,
+  child: ChildProcess,
+  ended: Promise<void>,
+  before: () => Promise<unknown>,
+): Promise<void> {
+  const over = new AbortController()
+  const late = sleep(LIMITS.cliStartMs, false, { signal: over.signal })
+  const isLoaded = child.pid !== undefined && (await Promise.race([loaded(child), late, ended.then(() => false)]))
+  over.abort()
+  if (!isLoaded) throw hasEnded(child) ? lastWords(paths, child) : notReady(paths, child)
+  try {
+    await before()
+    giveTurn(child)
+  } catch (error) {
+    forgetTurn(child)
+    await ended
+    throw error
+  }
+}
+
 async function served(paths: Paths, child: ChildProcess, ended: Promise<void>): Promise<Ready> {
   const until = performance.now() + LIMITS.cliStartMs
   for (;;) {
@@ -69,22 +94,31 @@ async function served(paths: Paths, child: ChildProcess, ended: Promise<void>): 
       child.unref()
       return ready
     }
-    if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) throw lastWords(paths, child)
-    if (performance.now() > until) {
-      child.kill('SIGKILL')
-      throw new SpacedriveError('TIMEOUT', `the daemon was not ready within ${LIMITS.cliStartMs / 1_000} s`, {
-        hint: `${paths.startLog} tells how far it came.`,
-      })
-    }
+    if (hasEnded(child)) throw lastWords(paths, child)
+    if (performance.now() > until) throw notReady(paths, child)
     await Promise.race([ended, sleep(LOOK_MS)])
   }
 }
 
-function launch(paths: Paths, argv: readonly string[], cwd: string): ChildProcess {
+function hasEnded({ exitCode, signalCode, pid }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null || pid === undefined
+}
+
+function notReady(paths: Paths, child: ChildProcess): SpacedriveError {
+  child.kill('SIGKILL')
+  return new SpacedriveError('TIMEOUT', `the daemon was not ready within ${LIMITS.cliStartMs / 1_000} s`, {
+    hint: `${paths.startLog} tells how far it came.`,
+  })
+}
+
+function launch(paths: Paths, argv: readonly string[], cwd: string, waits: boolean): ChildProcess {
   const log = openStartLog(paths)
   try {
     const program = [...process.execArgv, process.argv[1]!, ...argv]
-    return startChild(process.execPath, program, { cwd, detached: true, stdio: ['ignore', log, log] })
+    const options = { cwd, detached: true }
+    if (!waits) return startChild(process.execPath, program, { ...options, stdio: ['ignore', log, log] })
+    const env = waiting(process.env)
+    return startChild(process.execPath, program, { ...options, env, stdio: ['ignore', log, log, 'pipe'] })
   } finally {
     closeSync(log)
   }
@@ -93,6 +127,8 @@ function launch(paths: Paths, argv: readonly string[], cwd: string): ChildProces
 function openStartLog({ dataDir, startLog }: Paths): number {
   try {
     makeDirectory(dirname(startLog))
+    // One that still runs goes on writing into its own.
+    rmSync(startLog, { force: true })
     return openSync(startLog, 'w', 0o600)
   } catch (error) {
     throw unusable(dataDir, error)

@@ -34,9 +34,10 @@ async function restart(desk: Desk): Promise<void> {
   await desk.answer(ready, () => readyLines(ready, paths))
 }
 
+/** The next one has loaded before this one stops, so that clients are refused for half as long. */
 async function replace(desk: Desk, { pid, argv }: DaemonState): Promise<Ready> {
   const { paths } = desk
-  const cwd = workingDirectoryOf(pid)
+  let isStopped = false
   const tell = () =>
     desk.note(`the daemon with pid ${pid} was stopped, and no other runs: \`spacedrive start\` starts one`)
   const left = (signal: NodeJS.Signals) => {
@@ -44,14 +45,18 @@ async function replace(desk: Desk, { pid, argv }: DaemonState): Promise<Ready> {
     if (noted === null || noted.draining) tell()
     process.exit(128 + constants.signals[signal])
   }
-  for (const signal of SIGNALS) process.on(signal, left)
-  try {
-    await stopDaemon(desk)
-  } finally {
-    for (const signal of SIGNALS) process.off(signal, left)
+  const stop = async () => {
+    for (const signal of SIGNALS) process.on(signal, left)
+    try {
+      await stopDaemon(desk)
+      isStopped = true
+    } finally {
+      for (const signal of SIGNALS) process.off(signal, left)
+    }
   }
-  return startDetached(paths, sameArguments(argv, paths.dataDir), cwd).catch((error: unknown) => {
-    tell()
+  const next = startDetached(paths, sameArguments(argv, paths.dataDir), workingDirectoryOf(pid), stop)
+  return next.catch((error: unknown) => {
+    if (isStopped) tell()
     throw error
   })
 }

@@ -14,6 +14,7 @@ import { startDetached, type Ready } from './detach.js'
 import { EXIT, linesOf, UsageError } from './failure.js'
 import { leave, leaveSoon } from './leave.js'
 import { safe } from './text.js'
+import { waitForTurn } from './turn.js'
 
 interface StartOptions {
   readonly location: readonly string[]
@@ -152,6 +153,7 @@ async function loadServing() {
 async function serve(desk: Desk, config: Config, reread: () => Config, roots: readonly string[]): Promise<void> {
   // All that is needed later is loaded now: a load can fail once descriptors are short.
   const { startDaemon, addRoots, Guard } = await loadServing().catch(rethrowLoading)
+  if (!waitForTurn()) return
   const stop = new Stop(desk)
   desk.terminal.outlivesReader = true
   try {

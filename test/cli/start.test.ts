@@ -18,6 +18,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import type { Descriptors, FileItem, Status } from '../../src/protocol/messages.js'
 import { isAlive } from '../../src/cli/stop.js'
+import { forgetTurn, loaded, waiting } from '../../src/cli/turn.js'
 import { temporary } from './fake.js'
 
 const MAIN = join(import.meta.dirname, '../../src/cli/main.js')
@@ -187,6 +188,52 @@ test('a restart that fails after what served was stopped says that nothing serve
   t.not(code, 0)
   t.true(err.startsWith(`the daemon with pid ${pid} was stopped, and no other runs`), err)
   t.is(cli(where, 'status').code, 3)
+})
+
+test('a restart whose next daemon does not come as far as to load stops nothing', async (t) => {
+  const where = place(t)
+  t.teardown(() => cli(where, 'stop'))
+  const { pid } = json<{ pid: number }>(where, 'start', '--detach', '--http', '127.0.0.1:0', '--shards', '1')
+  const pidFile = join(where.dataDir, '..', 'pid')
+  const ends = `if (!process.argv.includes('restart')) process.exit(7)`
+  const stays = `import { writeFileSync } from 'node:fs'
+    if (!process.argv.includes('restart')) {
+      writeFileSync(${JSON.stringify(pidFile)}, String(process.pid))
+      await new Promise((resolve) => setTimeout(resolve, 1e9))
+    }`
+  const restart = (script: string) => {
+    const first = ['--import', `data:text/javascript,${encodeURIComponent(script)}`]
+    const child = spawn(process.execPath, [...first, MAIN, 'restart', '--data-dir', where.dataDir])
+    t.teardown(() => child.kill('SIGKILL'))
+    return child
+  }
+  const failing = restart(ends)
+  let said = ''
+  failing.stderr.on('data', (bytes: Buffer) => (said += bytes.toString()))
+  await once(failing, 'close')
+  t.regex(said, /^error INTERNAL: the daemon ended with exit code 7/)
+  const waits = restart(stays)
+  const exited = once(waits, 'exit')
+  while (!existsSync(pidFile) || readFileSync(pidFile, 'utf8') === '') await sleep(5)
+  waits.kill('SIGTERM')
+  t.deepEqual(await exited, [143, null])
+  t.false(isAlive(Number(readFileSync(pidFile, 'utf8'))))
+  t.like(json<Status>(where, 'status'), { pid, state: 'serving' })
+})
+
+test('the next daemon of a restart that is killed before its turn ends, and has done nothing', async (t) => {
+  const where = place(t)
+  const argv = ['start', '--http', '127.0.0.1:0', '--data-dir', where.dataDir]
+  const child = spawn(process.execPath, [MAIN, ...argv], {
+    env: waiting(process.env),
+    stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  await loaded(child)
+  t.false(existsSync(where.dataDir))
+  forgetTurn(child)
+  t.deepEqual(await once(child, 'exit'), [0, null])
+  t.false(existsSync(where.dataDir))
 })
 
 test.serial('a signal while a start is waited for ends the daemon as well', async (t) => {
