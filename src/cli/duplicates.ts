@@ -56,10 +56,10 @@ async function duplicates(desk: Desk, options: DuplicatesOptions): Promise<void>
 }
 
 async function verify(desk: Desk, library: string, { items }: Answer): Promise<void> {
-  const { DOING, summary, watch } = await import('./progress.js')
+  const { begin, DOING, summary, watch } = await import('./progress.js')
   for (let at = 0; at < items.length; at += LIMITS.compareGroupsMax) {
     const contentIds = items.slice(at, at + LIMITS.compareGroupsMax).map(({ contentId }) => contentId)
-    const { job } = await desk.client.call<{ job: string }>('duplicates.verify', { library, contentIds })
+    const { job } = await begin<{ job: string }>(desk, 'duplicates.verify', { library, contentIds })
     const done = await watch(desk, { library, job }, DOING.compare)
     if (!desk.json) for (const line of summary(done, 'compared')) desk.note(line)
   }

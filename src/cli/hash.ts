@@ -25,8 +25,8 @@ async function hash(desk: Desk, given: readonly string[], name: string | undefin
   if (given.length > LIMITS.tagEntriesMax) throw new UsageError(`more than ${LIMITS.tagEntriesMax} paths`)
   const { id: library } = await chooseLibrary(desk.client, name)
   const paths = given.map((path) => absolute(path))
-  const { job, missing } = await desk.client.call<{ job: string; missing: string[] }>('files.hash', { library, paths })
-  const { DOING, watch } = await import('./progress.js')
+  const { begin, DOING, watch } = await import('./progress.js')
+  const { job, missing } = await begin<{ job: string; missing: string[] }>(desk, 'files.hash', { library, paths })
   const outcome = await watch(desk, { library, job }, DOING.hash)
   const unknown = new Set(missing)
   const found: Hashed[] = []

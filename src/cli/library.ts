@@ -148,9 +148,9 @@ function infoLines(found: LibraryInfo): string[] {
 async function backup(desk: Desk, given: string | undefined, { to, wait }: BackupOptions): Promise<void> {
   const { id, name } = await chooseLibrary(desk.client, given)
   const params = { library: id, ...(to === undefined ? {} : { to: absolute(to) }) }
-  const started = await desk.client.call<{ job: string; path: string }>('libraries.backup', params)
+  const { begin, DOING, watch } = await import('./progress.js')
+  const started = await begin<{ job: string; path: string }>(desk, 'libraries.backup', params)
   if (wait === false) return desk.answer(started, () => [safe(started.path), `job ${started.job}`])
-  const { DOING, watch } = await import('./progress.js')
   const outcome = await watch(desk, { library: id, job: started.job }, DOING.backup)
   await desk.answer({ ...started, outcome }, () => [
     `copied ${quoted(name)}, ${bytes(outcome.progress.done)}`,
@@ -160,9 +160,9 @@ async function backup(desk: Desk, given: string | undefined, { to, wait }: Backu
 
 async function check(desk: Desk, given: string | undefined, { wait }: WaitOptions): Promise<void> {
   const { id, name } = await chooseLibrary(desk.client, given)
-  const started = await desk.client.call<{ job: string }>('libraries.check', { library: id })
+  const { begin, DOING, watch } = await import('./progress.js')
+  const started = await begin<{ job: string }>(desk, 'libraries.check', { library: id })
   if (wait === false) return desk.answer(started, () => [`job ${started.job}`])
-  const { DOING, watch } = await import('./progress.js')
   const outcome = await watch(desk, { library: id, job: started.job }, DOING.check)
   const { failures, failureCount, progress } = outcome
   await desk.answer({ ...started, outcome }, () =>

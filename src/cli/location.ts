@@ -103,7 +103,8 @@ async function add(desk: Desk, path: string, options: LocationOptions): Promise<
     ...(watch ? { watch } : {}),
     ...(mode === undefined ? {} : { mode }),
   }
-  const started = await desk.client.call<Started>('locations.add', params)
+  const { begin } = await import('./progress.js')
+  const started = await begin<Started>(desk, 'locations.add', params)
   await finish(desk, library.id, started, root, options)
 }
 
@@ -124,7 +125,8 @@ async function rules(desk: Desk, given: string, options: LocationOptions & { rea
   const wanted = options.all ? {} : rulesFrom(options)
   if (!wanted) return desk.answer(location.rules ?? {}, () => ruleLines(location))
   const params = { library: library.id, location: location.id, rules: wanted }
-  const started = await desk.client.call<Started>('locations.update', params)
+  const { begin } = await import('./progress.js')
+  const started = await begin<Started>(desk, 'locations.update', params)
   await finish(desk, library.id, started, location.path, options)
 }
 
@@ -143,9 +145,9 @@ async function setMode(desk: Desk, given: string, mode: Mode, options: LocationO
   const library = await chooseLibrary(desk.client, options.library)
   const { id, path } = await chooseLocation(desk.client, library.id, given)
   const params = { library: library.id, location: id, mode }
-  const changed = await desk.client.call<LocationItem & { job?: string }>('locations.update', params)
+  const { begin, summary } = await import('./progress.js')
+  const changed = await begin<LocationItem & { job?: string }>(desk, 'locations.update', params)
   const read = options.wait === false ? undefined : await watchReading(desk, library.id, changed.job)
-  const { summary } = await import('./progress.js')
   await desk.answer({ ...changed, ...(read ? { read } : {}) }, () => {
     if (read) return summary(read, `read ${safe(path)}`)
     return [`${safe(path)}: ${KNOWN[mode]}`, ...(changed.job === undefined ? [] : [`job ${changed.job}`])]
@@ -156,7 +158,8 @@ async function rescan(desk: Desk, given: string, options: LocationOptions): Prom
   const library = await chooseLibrary(desk.client, options.library)
   const location = await chooseLocation(desk.client, library.id, given)
   const params = { library: library.id, location: location.id }
-  const started = await desk.client.call<Started>('locations.rescan', params)
+  const { begin } = await import('./progress.js')
+  const started = await begin<Started>(desk, 'locations.rescan', params)
   await finish(desk, library.id, started, location.path, { ...options, mode: location.mode })
 }
 

@@ -4,6 +4,7 @@ import progress from 'cli-progress'
 import { SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import type { JobItem, JobKind } from '../protocol/messages.js'
+import type { OperationName } from '../protocol/operations.js'
 import type { Asked } from './choice.js'
 import type { Desk } from './desk.js'
 import { EXIT, Exit, SIGNALS } from './failure.js'
@@ -53,6 +54,21 @@ function mayPass(error: unknown): boolean {
 }
 
 /**
+ * Asks for a job, or for what may begin one; Ctrl-C leaves it to the daemon, and says so.
+ *
+ * @throws what the daemon answered; Exit
+ */
+export function begin<Begun>(
+  { terminal, client }: Pick<Desk, 'terminal' | 'client'>,
+  operation: OperationName,
+  params: Readonly<Record<string, unknown>> & { readonly library: string },
+): Promise<Begun> {
+  const jobs = `\`spacedrive job list --library ${safe(params.library)}\``
+  const said = () => terminal.note(`the daemon may have begun it all the same: ${jobs} tells\n`)
+  return unlessLeft(client.call<Begun>(operation, params), said)
+}
+
+/**
  * Shows a job until it is done; Ctrl-C leaves the job to itself.
  *
  * @throws as `mustBeDone`
@@ -64,22 +80,34 @@ export async function watch(
   pause?: () => Promise<unknown>,
 ): Promise<JobItem> {
   const gauge = openGauge(terminal, label, json)
-  let leave: (() => void) | undefined
-  const left = new Promise<never>((_resolve, reject) => {
-    leave = () => {
-      gauge.close()
-      terminal.note(`the job goes on; \`spacedrive job watch ${asNamed(ref)}\` follows it\n`)
-      reject(new Exit(EXIT.interrupted))
-    }
-  })
-  process.once('SIGINT', leave!)
+  const said = () => {
+    gauge.close()
+    terminal.note(`the job goes on; \`spacedrive job watch ${asNamed(ref)}\` follows it\n`)
+  }
   try {
-    const job = await Promise.race([left, follow(client, ref, (each) => gauge.show(each), pause)])
+    const following = follow(client, ref, (each) => gauge.show(each), pause)
+    const job = await unlessLeft(following, said)
     mustBeDone(job)
     return job
   } finally {
-    process.removeListener('SIGINT', leave!)
     gauge.close()
+  }
+}
+
+/** @throws Exit at Ctrl-C, once that is said; nobody waits for the work any more */
+async function unlessLeft<Value>(work: Promise<Value>, said: () => void): Promise<Value> {
+  let leave!: () => void
+  const left = new Promise<never>((_resolve, reject) => {
+    leave = () => {
+      said()
+      reject(new Exit(EXIT.interrupted))
+    }
+  })
+  process.once('SIGINT', leave)
+  try {
+    return await Promise.race([left, work])
+  } finally {
+    process.removeListener('SIGINT', leave)
   }
 }
 

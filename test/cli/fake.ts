@@ -109,23 +109,23 @@ export class FakeDaemon {
     for await (const chunk of incoming) chunks.push(chunk as Buffer)
     if (this.refusal) return void outgoing.writeHead(this.refusal.status).end(this.refusal.body)
     outgoing.setHeader('content-type', 'application/json')
-    outgoing.end(this.#reply(Buffer.concat(chunks).toString()))
+    outgoing.end(await this.#reply(Buffer.concat(chunks).toString()))
   }
 
   #feed(ws: WebSocket): void {
-    ws.on('message', (bytes: Buffer) => {
-      ws.send(this.#reply(bytes.toString()))
+    ws.on('message', async (bytes: Buffer) => {
+      ws.send(await this.#reply(bytes.toString()))
       this.onSubscribed?.()
     })
   }
 
-  #reply(text: string): string {
+  async #reply(text: string): Promise<string> {
     const { id, method, params } = JSON.parse(text) as { id: number; method: string; params: Record<string, unknown> }
     this.asked.push({ operation: method, params })
     const answer = this.#answers[method]
     try {
       if (!answer) throw new Error(`the fake daemon knows no ${method}`)
-      return JSON.stringify({ jsonrpc: '2.0', id, result: answer(params) ?? null })
+      return JSON.stringify({ jsonrpc: '2.0', id, result: (await answer(params)) ?? null })
     } catch (error) {
       const { message, ...data } = toWire(fromSystem(error))
       return JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32000, message, data } })

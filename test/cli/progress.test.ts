@@ -1,5 +1,5 @@
 // What a command shows of a job while it waits for it.
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import test from 'ava'
@@ -7,7 +7,7 @@ import { LIMITS } from '../../src/base/limits.js'
 import { Exit } from '../../src/cli/failure.js'
 import { openGauge, watch } from '../../src/cli/progress.js'
 import { Terminal } from '../../src/cli/terminal.js'
-import { aJob, remembering } from './fake.js'
+import { aJob, aLibrary, aLocation, FakeDaemon, remembering } from './fake.js'
 
 const CLI = join(import.meta.dirname, '../../src/cli')
 const SHOWN_AGAIN = '\u001b[?25h'
@@ -41,6 +41,37 @@ test.serial('whoever leaves a job to itself is told how to follow it, whichever 
   job = aJob() // Nobody is left to wait for it.
   t.is((await t.throwsAsync(watching, { instanceOf: Exit }))!.exitCode, 130)
   t.is(err.text(), `the job goes on; \`spacedrive job watch ${job.id} --library ${job.library}\` follows it\n`)
+})
+
+test('who leaves before the daemon has answered is told where the job would be', async (t) => {
+  const commands: ChildProcess[] = []
+  // Answered as late as a command that is left cannot read it any more.
+  const late = () => {
+    const child = commands.at(-1)!
+    child.kill('SIGINT')
+    return new Promise((resolve) => child.once('close', resolve))
+  }
+  const begins = ['locations.add', 'locations.rescan', 'libraries.check', 'libraries.backup', 'files.hash'] as const
+  await using daemon = await FakeDaemon.open({
+    'libraries.list': () => [aLibrary()],
+    'locations.list': () => [aLocation('/some')],
+    ...Object.fromEntries(begins.map((each) => [each, late])),
+  })
+  for (const words of [
+    ['location', 'add', '/some'],
+    ['location', 'rescan', '/some'],
+    ['library', 'check'],
+    ['library', 'backup'],
+    ['hash', '/some/file'],
+  ]) {
+    const child = spawn(process.execPath, [join(CLI, 'main.js'), ...words, '--data-dir', daemon.dataDir])
+    t.teardown(() => child.kill('SIGKILL'))
+    commands.push(child)
+    let said = ''
+    child.stderr.on('data', (bytes: Buffer) => (said += bytes.toString()))
+    t.deepEqual(await once(child, 'close'), [130, null], words.join(' '))
+    t.regex(said, /^the daemon may have begun it all the same: `spacedrive job list --library \S+` tells\n$/)
+  }
 })
 
 test.serial('where no terminal is, a job that waits is told of once, and again when it goes on', (t) => {
