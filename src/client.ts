@@ -131,7 +131,10 @@ const RETRY_MS_MIN = 100
 const RETRY_MS_MAX = 5_000
 /** By less than two, so that whoever waits for a daemon that restarts does not sleep for as long again when it is back. */
 const RETRY_GROWTH = 1.5
-/** Refusals that are tried again: so many at once, then one for every ten calls. A daemon that has too much to do gets no more of it. */
+/**
+ * Refusals that are tried again, and tries when patience ends: so many at once, then one for every ten calls. A daemon that has too
+ * much to do gets no more of it.
+ */
 const RETRIES_MAX = 10
 const RETRIES_A_CALL = 0.1
 /** Codes of a daemon that has not begun the work. */
@@ -310,14 +313,22 @@ export class Client {
     leftMs: number,
     bounds?: Bounds,
   ): Promise<boolean> {
-    // All who wait come by one connection.
-    if (!isAsked || AWAY.has(code))
-      return leftMs > retryAfterMs && (await this.#untilPause(leftMs, retryAfterMs, bounds))
+    // All who wait come by one connection, and who has no time for the next try makes one at the end of it.
+    if (!isAsked || AWAY.has(code)) {
+      if (leftMs <= retryAfterMs) return false
+      const isInTime = (await this.#untilPause(leftMs, retryAfterMs, bounds)) || bounds?.over.aborted === true
+      return isInTime || this.#spendRetry()
+    }
     // Who is refused for longer than its deadline is told so, not that it is late.
     const waitMs = Math.max(retryAfterMs, jittered(Math.min(RETRY_MS_MIN * 2 ** tries, RETRY_MS_MAX)))
-    if (waitMs > Math.min(leftMs, bounds?.leftMs() ?? Infinity) || this.#retries < 1) return false
-    this.#retries -= 1
+    if (waitMs > Math.min(leftMs, bounds?.leftMs() ?? Infinity) || !this.#spendRetry()) return false
     await sleep(waitMs, this.#closed.signal, bounds?.over)
+    return true
+  }
+
+  #spendRetry(): boolean {
+    if (this.#retries < 1) return false
+    this.#retries -= 1
     return true
   }
 
