@@ -183,6 +183,8 @@ export class Daemon {
     using _file = lend('doctor')
     writeTokens(this.#paths.tokens, tokens)
   })
+  /** By the program in whose process it is, and not answered yet. */
+  readonly #asked = new Set<Promise<Reply>>()
   #closing: Promise<void> | undefined
   #hurry: () => void = () => {}
   #resolveStopped: () => void = () => {}
@@ -274,14 +276,18 @@ export class Daemon {
   /**
    * Any operation a client has, without a socket.
    *
-   * @throws SpacedriveError, BAD_REQUEST for wrong parameters, CLOSED of one that is closed or on its way
+   * @throws SpacedriveError, BAD_REQUEST for wrong parameters, CLOSED of one that is closed or on its way, or came to its end before
+   * the answer
    */
   async call<Name extends OperationName>(operation: Name, params: unknown = {}): Promise<unknown> {
     this.#mustBeOpen()
     const request: Request = { operation, params: checkParams(operation, params) }
-    return new Promise((resolve, reject) => {
-      this.#dispatch(request, (reply) => (reply.ok ? resolve(JSON.parse(reply.json)) : reject(fromWire(reply.error))))
-    })
+    const answer = new Promise<Reply>((resolve) => this.#dispatch(request, resolve))
+    this.#asked.add(answer)
+    const reply = await answer.finally(() => this.#asked.delete(answer))
+    if (reply.ok) return JSON.parse(reply.json)
+    if (this.#closing && reply.error.code === 'SHARD_LOST') this.#mustBeOpen()
+    throw fromWire(reply.error)
   }
 
   /** @throws SpacedriveError, BAD_REQUEST for a filter that a client would be refused, CLOSED of one that is closed or on its way */
@@ -316,11 +322,10 @@ export class Daemon {
     for (const timer of this.#timers) clearInterval(timer)
     this.#relief?.stop()
     this.#router?.endLasting()
-    if (this.#front) {
-      this.#front.state = 'draining'
-      await soon(this.#front.drain(hurry ? 0 : LIMITS.drainMs / 2))
-      await this.#front.drain(0)
-    }
+    if (this.#front) this.#front.state = 'draining'
+    const drainMs = hurry ? 0 : LIMITS.drainMs / 2
+    await soon(Promise.all([this.#front?.drain(drainMs), this.#answered(drainMs)]))
+    await this.#front?.drain(0)
     await this.#fronts?.close()
     const [allTold] = await Promise.all([
       this.#router?.close(hurry ? 1_000 : LIMITS.drainMs / 2),
@@ -337,6 +342,14 @@ export class Daemon {
     this.#live?.close()
     this.#logFile?.close()
     this.#resolveStopped()
+  }
+
+  /** What the program itself asked has its answer, or is too late. */
+  async #answered(deadlineMs: number): Promise<void> {
+    let late: NodeJS.Timeout | undefined
+    const isLate = new Promise((resolve) => (late = setTimeout(resolve, deadlineMs)))
+    await Promise.race([Promise.allSettled(this.#asked), isLate])
+    clearTimeout(late)
   }
 
   /** Nothing is published any more. @param allTold false where something may have happened that no event tells of */

@@ -69,6 +69,22 @@ test.serial('a second daemon on the same data directory is refused, and both can
     t.like(await t.throwsAsync(async () => ask()), { code: 'CLOSED', retryable: false }, 'nothing would ever come')
 })
 
+test.serial('what was asked before the close is answered, also while a job runs', async (t) => {
+  const tree = directory(t)
+  for (let at = 0; at < 2_000; at++) writeFileSync(join(tree, `a file ${at}`), `${at}`)
+  const daemon = await open({ dataDir: directory(t), shards: 1 })
+  const { id: library } = await daemon.call('libraries.create', { name: 'Photos' })
+  const seen = new Promise<void>((resolve) => {
+    daemon.subscribe({ library, types: ['entries.changed'] }, () => resolve())
+  })
+  await daemon.call('locations.add', { library, path: tree, mode: 'content' })
+  await seen
+  const search = () => daemon.call('search.files', { library, query: 'a' })
+  const asked = Array.from({ length: 200 }, search)
+  await daemon.close()
+  t.is((await Promise.all(asked)).length, asked.length)
+})
+
 test.serial('a share of descriptors is the whole budget', async (t) => {
   const daemon = await open({ dataDir: directory(t), maxDescriptors: 120, shards: 1 })
   const { descriptors } = await daemon.call('core.status')
