@@ -117,6 +117,8 @@ const NO_CONNECTIONS: Connections = {
   unreadCut: 0,
   wrongTokens: 0,
 }
+/** What is said of work that a stop cut short, and to clients by a socket. */
+const CUT_SHORT = new Set<string>(['DRAINING', 'SHARD_LOST'])
 const CHECK_MS = 1_000
 const HELD_WAIT_MS = 500
 /** Descriptors a boot takes beside threads and listeners: loop internals that come with the first timer and port. */
@@ -286,7 +288,8 @@ export class Daemon {
     this.#asked.add(answer)
     const reply = await answer.finally(() => this.#asked.delete(answer))
     if (reply.ok) return JSON.parse(reply.json)
-    if (this.#closing && reply.error.code === 'SHARD_LOST') this.#mustBeOpen()
+    // Whoever goes by `retryable` would ask a daemon that is closed for ever.
+    if (CUT_SHORT.has(reply.error.code)) this.#mustBeOpen()
     throw fromWire(reply.error)
   }
 

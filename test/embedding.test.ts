@@ -1,5 +1,5 @@
 // The embedding API as a host program uses it.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { createConnection, createServer, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -83,6 +83,18 @@ test.serial('what was asked before the close is answered, also while a job runs'
   const asked = Array.from({ length: 200 }, search)
   await daemon.close()
   t.is((await Promise.all(asked)).length, asked.length)
+})
+
+test.serial('what the close cuts short is told that no waiting mends it', async (t) => {
+  const dataDir = directory(t)
+  const daemon = await open({ dataDir, shards: 1 })
+  const { id: library } = await daemon.call('libraries.create', { name: 'Photos' })
+  const { path: from } = await daemon.call('libraries.backup', { library })
+  while (!existsSync(join(from, 'library.json'))) await new Promise((resolve) => setTimeout(resolve, 20))
+  const copied = daemon.call('libraries.create', { name: 'Copy', from })
+  const told = t.throwsAsync(copied)
+  await daemon.close()
+  t.like(await told, { code: 'CLOSED', retryable: false })
 })
 
 test.serial('a share of descriptors is the whole budget', async (t) => {
