@@ -51,7 +51,7 @@ async function openLine(...[url, protocol, token, hearer, over]: Parameters<Open
     received += 1
     hearer.heard(typeof data === 'string' ? data : new Uint8Array(data as ArrayBuffer))
   }
-  ws.onclose = () => hearer.lost(line)
+  ws.onclose = ({ code }) => hearer.lost(line, code)
   return line
 }
 

@@ -1,6 +1,6 @@
 // A client of a running daemon over one WebSocket: calls typed by operation, events, and a connection that comes back.
 // It runs in browsers as well, so that it knows of its connection only what `Line` says.
-import { AWAY, fromWire, isErrorCode, SpacedriveError, type WireError } from './base/codes.js'
+import { AWAY, fromWire, isErrorCode, SpacedriveError, TOKEN_ENDED, type WireError } from './base/codes.js'
 import { pack, unpack } from './protocol/msgpack.js'
 import type { Deliver, Event } from './protocol/messages.js'
 import type { OperationName, ParamsOf } from './protocol/operations.js'
@@ -49,7 +49,8 @@ export interface Line {
 /** Who hears of it from the moment it is open. */
 export interface Hearer {
   heard(message: string | Uint8Array): void
-  lost(line: Line): void
+  /** @param code with which the WebSocket was closed */
+  lost(line: Line, code: number): void
 }
 
 /** @throws SpacedriveError: why there is none, in the daemon's own words where it said any */
@@ -400,7 +401,7 @@ export class Client {
           if (line) this.#giveUp(line)
         }
       },
-      lost: (gone) => this.#lost(gone),
+      lost: (gone, code) => this.#lost(gone, code === TOKEN_ENDED ? 'UNAUTHORIZED' : 'NO_DAEMON'),
     }
     const { signal } = this.#closed
     line = await this.#inTime((over) => this.#openLine(this.#url, protocol, this.#token, hearer, over))
@@ -541,16 +542,15 @@ export class Client {
     }
   }
 
-  #lost(line: Line): void {
+  #lost(line: Line, code: 'NO_DAEMON' | 'UNAUTHORIZED' = 'NO_DAEMON'): void {
     if (this.#line !== line) return
     this.#line = null
     clearInterval(this.#pulse)
     for (const subscriber of this.#subscribers) subscriber.id = null
     const waiting = [...this.#waiting.values()]
     this.#waiting.clear()
-    const gone = this.#closed.signal.aborted
-      ? closedHere()
-      : new SpacedriveError('NO_DAEMON', 'the connection was lost')
+    const why = code === 'UNAUTHORIZED' ? 'the token was revoked or has expired' : 'the connection was lost'
+    const gone = this.#closed.signal.aborted ? closedHere() : new SpacedriveError(code, why)
     for (const { reject } of waiting) reject(gone)
     if (!this.#closed.signal.aborted && this.#subscribers.size > 0) void this.#comeBack()
   }

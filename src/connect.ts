@@ -62,7 +62,7 @@ async function openLine(
     close: () => closed(ws),
   }
   ws.on('message', (bytes: Buffer, isBinary) => hearer.heard(isBinary ? bytes : bytes.toString('utf8')))
-  ws.once('close', () => hearer.lost(line))
+  ws.once('close', (code) => hearer.lost(line, code))
   return line
 }
 

@@ -437,6 +437,24 @@ test.serial('a subscription that is refused when it comes back ends with the rea
   })
 })
 
+test.serial(
+  'whoever waits for an answer when the token is revoked is told that, and not that it may try again',
+  async (t) => {
+    await play(async (scene) => {
+      const daemon = await scene.daemon()
+      const { secret: token, id } = await daemon.call('tokens.create', { name: 'own', scope: 'admin' })
+      const client = await connect(daemon.url.href, { token })
+      scene.atEnd(() => client.close())
+      t.like(await t.throwsAsync<SpacedriveError>(client.call('tokens.revoke', { token: id })), {
+        code: 'UNAUTHORIZED',
+        message: 'the token was revoked or has expired',
+        retryable: false,
+      })
+      t.deepEqual(await daemon.call('tokens.list'), [])
+    })
+  },
+)
+
 test.serial('a client that is closed while it connects leaves no connection', async (t) => {
   await play(async (scene) => {
     const daemon = await scene.daemon()

@@ -133,6 +133,9 @@ export type ErrorCode = keyof typeof ERRORS
 /** What is said of a daemon that is not there, or not yet, or not for long. */
 export const AWAY: ReadonlySet<string> = new Set<ErrorCode>(['NO_DAEMON', 'STARTING', 'DRAINING'])
 
+/** How a WebSocket is closed whose token does not hold any more. */
+export const TOKEN_ENDED = 4001
+
 /**
  * What is full where something is: a class of the budget; or, by the system's word, the limit of this process, the files of
  * the whole machine, or the threads this user may have.

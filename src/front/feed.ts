@@ -1,4 +1,5 @@
 // One WebSocket: requests in, answers and events out, every list of it bounded.
+import { TOKEN_ENDED } from '../base/codes.js'
 import { SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { encodeEvent, encodeGap } from '../protocol/codec.js'
@@ -33,9 +34,6 @@ export interface Wire {
 }
 
 type Answer = (reply: Reply) => void
-
-/** The code that a WebSocket is closed with whose token does not hold any more. */
-const ENDED = 4001
 
 const MESSAGE_HEAD_BYTES = 10
 /** Of a UTF-16 unit: what takes four is two of them. */
@@ -105,7 +103,7 @@ export class Feed implements Reader, Bound {
   }
 
   tokenEnded(): void {
-    this.close(ENDED, 'the token was revoked or has expired')
+    this.close(TOKEN_ENDED, 'the token was revoked or has expired')
   }
 
   /** @param message bytes are MessagePack, and only looked at until this returns */
