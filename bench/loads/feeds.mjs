@@ -10,6 +10,9 @@ const frames = bodies.map((body) => {
   const head = text.length < 126 ? [0x81, 0x80 | text.length] : [0x81, 0xfe, text.length >> 8, text.length & 0xff]
   return Buffer.concat([Buffer.from([...head, 0, 0, 0, 0]), text])
 })
+const TEXT = 0x81
+const PING = 0x89
+const PONG = Buffer.from([0x8a, 0x80, 0, 0, 0, 0])
 let answers = 0
 let next = 0
 let runs = true
@@ -31,8 +34,9 @@ function reader(socket) {
     head = null
     let at = skip
     let came = 0
-    for (; at < chunk.length; came++) {
-      if (chunk[at] !== 0x81) throw new Error(`a frame begins with ${chunk[at]}`)
+    while (at < chunk.length) {
+      const kind = chunk[at]
+      if (kind !== TEXT && kind !== PING) throw new Error(`a frame begins with ${kind}`)
       const short = chunk[at + 1]
       const headBytes = short === 126 ? 4 : short === 127 ? 10 : 2
       if (short === undefined || at + headBytes > chunk.length) {
@@ -43,6 +47,8 @@ function reader(socket) {
       const length =
         short < 126 ? short : short === 126 ? chunk.readUInt16BE(at + 2) : Number(chunk.readBigUInt64BE(at + 2))
       at += headBytes + length
+      if (kind === PING) socket.write(PONG)
+      else came += 1
     }
     skip = at - chunk.length
     // Of the last one the end may be missing: it is asked for again all the same, so that so many are in flight.
