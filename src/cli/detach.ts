@@ -71,11 +71,12 @@ async function inTurn(
   ended: Promise<void>,
   before: () => Promise<unknown>,
 ): Promise<void> {
+  if (hasEnded(child)) throw lastWords(paths, child)
   const over = new AbortController()
   const late = sleep(LIMITS.cliStartMs, false, { signal: over.signal })
-  const isLoaded = child.pid !== undefined && (await Promise.race([loaded(child), late, ended.then(() => false)]))
+  const isLoaded = await Promise.race([loaded(child), late, ended.then(() => false)])
   over.abort()
-  if (!isLoaded) throw hasEnded(child) ? lastWords(paths, child) : notReady(paths, child)
+  if (!isLoaded) throw hasEnded(child) ? lastWords(paths, child) : givenUp(paths, child)
   try {
     await before()
     giveTurn(child)
@@ -95,7 +96,7 @@ async function served(paths: Paths, child: ChildProcess, ended: Promise<void>): 
       return ready
     }
     if (hasEnded(child)) throw lastWords(paths, child)
-    if (performance.now() > until) throw notReady(paths, child)
+    if (performance.now() > until) throw givenUp(paths, child)
     await Promise.race([ended, sleep(LOOK_MS)])
   }
 }
@@ -104,7 +105,8 @@ function hasEnded({ exitCode, signalCode, pid }: ChildProcess): boolean {
   return exitCode !== null || signalCode !== null || pid === undefined
 }
 
-function notReady(paths: Paths, child: ChildProcess): SpacedriveError {
+/** Kills it. @returns what is said of that */
+function givenUp(paths: Paths, child: ChildProcess): SpacedriveError {
   child.kill('SIGKILL')
   return new SpacedriveError('TIMEOUT', `the daemon was not ready within ${LIMITS.cliStartMs / 1_000} s`, {
     hint: `${paths.startLog} tells how far it came.`,
