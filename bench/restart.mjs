@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { connect } from '../dist/src/index.js'
-import { median, scratch } from './harness.mjs'
+import { index, median, scratch } from './harness.mjs'
 
 const ROUNDS = Number(process.env.ROUNDS ?? 10)
 const FILES = 1_000
@@ -28,8 +28,7 @@ process.on('exit', () => process.kill(last))
 const token = readFileSync(join(dataDir, 'token'), 'utf8').trim()
 const clients = await Promise.all(Array.from({ length: CLIENTS }, () => connect(http, { token })))
 const [client] = clients
-const { id: library } = await client.call('libraries.create', { name: 'library' })
-await client.call('locations.add', { library, path: tree })
+const { library } = await index((...asked) => client.call(...asked), tree)
 
 let isOver = false
 let failed = 0

@@ -210,7 +210,7 @@ export class Client {
   /** What is being opened goes on for others who have more patience. */
   async #openWithin(ms: number, over: AbortSignal | undefined): Promise<void> {
     const end = new AbortController()
-    const late = sleep(ms, end.signal, over).then(() => Promise.reject(this.#unanswered()))
+    const late = sleep(Math.max(TRY_MS, ms), end.signal, over).then(() => Promise.reject(this.#unanswered()))
     await Promise.race([this.#open(), late]).finally(() => end.abort())
   }
 
@@ -254,8 +254,8 @@ export class Client {
       const attempt = async () => {
         bounds?.over.throwIfAborted()
         until ??= performance.now() + patienceMs
-        const leftMs = patienceMs === 0 ? Infinity : until - performance.now()
-        if (!this.#line?.isOpen) await this.#openWithin(Math.max(TRY_MS, leftMs), bounds?.over)
+        if (!this.#line?.isOpen)
+          await this.#openWithin(patienceMs === 0 ? Infinity : until - performance.now(), bounds?.over)
         bounds?.over.throwIfAborted()
         isAsked = true
         return await ask()
@@ -401,7 +401,7 @@ export class Client {
           if (line) this.#giveUp(line)
         }
       },
-      lost: (gone, code) => this.#lost(gone, code === TOKEN_ENDED ? 'UNAUTHORIZED' : 'NO_DAEMON'),
+      lost: (gone, code) => this.#lost(gone, code),
     }
     const { signal } = this.#closed
     line = await this.#inTime((over) => this.#openLine(this.#url, protocol, this.#token, hearer, over))
@@ -542,15 +542,14 @@ export class Client {
     }
   }
 
-  #lost(line: Line, code: 'NO_DAEMON' | 'UNAUTHORIZED' = 'NO_DAEMON'): void {
+  #lost(line: Line, code?: number): void {
     if (this.#line !== line) return
     this.#line = null
     clearInterval(this.#pulse)
     for (const subscriber of this.#subscribers) subscriber.id = null
     const waiting = [...this.#waiting.values()]
     this.#waiting.clear()
-    const why = code === 'UNAUTHORIZED' ? 'the token was revoked or has expired' : 'the connection was lost'
-    const gone = this.#closed.signal.aborted ? closedHere() : new SpacedriveError(code, why)
+    const gone = this.#closed.signal.aborted ? closedHere() : lostBy(code)
     for (const { reject } of waiting) reject(gone)
     if (!this.#closed.signal.aborted && this.#subscribers.size > 0) void this.#comeBack()
   }
@@ -600,6 +599,11 @@ export function refusedBy(url: string, status: number, { retryAfter, date, leads
 /** Seconds, or a date by the clock of whoever answered. */
 function waitSaid(retryAfter: string, date: string): number {
   return /^\d+$/.test(retryAfter) ? 1_000 * Number(retryAfter) : Date.parse(retryAfter) - Date.parse(date)
+}
+
+function lostBy(code: number | undefined): SpacedriveError {
+  if (code === TOKEN_ENDED.code) return new SpacedriveError('UNAUTHORIZED', TOKEN_ENDED.reason)
+  return new SpacedriveError('NO_DAEMON', 'the connection was lost')
 }
 
 function closedHere(): SpacedriveError {

@@ -15,7 +15,7 @@ import type { Dispatch, Reply } from '../src/protocol/messages.js'
 import type { OperationName } from '../src/protocol/operations.js'
 import { runsOn, WORK } from '../src/protocol/work.js'
 import { TOKEN, withStage } from './front/stage.js'
-import { eventually } from './harness/daemon.js'
+import { eventually, within } from './harness/daemon.js'
 import { play } from './harness/scene.js'
 
 const EXAMPLE = join(import.meta.dirname, '../../examples/follow.mjs')
@@ -569,7 +569,7 @@ test('whoever says nothing, or drips, while a connection is opened is given up w
     })
     const patient = t.throwsAsync(connect(url, { patienceMs: 300 }), { code: 'NO_DAEMON' })
     const once = t.throwsAsync(connect(url, { patienceMs: 0, silentMs: 300 }), { code: 'NO_DAEMON' })
-    await within(10_000, Promise.all([patient, once]))
+    await within(10_000, 'both are told', Promise.all([patient, once]))
     await eventually('nobody is connected', 10_000, () => sockets.size === 0)
     close()
   }
@@ -585,7 +585,7 @@ test('a call has no more patience for a connection that is being opened than for
   const [hasty, patient] = await Promise.all(connecting)
   for (const socket of server.clients) socket.terminate()
   const asked = patient.call('core.ping')
-  await t.throwsAsync(within(10_000, hasty.call('core.ping')), {
+  await t.throwsAsync(within(10_000, 'it is told', hasty.call('core.ping')), {
     code: 'NO_DAEMON',
     message: /nobody answered in time/,
   })
@@ -617,7 +617,7 @@ test('an answer that comes slowly is waited for as long as more of it comes', as
 test('what stands before a daemon and speaks itself is understood: for how long to wait, and that no waiting mends it', async (t) => {
   const said = async (head: string) => {
     const { url, close } = await listening((socket) => socket.end(`HTTP/1.1 ${head}\r\nContent-Length: 0\r\n\r\n`))
-    const error = await within(9_000, t.throwsAsync<SpacedriveError>(connect(url)))
+    const error = await within(9_000, 'it is told', t.throwsAsync<SpacedriveError>(connect(url)))
     close()
     return error
   }
@@ -674,11 +674,6 @@ async function slowly(from: net.Socket, to: net.Socket): Promise<void> {
       to.write(chunk.subarray(at, at + (4 << 10)))
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
-}
-
-function within<Result>(ms: number, work: Promise<Result>): Promise<Result> {
-  const late = () => Promise.reject(new Error(`not within ${ms} ms`))
-  return Promise.race([work, new Promise((resolve) => setTimeout(resolve, ms)).then(late)])
 }
 
 /** A way to the daemon whose connections can be cut. */

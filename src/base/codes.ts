@@ -134,7 +134,7 @@ export type ErrorCode = keyof typeof ERRORS
 export const AWAY: ReadonlySet<string> = new Set<ErrorCode>(['NO_DAEMON', 'STARTING', 'DRAINING'])
 
 /** How a WebSocket is closed whose token does not hold any more. */
-export const TOKEN_ENDED = 4001
+export const TOKEN_ENDED = { code: 4001, reason: 'the token was revoked or has expired' }
 
 /**
  * What is full where something is: a class of the budget; or, by the system's word, the limit of this process, the files of

@@ -1,5 +1,5 @@
 // A daemon of its own: started by a command, outliving it.
-import type { ChildProcess } from 'node:child_process'
+import type { ChildProcess, StdioOptions } from 'node:child_process'
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname } from 'node:path'
@@ -117,10 +117,9 @@ function launch(paths: Paths, argv: readonly string[], cwd: string, waits: boole
   const log = openStartLog(paths)
   try {
     const program = [...process.execArgv, process.argv[1]!, ...argv]
-    const options = { cwd, detached: true }
-    if (!waits) return startChild(process.execPath, program, { ...options, stdio: ['ignore', log, log] })
-    const env = waiting(process.env)
-    return startChild(process.execPath, program, { ...options, env, stdio: ['ignore', log, log, 'pipe'] })
+    const env = waits ? waiting(process.env) : process.env
+    const stdio: StdioOptions = waits ? ['ignore', log, log, 'pipe'] : ['ignore', log, log]
+    return startChild(process.execPath, program, { cwd, env, detached: true, stdio })
   } finally {
     closeSync(log)
   }

@@ -103,7 +103,7 @@ export class Feed implements Reader, Bound {
   }
 
   tokenEnded(): void {
-    this.close(TOKEN_ENDED, 'the token was revoked or has expired')
+    this.close(TOKEN_ENDED.code, TOKEN_ENDED.reason)
   }
 
   /** @param message bytes are MessagePack, and only looked at until this returns */

@@ -2,6 +2,7 @@
 // scope, for some libraries or all, until a time or until it is taken back. Of these only digests are kept, never what is sent.
 import { createHash, randomBytes } from 'node:crypto'
 import { uuidv7 } from 'uuidv7'
+import { TOKEN_ENDED } from '../base/codes.js'
 import { fromSystem, SpacedriveError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { z, type Infer } from '../base/zod.js'
@@ -57,7 +58,7 @@ export class Caller {
   /** Why this may not be asked, or null. */
   refuses({ operation, params }: Request): SpacedriveError | null {
     if (this === OWNER) return null
-    if (this.isOver) return new SpacedriveError('UNAUTHORIZED', 'the token was revoked or has expired')
+    if (this.isOver) return new SpacedriveError('UNAUTHORIZED', TOKEN_ENDED.reason)
     const needed = scopeOf(operation)
     if (!includes(this.#scope, needed)) {
       return new SpacedriveError(
