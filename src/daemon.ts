@@ -284,7 +284,10 @@ export class Daemon {
   async call<Name extends OperationName>(operation: Name, params: unknown = {}): Promise<unknown> {
     this.#mustBeOpen()
     const request: Request = { operation, params: checkParams(operation, params) }
-    const answer = new Promise<Reply>((resolve) => this.#dispatch(request, resolve))
+    // The JSON of a long one is there for as long as this takes.
+    const answer = new Promise<Reply>((resolve) =>
+      this.#dispatch(request, (reply) => resolve(reply.ok ? { ok: true, json: reply.json } : reply)),
+    )
     this.#asked.add(answer)
     const reply = await answer.finally(() => this.#asked.delete(answer))
     if (reply.ok) return JSON.parse(reply.json)

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { connect, open, type Deliver } from '../src/index.js'
 import { readLimit } from '../src/descriptors/rlimit.js'
+import { eventually } from './harness/daemon.js'
 import { openTargets } from './harness/open.js'
 
 function directory(t: ExecutionContext): string {
@@ -83,6 +84,20 @@ test.serial('what was asked before the close is answered, also while a job runs'
   const asked = Array.from({ length: 50 }, search)
   await daemon.close()
   t.is((await Promise.all(asked)).length, asked.length)
+})
+
+test.serial('long lists asked for at the same time come whole', async (t) => {
+  const tree = directory(t)
+  const names = Array.from({ length: 200 }, (_, at) => `${at} ${['ü', '€', '😀', 'x'][at % 4]}`.padEnd(100, 'y'))
+  for (const name of names) writeFileSync(join(tree, name), '')
+  const daemon = await open({ dataDir: directory(t), shards: 1 })
+  const { id: library } = await daemon.call('libraries.create', { name: 'Photos' })
+  await daemon.call('locations.add', { library, path: tree })
+  const list = async () => (await daemon.call('files.list', { library, path: tree, limit: 200 })).items
+  await eventually('all are indexed', 20_000, async () => (await list()).length === names.length)
+  for (const items of await Promise.all(Array.from({ length: 20 }, list)))
+    t.deepEqual(items.map(({ name }) => name).toSorted(), names.toSorted())
+  await daemon.close()
 })
 
 test.serial('what the close cuts short is told that no waiting mends it', async (t) => {

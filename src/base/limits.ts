@@ -193,6 +193,11 @@ export const LIMITS = {
   shardTurnMs: 3,
   /** What it has answered meanwhile is told after so long. */
   shardAnswersMs: 1.5,
+  /** Answers of a shard that are so long go to each thread that asks it in memory of this size, as long as there is room; a power of two. */
+  longAnswerBytesMin: 4 << 10,
+  longAnswersBytes: 4 << 20,
+  /** Memory that is kept at hand for answers that are about to leave. */
+  spareBytesMax: 2 << 20,
   /** Requests under way on one shard that go on for many turns of its loop, as long searches do: so many have connections of their own. */
   longAtOnceMax: 4,
   /** Of requests that may be such, so many are sent ahead to a shard that is behind, as long as fewer than those go on. */

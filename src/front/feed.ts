@@ -12,6 +12,7 @@ import type { Desk } from './desk.js'
 import { barred, seenBy } from './exchange.js'
 import type { Seat } from './gate.js'
 import type { Bound, Caller } from './tokens.js'
+import { giveSpare, takeSpare } from './spare.js'
 import { Turn } from './turn.js'
 import type { Reader } from './unread.js'
 
@@ -21,7 +22,9 @@ export interface Wire {
   readonly packed: boolean
   /** Whether what is sent while a message is taken leaves together with what else is: nothing has to be collected then. */
   readonly gathers: boolean
-  /** Text, or what is MessagePack already where messages are. */
+  /** Whether what was sent may be written over when `send` returns. */
+  readonly copies: boolean
+  /** Text or its UTF-8; where messages are MessagePack, text that is to become it or what it is already. */
   send(message: string | Uint8Array): void
   /** Writes messages in order, in as few system calls as it can. */
   sendAll(messages: readonly (string | Uint8Array)[]): void
@@ -185,12 +188,17 @@ export class Feed implements Reader, Bound {
     this.#turns = null
   }
 
-  settled(turn: FeedTurn, text: string | null): void {
+  settled(turn: FeedTurn, text: string | Uint8Array | null): void {
     if (turn !== this.#beginning) {
       this.#turns?.delete(turn)
       this.#usedAt = performance.now()
     }
     if (text !== null) this.#push(text)
+  }
+
+  get memory(): ((length: number) => Buffer) | null {
+    if (this.#wire.packed) return null
+    return this.#wire.copies ? takeSpare : Buffer.allocUnsafe
   }
 
   run(request: Request, answer: Answer): GiveUp | void {
@@ -305,7 +313,7 @@ export class Feed implements Reader, Bound {
   }
 
   /** What one tick brings leaves in one system call. */
-  #push(text: string): void {
+  #push(text: string | Uint8Array): void {
     if (!this.#open) return
     if (this.#beginning && this.#wire.gathers && !this.#outbox && !this.#refused) return this.#send(text)
     if (this.#outbox) this.#outbox.push(text)
@@ -328,8 +336,9 @@ export class Feed implements Reader, Bound {
     if (this.#holds(LIMITS.feedUnreadBytesMax)) this.cutOff()
   }
 
-  #send(text: string): void {
+  #send(text: string | Uint8Array): void {
     this.#wire.send(text)
+    this.#wasSent(text)
     this.#sent(1, text.length)
     if (this.#holds(LIMITS.feedUnreadBytesMax)) this.cutOff()
   }
@@ -352,8 +361,13 @@ export class Feed implements Reader, Bound {
     if (texts.length === 0) return
     if (texts.length === 1) this.#wire.send(texts[0]!)
     else this.#wire.sendAll(texts)
+    for (const text of texts) this.#wasSent(text)
     this.#sent(texts.length, chars + eventChars)
     if (isFilled(this.#due) && !this.#holds(LIMITS.feedEventsAheadBytes)) this.#flushLater()
+  }
+
+  #wasSent(text: string | Uint8Array): void {
+    if (typeof text !== 'string' && this.#wire.copies && !this.#wire.packed) giveSpare(text)
   }
 
   #refusals(refused: readonly (Prepared | number)[]): (string | Uint8Array)[] {
@@ -395,6 +409,14 @@ class FeedTurn extends Turn {
 
   protected override settled(text: string | null): void {
     this.#feed.settled(this, text)
+  }
+
+  protected override settledLong(text: Uint8Array): void {
+    this.#feed.settled(this, text)
+  }
+
+  protected override get memory(): ((length: number) => Buffer) | null {
+    return this.#feed.memory
   }
 }
 

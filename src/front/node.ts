@@ -634,9 +634,13 @@ class NodeExchange extends Exchange implements Reader {
     if (!page.close) this.#req.resume()
   }
 
-  protected override write(status: RpcStatus, text: string): void {
+  protected override write(status: RpcStatus, text: string | Uint8Array): void {
     if (status === 204) this.#end(status, SECURITY_HEADERS, '')
     else this.#end(status, { 'Content-Type': 'application/json', ...SECURITY_HEADERS }, text)
+  }
+
+  protected override get memory(): (length: number) => Buffer {
+    return Buffer.allocUnsafe
   }
 
   /** Past the deadline with the answer half written: the client does not read. */
@@ -649,11 +653,11 @@ class NodeExchange extends Exchange implements Reader {
     if (this.desk.ending || this.desk.shares.over(this.#peer)) this.#res.shouldKeepAlive = false
   }
 
-  #end(status: number, headers: Readonly<Record<string, string>>, body: string): void {
+  #end(status: number, headers: Readonly<Record<string, string>>, body: string | Uint8Array): void {
     if (this.#done) return
     this.#done = true
     this.#keepAlive()
-    const bytes = Buffer.from(body)
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body
     this.#res.writeHead(status, status === 204 ? headers : { ...headers, 'Content-Length': bytes.byteLength })
     this.#res.end(bytes)
     // In flight until the kernel has all of it, under the same deadline; `close` comes either way.
@@ -747,6 +751,7 @@ class NodeStreamSink implements StreamSink {
 
 class NodeWire implements Wire {
   readonly gathers = false
+  readonly copies = false
   readonly packed: boolean
   readonly #ws: WebSocket
   readonly #socket: Socket
@@ -758,7 +763,7 @@ class NodeWire implements Wire {
   }
 
   send(message: string | Uint8Array): void {
-    this.#ws.send(this.packed ? packed(message) : message)
+    this.#ws.send(this.packed ? packed(message) : message, { binary: this.packed })
   }
 
   sendAll(texts: readonly (string | Uint8Array)[]): void {

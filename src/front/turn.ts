@@ -5,6 +5,7 @@ import {
   decode,
   decodePacked,
   encodeError,
+  encodeLongReply,
   encodeReply,
   type Call,
   type Decoded,
@@ -62,6 +63,16 @@ export abstract class Turn extends Timed implements Refusing {
 
   /** The text that answers the message; null when it held only notifications. `late` when all of its calls ran out of time. */
   protected abstract settled(text: string | null, late: boolean): void
+
+  /** The same of a long one, as UTF-8, where it is taken as that: where there is memory for it. */
+  protected settledLong(_text: Uint8Array): void {
+    throw new Error('it takes text only')
+  }
+
+  /** Memory for a long answer as UTF-8; null where it is wanted as text. */
+  protected get memory(): ((length: number) => Buffer) | null {
+    return null
+  }
 
   /** What of it may not even be looked at now; null where all may. */
   refuser(): Refuse | null {
@@ -141,7 +152,13 @@ export abstract class Turn extends Timed implements Refusing {
     if (error) return this.#settle(id === undefined ? null : encodeError(id, error), false)
     if (refused) return this.#settle(id === undefined ? null : refused.text(id), false)
     const answer: Answer = (reply) => {
-      if (!this.#settled) this.#settle(id === undefined ? null : encodeReply(id, reply), isLate(reply))
+      if (this.#settled) return
+      if (id === undefined) return this.#settle(null, isLate(reply))
+      const bytes = reply.ok ? reply.bytes : undefined
+      const memory = bytes ? this.memory : null
+      if (!bytes || !memory) return this.#settle(encodeReply(id, reply), isLate(reply))
+      this.#end()
+      this.settledLong(encodeLongReply(id, bytes, memory))
     }
     if (request) this.#attempt(request, answer, call)
   }
@@ -184,12 +201,16 @@ export abstract class Turn extends Timed implements Refusing {
   }
 
   #settle(text: string | null, late: boolean): void {
+    this.#end()
+    this.settled(text, late)
+  }
+
+  #end(): void {
     this.#settled = true
     for (const { timer } of this.#running) if (timer) clearTimeout(timer)
     // All have their answer: nothing is left to give up when the connection closes.
     this.#running = NONE
     this.#deadlines.remove(this)
-    this.settled(text, late)
   }
 }
 

@@ -9,6 +9,7 @@ import { Exchange, type RpcStatus } from './exchange.js'
 import type { Seat } from './gate.js'
 import { Gathered } from './gathered.js'
 import { METRICS_TYPE } from './metrics.js'
+import { giveSpare, takeSpare } from './spare.js'
 import { statusLine } from './status-line.js'
 import type { Leaving } from './together.js'
 import { Stream, STREAM_HEADERS, type StreamRequest, type StreamSink } from './stream.js'
@@ -67,7 +68,7 @@ export class UwsExchange extends Exchange implements Reader, Leaving {
   #page: Page | null = null
   #headOnly = false
   #status: RpcStatus = 200
-  #text = ''
+  #text: string | Uint8Array = ''
   #body: Gathered | null = null
   /** Bytes of a long answer that is not read yet: they lie in memory whole until it is. */
   #unread = 0
@@ -184,7 +185,7 @@ export class UwsExchange extends Exchange implements Reader, Leaving {
     else this.cutOff()
   }
 
-  protected override write(status: RpcStatus, text: string): void {
+  protected override write(status: RpcStatus, text: string | Uint8Array): void {
     if (this.#done) return
     this.#status = status
     this.#text = text
@@ -192,6 +193,10 @@ export class UwsExchange extends Exchange implements Reader, Leaving {
     // uWebSockets ends a connection whose next request comes before the answer to this one, as it does where a shard is asked.
     const mayWait = this.isOfLibrary || !this.#isReading
     if (!mayWait || !this.desk.together.takes(this)) this.#cork()
+  }
+
+  protected override get memory(): (length: number) => Buffer {
+    return takeSpare
   }
 
   leave(): void {
@@ -279,12 +284,15 @@ export class UwsExchange extends Exchange implements Reader, Leaving {
     // uWebSockets writes `200 OK` by itself.
     if (this.#status !== 200) this.#res.writeStatus(statusLine(this.#status))
     this.#res.writeHeader('Content-Type', JSON_HEADERS)
-    if (this.#text.length <= LIMITS.answerCopyBytesMax) this.#res.end(this.#text, this.#ending)
-    else this.#writeLong(Buffer.from(this.#text))
+    const text = this.#text
+    if (text.length > LIMITS.answerCopyBytesMax)
+      return this.#writeLong(typeof text === 'string' ? Buffer.from(text) : text)
+    this.#res.end(text, this.#ending)
+    if (typeof text !== 'string') giveSpare(text)
   }
 
   /** Stays in flight, under the same deadline, until the kernel has all of it. */
-  #writeLong(bytes: Buffer): void {
+  #writeLong(bytes: Uint8Array): void {
     const [, ended] = this.#res.tryEnd(bytes, bytes.byteLength)
     if (ended) return
     this.desk.deadlines.add(this)

@@ -430,6 +430,7 @@ function cut(res: HttpResponse): void {
 class UwsWire implements Wire {
   /** uWebSockets corks a socket while it hands out what came from it. */
   readonly gathers = true
+  readonly copies = true
   readonly packed: boolean
   readonly #ws: WebSocket<Socket>
 

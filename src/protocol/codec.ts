@@ -229,11 +229,26 @@ function rpcError(wire: WireError): RpcError {
   return { code: -32000, message, data }
 }
 
+/** Of UTF-8, for one of UTF-16; what takes four is two of these. */
+const UNIT_BYTES_MAX = 3
+/** `}` */
+const END = 0x7d
+
 /** The text that answers one call. The result is spliced in as it came, never parsed again. */
 export function encodeReply(id: Id, reply: Reply): string {
   return reply.ok
     ? `{"jsonrpc":"2.0","id":${encodeId(id)},"result":${reply.json}}`
     : encodeError(id, rpcError(reply.error))
+}
+
+/** The same of a long one. @param make memory of at least so many bytes */
+export function encodeLongReply(id: Id, json: Uint8Array, make: (length: number) => Buffer): Uint8Array {
+  const head = `{"jsonrpc":"2.0","id":${encodeId(id)},"result":`
+  const all = make(UNIT_BYTES_MAX * head.length + json.length + 1)
+  const at = all.write(head)
+  all.set(json, at)
+  all[at + json.length] = END
+  return all.subarray(0, at + json.length + 1)
 }
 
 export function encodeError(id: Id, error: RpcError): string {

@@ -10,7 +10,10 @@ export interface Request {
 }
 
 /** `json` is the result, serialised where it was made so that no thread copies it as objects. */
-export type Reply = { readonly ok: true; readonly json: string } | { readonly ok: false; readonly error: WireError }
+/** `bytes`: a long one has its JSON there, as UTF-8, until `answer` returns; made a text only for who wants that. */
+export type Reply =
+  | { readonly ok: true; readonly json: string; readonly bytes?: Uint8Array }
+  | { readonly ok: false; readonly error: WireError }
 
 /** Told that nobody waits for the answer any more: what has not been begun by then is not begun. */
 export type GiveUp = () => void

@@ -19,6 +19,7 @@ import {
   type ShardOperation,
   type ToShard,
 } from './lines.js'
+import { LongAnswersRead } from './long-answers.js'
 import { Patience } from './patience.js'
 import { Queue, type Refused, type Waiting } from './queue.js'
 
@@ -38,6 +39,9 @@ const OVERLOADED = toWire(new SpacedriveError('OVERLOADED', ''))
 /** What a shard answers of which it says neither a result nor an error: it came to it too late. */
 const TOO_LATE: WireError = OVERLOADED
 
+/** Of a line that is not connected. */
+const NO_LONG_ANSWERS = new LongAnswersRead(new SharedArrayBuffer(0))
+
 export interface AskerSetup {
   readonly shards: number
   /** Which of those who ask this one is, as `Ahead` counts them. */
@@ -53,6 +57,7 @@ export interface Line {
   readonly number: number
   port: MessagePort | null
   givenUp: GivenUp
+  longAnswers: LongAnswersRead
   ahead: Ahead
   kept: Kept
   /** With fewer in flight one more is sent at once; none while the shard is behind, and then it is told apart who is next. */
@@ -87,6 +92,7 @@ export interface Line {
 /** What a thread and a shard have in common besides the port. */
 export interface LineShared {
   readonly givenUp: SharedArrayBuffer
+  readonly longAnswers: SharedArrayBuffer
   readonly ahead: SharedArrayBuffer
   readonly written: SharedArrayBuffer
 }
@@ -108,6 +114,7 @@ export class Asker {
       number,
       port: null,
       givenUp: new GivenUp(newGivenUp()),
+      longAnswers: NO_LONG_ANSWERS,
       ahead: new Ahead(newAhead(1)),
       kept: new Kept(newWritten()),
       atOnceMax: LIMITS.shardInFlightMax,
@@ -129,9 +136,10 @@ export class Asker {
     }))
   }
   /** @param shared as the thread at the other end has it, and nobody had before */
-  connect(line: Line, port: MessagePort, { givenUp, ahead, written }: LineShared): void {
+  connect(line: Line, port: MessagePort, { givenUp, longAnswers, ahead, written }: LineShared): void {
     // The numbers of a lost thread's requests say nothing to the next one, and would stay for long.
     line.givenUp = new GivenUp(givenUp)
+    line.longAnswers = new LongAnswersRead(longAnswers)
     line.ahead = new Ahead(ahead, this.#setup.line)
     line.kept = new Kept(written)
     line.port = port
@@ -221,7 +229,7 @@ export class Asker {
   }
 
   received(line: Line, { replies }: FromShard): void {
-    if (replies) answerSome(line.inFlight, replies)
+    if (replies) answerSome(line.inFlight, replies, line.longAnswers)
     if (line.atOnceMax === 0 && this.#refill(line)) this.send(line)
   }
 
@@ -397,20 +405,29 @@ function workOf(operation: ShardOperation): WorkClass {
  *
  * @param asked by number, from which who is answered goes
  * @param replies number, result as JSON or null, error or null; …; with neither it was not begun, for it had waited too long
+ * @param longAnswers where those lie of which it is told where and how long
  */
 export function answerSome(
   asked: Map<number, Answer>,
   replies: readonly (number | string | null | WireError)[],
+  longAnswers = NO_LONG_ANSWERS,
   from = 0,
 ): void {
   let chars = 0
   for (let at = from; at < replies.length; at += 3) {
-    if (chars >= LIMITS.answeredCharsMax) return void setImmediate(() => answerSome(asked, replies, at))
+    if (chars >= LIMITS.answeredCharsMax) return void setImmediate(() => answerSome(asked, replies, longAnswers, at))
     const number = replies[at] as number
     // None where the shard was lost meanwhile: its callers were told so.
     const answer = asked.get(number)
     asked.delete(number)
-    const json = replies[at + 1] as string | null
+    const json = replies[at + 1] as string | number | null
+    if (typeof json === 'number') {
+      const length = replies[at + 2] as number
+      chars += length
+      if (answer) longAnswers.tell(json, length, answer)
+      else longAnswers.free(json)
+      continue
+    }
     chars += json?.length ?? 0
     answer?.(
       json === null ? { ok: false, error: (replies[at + 2] as WireError | null) ?? TOO_LATE } : { ok: true, json },

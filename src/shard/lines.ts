@@ -54,11 +54,18 @@ export interface ToShard {
   /** Libraries that are being made of a copy, and that nobody waits for any more. */
   readonly unwanted?: string[]
   /** One more that asks, by a port of its own; its requests come there. */
-  readonly line?: { readonly port: MessagePort; readonly givenUp: SharedArrayBuffer }
+  readonly line?: {
+    readonly port: MessagePort
+    readonly givenUp: SharedArrayBuffer
+    readonly longAnswers: SharedArrayBuffer
+  }
 }
 
 export interface FromShard {
-  /** number, result as JSON or null, error or null; …; neither of what had waited longer than it may. */
+  /**
+   * number, result as JSON or null, error or null; …; neither of what had waited longer than it may. Instead of a long result where it
+   * lies among the long answers, and how many bytes it has there.
+   */
   readonly replies?: (number | string | null | WireError)[]
   readonly events?: Event[]
   /** level, message, fields; … */
@@ -154,6 +161,7 @@ export interface ShardSetup {
   readonly beats: SharedArrayBuffer
   readonly beat: number
   readonly givenUp: SharedArrayBuffer
+  readonly longAnswers: SharedArrayBuffer
   readonly ahead: SharedArrayBuffer
   readonly written: SharedArrayBuffer
   readonly told: Told

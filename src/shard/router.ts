@@ -29,6 +29,7 @@ import {
 import { newAhead } from './ahead.js'
 import { Asker, GIVEN_UP, loadOf, type Line, type LineShared, type WhyFilesWait } from './asker.js'
 import { newGivenUp } from './given-up.js'
+import { newLongAnswers } from './long-answers.js'
 import { attempt, newWritten } from './kept.js'
 import { Lasting } from './lasting.js'
 import { placeOf } from './place.js'
@@ -503,6 +504,7 @@ export class Router {
     const { port1, port2 } = new MessageChannel()
     const shared: LineShared = {
       givenUp: newGivenUp(),
+      longAnswers: newLongAnswers(),
       ahead: newAhead(1 + (this.#setup.askers?.count ?? 0)),
       written: newWritten(),
     }
@@ -537,9 +539,9 @@ export class Router {
     const { askers } = this.#setup
     for (let asker = 0; askers && asker < askers.count; asker++) {
       const { port1, port2 } = new MessageChannel()
-      const givenUp = newGivenUp()
-      line.port!.postMessage({ line: { port: port2, givenUp } } satisfies ToShard, [port2])
-      askers.connect(asker, number, port1, { ...shared, givenUp })
+      const own = { givenUp: newGivenUp(), longAnswers: newLongAnswers() }
+      line.port!.postMessage({ line: { port: port2, ...own } } satisfies ToShard, [port2])
+      askers.connect(asker, number, port1, { ...shared, ...own })
     }
   }
 

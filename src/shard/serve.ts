@@ -23,7 +23,7 @@ export function serve({ port }: { port: MessagePort }): Promise<void> {
   })
 }
 
-function open(shard: Shard, { port, givenUp }: NonNullable<ToShard['line']>): void {
-  const line = shard.open(givenUp, (message) => port.postMessage(message))
+function open(shard: Shard, { port, ...shared }: NonNullable<ToShard['line']>): void {
+  const line = shard.open(shared, (message) => port.postMessage(message))
   port.on('message', (message: ToShard) => shard.receive(message, line))
 }

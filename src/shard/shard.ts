@@ -51,7 +51,7 @@ import {
   type ToShard,
   type Watched,
 } from './lines.js'
-import { Turns } from './turns.js'
+import { Turns, type LineMemory } from './turns.js'
 import { lookElsewhere, walkElsewhere } from './walker.js'
 
 type LibraryOperation = Extract<OperationName, `${string}.${string}`>
@@ -116,7 +116,7 @@ export class Shard {
       tell: () => this.#flush(),
     })
     this.#written = new Written(setup.written)
-    this.open(setup.givenUp, send)
+    this.open(setup, send)
     this.#pool = new Pool(this.#ledger, {
       opened: (library) => this.#opened(library),
       closed: (library) => this.#closed(library),
@@ -171,8 +171,8 @@ export class Shard {
   }
 
   /** For one more thread that asks; the first is the main one. @returns its number here */
-  open(givenUp: SharedArrayBuffer, send: (message: FromShard) => void): number {
-    return this.#turns.open(givenUp, send)
+  open(shared: LineMemory, send: (message: FromShard) => void): number {
+    return this.#turns.open(shared, send)
   }
 
   receive({ know, covered, unwanted, requests, mayWaitMs }: ToShard, from = 0): void {

@@ -89,7 +89,8 @@ export class Spread {
     let given = false
     let giveUp: GiveUp = () => undefined
     const other: Answer = (reply) => {
-      if (reply.ok ? reply.json !== 'null' : reply.error.code === 'OVERLOADED') return answer(reply)
+      if (reply.ok ? reply.bytes !== undefined || reply.json !== 'null' : reply.error.code === 'OVERLOADED')
+        return answer(reply)
       if (given) return answer(GIVEN_UP)
       giveUp = attempt(answer, (told) => this.#asker.enqueue(owner, operation, params, told, caller)) ?? giveUp
     }

@@ -5,6 +5,7 @@ import { LIMITS } from '../base/limits.js'
 import { Ahead } from './ahead.js'
 import { GivenUp } from './given-up.js'
 import { MAY_TAKE_LONG, type FromShard, type Requests, type ShardOperation } from './lines.js'
+import { LongAnswers } from './long-answers.js'
 
 /** What is done with what was asked. */
 export interface Work {
@@ -21,10 +22,17 @@ export interface Work {
   tell(): void
 }
 
+/** What a shard and one of those that ask it have in common. */
+export interface LineMemory {
+  readonly givenUp: SharedArrayBuffer
+  readonly longAnswers: SharedArrayBuffer
+}
+
 /** To one of those that ask. */
 interface Line {
   readonly number: number
   readonly givenUp: GivenUp
+  readonly longAnswers: LongAnswers
   readonly send: (message: FromShard) => void
   replies: Replies
 }
@@ -73,8 +81,16 @@ export class Turns {
   }
 
   /** For one more thread that asks; the first is the main one. @returns its number here */
-  open(givenUp: SharedArrayBuffer, send: (message: FromShard) => void): number {
-    return this.#lines.push({ number: this.#lines.length, givenUp: new GivenUp(givenUp), send, replies: [] }) - 1
+  open({ givenUp, longAnswers }: LineMemory, send: (message: FromShard) => void): number {
+    return (
+      this.#lines.push({
+        number: this.#lines.length,
+        givenUp: new GivenUp(givenUp),
+        longAnswers: new LongAnswers(longAnswers),
+        send,
+        replies: [],
+      }) - 1
+    )
   }
 
   take(from: number, requests: Requests, mayWaitMs = NO_BOUNDS): void {
@@ -198,8 +214,11 @@ export class Turns {
     this.#refuse(line, number, new SpacedriveError('TIMEOUT', 'it was not begun: nobody waited for it any more'))
   }
 
-  #reply({ replies }: Line, number: number, value: unknown): void {
-    replies.push(number, JSON.stringify(value ?? null), null)
+  #reply({ longAnswers, replies }: Line, number: number, value: unknown): void {
+    const json = JSON.stringify(value ?? null)
+    const at = longAnswers.write(json)
+    if (at < 0) replies.push(number, json, null)
+    else replies.push(number, at, longAnswers.length)
     this.#work.answered()
   }
 

@@ -92,6 +92,63 @@ for (const kind of await kinds()) {
     })
   })
 
+  test(front('a long answer is the same to each client, though what it came in is used again at once'), (t) => {
+    const json = (seed: number) =>
+      JSON.stringify(`${seed}: ${['a', 'é', '€', '😀'][seed % 4]!.repeat(3_000 * (1 + (seed % 30)))}`)
+    const dispatch: Dispatch = ({ params }, answer) => {
+      const text = json((params as { limit: number }).limit)
+      const bytes = Buffer.from(text)
+      const isRead = { value: false }
+      const reply: Reply = {
+        ok: true,
+        bytes,
+        get json() {
+          if (isRead.value) throw new Error('read too late')
+          return text
+        },
+      }
+      setTimeout(() => {
+        answer(reply)
+        bytes.fill(0)
+        isRead.value = true
+      })
+    }
+    const library = '01a20942-1332-77fa-ab45-4a2e15942043'
+    const ask = (id: number | string, limit: number) => {
+      return { jsonrpc: '2.0', id, method: 'tags.list', params: { library, limit } }
+    }
+    const right = (limit: number) => JSON.parse(json(limit)) as string
+    const isRight = ({ id, result }: Loose) => result === right(Number(String(id).split(' ')[0]))
+    return withStage(kind, { dispatch }, async ({ feed, rpc }) => {
+      const all = Array.from({ length: 60 }, (_, at) => at + 1)
+      const feeds = await Promise.all([feed(), feed(), feed()])
+      const each = feeds.map(async (ws) => {
+        const next = reader(ws)
+        for (const at of all) ws.send(JSON.stringify(ask(at % 2 ? at : `${at} "ü"`, at)))
+        for (const _ of all) t.true(isRight(await next()))
+        ws.send(JSON.stringify(all.slice(0, 5).map((at) => ask(at, at))))
+        const batch = await next()
+        t.true(batch.length === 5 && batch.every(isRight))
+      })
+      const packed = await feed([SUBPROTOCOL_PACKED, `bearer.${TOKEN}`])
+      const told: Loose[] = []
+      packed.on('message', (bytes: Buffer) => told.push(unpack(bytes, LIMITS.packedDepthMax) as Loose))
+      for (const at of all) packed.send(pack(ask(at, at)))
+      const overHttp = all.map(async (at) => {
+        const { status, body, headers } = await rpc(ask(at, at))
+        t.is(status, 200)
+        t.is(headers['content-type'], 'application/json')
+        t.true(isRight(JSON.parse(body)))
+        const batch = JSON.parse((await rpc([ask(at, at), ask('1 b', 1)])).body)
+        t.true(batch.length === 2 && batch.every(isRight))
+      })
+      await Promise.all([...each, ...overHttp])
+      await until(() => told.length === all.length, 'all are told as MessagePack')
+      t.true(told.every(isRight))
+      for (const ws of [...feeds, packed]) ws.terminate()
+    })
+  })
+
   test(front('a feed opens with the token as sub-protocol or as header, and only then'), (t) =>
     withStage(kind, {}, async ({ feed, port }) => {
       const header = { authorization: `Bearer ${TOKEN}` }

@@ -6,6 +6,7 @@ import { Beats } from '../../src/base/beats.js'
 import { LIMITS } from '../../src/base/limits.js'
 import type { Reply } from '../../src/protocol/messages.js'
 import { Ahead, newAhead } from '../../src/shard/ahead.js'
+import { LongAnswers, newLongAnswers } from '../../src/shard/long-answers.js'
 import { newGivenUp } from '../../src/shard/given-up.js'
 import { newWritten } from '../../src/shard/kept.js'
 import type { ToShard } from '../../src/shard/lines.js'
@@ -17,7 +18,12 @@ function connected(): { asker: Asker; line: Line; shard: Ahead; port: MessagePor
   const line = asker.lines[0]!
   const shared = newAhead(1)
   const { port1, port2 } = new MessageChannel()
-  asker.connect(line, port1, { givenUp: newGivenUp(), ahead: shared, written: newWritten() })
+  asker.connect(line, port1, {
+    givenUp: newGivenUp(),
+    longAnswers: newLongAnswers(),
+    ahead: shared,
+    written: newWritten(),
+  })
   const close = () => {
     asker.close()
     port1.close()
@@ -50,6 +56,33 @@ test('of answers that are long only some are handed out in one turn, in their or
     Array.from({ length: 30 }, (_, at) => at).filter((at) => at !== 25),
   )
   t.is(line!.inFlight.size, 0)
+})
+
+test('long answers lie in memory that is shared, among others that came as text, and are given back even if nobody waits', (t) => {
+  const asker = new Asker({ shards: 1, line: 0, beats: Beats.create(2), isOpen: () => true })
+  const [line] = asker.lines
+  const shared = newLongAnswers()
+  const { port1 } = new MessageChannel()
+  asker.connect(line!, port1, { givenUp: newGivenUp(), longAnswers: shared, ahead: newAhead(1), written: newWritten() })
+  const written = new LongAnswers(shared)
+  const text = JSON.stringify('ä'.repeat(LIMITS.longAnswersBytes / 10))
+  for (let times = 0; times < 50; times++) {
+    const told: Reply[] = []
+    const number = 3 * times
+    line!.inFlight.set(number, (reply) => told.push(reply.ok ? { ok: true, json: reply.json } : reply))
+    line!.inFlight.set(number + 2, (reply) => told.push(reply))
+    const replies = [number, number + 1].flatMap((one) => {
+      const at = written.write(text)
+      t.true(at >= 0)
+      return [one, at, written.length]
+    })
+    asker.received(line!, { replies: [...replies, number + 2, '7', null] })
+    t.deepEqual(told, [
+      { ok: true, json: text },
+      { ok: true, json: '7' },
+    ])
+  }
+  port1.close()
 })
 
 test('of many that come in one turn the shard gets the first while others are still read, and the last at its end', async (t) => {
