@@ -1,5 +1,8 @@
 // Numbers, times and names as a person reads them on a terminal.
 
+/** Bytes of UTF-8 for one unit of UTF-16, at most: what takes four is two of these. */
+export const UTF8_BYTES_MAX = 3
+
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const
 
 export function bytes(count: number): string {

@@ -2,6 +2,7 @@
 import { TOKEN_ENDED } from '../base/codes.js'
 import { SpacedriveError, toWire } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import { UTF8_BYTES_MAX } from '../base/text.js'
 import { encodeEvent, encodeGap } from '../protocol/codec.js'
 import type { GiveUp, OnlyOnce, Reply, Request } from '../protocol/messages.js'
 import type { ParamsOf } from '../protocol/operations.js'
@@ -39,8 +40,6 @@ export interface Wire {
 type Answer = (reply: Reply) => void
 
 const MESSAGE_HEAD_BYTES = 10
-/** Of a UTF-16 unit: what takes four is two of them. */
-const CHARACTER_BYTES_MAX = 3
 
 /** At the end of this tick: the answers of a shard come together, for many feeds. */
 const flushSoon = gathered(queueMicrotask)
@@ -386,7 +385,7 @@ export class Feed implements Reader, Bound {
 
   /** At worst the kernel has taken none of it, and every character has as many bytes as it can. */
   #sent(messages: number, chars: number): void {
-    this.#unsentMost += MESSAGE_HEAD_BYTES * messages + CHARACTER_BYTES_MAX * chars
+    this.#unsentMost += MESSAGE_HEAD_BYTES * messages + UTF8_BYTES_MAX * chars
     if (this.#unsentMost > LIMITS.answerCopyBytesMax) this.#desk.unread.note(this, this.#buffered())
   }
 }

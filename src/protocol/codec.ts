@@ -1,6 +1,7 @@
 // JSON-RPC 2.0 to the letter: text in, checked requests out; replies in, text out.
 import { statusOf, toWire, SpacedriveError, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
+import { UTF8_BYTES_MAX } from '../base/text.js'
 import type { Request, Reply, Published } from './messages.js'
 import { pack, unpack } from './msgpack.js'
 import { isOperation, operationOf, PARAMS, problemOf, type OperationName, type ParamsOf } from './operations.js'
@@ -229,8 +230,6 @@ function rpcError(wire: WireError): RpcError {
   return { code: -32000, message, data }
 }
 
-/** Of UTF-8, for one of UTF-16; what takes four is two of these. */
-const UNIT_BYTES_MAX = 3
 /** `}` */
 const END = 0x7d
 
@@ -244,7 +243,7 @@ export function encodeReply(id: Id, reply: Reply): string {
 /** The same of a long one. @param make memory of at least so many bytes */
 export function encodeLongReply(id: Id, json: Uint8Array, make: (length: number) => Buffer): Uint8Array {
   const head = `{"jsonrpc":"2.0","id":${encodeId(id)},"result":`
-  const all = make(UNIT_BYTES_MAX * head.length + json.length + 1)
+  const all = make(UTF8_BYTES_MAX * head.length + json.length + 1)
   const at = all.write(head)
   all.set(json, at)
   all[at + json.length] = END

@@ -2,14 +2,13 @@
 // and mostly into memory that was never touched before, which costs more than to make it. A ring of blocks, written by the shard and
 // given back by who asked, in any order. Where there is no room an answer goes as text.
 import { LIMITS } from '../base/limits.js'
+import { UTF8_BYTES_MAX } from '../base/text.js'
 import type { Reply } from '../protocol/messages.js'
 
 /** A block begins with its length, all of it, and whether it was given back. */
 const LENGTH = 0
 const FREE = 1
 const HEAD_BYTES = 8
-/** Of UTF-8, for one of UTF-16; what takes four is two of these. */
-const UNIT_BYTES_MAX = 3
 
 export function newLongAnswers(): SharedArrayBuffer {
   return new SharedArrayBuffer(LIMITS.longAnswersBytes)
@@ -37,7 +36,7 @@ export class LongAnswers {
     this.#takeBack()
     let room = this.#roomFor(text.length)
     if (room < text.length) return -1
-    if (room < UNIT_BYTES_MAX * text.length && room < Buffer.byteLength(text)) {
+    if (room < UTF8_BYTES_MAX * text.length && room < Buffer.byteLength(text)) {
       // Not where it is written next, but perhaps from the start of the ring on.
       if (!this.#skipToStart()) return -1
       room = this.#room
