@@ -14,10 +14,14 @@ export function takeSpare(length: number): Buffer {
   return found
 }
 
-/** Nobody looks at it any more. @param part of what was taken */
+/** Nobody looks at it any more. Smaller ones give way to it: new memory costs by its length. @param part of what was taken */
 export function giveSpare({ buffer, byteLength }: Uint8Array): void {
   const size = 31 - Math.clz32(buffer.byteLength)
-  if (2 ** size !== buffer.byteLength || byteLength === 0 || bytes + buffer.byteLength > LIMITS.spareBytesMax) return
+  if (2 ** size !== buffer.byteLength || byteLength === 0) return
+  for (let smaller = 0; smaller < size && bytes + buffer.byteLength > LIMITS.spareBytesMax;)
+    if (spare[smaller]!.pop()) bytes -= 2 ** smaller
+    else smaller += 1
+  if (bytes + buffer.byteLength > LIMITS.spareBytesMax) return
   spare[size]!.push(Buffer.from(buffer))
   bytes += buffer.byteLength
 }
