@@ -28,8 +28,7 @@ export abstract class Exchange extends Turn implements OnlyOnce {
     this.#seat = seat
   }
 
-  /** Writes a whole answer, now: nothing else is written to this request. */
-  /** @param text or its UTF-8, in memory that came from `memory` */
+  /** Writes a whole answer, now: nothing else is written to this request. @param text or its UTF-8, in memory that came from `memory` */
   protected abstract write(status: RpcStatus, text: string | Uint8Array): void
   /** Nothing where it was answered already, or nobody waits any more. */
   abstract refuse(page: Page): void
@@ -76,13 +75,9 @@ export abstract class Exchange extends Turn implements OnlyOnce {
     return this.desk.refuser(false)
   }
 
-  protected override settled(text: string | null, late: boolean): void {
+  protected override settled(text: string | Uint8Array | null, late: boolean): void {
     if (text === null) this.write(204, '')
     else this.write(late ? 504 : 200, text)
-  }
-
-  protected override settledLong(text: Uint8Array): void {
-    this.write(200, text)
   }
 }
 

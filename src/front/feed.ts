@@ -406,11 +406,7 @@ class FeedTurn extends Turn {
     return this.#feed.refuser()
   }
 
-  protected override settled(text: string | null): void {
-    this.#feed.settled(this, text)
-  }
-
-  protected override settledLong(text: Uint8Array): void {
+  protected override settled(text: string | Uint8Array | null): void {
     this.#feed.settled(this, text)
   }
 

@@ -61,13 +61,11 @@ export abstract class Turn extends Timed implements Refusing {
   /** Runs one call; calls `answer` perhaps before it returns, perhaps too late. */
   protected abstract run(request: Request, answer: Answer): GiveUp | void
 
-  /** The text that answers the message; null when it held only notifications. `late` when all of its calls ran out of time. */
-  protected abstract settled(text: string | null, late: boolean): void
-
-  /** The same of a long one, as UTF-8, where it is taken as that: where there is memory for it. */
-  protected settledLong(_text: Uint8Array): void {
-    throw new Error('it takes text only')
-  }
+  /**
+   * The text that answers the message, or its UTF-8 where there is `memory` for that; null when it held only notifications. `late` when
+   * all of its calls ran out of time.
+   */
+  protected abstract settled(text: string | Uint8Array | null, late: boolean): void
 
   /** Memory for a long answer as UTF-8; null where it is wanted as text. */
   protected get memory(): ((length: number) => Buffer) | null {
@@ -152,15 +150,15 @@ export abstract class Turn extends Timed implements Refusing {
     if (error) return this.#settle(id === undefined ? null : encodeError(id, error), false)
     if (refused) return this.#settle(id === undefined ? null : refused.text(id), false)
     const answer: Answer = (reply) => {
-      if (this.#settled) return
-      if (id === undefined) return this.#settle(null, isLate(reply))
-      const bytes = reply.ok ? reply.bytes : undefined
-      const memory = bytes ? this.memory : null
-      if (!bytes || !memory) return this.#settle(encodeReply(id, reply), isLate(reply))
-      this.#end()
-      this.settledLong(encodeLongReply(id, bytes, memory))
+      if (!this.#settled) this.#settle(id === undefined ? null : this.#encode(id, reply), isLate(reply))
     }
     if (request) this.#attempt(request, answer, call)
+  }
+
+  #encode(id: Id, reply: Reply): string | Uint8Array {
+    const bytes = reply.ok ? reply.bytes : undefined
+    const memory = bytes ? this.memory : null
+    return bytes && memory ? encodeLongReply(id, bytes, memory) : encodeReply(id, reply)
   }
 
   #batch(decoded: Decoded): void {
@@ -200,17 +198,13 @@ export abstract class Turn extends Timed implements Refusing {
     if (!this.#settled) end(running, TIMEOUT_OF_ITS_OWN)
   }
 
-  #settle(text: string | null, late: boolean): void {
-    this.#end()
-    this.settled(text, late)
-  }
-
-  #end(): void {
+  #settle(text: string | Uint8Array | null, late: boolean): void {
     this.#settled = true
     for (const { timer } of this.#running) if (timer) clearTimeout(timer)
     // All have their answer: nothing is left to give up when the connection closes.
     this.#running = NONE
     this.#deadlines.remove(this)
+    this.settled(text, late)
   }
 }
 

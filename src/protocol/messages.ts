@@ -9,8 +9,10 @@ export interface Request {
   readonly params: Readonly<Record<string, unknown>>
 }
 
-/** `json` is the result, serialised where it was made so that no thread copies it as objects. */
-/** `bytes`: a long one has its JSON there, as UTF-8, until `answer` returns; made a text only for who wants that. */
+/**
+ * `json` is the result, serialised where it was made so that no thread copies it as objects. A long one has it in `bytes`, as UTF-8, until
+ * `answer` returns, and is made a text only for who wants that.
+ */
 export type Reply =
   | { readonly ok: true; readonly json: string; readonly bytes?: Uint8Array }
   | { readonly ok: false; readonly error: WireError }

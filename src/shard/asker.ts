@@ -14,6 +14,7 @@ import { Kept, newWritten } from './kept.js'
 import {
   MAY_TAKE_LONG,
   type FromShard,
+  type LineMemory,
   type Requests,
   type SharedRead,
   type ShardOperation,
@@ -90,9 +91,7 @@ export interface Line {
 }
 
 /** What a thread and a shard have in common besides the port. */
-export interface LineShared {
-  readonly givenUp: SharedArrayBuffer
-  readonly longAnswers: SharedArrayBuffer
+export interface LineShared extends LineMemory {
   readonly ahead: SharedArrayBuffer
   readonly written: SharedArrayBuffer
 }

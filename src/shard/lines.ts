@@ -43,6 +43,12 @@ export interface SharedRead {
 /** number, operation, parameters; number, operation, … : flat, because small arrays cost more than their elements. */
 export type Requests = unknown[]
 
+/** Memory that a shard and one of those that ask it have in common. */
+export interface LineMemory {
+  readonly givenUp: SharedArrayBuffer
+  readonly longAnswers: SharedArrayBuffer
+}
+
 export interface ToShard {
   readonly requests?: Requests
   /** For how long each may be left unbegun, by the shard's clock from when it gets them; 0 or missing for any time. */
@@ -54,11 +60,7 @@ export interface ToShard {
   /** Libraries that are being made of a copy, and that nobody waits for any more. */
   readonly unwanted?: string[]
   /** One more that asks, by a port of its own; its requests come there. */
-  readonly line?: {
-    readonly port: MessagePort
-    readonly givenUp: SharedArrayBuffer
-    readonly longAnswers: SharedArrayBuffer
-  }
+  readonly line?: LineMemory & { readonly port: MessagePort }
 }
 
 export interface FromShard {
@@ -153,15 +155,13 @@ export interface IdentifyRequest {
 
 export type TaskWork = { readonly walk: WalkRequest } | { readonly identify: IdentifyRequest }
 
-export interface ShardSetup {
+export interface ShardSetup extends LineMemory {
   readonly ledger: SharedArrayBuffer
   readonly thread: number
   readonly counts: SharedArrayBuffer
   /** Where each thread says that its loop turns, and the place of this one. */
   readonly beats: SharedArrayBuffer
   readonly beat: number
-  readonly givenUp: SharedArrayBuffer
-  readonly longAnswers: SharedArrayBuffer
   readonly ahead: SharedArrayBuffer
   readonly written: SharedArrayBuffer
   readonly told: Told

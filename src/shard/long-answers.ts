@@ -34,23 +34,13 @@ export class LongAnswers {
   write(text: string): number {
     if (text.length < LIMITS.longAnswerBytesMin || text.length > LIMITS.longAnswersBytes / 4) return -1
     this.#takeBack()
-    let room = this.#roomFor(text.length)
-    if (room < text.length) return -1
-    if (room < UTF8_BYTES_MAX * text.length && room < Buffer.byteLength(text)) {
-      // Not where it is written next, but perhaps from the start of the ring on.
-      if (!this.#skipToStart()) return -1
-      room = this.#room
-      if (room < Buffer.byteLength(text)) return -1
-    }
+    const bytes = this.#room < UTF8_BYTES_MAX * text.length ? Buffer.byteLength(text) : text.length
+    // Not where it would be written next, but perhaps from the start of the ring on.
+    if (this.#room < bytes && !(this.#skipToStart() && this.#room >= bytes)) return -1
     const at = this.#next + HEAD_BYTES
-    this.length = this.#bytes.write(text, at, room, 'utf8')
+    this.length = this.#bytes.write(text, at, this.#room, 'utf8')
     this.#take(HEAD_BYTES + this.length, 0)
     return at
-  }
-
-  #roomFor(length: number): number {
-    const room = this.#room
-    return room < length && this.#skipToStart() ? this.#room : room
   }
 
   /** For the text of one block, in one piece. */
@@ -122,13 +112,13 @@ class LongReply {
     this.#bytes = bytes
   }
 
-  get bytes(): Uint8Array {
+  get bytes(): Buffer {
     if (!this.#bytes) throw new Error('a long answer was read after it was given back')
     return this.#bytes
   }
 
   get json(): string {
-    return (this.#json ??= Buffer.prototype.toString.call(this.bytes, 'utf8'))
+    return (this.#json ??= this.bytes.toString())
   }
 
   end(): void {

@@ -48,10 +48,11 @@ import {
   type ShardOperation,
   type ShardSetup,
   type SharedRead,
+  type LineMemory,
   type ToShard,
   type Watched,
 } from './lines.js'
-import { Turns, type LineMemory } from './turns.js'
+import { Turns } from './turns.js'
 import { lookElsewhere, walkElsewhere } from './walker.js'
 
 type LibraryOperation = Extract<OperationName, `${string}.${string}`>

@@ -4,7 +4,7 @@ import { SpacedriveError, type WireError } from '../base/errors.js'
 import { LIMITS } from '../base/limits.js'
 import { Ahead } from './ahead.js'
 import { GivenUp } from './given-up.js'
-import { MAY_TAKE_LONG, type FromShard, type Requests, type ShardOperation } from './lines.js'
+import { MAY_TAKE_LONG, type FromShard, type LineMemory, type Requests, type ShardOperation } from './lines.js'
 import { LongAnswers } from './long-answers.js'
 
 /** What is done with what was asked. */
@@ -20,12 +20,6 @@ export interface Work {
   answered(): void
   /** And now, while it goes on. */
   tell(): void
-}
-
-/** What a shard and one of those that ask it have in common. */
-export interface LineMemory {
-  readonly givenUp: SharedArrayBuffer
-  readonly longAnswers: SharedArrayBuffer
 }
 
 /** To one of those that ask. */
