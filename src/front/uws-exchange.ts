@@ -293,17 +293,22 @@ export class UwsExchange extends Exchange implements Reader, Leaving {
 
   /** Stays in flight, under the same deadline, until the kernel has all of it. */
   #writeLong(bytes: Uint8Array): void {
-    const [, ended] = this.#res.tryEnd(bytes, bytes.byteLength)
-    if (ended) return
+    const { byteLength } = bytes
+    const [, ended] = this.#res.tryEnd(bytes, byteLength)
+    if (ended) return giveSpare(bytes)
     this.desk.deadlines.add(this)
     this.#res.onWritable((offset) => {
       this.desk.begun += 1
-      const [ok, whole] = this.#res.tryEnd(bytes.subarray(offset), bytes.byteLength)
-      if (whole) this.#read()
+      const [ok, whole] = this.#res.tryEnd(bytes.subarray(offset), byteLength)
+      if (whole) {
+        giveSpare(bytes)
+        this.#read()
+      }
       return ok
     })
-    this.#unread = bytes.byteLength
-    this.desk.unread.note(this, bytes.byteLength)
+    // What is held of it is all of its memory, of which it may be little more than half.
+    this.#unread = bytes.buffer.byteLength
+    this.desk.unread.note(this, this.#unread)
   }
 
   #read(): void {
