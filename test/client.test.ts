@@ -495,16 +495,16 @@ test.serial('without patience, and after its time, a call says that there is no 
 test('what is back before patience ends is found, however long the pause would still be', async (t) => {
   const { url, server } = await answering('pong')
   const { port } = server.address() as net.AddressInfo
-  const clients = await Promise.all(Array.from({ length: 6 }, () => connect(url, { patienceMs: 2_000 })))
+  const clients = await Promise.all(Array.from({ length: 6 }, () => connect(url, { patienceMs: 6_000 })))
+  t.teardown(() => Promise.all(clients.map((client) => client.close())))
   for (const socket of server.clients) socket.terminate()
   server.close()
-  const asked = clients.map((client) => client.call('core.ping'))
-  // By then most have tried after some 0.1, 0.3, 0.7 and 1.5 s, and would only after another 1.6.
-  await new Promise((resolve) => setTimeout(resolve, 1_800))
+  const asked = Promise.all(clients.map((client) => client.call('core.ping')))
+  // By then most have tried after some 1.3, 2.1, 3.2 and 4.9 s, and would only after another 2.5.
+  await new Promise((resolve) => setTimeout(resolve, 5_000))
   const back = await answering('pong', { port })
-  t.deepEqual(new Set(await Promise.all(asked)), new Set(['pong']))
-  await Promise.all(clients.map((client) => client.close()))
-  back.server.close()
+  t.teardown(() => back.server.close())
+  t.deepEqual(new Set(await asked), new Set(['pong']))
 })
 
 test('what only reads is what is asked again, and of it all', (t) => {
