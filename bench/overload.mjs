@@ -1,17 +1,19 @@
 // Ten times as much as one shard can do, asked for a minute by clients that ask on whatever becomes of it: what is served, how fast,
 // what control notices, what memory does, and whether it is as before at once when it is over.
-// Of lists a page of so many is asked for.
-// usage: node bench/overload.mjs [SECONDS [TIMES [PAGE]]]
+// Of lists a page of so many is asked for. With FLOOR_US the same is asked of the least that a server of this shape can be, which spends
+// so many microseconds on each (servers/crowd-floor.mjs): what that misses is the machine's, not the daemon's.
+// usage: node bench/overload.mjs [SECONDS [TIMES [PAGE [FLOOR_US]]]]
 import { spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { sleep } from '../dist/test/harness/daemon.js'
 import { quantile } from '../dist/test/harness/load.js'
 import { play } from '../dist/test/harness/scene.js'
-import { median, ratio, tell as tellRatio, threadsOf } from './harness.mjs'
+import { median, ratio, startServer, tell as tellRatio, threadsOf } from './harness.mjs'
 
-const [seconds = 60, times = 10, page = 500] = process.argv.slice(2).map(Number)
+const [seconds = 60, times = 10, page = 500, floorUs = 0] = process.argv.slice(2).map(Number)
 const FILES = 3_000
 const SENT_BYTES = 4 << 10
 const CALM_SECONDS = 15
@@ -31,16 +33,7 @@ const PEOPLE = 20
 const LOAD_NICE = 5
 
 await play(async (scene) => {
-  const daemon = await scene.daemon({ args: ['--shards', '1'] })
-  const root = scene.tree('tree', FILES, FILES)
-  const path = scene.path('tree', 'd0')
-  for (const name of readdirSync(path)) writeFileSync(`${path}/${name}`, Buffer.alloc(SENT_BYTES))
-  const { library } = await daemon.index('library', root)
-  const { items } = await daemon.call('files.list', { library, path, sort: 'size', limit: 500 })
-  const { id: tag } = await daemon.call('tags.create', { library, name: 'seen' })
-  const { port, token } = daemon
-  const setup = { port, token, library, path, page, tag, ids: items.map(({ id }) => id) }
-
+  const [daemon, setup] = floorUs > 0 ? await startFloor() : await startDaemon(scene)
   const first = await phase(daemon, setup, { seconds: 3, inFlight: 64 })
   const aside = (times * first.served) / 3
   // Both once before they are measured, so that V8 has translated what either needs.
@@ -92,6 +85,28 @@ await play(async (scene) => {
     console.log(`${what}: ${value.toFixed(2)} (goal ${goal}: ${met ? 'met' : 'missed'})`)
   await daemon.stop()
 })
+
+async function startDaemon(scene) {
+  const daemon = await scene.daemon({ args: ['--shards', '1'] })
+  const root = scene.tree('tree', FILES, FILES)
+  const path = scene.path('tree', 'd0')
+  for (const name of readdirSync(path)) writeFileSync(`${path}/${name}`, Buffer.alloc(SENT_BYTES))
+  const { library } = await daemon.index('library', root)
+  const { items } = await daemon.call('files.list', { library, path, sort: 'size', limit: 500 })
+  const { id: tag } = await daemon.call('tags.create', { library, name: 'seen' })
+  const { port, token } = daemon
+  return [daemon, { port, token, library, path, page, tag, ids: items.map(({ id }) => id) }]
+}
+
+async function startFloor() {
+  const { child, http, stop } = await startServer({
+    script: 'servers/crowd-floor.mjs',
+    args: [floorUs, page].map(String),
+  })
+  const [library, tag, ...ids] = Array.from({ length: 502 }, () => randomUUID())
+  const setup = { port: Number(new URL(http).port), token: 'none', library, path: '/none', page, tag, ids }
+  return [{ pid: child.pid, stop }, setup]
+}
 
 /** @param aside so many requests a second are made beside it, and go nowhere: what a load costs the machine is not the daemon's */
 async function phase(daemon, setup, { seconds: time, rate = 0, inFlight = 0, aside = 0 }) {
