@@ -26,6 +26,8 @@ export const LIMITS = {
 
   /** Body of POST /rpc and a WebSocket message: 10,000 paths fit, a memory bomb does not. */
   bodyBytesMax: 1 << 20,
+  /** One past that is read up to here and refused at its end, so that its client reads why; the connection of a longer one is closed. */
+  bodyIgnoredBytesMax: 16 << 20,
   /** Values within values of a message in MessagePack; parameters go four deep, and reading it takes stack. */
   packedDepthMax: 64,
   /** Requests in one JSON-RPC batch. */

@@ -318,7 +318,7 @@ export function isPage(answer: Caller | Page): answer is Page {
 function checkBody(head: Head): Page | null {
   if (!isJson(head.contentType)) return UNTYPED
   if (head.contentEncoding !== undefined && !/^identity$/i.test(head.contentEncoding)) return ENCODED
-  return Number(head.contentLength ?? 0) > LIMITS.bodyBytesMax ? OVERSIZE : null
+  return Number(head.contentLength ?? 0) > LIMITS.bodyIgnoredBytesMax ? OVERSIZE : null
 }
 
 /** A simple form of another site cannot send this type without asking first, which we never grant. */
@@ -369,7 +369,10 @@ function notAllowed(allow: string): Page {
   return refuse('BAD_REQUEST', `this path answers ${allow} only`, { status: 405, headers: { Allow: allow } })
 }
 
-export const OVERSIZE = refuse('REQUEST_TOO_LARGE', `a request may hold ${LIMITS.bodyBytesMax} bytes`, { close: true })
+const OVERSIZE_WORDS = `a request may hold ${LIMITS.bodyBytesMax} bytes`
+export const OVERSIZE = refuse('REQUEST_TOO_LARGE', OVERSIZE_WORDS, { close: true })
+/** When all of it has come and is forgotten: whose connection is closed while it sends finds that out instead of why. */
+export const OVERSIZE_IGNORED = refuse('REQUEST_TOO_LARGE', OVERSIZE_WORDS)
 export const NOT_UTF8 = refuse('BAD_REQUEST', 'the request is not UTF-8')
 export const BROKEN = refuse('INTERNAL', 'the request could not be answered', { close: true })
 const HOSTLESS = refuse('BAD_REQUEST', 'a request needs exactly one Host header')

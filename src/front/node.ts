@@ -14,7 +14,7 @@ import { packed } from '../protocol/codec.js'
 import type { Level } from '../protocol/messages.js'
 import { bareHost, clearSocketPath, httpUrl, listening, listeningShared, protectSocket } from './address.js'
 import { chosenProtocol, SUBPROTOCOL_PACKED } from './auth.js'
-import { headersOf, isPage, OVERSIZE, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
+import { headersOf, isPage, OVERSIZE, OVERSIZE_IGNORED, SECURITY_HEADERS, type Desk, type Page } from './desk.js'
 import { loadNative } from '../descriptors/native.js'
 import { doorOf } from './door.js'
 import { Download, fileRequest, type FileRequest, type Sink } from './download.js'
@@ -617,14 +617,19 @@ class NodeExchange extends Exchange implements Reader {
   collect(caller: Caller): void {
     this.caller = caller
     const body = new Gathered()
+    let bytes = 0
     this.#req.on('data', (part: Buffer) => {
       this.desk.begun += 1
       if (this.#done) return
-      if (body.length + part.length > LIMITS.bodyBytesMax) return this.refuse(OVERSIZE)
-      body.add(part)
+      bytes += part.length
+      if (bytes > LIMITS.bodyIgnoredBytesMax) return this.refuse(OVERSIZE)
+      if (bytes > LIMITS.bodyBytesMax) body.clear()
+      else body.add(part)
     })
     this.#req.on('end', () => {
-      if (!this.#done) this.take(body.take())
+      if (this.#done) return
+      if (bytes > LIMITS.bodyBytesMax) this.refuse(OVERSIZE_IGNORED)
+      else this.take(body.take())
     })
   }
 

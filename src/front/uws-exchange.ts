@@ -2,7 +2,7 @@
 // Nothing here may throw into it, for that aborts the process.
 import type { HttpResponse } from 'uWebSockets.js'
 import { LIMITS } from '../base/limits.js'
-import { headersOf, OVERSIZE, type Desk, type Page } from './desk.js'
+import { headersOf, OVERSIZE, OVERSIZE_IGNORED, type Desk, type Page } from './desk.js'
 import type { Clients } from './clients.js'
 import { Download, type FileRequest, type Sink } from './download.js'
 import { Exchange, type RpcStatus } from './exchange.js'
@@ -70,6 +70,7 @@ export class UwsExchange extends Exchange implements Reader, Leaving {
   #status: RpcStatus = 200
   #text: string | Uint8Array = ''
   #body: Gathered | null = null
+  #bodyBytes = 0
   /** Bytes of a long answer that is not read yet: they lie in memory whole until it is. */
   #unread = 0
   /** Among those in flight, or −1. */
@@ -211,7 +212,12 @@ export class UwsExchange extends Exchange implements Reader, Leaving {
     if (this.#done) return
     this.desk.begun += 1
     this.#heard()
-    if ((this.#body?.length ?? 0) + chunk.byteLength > LIMITS.bodyBytesMax) return this.refuse(OVERSIZE)
+    this.#bodyBytes += chunk.byteLength
+    if (this.#bodyBytes > LIMITS.bodyIgnoredBytesMax) return this.refuse(OVERSIZE)
+    if (this.#bodyBytes > LIMITS.bodyBytesMax) {
+      this.#body = null
+      return isLast ? this.refuse(OVERSIZE_IGNORED) : undefined
+    }
     // Most bodies come whole, and are read where they lie; uWebSockets takes the memory back when this returns.
     if (isLast && !this.#body) return this.take(new Uint8Array(chunk))
     this.#body ??= new Gathered()

@@ -324,13 +324,32 @@ for (const kind of await kinds()) {
   test(front('a body past the bound is refused, announced or not'), (t) =>
     withStage(kind, {}, async ({ raw, rpc, port }) => {
       const head = `POST /rpc HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${TOKEN}\r\nContent-Type: application/json\r\n`
-      const announced = await raw(`${head}Content-Length: ${LIMITS.bodyBytesMax + 1}\r\n\r\n{`)
+      const announced = await raw(`${head}Content-Length: ${LIMITS.bodyIgnoredBytesMax + 1}\r\n\r\n{`)
       t.regex(announced, /^HTTP\/1.1 413[\s\S]*REQUEST_TOO_LARGE/)
       const part = `10000\r\n${' '.repeat(0x10000)}\r\n`
-      const chunked = await raw(`${head}Transfer-Encoding: chunked\r\n\r\n${part.repeat(17)}`)
-      t.regex(chunked, /^HTTP\/1.1 413[\s\S]*REQUEST_TOO_LARGE/)
+      const tooMany = LIMITS.bodyIgnoredBytesMax / 0x10000 + 1
+      for (const parts of [`${part.repeat(17)}0\r\n\r\n`, part.repeat(tooMany)]) {
+        const chunked = await raw(`${head}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n${parts}`)
+        t.regex(chunked, /^HTTP\/1.1 413[\s\S]*REQUEST_TOO_LARGE/)
+      }
       const full = JSON.stringify(ping(1))
       t.is((await rpc(full.padEnd(LIMITS.bodyBytesMax))).status, 200)
+    }),
+  )
+
+  test(front('whoever sends a body past the bound reads why, and may ask on by the same connection'), (t) =>
+    withStage(kind, {}, async ({ rpc }) => {
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+      const sockets = new Set<net.Socket>()
+      agent.on('free', (socket: net.Socket) => sockets.add(socket))
+      const long = ' '.repeat(8 * LIMITS.bodyBytesMax)
+      for (let at = 0; at < 10; at++) {
+        t.is((await rpc(long, { agent })).status, 413)
+        t.is((await rpc(ping(1), { agent })).status, 200)
+        t.is((await rpc(long)).status, 413)
+      }
+      t.is(sockets.size, 1)
+      agent.destroy()
     }),
   )
 
