@@ -550,7 +550,11 @@ const EVENTS = {
 
 /** Bounds that a client meets, by the unit in which they are told. */
 const BOUNDS = {
-  bodyBytesMax: ['bytes', 'Body of `POST /rpc`, and one WebSocket message.', '413; the WebSocket closes'],
+  bodyBytesMax: [
+    'bytes',
+    'Body of `POST /rpc`, and one WebSocket message.',
+    `413, where the body ends within ${LIMITS.bodyIgnoredBytesMax >> 20} MiB at its end; the WebSocket closes`,
+  ],
   packedDepthMax: ['', 'Values within values of a message in MessagePack.', 'answered with -32700'],
   batchRequestsMax: ['', 'Requests in one JSON-RPC batch.', '`REQUEST_TOO_LARGE` for the whole batch'],
   responseMs: ['ms', 'An answer that has not come by then.', '`TIMEOUT`; what was begun may still complete'],
