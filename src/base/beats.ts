@@ -24,6 +24,11 @@ export class Beats {
     Atomics.store(this.#words, place, 0)
   }
 
+  /** It has beaten, and did not leave. */
+  isThere(place: number): boolean {
+    return Atomics.load(this.#words, place) !== 0
+  }
+
   silentMs(place: number): number {
     const last = Atomics.load(this.#words, place)
     return last === 0 ? 0 : Math.max(0, (clock() - last) | 0)

@@ -364,6 +364,7 @@ export class Router {
           () => false,
         )
         const isDrained = await Promise.race([drained, late])
+        if (!isDrained) await this.#loaded(place, drained)
         place.line.port?.close()
         const { thread, number } = place
         const isOver = await place.pool?.end(() => this.#setup.ledger.reclaim(thread))
@@ -492,6 +493,14 @@ export class Router {
       this.#catalog.set(known.id, { ...known, unfinished: false, problem: event['error'] as WireError })
     } else if (known && event.type === 'library.deleted') this.#catalog.delete(known.id)
     this.#setup.events.publish(event)
+  }
+
+  /** A thread that is ended while it loads leaves the files open that it was reading. */
+  async #loaded({ number, pool }: Place, answered: Promise<boolean>): Promise<void> {
+    const until = performance.now() + LIMITS.drainMs
+    while (pool && !this.#beats.isThere(number + 1) && performance.now() < until) {
+      if (await Promise.race([answered.then(() => true), sleep(LIMITS.queueLookMs, false)])) return
+    }
   }
 
   #start(place: Place): void {

@@ -12,6 +12,7 @@ import type { OperationName } from '../../src/protocol/operations.js'
 import type { FromShard, ToShard } from '../../src/shard/lines.js'
 import { placeOf } from '../../src/shard/place.js'
 import { Router, type Askers } from '../../src/shard/router.js'
+import { openTargets } from '../harness/open.js'
 import { flood, openIn, plant, until, Yard } from './yard.js'
 
 test.serial('libraries are made, listed, renamed, closed and deleted, each on its own shard', async (t) => {
@@ -192,6 +193,25 @@ test.serial('a close tells whether a shard may have left something unsaid', asyn
   await yard.createOnBoth()
   await yard.router.crash(1)
   t.false(await yard.router.close(3_000))
+})
+
+const onLinux = process.platform === 'linux' ? test.serial : test.serial.skip
+onLinux('closed at any moment of its start it leaves no file open that a shard was loading', async (t) => {
+  for (let ms = 0; ms < 400; ms += 20) {
+    const yard = new Yard(3)
+    const router = new Router(setupOf(yard))
+    const opening = router.open(() => {}).catch(() => undefined)
+    await sleep(ms)
+    await router.close(0)
+    await opening
+    await yard.tasks.close()
+    rmSync(yard.path, { recursive: true, force: true })
+    t.deepEqual(
+      openTargets().filter((target) => target.endsWith('.js')),
+      [],
+      `closed after ${ms} ms`,
+    )
+  }
 })
 
 function setupOf(yard: Yard): ConstructorParameters<typeof Router>[0] {
