@@ -88,7 +88,7 @@ export class Yard {
 }
 
 export async function until<T>(t: ExecutionContext, what: () => T | Promise<T>): Promise<T> {
-  for (let waited = 0; waited < 10_000; waited += 20) {
+  for (let waited = 0; waited < 60_000; waited += 20) {
     const got = await Promise.resolve(what()).catch(() => undefined)
     if (got) return got as T
     await sleep(20)
